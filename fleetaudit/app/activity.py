@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Activity:
-    """The hosts that are audited now, and since when. `run_of` returns the function that runs a
+    """The hosts that are audited now, and since when. `runner_for` returns the function that runs a
     command on a host.
     """
 
@@ -44,7 +44,7 @@ class Activity:
         self._since = dict[str, float]()  # one thread a host writes its own key
         self._tries = dict[str, int]()
 
-    def run_of(self, host: HostPlan, also: StageListener = ignore_stage) -> RunCommand:
+    def runner_for(self, host: HostPlan, also: StageListener = ignore_stage) -> RunCommand:
         """Returns the function that runs a command on this host and logs each stage; it calls
         `also` for each stage.
         """

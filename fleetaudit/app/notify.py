@@ -1,7 +1,6 @@
-"""What an unattended run has to say: one screen when something changed, nothing otherwise; and who
-else is told.
+"""What an unattended run reports: one screen if something changed, and who else gets it.
 
-Rules: a command that is told runs without a shell, under a deadline, and its failure is a warning:
+Rules: the command of --notify runs without a shell, under a deadline, and its failure is a warning:
 it never changes the exit status.
 """
 
@@ -19,24 +18,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fleetaudit.cli import console
 from fleetaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
     from fleetaudit.model import Drift, RunInfo
 
-LINES = 24
+    from .reporter import Report
+
+MAX_LINES = 24
+"""The most lines of one screen."""
 NOTIFY_S = 30.0
 """How long the command of --notify may take, in seconds."""
+_STATUS_BITS = {
+    2: "expectations not met",
+    4: "some host not audited",
+    8: "changed since the baseline",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """The run that a message reports, its exit status, and its report as an absolute path or a URL.
+    """A run to report: its exit status, and its report as an absolute path or a URL.
 
     `controller` is the name of the machine that ran it; names of inventories are relative to
-    `folder`.
+    `folder`. `drift` is what changed since the last run, None if there is none.
     """
 
     run: RunInfo
@@ -44,8 +50,9 @@ class Notification:
     controller: str
     folder: Path
     report: str
+    drift: Drift | None = None
 
-    def head(self, width: int) -> list[str]:
+    def heading(self, width: int) -> list[str]:
         """Returns the first lines of a message: the controller, the exit status, the inventory and
         the run.
         """
@@ -54,14 +61,15 @@ class Notification:
 
         limit = f", limit {terminal_line(self.run.limit)}" if self.run.limit else ""
         inventory = terminal_line(", ".join(self.run.inventory))
-        ended = (
-            f"fleetaudit on {terminal_line(self.controller)}: status {self.status},"
-            f" {describe_status(self.status)}"
+        folder = terminal_line(str(self.folder))
+        status = f"status {self.status}, {describe_status(self.status)}"
+        return wrap(
+            [
+                f"fleetaudit on {terminal_line(self.controller)}: {status}",
+                f"Inventory {inventory}{limit} in {folder}; run {self.run.id}",
+            ],
+            width,
         )
-        what = (
-            f"Inventory {inventory}{limit} in {terminal_line(str(self.folder))}; run {self.run.id}"
-        )
-        return wrap([ended, what], width)
 
     def environment(self) -> dict[str, str]:
         """Returns the variables for the command of --notify."""
@@ -78,13 +86,13 @@ class Notification:
 
 
 def describe_status(status: int) -> str:
-    """Returns an exit status of a run in words."""
+    """Returns the meaning of the exit status of a run."""
     if status > 128:
         return "interrupted"
     if status == 1:
         return "a bug in fleetaudit"
-    bits = {2: "expectations not met", 4: "some host not audited", 8: "changed since the baseline"}
-    return ", ".join(words for bit, words in bits.items() if status & bit) or "all well"
+    meanings = (meaning for bit, meaning in _STATUS_BITS.items() if status & bit)
+    return ", ".join(meanings) or "all well"
 
 
 def report_address(report: Path, base: str | None) -> str:
@@ -103,28 +111,36 @@ def parse_report_url(text: str, option: str = "--report-url") -> str:
     return text
 
 
-def change_summary(
-    comparison: Comparison, drift: Drift | None, about: Notification, *, width: int
-) -> str:
-    """Returns what changed and what is wrong, in at most `LINES` lines, the last of which names the
-    report.
+def change_summary(comparison: Comparison, notification: Notification, *, width: int) -> str:
+    """Returns what changed and what is wrong, in at most `MAX_LINES` lines.
+
+    The last line names the report.
     """
-    from fleetaudit.analysis.compare import summarize_changes
-    from fleetaudit.report.changes import changes_lines
     from fleetaudit.report.terminal import summary
 
-    head = about.head(width)
-    changed = [*changes_lines(summarize_changes(drift), width, LINES // 2), ""] if drift else []
-    rest = summary(comparison, width=width, problems_only=bool(changed), changes=False)
-    lines = [*head, "", *changed, *rest.splitlines()]
-    if len(lines) > LINES - 1:
-        lines = [*lines[: LINES - 2], f"and {len(lines) - LINES + 2} lines more: see the report"]
-    return "\n".join([*lines, f"Report: {about.report}"]) + "\n"
+    changes = _change_lines(notification.drift, width)
+    rest = summary(comparison, width=width, problems_only=bool(changes), changes=False)
+    lines = [*notification.heading(width), "", *changes, *rest.splitlines()]
+    if len(lines) > MAX_LINES - 1:
+        omitted = len(lines) - MAX_LINES + 2
+        lines = [*lines[: MAX_LINES - 2], f"and {omitted} more lines: see the report"]
+    return "\n".join([*lines, f"Report: {notification.report}"]) + "\n"
+
+
+def _change_lines(drift: Drift | None, width: int) -> list[str]:
+    """Returns what changed since the last run, and an empty line."""
+    if drift is None:
+        return []
+    from fleetaudit.analysis.compare import summarize_changes
+    from fleetaudit.report.changes import changes_lines
+
+    return [*changes_lines(summarize_changes(drift), width, MAX_LINES // 2), ""]
 
 
 def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]:
-    """Returns the words of --notify; raises `UsageError` for a quote that is not closed, or nothing
-    at all.
+    """Returns the program and the arguments of --notify.
+
+    Raises `UsageError` for an unclosed quotation and for an empty command.
     """
     try:
         words = tuple(shlex.split(text))
@@ -138,14 +154,23 @@ def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]
 def run_notify_command(
     command: Sequence[str],
     text: str,
+    report: Report,
     environment: Mapping[str, str] | None = None,
     *,
     seconds: float = NOTIFY_S,
 ) -> None:
-    """Runs the command with `text` on its stdin and more variables in its environment; problems go
-    to stderr.
+    """Runs the command with `text` on its stdin and `environment` added to its own.
+
+    `report` gets a warning if that fails.
     """
-    name = shlex.join(command)
+    if problem := _run(command, text.encode(errors="replace"), environment or {}, seconds):
+        report(f"fleetaudit: warning: --notify {shlex.join(command)}: {problem}")
+
+
+def _run(
+    command: Sequence[str], stdin: bytes, environment: Mapping[str, str], seconds: float
+) -> str:
+    """Runs a command and returns what went wrong, "" if nothing did."""
     try:
         process = subprocess.Popen(
             command,
@@ -153,30 +178,27 @@ def run_notify_command(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **environment},
         )
     except (OSError, ValueError) as e:
-        console.print_message(
-            f"fleetaudit: warning: --notify {name}: {getattr(e, 'strerror', None) or e}"
-        )
-        return
+        return str(getattr(e, "strerror", None) or e)
     try:
-        _, said = process.communicate(text.encode(errors="replace"), timeout=seconds)
+        _, stderr = process.communicate(stdin, timeout=seconds)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdin, process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        console.print_message(
-            f"fleetaudit: warning: --notify {name}: did not end within {seconds:g} s, and was ended"
-        )
-        return
-    if process.returncode:
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-        console.print_message(
-            f"fleetaudit: warning: --notify {name}: status {process.returncode}"
-            + "".join(f": {x}" for x in last)
-        )
+        _kill(process)
+        return f"did not end within {seconds:g} s, and was ended"
+    if not process.returncode:
+        return ""
+    last_line = stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+    return ": ".join((f"status {process.returncode}", *last_line))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a command with everything that it started, and closes its streams."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()

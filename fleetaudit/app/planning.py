@@ -1,13 +1,11 @@
-"""From the words of a command line to a plan: inventories, playbooks, patterns and connections,
-read in that order.
-"""
+"""Makes the plan of an audit: reads inventories and playbooks, applies patterns, resolves targets."""
 
 from __future__ import annotations
 
+import itertools
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as replace_fields
 
@@ -20,67 +18,75 @@ from fleetaudit.inventory.layered_mapping import overlay
 from fleetaudit.inventory.patterns import select_hosts
 from fleetaudit.inventory.vault import Vault, load_vault
 from fleetaudit.model import (
+    Host,
+    HostPlan,
     Inventory,
     LocalTarget,
     NotAudited,
     NotSelected,
     Plan,
     Playbook,
+    Scenario,
     ScenarioRow,
     Secret,
+    Target,
 )
 from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.plan import make_plan
 from fleetaudit.text.files import expand_home
 
 from .passwords import read_password_file
-
-Report = Callable[[str], None]
-
-
-def _nobody(_note: str) -> None:
-    """Ignores a note."""
+from .reporter import Report, ignore_message
 
 
-def read_playbooks(named: Sequence[str]) -> tuple[Playbook, ...]:
-    """Returns the playbooks: those named, else the default one."""
-    return tuple(load_playbook(expand_home(name)) for name in named) or (load_playbook(None),)
-
-
-class LoadedInventory(NamedTuple):
-    """What the inventories say, Ansible's own settings, and the vault that both are read with."""
+@dataclass(frozen=True, slots=True)
+class LoadedInventory:
+    """The hosts of some inventories, Ansible's own settings, and the vault that decrypts both."""
 
     inventory: Inventory
     settings: AnsibleSettings
     vault: Vault
 
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """Returns the hosts in the order of the inventory."""
+        return self.inventory.hosts
+
+
+def read_playbooks(paths: Sequence[str]) -> tuple[Playbook, ...]:
+    """Returns the playbooks of `paths`; the default playbook if there are none."""
+    return tuple(load_playbook(expand_home(path)) for path in paths) or (load_playbook(None),)
+
 
 def read_inventory(
     sources: Sequence[str],
     vault_password_file: str | None,
-    extra: Mapping[str, str] | None = None,
+    extra_vars: Mapping[str, str] | None = None,
     *,
-    tell: Report = _nobody,
+    report: Report = ignore_message,
 ) -> LoadedInventory:
-    """Returns what the inventories say, Ansible's own settings, and the vault that both read with.
+    """Reads inventories, Ansible's own settings and the vault password.
 
-    `extra` are variables that every host has, above its own. `tell` gets the notes: what Ansible
-    would read or follow, and was not read or followed.
+    `extra_vars` are variables of every host that take precedence over its own. `report` gets the
+    notes: what Ansible would read or follow and fleetaudit does not.
     """
     settings = load_ansible_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
     inventory = load_inventory(sources, vault=vault, unsupported=settings.unsupported)
     for note in (*settings.notes, *inventory.notes):
-        tell(f"fleetaudit: note: {note}")
-    return LoadedInventory(_with_extra(inventory, extra) if extra else inventory, settings, vault)
+        report(f"fleetaudit: note: {note}")
+    if extra_vars:
+        inventory = _with_extra_vars(inventory, extra_vars)
+    return LoadedInventory(inventory, settings, vault)
 
 
-def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
-    origins = dict.fromkeys(extra, "-e")
+def _with_extra_vars(inventory: Inventory, extra_vars: Mapping[str, str]) -> Inventory:
+    """Returns the inventory with variables that take precedence on every host."""
+    origins = dict.fromkeys(extra_vars, "-e")
     hosts = (
         replace_fields(
             host,
-            variables=overlay(extra, host.variables),
+            variables=overlay(extra_vars, host.variables),
             variable_origins=overlay(origins, host.variable_origins),
         )
         for host in inventory.hosts
@@ -88,77 +94,105 @@ def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
     return replace_fields(inventory, hosts=tuple(hosts))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSelection:
+    """The options that select hosts and scenarios: `limit` (None: every host) and tags."""
+
+    limit: str | None = None
+    tags: Sequence[str] = ()
+    skip_tags: Sequence[str] = ()
+
+
 def build_plan(
     loaded: LoadedInventory,
-    playbooks: Sequence[str],
-    limit: str | None,
+    playbooks: Sequence[Playbook],
+    selection: HostSelection,
     options: ConnectionOptions,
-    tags: Sequence[str] = (),
-    skip_tags: Sequence[str] = (),
     *,
     connects: bool = True,
-    tell: Report = _nobody,
+    report: Report = ignore_message,
 ) -> Plan:
-    """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in
-    inventory order.
+    """Returns the plan: every host that `selection` selects exactly once, in inventory order.
 
-    `options` are the command line's; Ansible's settings and the vault are added here, and where
-    somebody `connects` the passwords in the files that ansible.cfg names. `tell` gets notes about
+    `options` are those of the command line; Ansible's settings and the vault are added here, and if
+    somebody `connects` the passwords in the files that ansible.cfg names. `report` gets notes about
     settings that are not followed; one that would change how a host is reached raises `InputError`.
     """
-    inventory, settings, vault = loaded
-    options = replace(options, settings=settings, vault=vault)
+    inventory = loaded.inventory
+    options = replace(options, settings=loaded.settings, vault=loaded.vault)
     if connects:
-        options = replace(
-            options,
-            password=options.password or _in_file(settings, "connection_password_file"),
-            become_password=options.become_password or _in_file(settings, "become_password_file"),
-        )
-    selected = _selected(inventory, limit)
-    chosen = set(selected)
+        options = _with_configured_passwords(options, report)
+    names = _selected_names(inventory, selection.limit)
+    selected = frozenset(names)
     targets = {
         host.name: resolve_target(host, options, inventory)
         for host in inventory.hosts
-        if host.name in chosen
+        if host.name in selected
     }
-    plan = make_plan(
-        inventory,
-        read_playbooks(playbooks),
-        targets=targets,
-        selected=selected,
-        select=lambda pattern: select_hosts(inventory, pattern),
-        tags=tags,
-        skip_tags=skip_tags,
-    )
-    for note in check_connection_settings(
-        inventory, {host.name: host.target for host in plan.hosts}, options
-    ):
-        tell(f"fleetaudit: note: {note}")
+    plan = _make_plan(inventory, playbooks, targets, names, selection)
+    planned = {host.name: host.target for host in plan.hosts}
+    for note in check_connection_settings(inventory, planned, options):
+        report(f"fleetaudit: note: {note}")
     return plan
 
 
 def build_offline_plan(
     inventory: Inventory, playbooks: Sequence[Playbook], limit: str | None
 ) -> Plan:
-    """Returns the plan of hosts where others run the probe.
+    """Returns the plan of hosts on which somebody else runs the probe.
 
     Connection variables are ignored: the target of each host that a play matches is a
     `LocalTarget`.
     """
-    selected = _selected(inventory, limit)
+    names = _selected_names(inventory, limit)
+    targets = dict.fromkeys(names, LocalTarget())
+    return _make_plan(inventory, playbooks, targets, names, HostSelection(limit=limit))
+
+
+def _make_plan(
+    inventory: Inventory,
+    playbooks: Sequence[Playbook],
+    targets: Mapping[str, Target | NotAudited],
+    names: Sequence[str],
+    selection: HostSelection,
+) -> Plan:
+    """Returns the plan of the named hosts."""
     return make_plan(
         inventory,
         playbooks,
-        targets=dict.fromkeys(selected, LocalTarget()),
-        selected=selected,
+        targets=targets,
+        selected=names,
         select=lambda pattern: select_hosts(inventory, pattern),
+        tags=selection.tags,
+        skip_tags=selection.skip_tags,
     )
 
 
-def _selected(inventory: Inventory, limit: str | None) -> Sequence[str]:
+def _selected_names(inventory: Inventory, limit: str | None) -> Sequence[str]:
+    """Returns the names of the hosts that `limit` selects, in the order of the inventory."""
     if limit is None:
         return tuple(host.name for host in inventory.hosts)
     return select_hosts(inventory, limit)
+
+
+def _with_configured_passwords(options: ConnectionOptions, report: Report) -> ConnectionOptions:
+    """Returns the options with the passwords of ansible.cfg where the options have none."""
+    settings = options.settings
+    password = options.password or _configured_password(
+        settings, "connection_password_file", report
+    )
+    become_password = options.become_password or _configured_password(
+        settings, "become_password_file", report
+    )
+    return replace(options, password=password, become_password=become_password)
+
+
+def _configured_password(settings: AnsibleSettings, name: str, report: Report) -> Secret | None:
+    """Returns the password in a file that ansible.cfg names, None if it names none."""
+    path = getattr(settings, name)
+    if not path:
+        return None
+    return read_password_file(path, f"{name} in {settings.origins[name]}:", report)
 
 
 def describe_controller() -> str:
@@ -166,49 +200,50 @@ def describe_controller() -> str:
     return f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
 
 
-def _in_file(settings: AnsibleSettings, name: str) -> Secret | None:
-    """Returns the password in a file that ansible.cfg names."""
-    path = getattr(settings, name)
-    return read_password_file(path, f"{name} in {settings.origins[name]}:") if path else None
-
-
 def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
-    """Returns the scenarios of a plan as run.json carries them, each once, in the order they were
-    declared.
-    """
-    rows = dict[str, ScenarioRow]()
-    for host in plan.hosts:
-        for s in host.scenarios:
-            if s.name not in rows:
-                rows[s.name] = ScenarioRow(
-                    name=s.name,
-                    title=s.title,
-                    steps=tuple(step.text for step in s.steps),
-                    expect=s.expect,
-                    severity=s.severity,
-                    control=s.control,
-                    because=s.because,
-                )
-    return tuple(rows.values())
+    """Returns the scenarios of a plan as run.json has them, each once, in the order of declaration."""
+    scenarios = dict[str, Scenario]()
+    # Hosts that run the same scenarios share one tuple of them.
+    distinct = {id(host.scenarios): host.scenarios for host in plan.hosts}
+    for scenario in itertools.chain.from_iterable(distinct.values()):
+        scenarios.setdefault(scenario.name, scenario)
+    return tuple(_scenario_row(scenario) for scenario in scenarios.values())
 
 
-def plan_text(plan: Plan) -> str:
-    """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
-    from fleetaudit.analysis.doctor import describe_connection
-    from fleetaudit.text.phrases import count_noun
+def _scenario_row(scenario: Scenario) -> ScenarioRow:
+    """Returns a scenario as run.json has it."""
+    return ScenarioRow(
+        name=scenario.name,
+        title=scenario.title,
+        steps=tuple(step.text for step in scenario.steps),
+        expect=scenario.expect,
+        severity=scenario.severity,
+        control=scenario.control,
+        because=scenario.because,
+    )
+
+
+def render_plan(plan: Plan) -> str:
+    """Returns what would run where, one line per host: its connection and what it would run."""
     from fleetaudit.text.sanitize import terminal_line
 
-    lines = list[str]()
-    for host in plan.hosts:
-        words: list[str]
-        match host.target:
-            case NotSelected():
-                words = [host.target.reason]
-            case NotAudited():
-                words = [f"cannot be audited: {host.target.stage}", host.target.reason]
-            case target:
-                patterns = count_noun(len(host.sysctls_collect), "sysctl pattern")
-                counts = f"{count_noun(len(host.scenarios), 'scenario')}, {count_noun(host.trials, 'trial')}"
-                words = [describe_connection(target), f"{counts}, {patterns}"]
-        lines.append("  ".join(map(terminal_line, (host.name, *words))) + "\n")
-    return "".join(lines)
+    lines = ("  ".join(map(terminal_line, _plan_words(host))) for host in plan.hosts)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _plan_words(host: HostPlan) -> tuple[str, ...]:
+    """Returns the columns of one host in the text of a plan."""
+    from fleetaudit.analysis.doctor import describe_connection
+    from fleetaudit.text.phrases import count_noun
+
+    target = host.target
+    if isinstance(target, NotSelected):
+        return host.name, target.reason
+    if isinstance(target, NotAudited):
+        return host.name, f"cannot be audited: {target.stage}", target.reason
+    scenarios = count_noun(len(host.scenarios), "scenario")
+    trials, patterns = (
+        count_noun(host.trials, "trial"),
+        count_noun(len(host.sysctls_collect), "sysctl pattern"),
+    )
+    return host.name, describe_connection(target), f"{scenarios}, {trials}, {patterns}"

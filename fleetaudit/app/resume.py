@@ -1,8 +1,7 @@
-"""How a run begins: with a new folder that records what is asked, or in one that was left and is
-now gone on with.
+"""Resumes a run that was interrupted or killed: finds it, and restores its options.
 
-Rules: a resumed run asks what it asked when it began; an option on the command line that would make
-another run of it is refused by what follows from it, in `asked.refuse_other`.
+Rules: a resumed run keeps the options that it began with. An option that would make another run of
+it is refused by its effect, in `store.manifest.refuse_changed_plan`.
 """
 
 from __future__ import annotations
@@ -13,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-from click.core import ParameterSource
-
 from fleetaudit import __version__
-from fleetaudit.cli import console
-from fleetaudit.cli.connection_options import is_set
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.text.files import expand_home
+
+from .options import CommandOptions, OptionSource
 
 if TYPE_CHECKING:
     from fleetaudit.model import HostResult, Plan
     from fleetaudit.store.manifest import RunManifest
     from fleetaudit.store.run_folder import RunFolder
+
+    from .reporter import Report
 
 PROCESS_OPTIONS = frozenset(
     (
@@ -40,43 +38,97 @@ PROCESS_OPTIONS = frozenset(
         "check",
     )
 )
-"""The options of `run` that are about this process, and not about what the run is."""
-
-RECORDED = ParameterSource.PROMPT
-"""The source of an option that a resumed run began with. click has no such source, and none of our
-options prompts.
-"""
+"""The options of `run` that concern this process and do not change what the run is."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedRun:
-    """A run that was left: its folder, and what it was asked."""
+    """A run to resume: its folder and its manifest."""
 
     path: Path
     manifest: RunManifest
 
-    def go_on(self) -> tuple[RunFolder, dict[str, HostResult]]:
-        """Returns the open folder and what it tells already; the caller holds its lock. Raises
-        `InputError`.
+    def reopen(self, report: Report) -> tuple[RunFolder, dict[str, HostResult]]:
+        """Returns the open folder and the results that it has already, by host.
+
+        The caller holds the lock of the output folder. `report` gets warnings about the journal.
+        Raises `InputError`.
         """
-        from fleetaudit.store import manifest
         from fleetaudit.store.journal import read_journal
+        from fleetaudit.store.manifest import results_to_keep
         from fleetaudit.store.names import JOURNAL_FILE
         from fleetaudit.store.run_folder import reopen_run_folder
 
         folder = reopen_run_folder(self.path)
         try:
-            return folder, manifest.results_to_keep(
-                read_journal(self.path / JOURNAL_FILE, console.print_message)
-            )
+            return folder, results_to_keep(read_journal(self.path / JOURNAL_FILE, report))
         except BaseException:
             folder.__exit__(None, None, None)
             raise
 
+    def sources(self, typed: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the inventories: those typed now, else those that the run began with.
+
+        Raises `InputError` if the recorded names are relative to another folder than the current
+        one.
+        """
+        from fleetaudit.text.json_schema import file_name_text
+
+        here, began_in = file_name_text(Path.cwd()), self.manifest.folder
+        if typed or began_in == here:
+            return typed or self.manifest.inventory
+        raise InputError(
+            f"the run began in {began_in}, and this folder is {here}: the names of its files are"
+            " relative to the first",
+            source=str(self.path),
+            hint=(
+                f"cd {shlex.quote(began_in)} && fleetaudit run --resume"
+                f" {shlex.quote(str(self.path))}"
+            ),
+        )
+
+    def options(self, options: CommandOptions) -> CommandOptions:
+        """Returns the options of the resumed run: those typed now, else those that it began with.
+
+        An option counts as set if it was set when the run began, whatever the environment and the
+        configuration say now.
+        """
+        kept = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.manifest.options.items()
+            if self._is_kept(options, name)
+        }
+        was_set = self._set_options(options)
+        recorded = {name: value for name, value in kept.items() if name in was_set}
+        default = {name: value for name, value in kept.items() if name not in was_set}
+        options = options.with_values(recorded, OptionSource.RECORDED)
+        return options.with_values(default, OptionSource.DEFAULT)
+
+    @staticmethod
+    def _is_kept(options: CommandOptions, name: str) -> bool:
+        """Returns whether a recorded option applies again."""
+        if name in PROCESS_OPTIONS or name not in options.by_name:
+            return False
+        return not options[name].is_typed
+
+    def _set_options(self, options: CommandOptions) -> frozenset[str]:
+        """Returns the options that were set when the run began.
+
+        For a run of an earlier version these are the options that differ from their default.
+        """
+        if self.manifest.explicit_options is not None:
+            return frozenset(self.manifest.explicit_options)
+        recorded = self.manifest.options
+        return frozenset(
+            name
+            for name in recorded.keys() & options.by_name.keys()
+            if recorded[name] and recorded[name] != options[name].default
+        )
+
 
 def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
     """Returns the run that --resume names, by its path or by its name in the output folder."""
-    from fleetaudit.store import manifest
+    from fleetaudit.store.manifest import decode_manifest
     from fleetaudit.store.names import PLAN_FILE
     from fleetaudit.store.run_folder import read_plan
 
@@ -84,86 +136,29 @@ def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
     if not path.exists() and "/" not in named:
         path = output / named
     if not path.is_dir():
-        raise NothingToDoError(f"--resume {named}: no such run; `ls {output}` shows what there is")
-    path = path.resolve()
-    return UnfinishedRun(
-        path, manifest.decode_manifest(read_plan(path), source=str(path / PLAN_FILE))
-    )
-
-
-def resumed_options(
-    left: UnfinishedRun, context: click.Context, options: Mapping[str, object]
-) -> dict[str, object]:
-    """Returns the options of a resumed run: those typed now, else those it began with.
-
-    The sources of the options in `context` become those of the first run: an option counts as given
-    if it was given then, whatever the environment and the configuration say now.
-    """
-    typed = {
-        name
-        for name in options
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    kept = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in left.manifest.options.items()
-        if name in options and name not in typed and name not in PROCESS_OPTIONS
-    }
-    given = _given(left.manifest, context)
-    for name in kept:
-        context.set_parameter_source(name, RECORDED if name in given else ParameterSource.DEFAULT)
-    return {**options, **kept}
-
-
-def _given(manifest: RunManifest, context: click.Context) -> frozenset[str]:
-    """Returns the options that were given when a run began; for a run of an earlier version, those
-    that differ from the default.
-    """
-    if manifest.explicit_options is not None:
-        return frozenset(manifest.explicit_options)
-    defaults = {
-        parameter.name: parameter.get_default(context) for parameter in context.command.params
-    }
-    return frozenset(
-        name for name, value in manifest.options.items() if value and value != defaults.get(name)
-    )
-
-
-def resumed_sources(left: UnfinishedRun, typed: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the inventories of a resumed run; raises `InputError` where their names mean another
-    folder's.
-    """
-    from fleetaudit.text.json_schema import file_name_text
-
-    here = file_name_text(Path.cwd())
-    if not typed and left.manifest.folder != here:
-        raise InputError(
-            f"begun in {left.manifest.folder}, and this is {here}: the names of its files are"
-            " relative to there",
-            source=str(left.path),
-            hint=(
-                f"cd {shlex.quote(left.manifest.folder)} && fleetaudit run --resume"
-                f" {shlex.quote(str(left.path))}"
-            ),
+        raise NothingToDoError(
+            f"--resume {named}: no such run; to list the runs:  ls {shlex.quote(str(output))}"
         )
-    return typed or left.manifest.inventory
+    path = path.resolve()
+    return UnfinishedRun(path, decode_manifest(read_plan(path), source=str(path / PLAN_FILE)))
 
 
 def make_manifest(
-    plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]
+    plan: Plan, *, started: str, sources: tuple[str, ...], job: str, options: CommandOptions
 ) -> RunManifest:
-    """Returns what plan.json of a new run holds."""
+    """Returns the content of plan.json of a new run."""
     from fleetaudit.store.manifest import RunManifest, manifest_hosts
     from fleetaudit.text.json_schema import file_name_text
 
-    recorded = {name: value for name, value in options.items() if name not in PROCESS_OPTIONS}
+    recorded = options.without(PROCESS_OPTIONS)
+    values: Mapping[str, object] = recorded.values()
     return RunManifest(
         started=started,
         fleetaudit=__version__,
         folder=file_name_text(Path.cwd()),
         inventory=sources,
         job=job,
-        options=recorded,
-        explicit_options=tuple(name for name in recorded if is_set(name)),
+        options=dict(values),
+        explicit_options=tuple(name for name, option in recorded.by_name.items() if option.is_set),
         hosts=manifest_hosts(plan),
     )

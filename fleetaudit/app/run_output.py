@@ -31,17 +31,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Hosts = tuple[HostResult, ...]
+Finish = Callable[[AuditRun], AuditRun]
 
-MOST = 100
-"""Maximum number of hosts to leave out; a bug that needs more is not caused by single hosts."""
+MAX_FAILING = 100
+"""The most hosts to leave out; a bug that needs more is not caused by single hosts."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenRun:
-    """A finished run: `reports` are its files, the first the one to open; `bugs` counts the hosts
-    left out.
+    """A run in its folder: `reports` are its files, the first the one to open; `bugs` counts the
+    hosts left out.
     """
 
     run: AuditRun
@@ -55,68 +56,81 @@ def write_run(
     bare: AuditRun,
     *,
     formats: Collection[str],
-    settled: Callable[[AuditRun], AuditRun] = lambda run: run,
-    show: Callable[[Comparison], object] = lambda _: None,
+    finish: Finish = lambda run: run,
+    render: Callable[[Comparison], object] = lambda _: None,
 ) -> WrittenRun:
-    """Settles and compares a run, renders `formats` and writes them into its folder, run.json last.
+    """Finishes and compares a run, renders `formats` and writes them into its folder, run.json last.
 
-    `show` also uses the comparison. A bug that no single host causes is raised after everything
-    else is written.
+    `finish` adds what depends on all hosts. `render` uses the comparison as well, so that a bug in
+    it is found. A bug that no single host causes is raised after everything else is written.
     """
-
-    def whole(hosts: Hosts) -> tuple[AuditRun, Comparison]:
-        run = settled(msgspec.structs.replace(bare, hosts=hosts))
-        comparison = compare(run)
-        show(comparison)
-        return run, comparison
-
-    def trial(hosts: Hosts) -> None:
-        run, comparison = whole(hosts)
-        registry.render_all(run, formats, comparison)
-        encode_run(run)
-
-    def make(hosts: Hosts) -> tuple[AuditRun, Comparison, list[Path]]:
-        run, comparison = whole(hosts)
-        # run.json comes last: a run whose reports cannot be written is not finished, so the next
-        # run reports the same changes again.
-        reports = registry.write_all(folder, run, formats, comparison) or [folder.path / RUN_FILE]
-        folder.finish(run)
-        return run, comparison, reports
-
+    writing = _Writing(folder, bare, formats, finish, render)
     try:
-        (run, comparison, reports), bugs = leave_out_failing_hosts(bare.hosts, make, trial)
+        (run, comparison, reports), bugs = leave_out_failing_hosts(
+            bare.hosts, writing.write, writing.try_without_writing
+        )
     except FleetauditError:
         raise
     except Exception:
-        _save(folder, bare, settled, formats)
+        writing.save_despite_bug()
         raise
     return WrittenRun(run=run, comparison=comparison, reports=reports, bugs=bugs)
 
 
-def _save(
-    folder: RunFolder,
-    run: AuditRun,
-    settled: Callable[[AuditRun], AuditRun],
-    formats: Collection[str],
-) -> None:
-    """Writes what can be written of a run despite a bug, run.json first."""
-    with _passing_over_bugs():
-        run = settled(run)
-    folder.finish(run)
-    for format_ in formats:
-        with _passing_over_bugs():
-            registry.write_all(folder, run, (format_,), compare(run))
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """Writes the run of some of the hosts, or tries to."""
+
+    folder: RunFolder
+    bare: AuditRun
+    formats: Collection[str]
+    finish: Finish
+    render: Callable[[Comparison], object]
+
+    def _finish(self, hosts: Hosts) -> tuple[AuditRun, Comparison]:
+        """Returns the finished run of these hosts, and its comparison."""
+        run = self.finish(msgspec.structs.replace(self.bare, hosts=hosts))
+        comparison = compare(run)
+        self.render(comparison)
+        return run, comparison
+
+    def try_without_writing(self, hosts: Hosts) -> None:
+        """Does everything that `write` does, and keeps nothing."""
+        run, comparison = self._finish(hosts)
+        registry.render_all(run, self.formats, comparison)
+        encode_run(run)
+
+    def write(self, hosts: Hosts) -> tuple[AuditRun, Comparison, list[Path]]:
+        """Writes the reports and then run.json.
+
+        A run whose reports cannot be written is not finished, so the next run reports the same
+        changes again.
+        """
+        run, comparison = self._finish(hosts)
+        reports = registry.write_all(self.folder, run, self.formats, comparison)
+        self.folder.finish(run)
+        return run, comparison, reports or [self.folder.path / RUN_FILE]
+
+    def save_despite_bug(self) -> None:
+        """Writes what can be written of a run despite a bug, run.json first."""
+        run = self.bare
+        with _ignoring_bugs():
+            run = self.finish(run)
+        self.folder.finish(run)
+        for format_ in self.formats:
+            with _ignoring_bugs():
+                registry.write_all(self.folder, run, (format_,), compare(run))
 
 
 @contextlib.contextmanager
-def _passing_over_bugs() -> Iterator[None]:
-    """Suppresses a bug that is logged already."""
+def _ignoring_bugs() -> Iterator[None]:
+    """Suppresses a bug whose traceback is in the log already."""
     try:
         yield
     except FleetauditError:
         raise
     except Exception as e:
-        _log.info("left out for a bug: %s: %s", type(e).__name__, e)
+        _log.info("left out because of a bug: %s: %s", type(e).__name__, e)
 
 
 def leave_out_failing_hosts(
@@ -127,27 +141,28 @@ def leave_out_failing_hosts(
     `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is raised: no
     host causes it.
     """
-    left, bugs = reassign_evidence(hosts), 0
+    remaining, bugs = reassign_evidence(hosts), 0
     while True:
         try:
-            return make(left), bugs
+            return make(remaining), bugs
         except FleetauditError:
             raise
         except Exception as e:
             _log.error(
                 "a bug in fleetaudit, met while %d hosts were compared and reported",
-                len(left),
+                len(remaining),
                 exc_info=e,
             )
-            found = _at_fault(left, trial) if _error((), trial) is None else {}
-            if not found or len(found) > MOST:
+            failing = _find_failing(remaining, trial) if _error((), trial) is None else {}
+            if not failing or len(failing) > MAX_FAILING:
                 raise
-            left = reassign_evidence([_left_out(host, found) for host in left])
-            bugs += len(found)
+            remaining = reassign_evidence([_without_result(host, failing) for host in remaining])
+            bugs += len(failing)
 
 
-def _left_out(host: HostResult, found: dict[str, Exception]) -> HostResult:
-    error = found.get(host.name)
+def _without_result(host: HostResult, failing: dict[str, Exception]) -> HostResult:
+    """Returns a host as it is, or as not audited if it is one of the failing ones."""
+    error = failing.get(host.name)
     if error is None:
         return host
     if isinstance(host, NotAudited) and host.stage == "report":
@@ -159,12 +174,14 @@ def _left_out(host: HostResult, found: dict[str, Exception]) -> HostResult:
         stage="report",
         kind="bug in fleetaudit",
         reason=(
-            f"a bug in fleetaudit: what it answered could not be reported ({type(error).__name__})"
+            f"a bug in fleetaudit: the result of this host cannot be reported"
+            f" ({type(error).__name__})"
         ),
     )
 
 
 def _error(hosts: Hosts, trial: Callable[[Hosts], object]) -> Exception | None:
+    """Returns the bug that `trial` of these hosts meets, None if it meets none."""
     try:
         trial(hosts)
     except FleetauditError:
@@ -174,23 +191,27 @@ def _error(hosts: Hosts, trial: Callable[[Hosts], object]) -> Exception | None:
     return None
 
 
-def _at_fault(hosts: Hosts, trial: Callable[[Hosts], object]) -> dict[str, Exception]:
-    """Returns the hosts with which `trial` fails, with the error; stops a few hosts after `MOST`."""
+def _find_failing(hosts: Hosts, trial: Callable[[Hosts], object]) -> dict[str, Exception]:
+    """Returns the hosts with which `trial` fails, with the error.
+
+    Stops a few hosts after `MAX_FAILING`.
+    """
     error = _error(hosts, trial)
     if error is None:
         return {}
     if len(hosts) == 1:
         return {hosts[0].name: error}
     half = len(hosts) // 2
-    found = _at_fault(hosts[:half], trial)
-    if len(found) <= MOST:
-        found |= _at_fault(hosts[half:], trial)
-    return found or {_last_straw(hosts, trial): error}
+    failing = _find_failing(hosts[:half], trial)
+    if len(failing) <= MAX_FAILING:
+        failing |= _find_failing(hosts[half:], trial)
+    return failing or {_first_failing_with_earlier(hosts, trial): error}
 
 
-def _last_straw(hosts: Hosts, trial: Callable[[Hosts], object]) -> str:
-    """Returns the first host after which `trial` fails, if it fails for several hosts together and
-    for none alone.
+def _first_failing_with_earlier(hosts: Hosts, trial: Callable[[Hosts], object]) -> str:
+    """Returns the first host with which `trial` fails together with all hosts before it.
+
+    It is for a bug that several hosts cause together and none alone.
     """
     works, fails = 0, len(hosts)
     while fails - works > 1:

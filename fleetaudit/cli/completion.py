@@ -9,33 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from fleetaudit.errors import FleetauditError
-
 from . import params
-
-if TYPE_CHECKING:
-    from fleetaudit.model import AuditRun
 
 
 def complete_runs(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Returns the runs of the output folder, the newest first after "latest", then files."""
-    from fleetaudit.store.run_search import run_names
+    from fleetaudit.app.completion import list_run_names
 
     named = context.params.get("output_dir") or os.environ.get("FLEETAUDIT_OUTPUT_DIR")
-    output = params.output_folder(str(named) if named else None)
-    try:
-        names = sorted(run_names(output), reverse=True)
-    except (OSError, FleetauditError):
-        names = []
-    if (output / "latest").exists():
-        names.insert(0, "latest")
+    names = list_run_names(params.output_folder(str(named) if named else None))
     return [*_matching(names, incomplete), CompletionItem(incomplete, type="file")]
 
 
@@ -43,31 +31,28 @@ def complete_hosts(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Returns the hosts of the run that is typed before."""
-    run = _typed_run(context)
-    return _matching([host.name for host in run.hosts], incomplete) if run else []
+    from fleetaudit.app.completion import list_hosts
+
+    return _matching(list_hosts(_typed_run(context)), incomplete)
 
 
 def complete_scenarios(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Returns the scenarios of the run that is typed before, each with its title."""
-    run = _typed_run(context)
-    titles = {row.name: row.title for row in run.scenarios} if run else {}
+    from fleetaudit.app.completion import scenario_titles
+
+    titles = scenario_titles(_typed_run(context))
     return [
         CompletionItem(item.value, help=titles[item.value])
         for item in _matching(titles, incomplete)
     ]
 
 
-def _typed_run(context: click.Context) -> AuditRun | None:
-    """Returns the run of the argument RUN, None if there is no such run."""
-    from fleetaudit.store.run_file import read_run
-
+def _typed_run(context: click.Context) -> Path | None:
+    """Returns the argument RUN as far as it is typed."""
     path = context.params.get("run_path")
-    try:
-        return read_run(path) if isinstance(path, Path) else None
-    except (OSError, FleetauditError):
-        return None
+    return path if isinstance(path, Path) else None
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

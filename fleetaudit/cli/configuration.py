@@ -21,8 +21,8 @@ RENAMED = {"playbook": "playbooks", "format": "formats"}
 """Keys whose option has another name inside of this program."""
 
 CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
-    ("format", lambda text, name: params.parse_list(text, params.RUN_FORMATS, name)),
-    ("fail_on", lambda text, name: params.parse_list(text, params.FAIL_ON, name)),
+    ("format", lambda text, name: params.parse_formats(text, name)),
+    ("fail_on", lambda text, name: params.parse_fail_on(text, name)),
     ("keep", params.parse_keep_option),
     ("notify", notify.parse_notify_command),
     ("report_url", notify.parse_report_url),

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from fleetaudit.errors import InputError
-
 from . import completion, console, params
 
 DRIFT = 8
@@ -38,29 +36,16 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     RUN is a run's folder or its run.json. What could not be told in one of the two is no
     regression. Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
     """
-    from fleetaudit.analysis import drift
-    from fleetaudit.store.disk import write_atomically
-    from fleetaudit.store.run_file import read_run
+    from fleetaudit.app.diff import diff_files, render_drift
+    from fleetaudit.app.output_file import write_file
 
-    found = drift.compute_drift(read_run(before_path), read_run(after_path))
-    if found.refused:
-        raise InputError(
-            f"cannot be compared with {before_path}: {found.refused}",
-            source=str(after_path),
-            hint="wanted: two runs of the same inventory and playbook",
-        )
-    if format_ == "json":
-        rendered = drift.encode(found)
-    else:
-        from fleetaudit.analysis.compare import summarize_changes
-        from fleetaudit.report.changes import changes_text
-
-        width = console.width() if output is None else 100
-        rendered = changes_text(summarize_changes(found), width=width).encode()
+    drift = diff_files(before_path, after_path)
+    width = console.width() if output is None else 100
+    rendered = render_drift(drift, format_, width=width)
     if output is not None:
-        write_atomically(output, rendered)
+        write_file(output, rendered)
     elif format_ == "json":
         console.print_bytes(rendered)
     else:
         console.print_report(rendered.decode())
-    return DRIFT if found.changes else 0
+    return DRIFT if drift.changes else 0

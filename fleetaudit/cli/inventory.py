@@ -41,23 +41,15 @@ def inventory(
     """
     if sum((list_all, graph, host is not None, list_hosts)) != 1:
         raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
-    from fleetaudit.app.planning import read_inventory
-    from fleetaudit.inventory.patterns import select_hosts
-    from fleetaudit.inventory.printing import render_graph, render_host, render_list
+    from fleetaudit.app.inventory_listing import ListingRequest, render_inventory
 
-    sources = params.inventory_sources(inventories)
-    loaded, _, _ = read_inventory(sources, vault_password_file, tell=console.print_message)
-    if host is not None:
-        console.print_result(render_host(loaded, host))
-        return
-    if graph:
-        console.print_result(render_graph(loaded))
-        return
-    names = (
-        select_hosts(loaded, limit)
-        if limit is not None
-        else tuple(host.name for host in loaded.hosts)
+    request = ListingRequest(
+        sources=params.inventory_sources(inventories),
+        vault_password_file=vault_password_file,
+        limit=limit,
+        host=host,
+        graph=graph,
+        as_json=list_all,
+        names_only=list_hosts,
     )
-    console.print_result(
-        render_list(loaded, names) if list_all else "".join(name + "\n" for name in names)
-    )
+    console.print_result(render_inventory(request, console.print_message))

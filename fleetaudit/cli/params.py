@@ -1,4 +1,4 @@
-"""What several verbs take from the command line or the environment, in one place."""
+"""Parameters that several commands take from the command line or the environment."""
 
 from __future__ import annotations
 
@@ -6,26 +6,51 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from fleetaudit.errors import NothingToDoError, UsageError
-from fleetaudit.report import registry
+from fleetaudit.app.option_values import (
+    parse_keep_option,
+    parse_list,
+    parse_shard_option,
+    parse_tags,
+)
+from fleetaudit.app.render import REPORT_FORMATS, RUN_FORMATS
+from fleetaudit.errors import UsageError
 from fleetaudit.text.files import expand_home
 
-if TYPE_CHECKING:
-    from fleetaudit.store.retention import RetentionPolicy
+__all__ = [
+    "DEFAULT_INVENTORY",
+    "FAIL_ON",
+    "FORMATS",
+    "RUN_FORMATS",
+    "RunPath",
+    "Seconds",
+    "close_standard_input",
+    "inventory_sources",
+    "output_folder",
+    "parse_fail_on",
+    "parse_formats",
+    "parse_keep_option",
+    "parse_list",
+    "parse_shard_option",
+    "parse_tags",
+]
 
 DEFAULT_INVENTORY = "inventory.yml"
-FORMATS = registry.SINGLE_FILE_NAMES
-RUN_FORMATS = registry.NAMES
+FORMATS = REPORT_FORMATS
 FAIL_ON = ("info", "warning", "error", "drift")
 
 
-def parse_tags(text: str) -> tuple[str, ...]:
-    """Returns the tags of a list with commas, as -t takes it."""
-    return tuple(dict.fromkeys(filter(None, (word.strip() for word in text.split(",")))))
+def parse_formats(text: str, option: str = "--format") -> tuple[str, ...]:
+    """Returns the formats of a list with commas; raises `UsageError`."""
+    return parse_list(text, RUN_FORMATS, option)
+
+
+def parse_fail_on(text: str, option: str = "--fail-on") -> tuple[str, ...]:
+    """Returns the words of --fail-on; raises `UsageError`."""
+    return parse_list(text, FAIL_ON, option)
 
 
 class RunPath(click.Path):
@@ -37,14 +62,15 @@ class RunPath(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Returns the path; what exists where it says goes before what the output folder has."""
+        """Returns the path; an existing path takes precedence over a run of the output folder."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        there = Path(os.environ.get("FLEETAUDIT_OUTPUT_DIR") or "reports") / path
-        return there if len(path.parts) == 1 and not path.exists() and there.exists() else path
+        stored = Path(os.environ.get("FLEETAUDIT_OUTPUT_DIR") or "reports") / path
+        is_name = len(path.parts) == 1 and not path.exists()
+        return stored if is_name and stored.exists() else path
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds between two bounds; "nan" is in no range, and click would let it through."""
+    """A number of seconds between two bounds; "nan" is in no range, and click would accept it."""
 
     name = "seconds"
 
@@ -79,51 +105,14 @@ def inventory_sources(named: Sequence[str]) -> tuple[str, ...]:
 
 
 def output_folder(named: str | None) -> Path:
-    """Returns where runs are kept: what the command line, the environment or the configuration
-    names, else reports.
+    """Returns the folder of the runs: the one that the command line, the environment or the
+    configuration names, else reports.
     """
     return expand_home(named or "reports")
 
 
-def parse_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
-    """Returns the words of "a,b" in the order of `allowed`; raises `UsageError` for any other."""
-    words = {word.strip() for word in text.split(",")}
-    for word in sorted(words):
-        if word not in allowed:
-            raise UsageError(f"{option}: “{word}” is none of {', '.join(allowed)}")
-    return tuple(word for word in allowed if word in words)
-
-
-def parse_shard_option(text: str | None) -> tuple[int, int] | None:
-    """Returns what --shard names; raises `UsageError`."""
-    from fleetaudit.playbook.shards import parse_shard
-
-    try:
-        return parse_shard(text) if text else None
-    except ValueError as e:
-        raise UsageError(f"--shard: {e}") from e
-
-
-def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
-    """Returns what --keep names; raises `UsageError`."""
-    from fleetaudit.store.retention import parse_retention
-
-    try:
-        return parse_retention(text) if text else None
-    except ValueError as e:
-        raise UsageError(f"{option}: {e}") from e
-
-
 def close_standard_input() -> None:
-    """Takes the terminal away from whatever might ask a question: standard input becomes empty."""
+    """Makes standard input empty, so that nothing can wait for an answer."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-
-
-def existing_file(named: str, option: str) -> Path:
-    """Returns the file that an option names; raises `NothingToDoError` where it is missing."""
-    path = expand_home(named)
-    if not path.exists():
-        raise NothingToDoError(f"{option} {named}: no such file")
-    return path

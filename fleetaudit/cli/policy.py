@@ -41,17 +41,13 @@ def make(run_path: Path, host_name: str | None, majority: bool, output: Path | N
     What could not be told and what depends on one host (its memory, its modules) is left out, with
     the reason.
     """
-    from fleetaudit.analysis.policy import behaviour_of_host, behaviour_of_majority, render_playbook
-    from fleetaudit.store.disk import write_atomically
-    from fleetaudit.store.run_file import read_run
+    from fleetaudit.app.output_file import write_file
+    from fleetaudit.app.policy import make_policy
 
     if majority == (host_name is not None):
         raise UsageError("policy make: name a host of the run, or say --majority")
-    run = read_run(run_path)
-    text = render_playbook(
-        run, behaviour_of_majority(run) if host_name is None else behaviour_of_host(run, host_name)
-    )
+    text = make_policy(run_path, host_name)
     if output is None:
         console.print_result(text)
     else:
-        write_atomically(output, text.encode())
+        write_file(output, text.encode())

@@ -1,5 +1,5 @@
-"""A run under way, on stderr: a bar on a terminal with the hosts that take long, a line a host with
--v.
+"""The progress of a run on stderr: on a terminal a bar with the hosts that take long; with -v a
+line for each host.
 
 Rules: what is printed while the bar is shown goes above it; text of hosts is sanitized first.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fleetaudit.model import HostResult
 from . import console
 from .colour import has_colour
 
@@ -20,10 +19,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from fleetaudit.app.activity import Activity
+    from fleetaudit.model import HostResult
+
+REDRAWS_PER_S = 4
+"""How often the bar is drawn: each time costs CPU that handshakes need."""
 
 
 class Progress:
-    """Shows how far a run of `hosts` hosts is, and how many of them are `missing`; a context
+    """Shows how many of the `hosts` have a result, and how many of these are `missing`; a context
     manager.
     """
 
@@ -37,8 +40,8 @@ class Progress:
         missing: str = "not audited",
     ) -> None:
         self.missing = 0
-        self._verbose, self._activity = verbose, activity
-        self._bar = _bar(missing, activity) if sys.stderr.isatty() and not quiet else None
+        self._verbose = verbose
+        self._bar = _make_bar(missing, activity) if sys.stderr.isatty() and not quiet else None
         self._task = self._bar.add_task("", total=hosts, missing=0) if self._bar else None
 
     def __enter__(self) -> Progress:
@@ -52,23 +55,21 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def came(self, result: HostResult) -> None:
-        """Counts one host more."""
+    def add_result(self, result: HostResult) -> None:
+        """Counts one more host, and prints its line."""
         from fleetaudit.model import NotAudited
 
-        self._activity.ended(result.name)
         self.missing += isinstance(result, NotAudited)
         if self._bar and self._task is not None:
             self._bar.update(self._task, advance=1, missing=self.missing)
         if self._verbose:
-            from fleetaudit.report.terminal import progress
+            from fleetaudit.app.render import render_result
 
-            console.print_message(progress(result))
+            console.print_message(render_result(result))
 
 
-def _bar(missing: str, activity: Activity) -> Bar:
-    from collections.abc import Iterable
-
+def _make_bar(missing: str, activity: Activity) -> Bar:
+    """Returns the bar."""
     from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
@@ -80,7 +81,7 @@ def _bar(missing: str, activity: Activity) -> Bar:
     )
     from rich.text import Text
 
-    class WithWaiting(Progress):
+    class BarWithWaitingHosts(Progress):
         """The bar, and below it the hosts that take long."""
 
         def get_renderables(self) -> Iterable[RenderableType]:
@@ -88,7 +89,7 @@ def _bar(missing: str, activity: Activity) -> Bar:
             if waiting := activity.waiting():
                 yield Text(waiting, no_wrap=True, overflow="ellipsis")
 
-    return WithWaiting(
+    return BarWithWaitingHosts(
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(f"hosts, {{task.fields[missing]}} {missing},"),
@@ -97,5 +98,5 @@ def _bar(missing: str, activity: Activity) -> Bar:
         TimeRemainingColumn(),
         console=Console(stderr=True, no_color=not has_colour(sys.stderr, os.environ)),
         transient=True,
-        refresh_per_second=4,  # a redraw costs CPU that handshakes need
+        refresh_per_second=REDRAWS_PER_S,
     )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import click
 
-from fleetaudit.app import clock
-from fleetaudit.report import registry
-
 from . import console, params
 
 
@@ -34,22 +31,12 @@ def prune(keep: str, baseline: str, output_dir: str | None) -> None:
     every job that ran with --cron; the runs that these were compared with; folders that are not
     runs of fleetaudit, or hold other files.
     """
-    from pathlib import Path
+    from fleetaudit.app.prune import prune_runs
 
-    from fleetaudit.store import retention
-    from fleetaudit.store.lock import hold_lock
-
-    wanted, output = params.parse_keep_option(keep), params.output_folder(output_dir)
-    if wanted is None or not output.exists():
+    policy, output = params.parse_keep_option(keep), params.output_folder(output_dir)
+    if policy is None or not output.exists():
         return
-    with hold_lock(output):
-        done = retention.prune(
-            output,
-            wanted,
-            now=clock.current_time(),
-            files=registry.FILES.values(),
-            protect={Path(baseline).name},
-        )
-    for name in done.kept:
+    pruned = prune_runs(output, policy, baseline=baseline)
+    for name in pruned.kept:
         console.print_message(f"fleetaudit: warning: an old run stays: {name}")
-    console.print_result("".join(f"removed {output / name}\n" for name in done.removed))
+    console.print_result("".join(f"removed {output / name}\n" for name in pruned.removed))

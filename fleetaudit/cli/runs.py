@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 import click
-
-from fleetaudit.errors import InputError, LockedError, NothingToDoError
 
 from . import completion, console, params
 
@@ -35,52 +30,16 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
     from a job of lower rank: a job with --cron ranks above one run by hand, the whole inventory
     above a part of it. --latest gives it to the job of RUN.
     """
-    from fleetaudit.report.runs import runs_text
-    from fleetaudit.store.lock import refuse_if_locked
-    from fleetaudit.store.run_list import encode, list_runs
+    from fleetaudit.app.runs import follow_run, list_output_folder
 
     output = params.output_folder(output_dir)
-    if not output.is_dir():
-        raise NothingToDoError(
-            f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
-        )
     if new_latest is not None:
-        _point_latest(output, new_latest)
+        console.print_result(follow_run(output, new_latest))
         return
-    found = list_runs(output, Path.cwd())
+    listing = list_output_folder(output)
     if format_ == "json":
-        console.print_bytes(encode(found))
+        console.print_bytes(listing.json())
         return
-    console.print_result(runs_text(found))
-    try:
-        refuse_if_locked(output)
-    except LockedError as e:
-        if found.unfinished:
-            console.print_message(
-                f"fleetaudit: note: one of the unfinished runs is still running: {e}"
-            )
-
-
-def _point_latest(output: Path, name: str) -> None:
-    from fleetaudit.store.jobs import describe_job, job_name
-    from fleetaudit.store.latest import point_latest
-    from fleetaudit.store.lock import hold_lock
-    from fleetaudit.store.names import LATEST_LINK
-    from fleetaudit.store.run_file import read_info
-    from fleetaudit.store.run_search import find_runs
-    from fleetaudit.text.sanitize import terminal_line
-
-    name = Path(name).name  # a path is accepted, too
-    with hold_lock(output):
-        found = find_runs(output)
-        run = next((run for run in found.finished if run.path.name == name), None)
-        if run is None:
-            read_info(output / name)  # raises if something is wrong with it
-            raise InputError(
-                "not finished, so `latest` cannot point to it",
-                source=str(output / name),
-                hint=f"fleetaudit run --resume {shlex.quote(str(output / name))}",
-            )
-        point_latest(output, name)
-    job = f"{job_name(run.info)}:\n  {terminal_line(describe_job(run.info))}"
-    console.print_result(f"{output / LATEST_LINK} points to {name} and follows its job, {job}\n")
+    console.print_result(listing.text())
+    if note := listing.active_run_note():
+        console.print_message(note)

@@ -18,26 +18,6 @@ from . import console
 )
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""
-    from fleetaudit.report.text_lines import wrap
-    from fleetaudit.text.sanitize import terminal_line
+    from fleetaudit.app.scenarios import render_scenarios
 
-    width = console.width()
-    lines = list[str]()
-    for playbook in read_playbooks(playbooks):
-        for play in playbook.plays:
-            for s in play.scenarios:
-                lines += [f"{s.name}  ({', '.join(s.families)})", f"  {terminal_line(s.title)}"]
-                lines += [f"    - {terminal_line(step.text)}" for step in s.steps]
-                control = f"; control: {s.control}" if s.control else ""
-                expect = (
-                    f"expect: {' or '.join(s.expect)} ({s.severity})"
-                    if s.expect
-                    else "no expectation"
-                )
-                lines.append(f"  {expect}{control}")
-                lines += (
-                    [*wrap([f"because: {terminal_line(s.because)}"], width, "  "), ""]
-                    if s.because
-                    else [""]
-                )
-    console.print_result("".join(line + "\n" for line in lines))
+    console.print_result(render_scenarios(playbooks, width=console.width()))

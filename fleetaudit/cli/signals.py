@@ -12,9 +12,12 @@ import os
 import signal
 from collections.abc import Iterator
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
-from fleetaudit.engine import StopRequest
 from fleetaudit.errors import OutputError
+
+if TYPE_CHECKING:
+    from fleetaudit.app.audit import StopRequest
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -250,7 +250,10 @@ def test_status_78_for_an_environment_that_makes_no_sense(
     assert next(iter(variable)) in done.stderr
 
 
-BUG = "from fleetaudit import cli; from fleetaudit.analysis import judge; judge.judge = lambda audited, plan: 1 / 0; "
+BUG = (
+    "from fleetaudit import cli; from fleetaudit.analysis import judge; "
+    "judge.judge_host = lambda audited, plan: 1 / 0; "
+)
 
 
 def test_status_1_for_a_bug_with_a_traceback_in_the_log_and_the_host_named(folder: Folder) -> None:

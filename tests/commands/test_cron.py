@@ -22,6 +22,7 @@ from fleetaudit.app.schedule_units import (
     service,
     timer,
 )
+from fleetaudit.cli.console import print_message
 from fleetaudit.cli.run import run
 from fleetaudit.errors import UsageError
 from fleetaudit.model import NotAudited
@@ -71,7 +72,7 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     assert (first.returncode, first.stderr) == (2, "")
     assert "Findings: 1 warning" in first.stdout
     assert first.stdout == told.read_text()
-    assert len(first.stdout.splitlines()) <= news.LINES
+    assert len(first.stdout.splitlines()) <= news.MAX_LINES
 
     same = place.run(*arguments)
     assert (same.returncode, same.stdout, same.stderr) == (
@@ -162,7 +163,7 @@ def test_a_great_change_is_still_one_screen(place: Workspace) -> None:
     )
     done = place.run(*NIGHTLY)
     assert done.returncode in (4, 6), done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) <= news.LINES
+    assert len(done.stdout.splitlines()) <= news.MAX_LINES
     assert done.stdout.splitlines()[-1].startswith("Report: ")
 
 
@@ -289,18 +290,20 @@ def test_old_runs_go_with_a_run_and_by_hand(place: Workspace) -> None:
 def test_a_notification_runs_without_a_shell_and_its_failure_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    news.run_notify_command(news.parse_notify_command(f"tee '{tmp_path}/a b $HOME'"), "something\n")
+    news.run_notify_command(
+        news.parse_notify_command(f"tee '{tmp_path}/a b $HOME'"), "something\n", print_message
+    )
     assert (tmp_path / "a b $HOME").read_text() == "something\n"
     assert capsys.readouterr().err == ""
-    news.run_notify_command(["false"], "x")
-    news.run_notify_command(["/nowhere/mail"], "x")
-    news.run_notify_command(["sh", "-c", "printf '\\033[31mno' >&2; exit 3"], "x")
+    news.run_notify_command(["false"], "x", print_message)
+    news.run_notify_command(["/nowhere/mail"], "x", print_message)
+    news.run_notify_command(["sh", "-c", "printf '\\033[31mno' >&2; exit 3"], "x", print_message)
     failed, missing, said = capsys.readouterr().err.splitlines()
     assert "warning: --notify false: status 1" in failed
     assert "No such file" in missing
     assert "status 3" in said
     assert "\033" not in said
-    news.run_notify_command(["true"], "x" * 1_000_000)  # one that does not read
+    news.run_notify_command(["true"], "x" * 1_000_000, print_message)  # one that does not read
     assert capsys.readouterr().err == ""
 
 
@@ -308,7 +311,7 @@ def test_a_notification_that_hangs_is_ended_with_its_children(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     started = time.monotonic()
-    news.run_notify_command(["sh", "-c", "sleep 610 & sleep 620"], "x", seconds=0.3)
+    news.run_notify_command(["sh", "-c", "sleep 610 & sleep 620"], "x", print_message, seconds=0.3)
     assert time.monotonic() - started < 10 + BUSY_S
     assert "did not end within 0.3 s" in capsys.readouterr().err
 

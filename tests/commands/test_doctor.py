@@ -337,7 +337,7 @@ def test_nothing_is_written_not_even_the_key_of_a_host_that_is_met_for_the_first
     before = {path: path.stat().st_mtime_ns for path in fleet.path.rglob("*")}
     done = fleet.doctor("-l", "stranger", "--host-key-policy", "accept-new")
     assert done.returncode == 0, done.stdout
-    assert "for this check alone; none was written" in done.stderr
+    assert "for this check only; none was written" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in fleet.path.rglob("*")} == before
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.app import passwords
+from fleetaudit.app.connection_arguments import parse_extra_vars
 from fleetaudit.cli import run_command_line
-from fleetaudit.cli.connection_options import parse_extra_vars
 from fleetaudit.errors import (
     ConfigError,
     FleetauditError,
@@ -218,7 +218,7 @@ def test_options_of_become_without_become_are_reported_once(
     assert done.returncode == 0
     named, _, why = line.removeprefix("fleetaudit: note: ").partition(": ")
     assert set(named.split(", ")) == {word for word in words if word.startswith("-")}
-    assert why.startswith("not used, for no host becomes another user; -b says so")
+    assert why.startswith("not used, because no host becomes another user; -b makes")
 
 
 def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Workspace) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.app.fetched_replies import parse_reply_file
+from fleetaudit.app.reply_files import parse_reply_file
 from fleetaudit.model import (
     Audited,
     HostResult,
@@ -209,7 +209,9 @@ def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(
     stranger = refused(place, "-i", "inventory.yml", "web6.reply", status=65)
     assert "web6.reply: web6 is not a selected host that a play matches" in stranger
     missing = refused(place, "web5.reply", status=66)
-    assert "web5.reply: no such run, and no such file of a reply; `ls .` shows" in missing
+    assert (
+        "web5.reply: no such run, and no such file of a reply; to list the folder: ls ." in missing
+    )
     (place.path / "none").mkdir()
     assert "has neither a run nor a reply" in refused(place, "none", status=66)
     (place.path / "reports/2026-11-22T020000Z").mkdir(parents=True)

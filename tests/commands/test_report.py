@@ -266,14 +266,14 @@ def test_hosts_that_two_runs_tell_differently_are_named_with_the_runs(folder: Fo
     )
     done = folder.run("report", first, second)
     assert (done.returncode, done.stdout) == (65, "")
-    assert f"{second}: hosts web[001-005]: also in {first}, which says otherwise" in done.stderr
+    assert f"{second}: hosts web[001-005]: also in {first}, with different content" in done.stderr
 
 
 def test_a_scenario_with_two_meanings_joins_no_runs() -> None:
     row = msgspec.structs.replace(RUN.scenarios[0], steps=("closer closes",))
     other = msgspec.structs.replace(part((), "two"), scenarios=(row, *RUN.scenarios[1:]))
     with pytest.raises(
-        InputError, match=rf"^b: scenario {row.name}: also in a, which says otherwise"
+        InputError, match=rf"^b: scenario {row.name}: also in a, with different content"
     ) as e:
         merge_runs([(Path("a"), RUN), (Path("b"), other)])
     assert e.value.exit_status == 65

@@ -32,20 +32,19 @@ pytestmark = [pytest.mark.commands, pytest.mark.timeout(660)]
 TWICE = """
 import json, os, pathlib, sys
 from fleetaudit.cli import run_command_line
-from fleetaudit.cli.run import _Run
+from fleetaudit.cli.run import _RunCommand
 from fleetaudit.transport import registry
 from tests.unit.engine.test_scheduler import reply, to_call
 
 registry.Transports.run = lambda self, target, command, stdin, *rest: to_call(stdin, reply())
-in_force, conduct = [], _Run.conduct
-def told(self):
-    parts = self.connecting, self.options
-    named = {name: getattr(part, name) for part in parts for name in part.__slots__}
-    in_force.append({**named, "inventories": self.sources})
-    status = conduct(self)
-    in_force[-1]["forks in the end"] = self.connecting.forks
-    return status
-_Run.conduct = told
+in_force, prepare = [], _RunCommand._prepare
+def recorded(self):
+    options = self.request.command_options.values()
+    in_force.append({**options, "inventories": self.request.sources})
+    prepared = prepare(self)
+    in_force[-1]["forks in the end"] = prepared.connection.forks
+    return prepared
+_RunCommand._prepare = recorded
 
 found = {}
 for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():

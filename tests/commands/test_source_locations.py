@@ -34,7 +34,7 @@ def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
     assert place.run("runs").returncode == 0
     away = Workspace(tmp_path)
     done = away.run("run", "--resume", run)
-    assert (done.returncode, "begun in " in done.stderr) == (65, True), done.stderr
+    assert (done.returncode, "the run began in " in done.stderr) == (65, True), done.stderr
 
 
 def test_a_program_is_the_file_of_its_hosts() -> None:

@@ -12,13 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.cli.probe import sudoers_line
-from fleetaudit.errors import TransportError
+from fleetaudit.app.probe_program import sudoers_line
+from fleetaudit.errors import TransportError, UsageError
 from fleetaudit.model import Become, Secret
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Output, ignore_stage
@@ -267,7 +266,7 @@ def test_a_sudoers_line_escapes_every_special_and_takes_only_names() -> None:
     assert line == r"alice ALL=(root) NOPASSWD: /bin/sh -c a\,b\:c\=d \\ \* \? \[x\]"
     assert sudoers_line("a.b@EXAMPLE", "/x y").startswith(r"a.b\@EXAMPLE ALL=")
     for user in ("", "ALL", "a b", "a,b", "alice ALL=(ALL) NOPASSWD: ALL #", "a\nb"):
-        with pytest.raises(click.UsageError):
+        with pytest.raises(UsageError):
             sudoers_line(user, "/x y")
 
 

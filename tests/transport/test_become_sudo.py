@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.cli.probe import sudoers_line
+from fleetaudit.app.probe_program import sudoers_line
 from fleetaudit.errors import TransportError
 from fleetaudit.model import (
     Become,

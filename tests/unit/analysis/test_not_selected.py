@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fleetaudit.analysis import drift
 from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.policy import behaviour_of_host
-from fleetaudit.cli.run import exit_status
+from fleetaudit.app.exit_status import exit_status
 from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import HostResult, NotSelected, PastRun
 from fleetaudit.report import csv as table

@@ -46,7 +46,7 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
     with caplog.at_level(logging.DEBUG, logger="fleetaudit"):
         for _ in range(2):
             with pytest.raises(TransportError):
-                activity.run_of(host)(target, "", b"", Deadline.after(60), Limits())
+                activity.runner_for(host)(target, "", b"", Deadline.after(60), Limits())
     lines = [console._Harmless("%(message)s").format(record) for record in caplog.records]
     assert not re.search(r"hunter22|\x1b", "\n".join(lines))
     assert [line.partition(": ")[2] for line in lines] == [
@@ -98,7 +98,7 @@ def test_the_hosts_that_take_long_are_named_longest_first() -> None:
 
     def run(name: str) -> None:
         with pytest.raises(TransportError):
-            activity.run_of(plan(name))(LocalTarget(), "", b"", Deadline.after(60), Limits())
+            activity.runner_for(plan(name))(LocalTarget(), "", b"", Deadline.after(60), Limits())
 
     threads = list[threading.Thread]()
     for moment, name in ((0.0, "web7"), (7.0, "db2\x1b[2J"), (8.0, "a"), (9.0, "b"), (40.0, "new")):
@@ -126,5 +126,5 @@ def test_without_a_terminal_there_is_a_line_a_host_with_v_and_no_bar(
     monkeypatch.setattr("sys.stderr", out := io.StringIO())
     host = Audited(name="h", kernel=Kernel(release="6.1", version="", machine=""), isolation="host")
     with Progress(1, Activity(Transports()), quiet=False, verbose=True) as progress:
-        progress.came(host)
+        progress.add_result(host)
     assert out.getvalue() == "h: audited, kernel 6.1\n"

@@ -153,7 +153,7 @@ def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> 
         raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        written(tmp_path, run_of(fleet_of(5)), settled=broken)
+        written(tmp_path, run_of(fleet_of(5)), finish=broken)
     (folder,) = run_names(tmp_path)
     assert len(read_run(tmp_path / folder).hosts) == 5
 
@@ -161,7 +161,7 @@ def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> 
 def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_output, "MOST", 5)
+    monkeypatch.setattr(run_output, "MAX_FAILING", 5)
     monkeypatch.setattr(logging.getLogger("fleetaudit.app.run_output"), "disabled", True)
     tried = list[int]()
 
@@ -181,7 +181,7 @@ def test_reports_of_a_run_with_such_a_host_name_it(tmp_path: Path) -> None:
     done = written(tmp_path, run_of(hosts))
     folder = done.reports[0].parent
     for name in ("report.html", "junit.xml", "report.csv", "report.sarif", "report.txt"):
-        assert "could not be reported (OverflowError)" in (folder / name).read_text(), name
+        assert "cannot be reported (OverflowError)" in (folder / name).read_text(), name
     (host,) = (
         h for h in json.loads((folder / "run.json").read_bytes())["hosts"] if h["name"] == "web2"
     )

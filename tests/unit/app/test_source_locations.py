@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from fleetaudit.app.planning import build_plan, read_inventory, scenario_rows
+from fleetaudit.app.planning import (
+    HostSelection,
+    build_plan,
+    read_inventory,
+    read_playbooks,
+    scenario_rows,
+)
 from fleetaudit.app.source_locations import add_locations
 from fleetaudit.cli import run_command_line
 from fleetaudit.connection.options import ConnectionOptions
@@ -62,7 +68,11 @@ def run_of(*sources: str, playbook: str = "audit.yml") -> AuditRun:
     """Returns a run of these inventories in which no host answered."""
     Path(playbook).write_text(PLAYBOOK)
     plan = build_plan(
-        read_inventory(sources, None), (playbook,), None, ConnectionOptions(), connects=False
+        read_inventory(sources, None),
+        read_playbooks((playbook,)),
+        HostSelection(),
+        ConnectionOptions(),
+        connects=False,
     )
     hosts = tuple(
         NotAudited(name=host.name, stage="connect", reason="refused") for host in plan.hosts
@@ -135,7 +145,11 @@ def test_a_link_into_the_repository_is_inside_of_it(home: Path) -> None:
 def test_a_shipped_playbook_has_its_name_and_nothing_of_where_it_is_installed() -> None:
     Path("hosts").write_text("a\n")
     plan = build_plan(
-        read_inventory(("hosts",), None), (), None, ConnectionOptions(), connects=False
+        read_inventory(("hosts",), None),
+        read_playbooks(()),
+        HostSelection(),
+        ConnectionOptions(),
+        connects=False,
     )
     run = add_locations(AuditRun(run=made_of(()).run, scenarios=(), hosts=()), plan)
     assert {place.file for place in run.locations.values()} == {"playbooks/unread-close.yml"}

@@ -9,7 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.app.planning import build_plan, read_inventory
+from fleetaudit.app.planning import (
+    HostSelection,
+    build_plan,
+    read_inventory,
+    read_playbooks,
+)
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.errors import InputError
@@ -241,8 +246,8 @@ def test_become_settings_of_ansible_cfg_are_followed(
             with pytest.raises(InputError, match=key) as caught:
                 build_plan(
                     read_inventory(("hosts.yml",), None),
-                    (),
-                    None,
+                    read_playbooks(()),
+                    HostSelection(),
                     ConnectionOptions(),
                     connects=False,
                 )

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.app.planning import build_plan, read_inventory
+from fleetaudit.app.planning import (
+    HostSelection,
+    build_plan,
+    read_inventory,
+    read_playbooks,
+)
 from fleetaudit.cli import run_command_line
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.errors import InputError
@@ -43,8 +48,15 @@ def planned(
 ) -> list[str]:
     """Reads an inventory and plans its hosts, as `run` does; returns the notes."""
     notes = list[str]()
-    loaded = read_inventory((source,), None, tell=notes.append)
-    build_plan(loaded, (), limit, options or ConnectionOptions(), connects=False, tell=notes.append)
+    loaded = read_inventory((source,), None, report=notes.append)
+    build_plan(
+        loaded,
+        read_playbooks(()),
+        HostSelection(limit=limit),
+        options or ConnectionOptions(),
+        connects=False,
+        report=notes.append,
+    )
     return [note.removeprefix("fleetaudit: note: ") for note in notes]
 
 
@@ -398,10 +410,16 @@ def test_become_allow_same_user_becomes_the_login_user() -> None:
         }
     )
     loaded = read_inventory(("hosts.yml",), None)
-    plan = build_plan(loaded, (), None, ConnectionOptions(), connects=False)
+    plan = build_plan(
+        loaded, read_playbooks(()), HostSelection(), ConnectionOptions(), connects=False
+    )
     assert plan.hosts[0].target.become is not None  # type: ignore[union-attr]
     Path("ansible.cfg").unlink()
     plan = build_plan(
-        read_inventory(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False
+        read_inventory(("hosts.yml",), None),
+        read_playbooks(()),
+        HostSelection(),
+        ConnectionOptions(),
+        connects=False,
     )
     assert plan.hosts[0].target.become is None  # type: ignore[union-attr]

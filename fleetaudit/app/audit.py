@@ -1,0 +1,438 @@
+"""Audits the hosts of a plan: on their own for the Python API, or into a run folder.
+
+Rules: what can be refused is refused before the first connection. Every host of the plan has
+exactly one result. Everything that is gathered is on the disk before the function returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from fleetaudit import __version__
+from fleetaudit.analysis.judge import judge_fleet, judge_host
+from fleetaudit.engine import EngineSettings, Outcome, StopRequest
+from fleetaudit.engine import audit as audit_hosts
+from fleetaudit.errors import NothingToDoError, OutputError
+from fleetaudit.model import AuditRun, HostResult, Plan, RunInfo
+from fleetaudit.report import registry
+from fleetaudit.store import latest, manifest, retention
+from fleetaudit.store.deduplication import judge_and_deduplicate
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.lock import hold_lock, refuse_if_locked
+from fleetaudit.store.run_folder import RunFolder, create_run_folder
+from fleetaudit.store.run_search import find_runs
+from fleetaudit.transport.registry import Transports
+
+from . import clock
+from .activity import Activity
+from .audit_request import AuditRequest, RunOptions
+from .baseline import ActiveWaivers, Baseline, annotate_run, choose_baseline, read_waivers
+from .connection_arguments import (
+    ConnectionArguments,
+    PasswordReader,
+    PromptPassword,
+    report_unused_options,
+)
+from .exit_status import BUG, exit_status, has_bug
+from .notify import Notification, report_address
+from .planning import (
+    HostSelection,
+    LoadedInventory,
+    build_plan,
+    describe_controller,
+    read_inventory,
+    read_playbooks,
+    scenario_rows,
+)
+from .reporter import Report, Reporter, ignore_message
+from .resume import make_manifest
+from .run_output import WrittenRun, write_run
+from .source_locations import add_locations
+
+if TYPE_CHECKING:
+    from fleetaudit.analysis.compare import Comparison
+    from fleetaudit.engine import RepeatCommand
+    from fleetaudit.store.run_search import StoredRun
+
+__all__ = [
+    "AuditRequest",
+    "FinishedAudit",
+    "PreparedRun",
+    "RunOptions",
+    "StopRequest",
+    "audit_plan",
+    "execute_run",
+    "judge_run",
+    "prepare_run",
+]
+
+OpenProgress = Callable[[int, Activity], AbstractContextManager[Callable[[HostResult], None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRun:
+    """A request whose files are read: nothing in them can stop the run any more."""
+
+    request: AuditRequest
+    connection: ConnectionArguments
+    loaded: LoadedInventory
+    plan: Plan
+    folder: Path
+    """The folder in which names of files were typed; it may be gone when the run ends."""
+
+    def info(self, id_: str, started: str = "") -> RunInfo:
+        """Returns the description of the run as of now; `started` is now, too, if it is ""."""
+        now = clock.format_rfc3339(clock.current_time())
+        run = self.request.run
+        info = RunInfo(
+            id=id_,
+            started=started or now,
+            finished=now,
+            fleetaudit=__version__,
+            playbooks=self.plan.playbooks,
+            controller=describe_controller(),
+            inventory=self.request.sources,
+            limit=self.connection.limit,
+            shard=run.shard_text,
+            tags=run.tags,
+            skip_tags=run.skip_tags,
+        )
+        return replace(info, job=job_name(info))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedAudit:
+    """A run that is written: its folder and reports, its exit status and how many hosts a bug cost.
+
+    `changed` is whether something changed since the last run, or that is unknown; None if no option
+    needs it.
+    """
+
+    written: WrittenRun
+    folder: Path
+    status: int
+    bugs: int
+    interrupted: bool
+    changed: bool | None
+    notification: Notification
+
+    @property
+    def comparison(self) -> Comparison:
+        """Returns the comparison of the hosts of the run."""
+        return self.written.comparison
+
+
+def prepare_run(
+    request: AuditRequest,
+    reporter: Reporter,
+    *,
+    prompt: PromptPassword | None,
+    connects: bool = True,
+) -> PreparedRun:
+    """Reads the inventories, playbooks and passwords of a request, and makes the plan.
+
+    `prompt` asks for passwords. Without `connects` no password is read from the files that
+    ansible.cfg names, and a locked output folder does not matter. Raises `FleetauditError`.
+    """
+    if connects:
+        refuse_if_locked(request.output)
+    connection, run = request.connection, request.run
+    loaded = read_inventory(
+        request.sources,
+        connection.vault_password_file,
+        connection.parsed_extra_vars(),
+        report=reporter.note,
+    )
+    connection = connection.with_configured_forks(loaded.settings, request.command_options)
+    reader = PasswordReader(request.command_options, prompt, reporter.message)
+    options = reader.connection_options(connection)
+    plan = build_plan(
+        loaded,
+        read_playbooks(run.playbooks),
+        HostSelection(limit=connection.limit, tags=run.tags, skip_tags=run.skip_tags),
+        options,
+        connects=connects,
+        report=reporter.note,
+    )
+    report_unused_options(plan, loaded, options, request.command_options, reporter.note)
+    return PreparedRun(
+        request=request,
+        connection=connection,
+        loaded=loaded,
+        plan=_select_shard(plan, run),
+        folder=Path.cwd(),
+    )
+
+
+def _select_shard(plan: Plan, run: RunOptions) -> Plan:
+    """Returns the part of the plan that --shard selects; raises `NothingToDoError` if it is empty."""
+    if run.shard is None:
+        return plan
+    from fleetaudit.playbook.shards import select_shard
+    from fleetaudit.text.phrases import count_noun
+
+    part = select_shard(plan, *run.shard)
+    if not part.hosts:
+        hosts = count_noun(len(plan.hosts), "host")
+        raise NothingToDoError(f"--shard {run.shard_text}: none of {hosts} is in this part")
+    return part
+
+
+def audit_plan(
+    plan: Plan,
+    *,
+    settings: EngineSettings,
+    on_result: Callable[[HostResult], None],
+    progress: OpenProgress | None = None,
+    known_hosts: Path | None = None,
+    earlier: Collection[HostResult] = (),
+    stop: StopRequest | None = None,
+    repeat_command: RepeatCommand | None = None,
+) -> Outcome:
+    """Audits every host of a plan; `on_result` gets each result as it comes, in this thread.
+
+    `known_hosts` is the file for host keys that are accepted; without one they are accepted for
+    this run only. `earlier` results share their evidence with the new ones.
+    """
+    transports = Transports(accept_file=known_hosts)
+    activity = Activity(transports)
+    with _opened(progress, len(plan.hosts), activity) as show_result:
+
+        def take_result(result: HostResult) -> None:
+            on_result(result)
+            activity.ended(result.name)
+            show_result(result)
+
+        return audit_hosts(
+            plan,
+            run_command=transports.run,
+            settings=settings,
+            judge=judge_and_deduplicate(judge_host, earlier),
+            on_result=take_result,
+            stop=stop,
+            run_command_for=activity.runner_for,
+            repeat_command=repeat_command,
+        )
+
+
+@contextlib.contextmanager
+def _opened(
+    progress: OpenProgress | None, hosts: int, activity: Activity
+) -> Iterator[Callable[[HostResult], None]]:
+    """Opens the progress, or one that ignores every result."""
+    if progress is None:
+        yield _ignore_result
+        return
+    with progress(hosts, activity) as show_result:
+        yield show_result
+
+
+def _ignore_result(_result: HostResult) -> None:
+    """Takes a result and does nothing with it."""
+
+
+def judge_run(run: AuditRun, plan: Plan, folder: Path) -> AuditRun:
+    """Returns the run with the findings that depend on all its hosts, and with all locations.
+
+    `folder` is the one in which the names of inventories and playbooks were typed.
+    """
+    return add_locations(replace(run, hosts=judge_fleet(run.hosts, plan)), plan, folder)
+
+
+def execute_run(
+    prepared: PreparedRun,
+    reporter: Reporter,
+    stop: StopRequest,
+    *,
+    signal_status: Callable[[], int] = lambda: 0,
+    render: Callable[[Comparison], object] = lambda _: None,
+) -> FinishedAudit:
+    """Audits, writes the run folder and its reports, updates `latest` and removes old runs.
+
+    `signal_status` returns 128 and the number of the signal that stopped the run, else 0. `render`
+    makes what the caller will print, so that a bug in it is found host by host, too.
+    """
+    return _Execution(prepared, reporter, stop, signal_status, render).execute()
+
+
+@dataclass(slots=True)
+class _Execution:
+    """One run from the plan to the finished folder."""
+
+    prepared: PreparedRun
+    reporter: Reporter
+    stop: StopRequest
+    signal_status: Callable[[], int]
+    render: Callable[[Comparison], object]
+    waivers: ActiveWaivers = field(init=False)
+    baseline: Baseline = field(init=False)
+
+    def execute(self) -> FinishedAudit:
+        """Returns the finished run; raises `FleetauditError`."""
+        prepared, request = self.prepared, self.prepared.request
+        resumed = request.resumed
+        if resumed:
+            manifest.refuse_changed_plan(
+                resumed.manifest, prepared.plan, __version__, source=str(resumed.path)
+            )
+        self.waivers = read_waivers(request.run.waivers, prepared.loaded.inventory)
+        id_ = resumed.path.name if resumed else ""
+        self.baseline = choose_baseline(request.output, request.run.baseline, prepared.info(id_))
+        with hold_lock(request.output), _deadline(self.stop, request.run.deadline_s):
+            folder, started, earlier = self._open_folder()
+            with folder:
+                outcome = self._audit(folder, earlier)
+                written = self._write(folder, started, earlier, outcome)
+                self._remove_old_runs(written.run)
+        return self._finished(folder, written, outcome)
+
+    def _open_folder(self) -> tuple[RunFolder, str, dict[str, HostResult]]:
+        """Returns the open folder, when the run began, and the results that the folder has."""
+        request = self.prepared.request
+        if request.resumed:
+            folder, results = request.resumed.reopen(self.reporter.message)
+            return folder, request.resumed.manifest.started, results
+        now = clock.current_time()
+        started = clock.format_rfc3339(now)
+        record = make_manifest(
+            self.prepared.plan,
+            started=started,
+            sources=request.sources,
+            job=self.prepared.info("", started).job,
+            options=request.command_options,
+        )
+        data = manifest.encode_manifest(record)
+        return create_run_folder(request.output, now, data), started, {}
+
+    def _audit(self, folder: RunFolder, earlier: dict[str, HostResult]) -> Outcome:
+        """Audits the hosts that have no result yet; each result is appended to the journal."""
+        return audit_plan(
+            manifest.remaining_plan(self.prepared.plan, earlier),
+            settings=self.prepared.connection.engine_settings(),
+            on_result=folder.append,
+            progress=self.reporter.progress,
+            known_hosts=folder.output / "known_hosts",
+            earlier=earlier.values(),
+            stop=self.stop,
+            repeat_command=self.prepared.request.command_line.for_host,
+        )
+
+    def _write(
+        self, folder: RunFolder, started: str, earlier: dict[str, HostResult], outcome: Outcome
+    ) -> WrittenRun:
+        """Writes the reports and run.json, and updates `latest`."""
+        prepared, output = self.prepared, self.prepared.request.output
+        stored = find_runs(output).finished
+        bare = AuditRun(
+            run=prepared.info(folder.id, started),
+            scenarios=scenario_rows(prepared.plan),
+            hosts=manifest.merge_results(prepared.plan, earlier, outcome.results),
+        )
+
+        def finish(run: AuditRun) -> AuditRun:
+            run = judge_run(run, prepared.plan, prepared.folder)
+            run = annotate_run(run, self.baseline, self.waivers)
+            return self._with_status(run, outcome, stored)
+
+        written = write_run(
+            folder, bare, formats=prepared.request.run.formats, finish=finish, render=self.render
+        )
+        if not outcome.interrupted:
+            self._update_latest(written.run.run, stored)
+        return written
+
+    def _with_status(
+        self, run: AuditRun, outcome: Outcome, stored: Sequence[StoredRun]
+    ) -> AuditRun:
+        """Returns the run with its exit status and, unless it was interrupted, its place among the
+        `stored` ones.
+        """
+        is_bug = outcome.bugs > 0 or has_bug(run)
+        info = replace(run.run, status=BUG if is_bug else self._status(run))
+        if not outcome.interrupted:
+            scheduled = self.prepared.request.run.scheduled
+            info = latest.with_sequence_number(stored, info, scheduled=scheduled)
+        return replace(run, run=info)
+
+    def _status(self, run: AuditRun) -> int:
+        """Returns the exit status of a run without a bug."""
+        return self.signal_status() or exit_status(run, self.prepared.request.run.fail_on)
+
+    def _update_latest(self, info: RunInfo, stored: Sequence[StoredRun]) -> None:
+        """Makes `latest` point to the run if its job is the one that `latest` follows."""
+        request = self.prepared.request
+        notes: tuple[Report, Report] = (ignore_message, ignore_message)
+        if request.run.report_latest:
+            notes = self.reporter.message, self.reporter.note
+        latest.update_latest(request.output, stored, info, note=notes[0], later_note=notes[1])
+
+    def _remove_old_runs(self, run: AuditRun) -> None:
+        """Removes old runs; one that stays is reported, because the run itself is done."""
+        request = self.prepared.request
+        if request.run.keep is None:
+            return
+        # The last run is still needed, for what is new since then.
+        used = {path.name for path in (self.baseline.compared, self.baseline.last) if path}
+        protect = {run.run.id, run.run.baseline or "", Path(request.run.baseline).name} | used
+        try:
+            pruned = retention.prune(
+                request.output,
+                request.run.keep,
+                now=clock.current_time(),
+                files=registry.FILES.values(),
+                protect=protect,
+            )
+        except OutputError as e:
+            self.reporter.message(f"fleetaudit: warning: old runs stay: {e}")
+            return
+        for name in pruned.kept:
+            self.reporter.message(f"fleetaudit: warning: an old run stays: {name}")
+
+    def _finished(self, folder: RunFolder, written: WrittenRun, outcome: Outcome) -> FinishedAudit:
+        """Returns the finished run with what its notification needs."""
+        run = self.prepared.request.run
+        bugs = outcome.bugs + written.bugs
+        status = BUG if bugs else self._status(written.run)
+        drift = self.baseline.since_last(written.run) if run.needs_drift else None
+        changed = drift is None or not drift.is_unchanged or outcome.interrupted
+        notification = Notification(
+            run=written.run.run,
+            status=status,
+            controller=platform.node() or "localhost",
+            folder=self.prepared.folder,
+            report=report_address(written.reports[0], run.report_url),
+            drift=drift,
+        )
+        return FinishedAudit(
+            written=written,
+            folder=folder.path,
+            status=status,
+            bugs=bugs,
+            interrupted=outcome.interrupted,
+            changed=changed if run.needs_drift else None,
+            notification=notification,
+        )
+
+
+@contextlib.contextmanager
+def _deadline(stop: StopRequest, seconds: float | None) -> Iterator[None]:
+    """Requests an early end when the time of the whole run is over."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop.request, (f"the run's deadline of {seconds:g} s came",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

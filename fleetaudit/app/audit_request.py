@@ -1,0 +1,58 @@
+"""What `fleetaudit run` is asked to do: its options, checked and parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleetaudit.store.retention import RetentionPolicy
+
+    from .command_line import CommandLine
+    from .connection_arguments import ConnectionArguments
+    from .options import CommandOptions
+    from .resume import UnfinishedRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of `fleetaudit run` that do not concern connections, checked and parsed.
+
+    `shard` is (part, parts); `shard_text` is the same as it was typed. `deadline_s` ends the whole
+    run. `scheduled` is whether the run is unattended (--cron).
+    """
+
+    playbooks: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
+    shard: tuple[int, int] | None = None
+    shard_text: str | None = None
+    formats: tuple[str, ...] = ("html",)
+    fail_on: tuple[str, ...] = ("warning",)
+    waivers: str | None = None
+    baseline: str = "last"
+    keep: RetentionPolicy | None = None
+    deadline_s: float | None = None
+    scheduled: bool = False
+    report_latest: bool = True
+    needs_drift: bool = False
+    """Whether what changed since the last run is needed besides the comparison with the baseline."""
+    report_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRequest:
+    """Everything that defines one run: inventories, options, the output folder.
+
+    `resumed` is the run to finish, None for a new run. `command_options` are the options as they
+    were typed, for messages and the manifest.
+    """
+
+    sources: tuple[str, ...]
+    output: Path
+    run: RunOptions
+    connection: ConnectionArguments
+    command_options: CommandOptions
+    command_line: CommandLine
+    resumed: UnfinishedRun | None = None

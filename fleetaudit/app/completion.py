@@ -1,0 +1,48 @@
+"""The words that complete a command line: runs, hosts and scenarios of the output folder.
+
+Rules: it reads the output folder and connects to nothing. What cannot be read completes nothing: an
+error message would appear in the middle of the line that somebody types.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetaudit.errors import FleetauditError
+from fleetaudit.model import AuditRun
+from fleetaudit.store.names import LATEST_LINK
+from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_search import run_names
+
+
+def list_run_names(output: Path) -> list[str]:
+    """Returns the runs of an output folder, the newest first after "latest"."""
+    try:
+        names = sorted(run_names(output), reverse=True)
+    except (OSError, FleetauditError):
+        names = []
+    if (output / LATEST_LINK).exists():
+        names.insert(0, LATEST_LINK)
+    return names
+
+
+def list_hosts(run_path: Path | None) -> list[str]:
+    """Returns the hosts of a run."""
+    run = _read(run_path)
+    return [host.name for host in run.hosts] if run else []
+
+
+def scenario_titles(run_path: Path | None) -> dict[str, str]:
+    """Returns the titles of the scenarios of a run by their names."""
+    run = _read(run_path)
+    return {row.name: row.title for row in run.scenarios} if run else {}
+
+
+def _read(run_path: Path | None) -> AuditRun | None:
+    """Returns a run, None if it cannot be read."""
+    if run_path is None:
+        return None
+    try:
+        return read_run(run_path)
+    except (OSError, FleetauditError):
+        return None

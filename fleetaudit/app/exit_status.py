@@ -1,0 +1,41 @@
+"""The exit status of a finished run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fleetaudit.model import SEVERITIES, AuditRun, NotAudited
+
+BUG, NOT_MET, NOT_AUDITED, DRIFT = 1, 2, 4, 8
+FAIL_ON = (*SEVERITIES, "drift")
+"""The words of `--fail-on`, the least severe first."""
+
+
+def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
+    """Returns the exit status of a run without a bug: a sum of the following.
+
+    2: a finding without a waiver is as severe as the least severity in `fail_on`. 4: some host was
+    not audited. 8: "drift" is in `fail_on`, and something changed since the baseline or that is
+    unknown.
+    """
+    status = NOT_MET if _has_finding(run, fail_on) else 0
+    if any(isinstance(host, NotAudited) for host in run.hosts):
+        status |= NOT_AUDITED
+    if "drift" in fail_on and run.drift is not None and not run.drift.is_unchanged:
+        status |= DRIFT
+    return status
+
+
+def _has_finding(run: AuditRun, fail_on: Collection[str]) -> bool:
+    """Returns whether a finding without a waiver is at least as severe as `fail_on` says."""
+    ranks = [rank for rank, severity in enumerate(SEVERITIES) if severity in fail_on]
+    if not ranks:
+        return False
+    counted = SEVERITIES[min(ranks) :]
+    findings = (finding for host in run.hosts for finding in host.findings)
+    return any(finding.waived is None and finding.severity in counted for finding in findings)
+
+
+def has_bug(run: AuditRun) -> bool:
+    """Returns whether a host is left out because of a bug in fleetaudit."""
+    return any(host.stage == "report" for host in run.hosts)

@@ -1,0 +1,68 @@
+"""Explains the verdicts of one host: a line each, or all the evidence of one scenario."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from fleetaudit.errors import NothingToDoError
+from fleetaudit.model import Audited, AuditRun, HostResult, Observation
+from fleetaudit.report import pcap
+from fleetaudit.report.explain import host_text, verdict_text
+from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.run_file import read_run
+
+
+def explain_host(
+    run_path: Path, host_name: str, scenario: str | None, *, width: int, pcap_file: Path | None
+) -> str:
+    """Returns the text about a host, or about one scenario on it (NAME or NAME/FAMILY).
+
+    The packets are written into `pcap_file`, but not if anything is wrong. Raises
+    `NothingToDoError` for a host or a scenario that the run does not have.
+    """
+    run = read_run(run_path)
+    host = _find_host(run, host_name, run_path)
+    if not isinstance(host, Audited):
+        if pcap_file:
+            raise NothingToDoError(
+                f"{run_path}: {host_name} was not audited, so there are no packets for --pcap"
+            )
+        return host_text(run, host, width=width)
+    if scenario is None:
+        text = host_text(run, host, width=width)
+    else:
+        observations = _find_observations(host, scenario, run_path)
+        text = "\n".join(verdict_text(run, host, o, width=width) for o in observations)
+    if pcap_file:
+        write_atomically(pcap_file, pcap.render(host, scenario or "", run.scenarios))
+    return text
+
+
+def _find_host(run: AuditRun, name: str, run_path: Path) -> HostResult:
+    """Returns the result of a host; raises `NothingToDoError`."""
+    for host in run.hosts:
+        if host.name == name:
+            return host
+    raise NothingToDoError(
+        f"{run_path}: no host “{name}” in this run" + _suggest(name, (h.name for h in run.hosts))
+    )
+
+
+def _find_observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:
+    """Returns the observations of NAME or NAME/FAMILY; raises `NothingToDoError`."""
+    name, _, family = scenario.partition("/")
+    observations = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
+    if not observations:
+        names = sorted({o.scenario for o in host.observations})
+        raise NothingToDoError(
+            f"{run_path}: “{scenario}” was not observed on {host.name}" + _suggest(name, names)
+        )
+    return observations
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    """Returns similar names as a question, "" if there are none."""
+    similar = difflib.get_close_matches(name, list(known), 3)
+    return f"; did you mean {' or '.join(similar)}?" if similar else ""

@@ -1,0 +1,44 @@
+"""Prints inventories as `ansible-inventory` does, read as `run` reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetaudit.inventory.patterns import select_hosts
+from fleetaudit.inventory.printing import render_graph, render_host, render_list
+
+from .planning import read_inventory
+from .reporter import Report, ignore_message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingRequest:
+    """What to list. Exactly one of `host`, `graph`, `as_json` and `names_only` is set.
+
+    `limit` applies to `as_json` and `names_only`.
+    """
+
+    sources: tuple[str, ...]
+    vault_password_file: str | None = None
+    limit: str | None = None
+    host: str | None = None
+    graph: bool = False
+    as_json: bool = False
+    names_only: bool = False
+
+
+def render_inventory(request: ListingRequest, report: Report = ignore_message) -> str:
+    """Returns the listing; `report` gets the notes about the inventory."""
+    inventory = read_inventory(
+        request.sources, request.vault_password_file, report=report
+    ).inventory
+    if request.host is not None:
+        return render_host(inventory, request.host)
+    if request.graph:
+        return render_graph(inventory)
+    names = tuple(host.name for host in inventory.hosts)
+    if request.limit is not None:
+        names = tuple(select_hosts(inventory, request.limit))
+    if request.as_json:
+        return render_list(inventory, names)
+    return "".join(f"{name}\n" for name in names)

@@ -1,0 +1,12 @@
+"""Writes a file that a user names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetaudit.store.disk import write_atomically
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file in one step, readable by its owner only; raises `OutputError`."""
+    write_atomically(path, data)

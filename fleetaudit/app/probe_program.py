@@ -1,0 +1,85 @@
+"""The program that runs on a host, for review and for hosts that fleetaudit cannot reach."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fleetaudit.errors import NothingToDoError, UsageError
+from fleetaudit.inventory import load_inventory
+from fleetaudit.model import HostPlan, Inventory, NoTarget
+from fleetaudit.probe import protocol
+
+from .planning import build_offline_plan, read_inventory, read_playbooks
+from .reporter import Report, ignore_message
+
+COMMAND = protocol.COMMAND
+"""The command line that starts the program on a host."""
+DEADLINE_S = 60.0
+"""The time limit of a program that somebody else starts."""
+_NAME_INVENTORY = "name the inventory and the host:  fleetaudit probe -p PLAYBOOK INVENTORY -l HOST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramRequest:
+    """The hosts that will run the program: those of `limit`; this machine without `sources`."""
+
+    sources: tuple[str, ...] = ()
+    playbooks: tuple[str, ...] = ()
+    limit: str | None = None
+    vault_password_file: str | None = None
+
+
+def probe_program(request: ProgramRequest, report: Report = ignore_message) -> str:
+    """Returns the program with the request of the selected hosts.
+
+    Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different
+    programs. `report` gets the notes about the inventory.
+    """
+    inventory = _read_inventory(request, report)
+    playbooks = read_playbooks(request.playbooks)
+    try:
+        plan = build_offline_plan(inventory, playbooks, request.limit)
+    except NothingToDoError as e:
+        if request.sources:
+            raise
+        raise NothingToDoError(f"{e}\n  {_NAME_INVENTORY}") from e
+    hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
+    _refuse_different_programs(hosts)
+    return protocol.make_request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
+
+
+def _read_inventory(request: ProgramRequest, report: Report) -> Inventory:
+    """Returns the inventory of the request, or the one of this machine."""
+    if not request.sources:
+        return load_inventory(("localhost,",))
+    return read_inventory(request.sources, request.vault_password_file, report=report).inventory
+
+
+def _refuse_different_programs(hosts: Sequence[HostPlan]) -> None:
+    """Raises `UsageError` if the hosts need different programs."""
+    first, *others = hosts
+    digest = protocol.request_digest(first)
+    for host in others:
+        if protocol.request_digest(host) != digest:
+            raise UsageError(
+                f"{first.name} and {host.name} need different programs (other scenarios or"
+                " sysctls): select hosts with -l"
+            )
+
+
+def sudoers_line(user: str, command: str = COMMAND) -> str:
+    """Returns the line of sudoers(5) that lets `user` run exactly this command as root, without a
+    password.
+
+    Raises `UsageError` if `user` cannot be the name of a user.
+    """
+    if not re.fullmatch(r"[%+#]?[A-Za-z0-9_.@\\-]+\$?", user) or user == "ALL":
+        raise UsageError(f"--sudoers takes the name of a user, as the host has it, not {user!r}")
+    program, *arguments = shlex.split(command)
+    # sudo matches the arguments, joined by blanks, as one pattern of fnmatch(3).
+    pattern = re.sub(r"([\\,:=*?#\[\]])", r"\\\1", " ".join(arguments))
+    name = re.sub(r"([\\@])", r"\\\1", user)
+    return f"{name} ALL=(root) NOPASSWD: {program} {pattern}"

@@ -1,0 +1,32 @@
+"""The formats of reports, and the texts that a terminal shows of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetaudit.report.registry import NAMES, SINGLE_FILE_NAMES
+
+if TYPE_CHECKING:
+    from fleetaudit.analysis.compare import Comparison
+    from fleetaudit.model import HostResult
+
+__all__ = ["REPORT_FORMATS", "RUN_FORMATS", "Comparison", "render_result", "render_summary"]
+
+RUN_FORMATS = NAMES
+"""The words of `--format` of `run`: everything that a run folder can have."""
+REPORT_FORMATS = SINGLE_FILE_NAMES
+"""The words of `--format` of `report`: everything that is one file."""
+
+
+def render_summary(comparison: Comparison, *, width: int, problems_only: bool = False) -> str:
+    """Returns the closing text of a run; "" if there are no problems and only these are wanted."""
+    from fleetaudit.report.terminal import summary
+
+    return summary(comparison, width=width, problems_only=problems_only)
+
+
+def render_result(result: HostResult) -> str:
+    """Returns one line about the result of a host."""
+    from fleetaudit.report.terminal import progress
+
+    return progress(result)

@@ -1,0 +1,91 @@
+"""Renders one report of a run, or of several runs as one."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from fleetaudit.errors import OutputError
+from fleetaudit.model import AuditRun, HostResult
+from fleetaudit.report import common, prometheus, registry
+from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.run_file import read_run
+from fleetaudit.text.files import read_first_bytes
+
+from .merge import merge_runs
+from .run_output import leave_out_failing_hosts
+
+_MAX_OTHER_FILES, _HEAD_BYTES = 100, 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedReport:
+    """A report in UTF-8, its run, and how many hosts are left out because of a bug in fleetaudit."""
+
+    run: AuditRun
+    data: bytes
+    bugs: int
+
+
+def render_report(run_paths: Sequence[Path], format_: str, *, width: int) -> RenderedReport:
+    """Returns the report of the runs as one; the same runs give the same bytes."""
+    run = merge_runs([(path, read_run(path)) for path in run_paths])
+
+    def render(hosts: tuple[HostResult, ...]) -> bytes:
+        return registry.render(msgspec.structs.replace(run, hosts=hosts), format_, width=width)
+
+    data, bugs = leave_out_failing_hosts(run.hosts, render, render)
+    return RenderedReport(run, data, bugs)
+
+
+def write_report(path: Path, data: bytes) -> None:
+    """Replaces a file in one step; what is not a regular file (a pipe, /dev/stdout) is written into.
+
+    Raises `OutputError`.
+    """
+    try:
+        existing = path.stat()
+    except OSError:
+        existing = (
+            None  # a new file, or a folder that does not exist: `write_atomically` reports it
+        )
+    if existing is None or stat.S_ISREG(existing.st_mode):
+        # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of
+        # another user reads stays readable for it.
+        mode = stat.S_IMODE(existing.st_mode) if existing else 0o600
+        write_atomically(path.resolve(), data, mode=mode)
+        return
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e
+
+
+def same_job_warnings(path: Path, run: AuditRun) -> Iterator[str]:
+    """Yields a warning for each other file of metrics in the folder of `path` with the same job."""
+    if path.suffix != ".prom":
+        return
+    beginning = prometheus.beginning_of_info(run).encode()
+    files = sorted(path.parent.glob("*.prom"))[:_MAX_OTHER_FILES]
+    for other in _files_with(beginning, (file for file in files if file.name != path.name)):
+        yield (
+            f"fleetaudit: warning: {other} has metrics of the same job,"
+            f" {common.job_of(run)}: node_exporter reads only one of the two; if two"
+            " inventories have the same name, give `run` the full path of each"
+        )
+
+
+def _files_with(text: bytes, files: Iterable[Path]) -> Iterator[Path]:
+    """Yields the files that have `text` near their beginning."""
+    for file in files:
+        try:
+            head = read_first_bytes(file, _HEAD_BYTES)
+        except OSError:
+            continue
+        if text in head:
+            yield file

@@ -1,0 +1,38 @@
+"""The catalogue of playbooks as text: each scenario with its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fleetaudit.model import Scenario
+from fleetaudit.report.text_lines import wrap
+from fleetaudit.text.sanitize import terminal_line
+
+from .planning import read_playbooks
+
+
+def render_scenarios(playbooks: Sequence[str], *, width: int) -> str:
+    """Returns every scenario of the playbooks: its steps, what is expected, and why."""
+    plays = (play for playbook in read_playbooks(playbooks) for play in playbook.plays)
+    scenarios = (scenario for play in plays for scenario in play.scenarios)
+    return "".join(f"{line}\n" for scenario in scenarios for line in _lines(scenario, width))
+
+
+def _lines(scenario: Scenario, width: int) -> Iterator[str]:
+    """Yields the lines of one scenario, the last one empty."""
+    yield f"{scenario.name}  ({', '.join(scenario.families)})"
+    yield f"  {terminal_line(scenario.title)}"
+    for step in scenario.steps:
+        yield f"    - {terminal_line(step.text)}"
+    control = f"; control: {scenario.control}" if scenario.control else ""
+    yield f"  {_expectation(scenario)}{control}"
+    if scenario.because:
+        yield from wrap([f"because: {terminal_line(scenario.because)}"], width, "  ")
+    yield ""
+
+
+def _expectation(scenario: Scenario) -> str:
+    """Returns what is expected, and how severe anything else is."""
+    if not scenario.expect:
+        return "no expectation"
+    return f"expect: {' or '.join(scenario.expect)} ({scenario.severity})"

@@ -1,0 +1,204 @@
+"""Makes the crontab line, or the systemd units, of a job that audits every night.
+
+Rules: nothing is installed. Inventories, playbooks and waivers are read now, so that errors do not
+wait for the night.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from fleetaudit.errors import NothingToDoError, UsageError
+from fleetaudit.inventory.patterns import select_hosts
+from fleetaudit.store.disk import write_atomically
+from fleetaudit.text.files import expand_home
+
+from . import clock, schedule_units
+from .baseline import read_waivers
+from .planning import read_inventory, read_playbooks
+from .reporter import Report
+
+_OF_THIS_PROCESS = re.compile(
+    r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL
+)
+"""Names that mean something else, or nothing, to another process."""
+_UNITS = Path("/etc/systemd/system")
+_FLAGS = {"playbooks": "--playbook", "formats": "--format"}
+"""The flags of options whose name differs from the flag."""
+_DAYS = 731
+"""The days after today on which the time of the job must exist."""
+
+OptionValues = Mapping[str, str | bool | tuple[str, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOfDay:
+    """A time of day, in the time zone of this machine."""
+
+    hour: int
+    minute: int
+
+    def __str__(self) -> str:
+        return f"{self.hour:02}:{self.minute:02}"
+
+    @classmethod
+    def parse(cls, text: str) -> TimeOfDay:
+        """Returns the time of --at; raises `UsageError`."""
+        match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
+        if not match:
+            raise UsageError(f"--at {text}: not a time of day; expected one such as 04:17")
+        return cls(int(match[1]), int(match[2]))
+
+    def first_day_without(self) -> date | None:
+        """Returns the first day within two years that does not have this time of day, if any."""
+        today = clock.current_time().date()
+        days = (today + timedelta(days=n) for n in range(_DAYS))
+        return next((day for day in days if not self._exists_on(day)), None)
+
+    def _exists_on(self, day: date) -> bool:
+        """Returns whether the clocks of a day show this time."""
+        expected = (day.year, day.month, day.day, self.hour, self.minute)
+        return time.localtime(time.mktime((*expected, 0, 0, 0, -1)))[:5] == expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRequest:
+    """The job: inventories, time of day, and the options of `run` by name, as they were typed."""
+
+    sources: tuple[str, ...]
+    at: TimeOfDay
+    options: OptionValues
+
+    def text(self, name: str) -> str | None:
+        """Returns an option that has text as its value, None if it is not set."""
+        value = self.options.get(name)
+        return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleTexts:
+    """The crontab line, and the systemd units that do the same."""
+
+    crontab_line: str
+    service: str
+    timer: str
+
+    def write_units(self, folder: Path, report: Report) -> None:
+        """Writes the units into a folder, and reports the commands that install them."""
+        if not folder.is_dir():
+            raise NothingToDoError(f"-o {folder}: no such folder")
+        units = {"fleetaudit.service": self.service, "fleetaudit.timer": self.timer}
+        for name, content in units.items():
+            write_atomically(folder / name, content.encode(), mode=0o644)
+        names = " ".join(shlex.quote(str(folder / name)) for name in units)
+        report(f"fleetaudit: wrote {names}; to start them:")
+        copy = "" if folder.resolve() == _UNITS else f"sudo cp {names} {_UNITS} && "
+        report(
+            f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer"
+        )
+
+
+def make_schedule(request: ScheduleRequest, report: Report) -> ScheduleTexts:
+    """Returns the texts of the job, after reading what the job will read.
+
+    `report` gets notes and warnings. Raises `FleetauditError` as the job would.
+    """
+    for name in ("become_password_file", "connection_password_file", "vault_password_file"):
+        if named := request.text(name):
+            _check_password_file(named, "--" + name.replace("_", "-"), report)
+    _read_inputs(request, report)
+    dashes = ("--",) if any(source.startswith("-") for source in request.sources) else ()
+    try:
+        job = schedule_units.Job(
+            command=(
+                *_program(),
+                "run",
+                "--cron",
+                *_arguments(request.options),
+                *dashes,
+                *request.sources,
+            ),
+            folder=str(Path.cwd()),
+            hour=request.at.hour,
+            minute=request.at.minute,
+        )
+        texts = ScheduleTexts(
+            crontab_line=schedule_units.crontab_line(job),
+            service=schedule_units.service(job, user=getpass.getuser()),
+            timer=schedule_units.timer(job),
+        )
+    except ValueError as e:
+        raise UsageError(f"schedule: {e}") from e
+    _warn_of_missing_time(request.at, report)
+    return texts
+
+
+def _read_inputs(request: ScheduleRequest, report: Report) -> None:
+    """Reads what the job will read; raises as the job would."""
+    playbooks = request.options.get("playbooks")
+    read_playbooks(playbooks if isinstance(playbooks, tuple) else ())
+    vault = request.text("vault_password_file")
+    if vault and not expand_home(vault).exists():  # a warning says so already
+        return
+    inventory = read_inventory(request.sources, vault, report=report).inventory
+    read_waivers(request.text("waivers"), inventory)
+    if (limit := request.text("limit")) is not None:
+        select_hosts(inventory, limit)
+
+
+def _warn_of_missing_time(at: TimeOfDay, report: Report) -> None:
+    """Warns of a day without this time, because the clocks are put forward."""
+    day = at.first_day_without()
+    if day is None:
+        return
+    hours = (*range(at.hour + 1, 24), *range(at.hour))
+    times = (TimeOfDay(hour, at.minute) for hour in hours)
+    other = next(time for time in times if time.first_day_without() is None)
+    report(
+        f"fleetaudit: warning: --at {at}: the clocks are put forward on {day}, which has no such"
+        f" time here and may have no run; every day has --at {other}"
+    )
+
+
+def _check_password_file(named: str, option: str, report: Report) -> None:
+    """Raises `UsageError` for a file that only this process has.
+
+    A file that is missing may still be created, so it is only a warning.
+    """
+    path = expand_home(named)
+    is_temporary = named == "-" or named.startswith("<(")
+    if is_temporary or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
+        raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
+    if not path.exists():
+        report(f"fleetaudit: warning: {option} {named}: no such file yet; the job needs it")
+
+
+def _program() -> tuple[str, ...]:
+    """Returns the command of this very installation: neither cron nor systemd knows the user's
+    PATH.
+    """
+    started = Path(sys.argv[0])
+    if started.name == "fleetaudit" and (found := shutil.which(str(started))):
+        return (os.path.abspath(found),)  # noqa: PTH100 — not resolved: a link may be what an upgrade moves
+    return sys.executable, "-m", "fleetaudit"
+
+
+def _arguments(options: OptionValues) -> Iterator[str]:
+    """Yields the options as arguments of a command line."""
+    for name, value in options.items():
+        flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
+        if isinstance(value, bool):
+            yield from (flag,) if value else ()
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            yield from (flag, one) if one is not None else ()
