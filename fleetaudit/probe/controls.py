@@ -7,7 +7,7 @@ AF_UNIX only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,15 +33,22 @@ class Controlled(NamedTuple):
 def apply_controls(plan: HostPlan, observations: Observations) -> Controlled:
     """Returns the observations of a host, inconclusive where their control failed."""
     scenarios = {scenario.name: scenario for scenario in plan.scenarios}
+    controls = _Controls(scenarios, observations)
     positive = [key for key in observations if scenarios[key[0]].is_positive_control]
     failed = [key for key in positive if has_failed(observations[key], scenarios[key[0]])]
-    controls = _Controls(scenarios, observations, failed)
+    failed_over_tcp = [key for key in failed if key[1] != "unix"]
+    over_tcp = _positive_reason(failed_over_tcp)
+    over_unix = over_tcp or _positive_reason(failed)
+    applied = dict[Key, Observation]()
+    for key in observations:
+        applied[key] = controls.apply(key, over_unix if key[1] == "unix" else over_tcp)
     notes = (_missing_verdict_note(key, observations) for key in positive)
-    return Controlled(
-        {key: controls.apply(key) for key in observations},
-        controls.void_reason(),
-        [note for note in notes if note],
-    )
+    return Controlled(applied, controls.void_reason(failed_over_tcp), list(filter(None, notes)))
+
+
+def _positive_reason(failed: Sequence[Key]) -> str:
+    """Returns why a failed positive control makes observations void, "" if none failed."""
+    return f"void: control {' over '.join(failed[0])} failed" if failed else ""
 
 
 def has_failed(observation: Observation, control: Scenario) -> bool:
@@ -55,38 +62,29 @@ def has_failed(observation: Observation, control: Scenario) -> bool:
 
 @dataclass(frozen=True)
 class _Controls:
-    """The scenarios by name, what was observed, and the positive controls that failed."""
+    """The scenarios by name, and what was observed."""
 
     scenarios: Mapping[str, Scenario]
     observations: Observations
-    failed: list[Key]
 
-    def apply(self, key: Key) -> Observation:
-        """Returns an observation, inconclusive if a control says that it proves nothing."""
+    def apply(self, key: Key, void: str) -> Observation:
+        """Returns an observation, inconclusive if it is void or its own control proves nothing.
+
+        `void` is the reason if a positive control failed.
+        """
         observation = self.observations[key]
         if not observation.trials:
             return observation
-        reason = self._failed_positive(key) or self._failed_control(key)
+        reason = void or self._failed_control(key)
         return _doubt(observation, reason) if reason else observation
 
-    def void_reason(self) -> str:
-        """Returns why all verdicts of the host prove nothing, "" if they do."""
-        failed = [self._describe(key) for key in self.failed if key[1] != "unix"]
-        more = len(failed) - MAX_NAMED
-        named = failed[:MAX_NAMED]
+    def void_reason(self, failed: Sequence[Key]) -> str:
+        """Returns why all verdicts of the host prove nothing, "" if no positive control failed."""
+        texts = [self._describe(key) for key in failed]
+        named, more = texts[:MAX_NAMED], len(texts) - MAX_NAMED
         if more > 0:
             named.append(f"and {more} more controls")
         return "; ".join(named)[:4096]
-
-    def _failed_positive(self, key: Key) -> str:
-        """Returns which failed positive control counts for an observation, "" for none.
-
-        One over TCP counts for everything, one over AF_UNIX for AF_UNIX.
-        """
-        counting = [each for each in self.failed if each[1] != "unix"]
-        if key[1] == "unix":
-            counting += self.failed
-        return f"void: control {' over '.join(counting[0])} failed" if counting else ""
 
     def _failed_control(self, key: Key) -> str:
         """Returns why the control that a scenario names makes it inconclusive, "" if it does

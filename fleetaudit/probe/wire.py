@@ -17,11 +17,10 @@ def whole_wire(trial: RawTrial) -> tuple[Segment, ...] | None:
 
 def capture_note(trial: RawTrial) -> str:
     """Returns why the capture is incomplete or missing, "" if it is neither."""
-    notes = [trial.wire_note]
-    if trial.wire_lost:
-        lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it"
-        notes.insert(0, lost)
-    return "; ".join(filter(None, notes))[:4096]
+    if not trial.wire_lost:
+        return trial.wire_note
+    lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it"
+    return f"{lost}; {trial.wire_note}"[:4096] if trial.wire_note else lost
 
 
 def wire_ending(trial: RawTrial) -> Ending | None:
