@@ -92,6 +92,19 @@ def test_every_kind_of_failure_is_explained() -> None:
     assert kinds - explained == set()
 
 
+def test_every_file_that_the_architecture_names_exists() -> None:
+    pages = (DOCS / "architecture.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("decisions/*.md"))
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    names = set(re.findall(r"`([\w/.-]+\.py|[\w/]+/)`", text))
+    names -= {"probe/native/", "tests/fuzz/", "site/"}  # the page says that they are not there
+    assert len(names) > 30
+    there = [f"/{p.relative_to(ROOT)}" for top in ("fleetaudit", "tests") for p in
+             (ROOT / top).rglob("*")]  # fmt: skip
+    for name in names:
+        suffix = f"/{name.rstrip('/')}"
+        assert any(path.endswith(suffix) for path in there) or (ROOT / name).exists(), name
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     site = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in PAGES:
