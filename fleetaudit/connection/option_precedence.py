@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fleetaudit.model import Become, Inventory, KernelTarget, SshTarget, Target
+from fleetaudit.model import Become, Inventory, SshTarget, Target
 from fleetaudit.text.files import expand_home
 
 from .become import wants_become
@@ -81,8 +81,8 @@ def _comparisons(
     """
     if isinstance(target, SshTarget):
         yield from _ssh_comparisons(target, options, variables)
-    become = None if isinstance(target, KernelTarget) else target.become
-    if become:
+    become = getattr(target, "become", None)
+    if isinstance(become, Become):
         yield from _become_comparisons(become, options)
     elif not wants_become(variables, options):
         yield _Comparison("become", options.become or None, False, ("ansible_become",))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fleetaudit.inventory.unsupported_settings import UnsupportedSetting
 from fleetaudit.model import Become, Inventory, LocalTarget, SshTarget
+from fleetaudit.text.phrases import count_noun
 
 from .become import flags_are_redundant, wants_become
 from .options import ConnectionOptions
@@ -65,7 +66,7 @@ def check_connection_settings(
     for setting in settings:
         affected = [host for host in hosts if _is_affected(setting, host)]
         if affected:
-            count = "1 host" if len(affected) == 1 else f"{len(affected)} hosts"
+            count = count_noun(len(affected), "host")
             first = affected[0].variables.host.name
             raise setting.error(f"how {count} of {len(hosts)} would be reached (first: {first})")
         yield setting.note()

@@ -89,10 +89,14 @@ def _environment() -> Environment:
 
 def _check_product(left: Any, right: Any) -> None:
     """Raises `TemplateLimitError` if a text or list is repeated too often."""
-    for one, times in ((left, right), (right, left)):
-        is_repetition = isinstance(one, Sequence) and isinstance(times, int)
-        if is_repetition and len(one) * times > MAX_RESULT:
-            raise TemplateLimitError("a product that is too long")
+    if max(_repeated_length(left, right), _repeated_length(right, left)) > MAX_RESULT:
+        raise TemplateLimitError("a product that is too long")
+
+
+def _repeated_length(one: Any, times: Any) -> int:
+    """Returns the length of a text or list that is repeated so often, 0 for other values."""
+    is_repetition = isinstance(one, Sequence) and isinstance(times, int)
+    return len(one) * times if is_repetition else 0
 
 
 def _check_power(base: Any, exponent: Any) -> None:

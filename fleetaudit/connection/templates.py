@@ -9,6 +9,7 @@ refer to one another, and all that is done for one host (template_limits.py).
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ MAX_DEPTH = 20
 """Maximum number of variables that refer to one another in a row."""
 
 _UNITS_OF_A_TEMPLATE = 200  # about what running a small one takes
-_MARKS = ("{{", "{%", "{#")
+_MARK = re.compile(r"\{[{%#]")
 
 
 class TemplateValueError(FleetauditError):
@@ -43,9 +44,8 @@ class TemplateValueError(FleetauditError):
 
 def is_template(value: Any) -> bool:
     """Returns whether a value is to be rendered before it is used."""
-    if not isinstance(value, str) or isinstance(value, Unsafe):
-        return False
-    return any(mark in value for mark in _MARKS)
+    is_text = isinstance(value, str) and not isinstance(value, Unsafe)
+    return is_text and _MARK.search(value) is not None
 
 
 class Renderer:

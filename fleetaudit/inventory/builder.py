@@ -9,12 +9,15 @@ what is written for the host after the group was named is set for the group.
 from __future__ import annotations
 
 import graphlib
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import Group, Host, Inventory
+from fleetaudit.text.phrases import and_more
 from fleetaudit.text.sanitize import shorten
 
 from .entries import MAX_ENTRIES, SPLIT_HINT, GroupEntry, HostEntry, Origin, VarsLayer
@@ -62,8 +65,8 @@ class InventoryBuilder:
     @property
     def has_group_variables(self) -> bool:
         """Whether any group sets a variable."""
-        inline = any(group.variables for group in self._groups.values())
-        return inline or any(layer.groups for layer in self._layers)
+        inline = map(attrgetter("variables"), self._groups.values())
+        return any(itertools.chain(inline, map(attrgetter("groups"), self._layers)))
 
     def has_group(self, name: str) -> bool:
         """Returns whether a group was mentioned."""
@@ -227,7 +230,7 @@ class InventoryBuilder:
         moved = self._set_on_groups.get(name, {})
         if moved and tuple(members) != (name,):
             variable, written = next(iter(moved.items()))
-            more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            more = and_more(len(moved) - 1)
             note += (
                 f"; {shorten(variable)} ({written}){more}, written for the host, is set for the"
                 " group"

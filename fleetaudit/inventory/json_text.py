@@ -111,10 +111,17 @@ class _Walk:
         elif word[0] == '"' and "\\" not in word and word.isascii():
             self._add(word[1:-1], at)
         else:
-            value = json.loads(word)
-            if isinstance(value, str) and _SURROGATE.search(value):
-                raise self._error("half a character (a lone surrogate)", at)
-            self._add(value, at)
+            self._add(self._parse_scalar(word, at), at)
+
+    def _parse_scalar(self, word: str, at: Position) -> Any:
+        """Returns a number, a constant, or a text with escapes or characters beyond ASCII.
+
+        Raises `InputError` for a lone surrogate, which no file name or terminal can have.
+        """
+        value = json.loads(word)
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise self._error("half a character (a lone surrogate)", at)
+        return value
 
     def _open(self, items: Any, at: Position) -> None:
         """Opens a list or mapping."""

@@ -121,11 +121,7 @@ class _Reader:
                     ' {"hosts": []}'
                 ),
             )
-        for section, (kind, expected) in _SECTIONS.items():
-            if section in body and not isinstance(body[section], kind):
-                raise self._document.error(
-                    f"the {section} of “{shorten(name)}” are not {expected}", [*path, section]
-                )
+        self._check_types(name, body, path)
         for key in body:
             if key not in _SECTIONS:
                 raise self._document.error(
@@ -133,6 +129,14 @@ class _Reader:
                     [*path, key],
                     key=True,
                     hint="a group of a listing has hosts, children and vars, and nothing else",
+                )
+
+    def _check_types(self, name: str, body: Mapping[Any, Any], path: list[Any]) -> None:
+        """Raises `InputError` unless hosts and children are lists and vars are a mapping."""
+        for section, (kind, expected) in _SECTIONS.items():
+            if section in body and not isinstance(body[section], kind):
+                raise self._document.error(
+                    f"the {section} of “{shorten(name)}” are not {expected}", [*path, section]
                 )
 
     def _read_hosts(self, group: str, hosts: list[Any], path: list[Any]) -> None:

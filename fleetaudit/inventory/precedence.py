@@ -8,6 +8,7 @@ each combination of groups, not for each host.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -124,7 +125,6 @@ class GroupPrecedence:
 
     def _layers_of(self, names: Sequence[str]) -> Iterator[VariablesAndOrigins]:
         """Yields what group_vars sets for these groups, lowest precedence first."""
-        for layer in self._layers:
-            for name in names:
-                if name in layer.groups:
-                    yield layer.groups[name]
+        for layer, name in itertools.product(self._layers, names):
+            if name in layer.groups:
+                yield layer.groups[name]

@@ -38,28 +38,32 @@ _INTERNAL = {
 
 
 def render_list(inventory: Inventory, selected: Collection[str]) -> str:
-    """Returns what `--list` prints of the hosts in `selected`, as JSON."""
+    """Returns what `--list` prints of the hosts in `selected`, as JSON.
+
+    Groups and hosts without content are left out, as in Ansible.
+    """
     chosen = frozenset(selected)
-    listing: dict[str, Any] = {}
-    for name, group in inventory.tree.items():
-        body = _group_body(name, group, chosen)
-        if body:
-            listing[name] = body
-    hostvars: dict[str, Any] = {}
-    for host in inventory.hosts:
-        if host.name in chosen and (variables := _visible(host.variables)):
-            hostvars[host.name] = variables
-    return _render_json({**listing, "_meta": {"hostvars": hostvars, "profile": "inventory_legacy"}})
+    bodies = {name: _group_body(name, group, chosen) for name, group in inventory.tree.items()}
+    variables = {
+        host.name: _visible(host.variables) for host in inventory.hosts if host.name in chosen
+    }
+    meta = {"hostvars": _without_empty(variables), "profile": "inventory_legacy"}
+    return _render_json({**_without_empty(bodies), "_meta": meta})
 
 
-def _group_body(name: str, group: Group, chosen: Collection[str]) -> dict[str, list[str]]:
+def _group_body(name: str, group: Group, chosen: Collection[str]) -> dict[str, Any]:
     """Returns the parts of a group in a listing, without empty ones.
 
     The hosts of “all” are those of its children: “ungrouped” has what no other group has.
     """
-    hosts = [] if name == "all" else [host for host in group.hosts if host in chosen]
-    parts = {"hosts": hosts, "children": list(group.children)}
-    return {key: value for key, value in parts.items() if value}
+    hosts = () if name == "all" else group.hosts
+    listed = [host for host in hosts if host in chosen]
+    return _without_empty({"hosts": listed, "children": list(group.children)})
+
+
+def _without_empty(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a mapping whose values are not empty."""
+    return {key: value for key, value in mapping.items() if value}
 
 
 def render_host(inventory: Inventory, name: str) -> str:
@@ -158,6 +162,6 @@ def _key_text(key: Any) -> str:
     """
     if isinstance(key, str):
         return key
-    if key is None or isinstance(key, bool | int | float):
+    if isinstance(key, bool | int | float | None):
         return json.dumps(key)
     return str(key)

@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 from fleetaudit.errors import InputError
 from fleetaudit.text.document import Document
+from fleetaudit.text.phrases import surround
 from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, decode_utf8
 
 from .builder import InventoryBuilder
@@ -152,7 +153,7 @@ class _Call:
     def _failed(self, status: int) -> InputError:
         """Returns the error about an exit status that is not 0, with the last line of stderr."""
         last = self.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
-        reason = f": {last[:_MAX_QUOTED]}" if last else ""
+        reason = surround(": ", last[:_MAX_QUOTED])
         return InputError(f"ended with status {status}{reason}", source=self.command)
 
     def _too_slow(self) -> InputError:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleetaudit.text.phrases import surround
+
 from .unsupported_settings import (
     IGNORED_EXTENSIONS,
     YAML_EXTENSIONS,
@@ -109,9 +111,7 @@ def _no_change(_setting: UnsupportedSetting, _record: ReadingRecord) -> str:
 
 def _hash_behaviour(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
     """Returns what another hash_behaviour changes: mappings that one host gets twice."""
-    if not record.mapping_set_twice:
-        return ""
-    return f"{record.mapping_set_twice}, a mapping that is set in two places"
+    return surround("", record.mapping_set_twice, ", a mapping that is set in two places")
 
 
 def _precedence(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
@@ -121,7 +121,7 @@ def _precedence(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
 
 def _duplicate_keys(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
     """Returns what another duplicate_dict_key changes: a file with a duplicate key."""
-    return f"what a duplicate key means ({record.repeated})" if record.repeated else ""
+    return surround("what a duplicate key means (", record.repeated, ")")
 
 
 def _yaml_extensions(setting: UnsupportedSetting, record: ReadingRecord) -> str:
@@ -133,14 +133,13 @@ def _yaml_extensions(setting: UnsupportedSetting, record: ReadingRecord) -> str:
     sources = (Path(source) for source, plugin in record.sources if plugin != "host_list")
     files = itertools.chain(sources, _variable_files_in(record.folders))
     file = next((file for file in files if file.suffix in differing), None)
-    return f"whether or how {file} is read" if file else ""
+    return surround("whether or how ", file, " is read")
 
 
 def _variable_files_in(folders: Iterable[Path]) -> Iterator[Path]:
     """Yields what is in group_vars and host_vars of these folders."""
-    for folder in dict.fromkeys(folders):
-        for name in ("group_vars", "host_vars"):
-            yield from itertools.islice((folder / name).rglob("*"), _MAX_FILES)
+    for folder, name in itertools.product(dict.fromkeys(folders), ("group_vars", "host_vars")):
+        yield from itertools.islice((folder / name).rglob("*"), _MAX_FILES)
 
 
 def _vars_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from fleetaudit.text.phrases import surround
+
 _MAX_COMPARED = 5_000
 _MAX_LENGTH_DIFFERENCE = 2
 _MAX_SUGGESTIONS = 3
@@ -18,4 +20,4 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     comparable = [name for name in names if abs(len(name) - len(word)) <= _MAX_LENGTH_DIFFERENCE]
     similar = difflib.get_close_matches(word, comparable[:_MAX_COMPARED], _MAX_SUGGESTIONS)
     quoted = " or ".join(f"“{name}”" for name in similar)
-    return f"; did you mean {quoted}?" if similar else ""
+    return surround("; did you mean ", quoted, "?")

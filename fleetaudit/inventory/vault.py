@@ -124,12 +124,7 @@ def load_vault(password_file: str | Path | None) -> Vault:
     if password_file is None:
         return Vault()
     path = expand_home(password_file)
-    try:
-        password = _read_start(path).strip()
-    except FileNotFoundError as e:
-        raise NothingToDoError(f"{path}: there is no such vault password file") from e
-    except OSError as e:
-        raise ConfigError(f"{path}: the vault password cannot be read: {e.strerror}") from e
+    password = _read_password(path)
     if os.access(path, os.X_OK):
         # Ansible would run it; run on a file that holds the password itself, that would look for it
         # as a command.
@@ -139,6 +134,19 @@ def load_vault(password_file: str | Path | None) -> Vault:
     if not password or password.startswith(MARK):
         raise ConfigError(f"{path}: no vault password in it")
     return Vault(password)
+
+
+def _read_password(path: Path) -> bytes:
+    """Returns the password in a file, without blanks around it.
+
+    Raises `NothingToDoError` if the file is missing and `ConfigError` if it cannot be read.
+    """
+    try:
+        return _read_start(path).strip()
+    except FileNotFoundError as e:
+        raise NothingToDoError(f"{path}: there is no such vault password file") from e
+    except OSError as e:
+        raise ConfigError(f"{path}: the vault password cannot be read: {e.strerror}") from e
 
 
 def _read_start(path: Path) -> bytes:

@@ -181,15 +181,7 @@ class _Reader:
         if not isinstance(text, str):
             self._check_text(path, text, "host")
         names, port = parse_host_name_at(text, at)
-        if variables is None or variables == "":
-            variables = {}
-        if not isinstance(variables, Mapping):
-            raise self._document.error(
-                f"expected the variables of the host “{shorten(text)}”, found {_kind(variables)}",
-                path,
-                hint=f"write them as  {shorten(text)}: {{ansible_host: 192.0.2.1}}",
-            )
-        self._check_is_host(path, text, variables)
+        variables = self._variables_of_host(path, text, variables)
         places = self._document.written(variables)
         entries = [
             (name, value, self._origin_in(places, [*path, name]))
@@ -199,6 +191,22 @@ class _Reader:
             self._builder.add_host(host, group, port, at)
             for variable, value, origin in entries:
                 self._builder.set_host_variable(host, variable, value, origin)
+
+    def _variables_of_host(self, path: list[Any], text: str, body: Any) -> Mapping[Any, Any]:
+        """Returns the variables below the name of a host.
+
+        Raises `InputError` for anything else than a mapping, nothing or an empty text.
+        """
+        if body in (None, ""):
+            return {}
+        if not isinstance(body, Mapping):
+            raise self._document.error(
+                f"expected the variables of the host “{shorten(text)}”, found {_kind(body)}",
+                path,
+                hint=f"write them as  {shorten(text)}: {{ansible_host: 192.0.2.1}}",
+            )
+        self._check_is_host(path, text, body)
+        return body
 
     def _check_is_host(self, path: list[Any], text: str, variables: Mapping[Any, Any]) -> None:
         """Raises `InputError` if a host's variables look like a group's hosts.
