@@ -126,7 +126,10 @@ def _parse(name: str, kind: str, value: Value, file: ConfigFile | None) -> str |
 
 
 def _parse_number(name: str, value: Value) -> int:
-    """Returns a whole number above 0."""
+    """Returns a whole number above 0; digits beyond the ninth are ignored.
+
+    Raises `InputError` for anything else.
+    """
     digits = value.text[:_MAX_DIGITS]
     if value.text.isascii() and value.text.isdecimal() and int(digits) > 0:
         return int(digits)
@@ -142,7 +145,10 @@ def _parse_boolean(name: str, value: Value) -> bool:
 
 
 def _parse_text(_name: str, value: Value) -> str:
-    """Returns a text, without quotation marks around it."""
+    """Returns a text, without quotation marks around it.
+
+    Ansible removes them, too, if the first and the last character are the same mark.
+    """
     text = value.text
     is_quoted = text[:1] in _QUOTES and text[:1] == text[-1:]
     return text.strip(_QUOTES) if is_quoted else text

@@ -91,7 +91,10 @@ class Lookup:
         self.file = ConfigFile(path) if path else None
 
     def _named_file(self) -> Path | None:
-        """Returns the file that ANSIBLE_CONFIG names; raises `ConfigError` if it is missing."""
+        """Returns the file that ANSIBLE_CONFIG names, or the one in the folder that it names.
+
+        Raises `ConfigError` if it is missing: settings that are meant would silently not apply.
+        """
         named = self.environment.get("ANSIBLE_CONFIG")
         if not named:
             return None
@@ -116,7 +119,10 @@ class Lookup:
         return path
 
     def _usual_file(self, system: Path) -> Path | None:
-        """Returns the file of the home folder or of the system."""
+        """Returns the file of the home folder or of the system.
+
+        The first that may be read counts; None if there is neither.
+        """
         home = Path(self.environment.get("HOME") or "~").expanduser() / f".{NAME}"
         return next((path for path in (home, system) if os.access(path, os.R_OK)), None)
 

@@ -36,7 +36,10 @@ def resolve_kernel_target(variables: Variables) -> KernelTarget:
 
 
 def _sysctls(variables: Variables) -> dict[str, str]:
-    """Returns the sysctls that are set before the experiment, as text."""
+    """Returns the sysctls that are set before the experiment, as text.
+
+    Raises an error if the variable is not a mapping of names to text or numbers.
+    """
     sysctls = variables.get("kernel_sysctls") or {}
     if not isinstance(sysctls, Mapping):
         raise variables.error(

@@ -119,7 +119,10 @@ def _proxy_of_paramiko(_setting: UnsupportedSetting, host: _ReachedHost) -> bool
 
 
 def _become_user(method: str) -> _Affects:
-    """Returns the check of the user of one method."""
+    """Returns the check of the user of one method.
+
+    Variables of the host, of either spelling, and the command line override the setting.
+    """
 
     def affects(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
         own = host.sets_any("ansible_become_user", f"ansible_{method}_user")
@@ -134,7 +137,10 @@ def _become_user(method: str) -> _Affects:
 
 
 def _become_program(method: str) -> _Affects:
-    """Returns the check of the program of one method."""
+    """Returns the check of the program of one method.
+
+    Variables of the host, of either spelling, override the setting.
+    """
 
     def affects(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
         if host.become is None or host.sets_any("ansible_become_exe", f"ansible_{method}_exe"):

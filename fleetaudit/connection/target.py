@@ -51,7 +51,11 @@ def resolve_target(
 def _resolve(
     variables: Variables, options: ConnectionOptions
 ) -> SshTarget | LocalTarget | KernelTarget:
-    """Returns the target that the host's ansible_connection asks for."""
+    """Returns the target that the host's ansible_connection asks for; ssh is the default.
+
+    A name may have the prefix of Ansible's own collections. Raises `CannotReachError` for a
+    connection that is not supported.
+    """
     connection = variables.text(_CONNECTION) or "ssh"
     connection = connection.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
     if connection in _SSH_CONNECTIONS:

@@ -128,7 +128,11 @@ def evaluated(value: Any) -> Any:
 
 
 def check_items(values: Iterator[Any]) -> Iterator[Any]:
-    """Yields what a lazy filter gives; raises `TemplateLimitError` when that is too much."""
+    """Yields what a lazy filter gives, each item weighed.
+
+    Such a filter, for example map, has no length before it runs. Raises `TemplateLimitError` when
+    the items together are too much.
+    """
     total = 0
     for value in values:
         units = weight(value)

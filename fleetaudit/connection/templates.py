@@ -97,7 +97,11 @@ class Renderer:
         return self._render_text(value, name) if is_template(value) else value
 
     def _decrypt(self, encrypted: EncryptedText, name: str) -> str:
-        """Returns the text of an encrypted value; raises `TemplateValueError`."""
+        """Returns the text of an encrypted value.
+
+        Raises `TemplateValueError` for a missing or wrong password, and for bytes that are not
+        UTF-8.
+        """
         try:
             return self._vault.decrypt(encrypted.ciphertext.encode()).decode()
         except VaultError as e:
@@ -110,7 +114,10 @@ class Renderer:
         return name in self._host.variables or name in _MAGIC
 
     def look_up(self, name: str) -> Any:
-        """Returns what a template means by `name`: one of Ansible's own names, or a variable."""
+        """Returns what a template means by `name`: one of Ansible's own names, or a variable.
+
+        A mapping is not rendered as a whole: the template may use only one good entry of it.
+        """
         if name in _MAGIC:
             return _MAGIC[name](self)
         value = self._host.variables[name]

@@ -84,7 +84,11 @@ class Variables:
         return error_at(self.host.origin, message, hint)
 
     def text(self, *names: str) -> str | None:
-        """Returns the text of the last of `names` that is set. As in Ansible a number is text."""
+        """Returns the text of the last of `names` that is set; None if it is empty.
+
+        As in Ansible a number is text. Raises an error for any other type, and for control
+        characters.
+        """
         name = self.last_set(names)
         value = self.get(name)
         if value in _UNSET:
@@ -130,7 +134,10 @@ class Variables:
         return word in TRUE_WORDS
 
     def last_set(self, names: tuple[str, ...]) -> str:
-        """Returns the spelling that counts: the last one that is set, else the first."""
+        """Returns the spelling that counts: the last one that is set, else the first.
+
+        As in Ansible, a group's old spelling overrides the new one of its host.
+        """
         for name in reversed(names):
             if self.host.variables.get(name) is not None:
                 return name

@@ -199,7 +199,10 @@ def _is_name(text: str) -> bool:
 
 
 def _is_ipv6(text: str) -> bool:
-    """Returns whether `text` is an IPv6 address, ranges included."""
+    """Returns whether `text` is an IPv6 address, ranges included.
+
+    A range stands for one whole group of the address, and its numbers are hexadecimal.
+    """
     if ":" not in text:
         return False
     try:

@@ -188,7 +188,10 @@ class _Reader:
 
 
 def _check_new(name: str, earlier: Container[str], at: Origin) -> None:
-    """Raises `InputError` for a variable without a name, and for one that was set before."""
+    """Raises `InputError` for a variable without a name, and for one that was set before.
+
+    Ansible takes the last value without a warning; it may be meant for another host or group.
+    """
     if not name:
         raise at.error("a variable without a name", "write  name=value")
     if name in earlier:

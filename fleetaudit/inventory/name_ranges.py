@@ -126,7 +126,10 @@ def _letters_of(one: _Range) -> _Members:
 
 
 def _numbers_of(one: _Range) -> _Members:
-    """Returns the numbers of a range; a begin with a leading zero sets the width of all."""
+    """Returns the numbers of a range; a begin with a leading zero sets the width of all.
+
+    Raises `InvalidNameError` if begin and end then differ in length, as Ansible does.
+    """
     width = 0
     if one.begin[0] == "0" and len(one.begin) > 1:
         width = len(one.begin)

@@ -67,7 +67,11 @@ class GroupPrecedence:
             self._add_group(name, groups[name])
 
     def _add_group(self, name: str, group: GroupEntry) -> None:
-        """Computes the depth and the ancestors of a group whose parents are known already."""
+        """Computes the depth and the ancestors of a group whose parents are known already.
+
+        Raises `InputError` above the limits, before the sets are merged: for groups that share
+        parents at every level that work would grow much faster than the file.
+        """
         depth = max((self._depth[parent] + 1 for parent in group.parents), default=0)
         if depth > MAX_DEPTH:
             raise group.origin.error(

@@ -79,7 +79,11 @@ class _Call:
     linger_until: float | None = None
 
     def run(self) -> bytes:
-        """Runs the program and returns what it prints on standard output."""
+        """Runs the program and returns what it prints on standard output.
+
+        Its children end with it. Raises `InputError` if it cannot be started, runs beyond the
+        deadline, prints too much, or ends with another status than 0.
+        """
         with self._start() as process:
             try:
                 self._read_output(process)

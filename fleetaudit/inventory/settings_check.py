@@ -30,8 +30,8 @@ _SIMPLE_PATTERN = re.compile(r"[\w .^$/\\~-]*")
 class ReadingRecord:
     """What was read, as far as settings could change it.
 
-    `sources` are files and lists with the plugin of Ansible that would read them, "" for a
-    listing, which no plugin reads. `folders` are where group_vars and host_vars may be, `variable_files`
+    `sources` are files and lists with the plugin of Ansible that would read them, "" for a listing,
+    which no plugin reads. `folders` are where group_vars and host_vars may be, `variable_files`
     those that were read; `repeated` is the place where one of them has a duplicate key.
     `mapping_set_twice` names a variable that one host gets as a mapping from two places.
     `has_group_variables` says whether a group sets anything.

@@ -98,7 +98,11 @@ class _SourceReader:
         self._folders = list[Path]()
 
     def read_source(self, source: str) -> None:
-        """Reads a list of hosts, a file, a program or a folder, and remembers its folder."""
+        """Reads a list of hosts, a file, a program or a folder, and remembers its folder.
+
+        Text with a comma is a list of hosts, unless a file has that name. group_vars and host_vars
+        are looked for in the remembered folders.
+        """
         path = Path(source)
         if "," in source and not _exists(path):
             self._record.sources.append((source, "host_list"))

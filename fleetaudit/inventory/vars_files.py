@@ -183,7 +183,10 @@ def _check_none_hidden(found: Sequence[Path]) -> None:
 
 
 def _size(file: Path) -> int:
-    """Returns the size of a file in bytes, 0 if it is gone."""
+    """Returns the size of a file in bytes, 0 if it is gone.
+
+    An empty file that is hidden by another one loses nothing.
+    """
     try:
         return file.stat().st_size
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which Python runs on a host: the one that Ansible itself uses, wherever Ansible gets an answer."""
+"""Which Python runs on a host: the one that Ansible uses, wherever Ansible gets an answer."""
 
 from __future__ import annotations
 

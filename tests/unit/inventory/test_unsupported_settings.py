@@ -1,4 +1,4 @@
-"""Unsupported settings of ansible.cfg: an error if they would change what a run sees, else a note."""
+"""Unsupported settings of ansible.cfg: an error if they change what a run sees, else a note."""
 
 from __future__ import annotations
 
