@@ -37,7 +37,7 @@ def test_a_wrong_verdict_is_counted_and_shown_with_its_segments_and_how_to_see_i
         case("drained", probe_runs.DRAINED[1], "RST"),
         case("unread", probe_runs.UNREAD[1], "RST"),
     )
-    assert (tally.agree, tally.wrong, truth.holds([tally], [])) == (6, 6, False)
+    assert (tally.agree, tally.wrong, truth.proof_holds([tally], [])) == (6, 6, False)
     text = "\n".join(truth.report([tally], []))
     assert "WRONG in here: drained over ipv4 and ipv6, 6 trials: FIN, and right is RST" in text
     assert "closer F." in text
@@ -48,7 +48,7 @@ def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wron
     here: dict[str, World],
 ) -> None:
     tally = proof(replace(here["here"], rounds=1), case("no-namespace", "closer closes", "FIN"))
-    assert truth.holds([tally], [])
+    assert truth.proof_holds([tally], [])
     tally = proof(
         replace(here["here-user"], rounds=1, privileged=True),
         case("no-capture", probe_runs.REREAD[1], "FIN", "RST"),
@@ -58,7 +58,7 @@ def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wron
 
 
 def test_a_scenario_whose_control_cannot_run_is_not_run(here: dict[str, World]) -> None:
-    cases = truth.chosen_cases("shipped", "mptcp-unread-close")
+    cases = truth.select_cases("shipped", "mptcp-unread-close")
     assert [one.scenario.name for one in cases] == ["mptcp-unread-close", "mptcp-drained-close"]
     tally = proof(here["here-user"], *cases)
     assert (tally.wrong, tally.inconclusive, [*tally.differences()]) == (0, 0, [])

@@ -1,4 +1,4 @@
-"""Runs every scenario in every world, in random orders, and holds each verdict against what it must
+"""Runs every scenario in every world, in random orders, and compares each verdict with what it must
 be.
 
     python -m tests.truth [--worlds NAME,NAME] [--sets NAME,NAME] [--only GLOB]
@@ -55,15 +55,15 @@ class Missing:
     why: str
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the options ask for, prints the table, and returns the exit status."""
-    options = parse(words)
-    worlds, missing = chosen_worlds(options.worlds)
+    options = parse(arguments)
+    worlds, missing = select_worlds(options.worlds)
     if options.list:
         for world in worlds:
             print(f"{world.name:18} {world.about}")
         return 0
-    cases = chosen_cases(options.sets, options.only)
+    cases = select_cases(options.sets, options.only)
     print(f"seed {options.seed}: {len(cases)} scenarios in {len(worlds)} worlds", flush=True)
     end = time.monotonic() + 60 * options.minutes
     tallies = list[Tally]()
@@ -72,12 +72,12 @@ def main(words: Sequence[str] | None = None) -> int:
             missing.append(Missing(world.name, NO_TIME))
             continue
         seed = options.seed + 1000 * number  # other orders in each world
-        tallies.append(run_world(adjusted(world, cases, options), cases, seed, end))
+        tallies.append(run_world(adjust_world(world, cases, options), cases, seed, end))
     print("\n".join(report(tallies, missing)))
-    return 0 if holds(tallies, missing) else 1
+    return 0 if proof_holds(tallies, missing) else 1
 
 
-def parse(words: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Returns the options."""
     parser = argparse.ArgumentParser(prog="python -m tests.truth")
     parser.add_argument(
@@ -100,36 +100,38 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         "--minutes", type=float, help=f"begin no call after that; {MINUTES:g} unless --trials"
     )
     parser.add_argument("--list", action="store_true", help="print the worlds and end")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     if options.minutes is None:
         options.minutes = math.inf if options.trials else MINUTES
     return options
 
 
-def chosen_worlds(names: str) -> tuple[list[World], list[Missing]]:
+def select_worlds(names: str) -> tuple[list[World], list[Missing]]:
     """Returns the worlds of these names (all for ""), and those that are missing here."""
     worlds, missing = list[World](), list[Missing]()
-    wanted = list(filter(None, names.split(",")))
-    if not wanted or any(name.startswith("here") for name in wanted):
+    requested = list(filter(None, names.split(",")))
+    if not requested or any(name.startswith("here") for name in requested):
         try:
             worlds += worlds_here()
         except pytest.skip.Exception as e:
             missing.append(Missing("here", str(e)))
-    if not wanted or any(not name.startswith("here") for name in wanted):
+    if not requested or any(not name.startswith("here") for name in requested):
         try:
             worlds += worlds_of_guests(kernels.kernels())
         except kernels.NoKernelsError as e:
             missing.append(Missing("guests", str(e)))
-    if not wanted:
+    if not requested:
         return worlds, missing
     known = {world.name: world for world in worlds}
     missing += [
-        Missing(name, "no world of this name: see --list") for name in wanted if name not in known
+        Missing(name, "no world of this name: see --list")
+        for name in requested
+        if name not in known
     ]
-    return [known[name] for name in wanted if name in known], missing
+    return [known[name] for name in requested if name in known], missing
 
 
-def chosen_cases(sets: str, only: str) -> list[Case]:
+def select_cases(sets: str, only: str) -> list[Case]:
     """Returns the scenarios of these sets whose names match, and their controls."""
     found = {case.scenario.name: case for name in sets.split(",") for case in SETS[name]()}
     cases = [case for name, case in found.items() if fnmatch.fnmatchcase(name, only)]
@@ -145,7 +147,7 @@ def with_controls(cases: Sequence[Case], known: Mapping[str, Case]) -> list[Case
     return [*cases, *(known[name] for name in sorted(filter(None, controls)) if name in known)]
 
 
-def adjusted(world: World, cases: Sequence[Case], options: argparse.Namespace) -> World:
+def adjust_world(world: World, cases: Sequence[Case], options: argparse.Namespace) -> World:
     """Returns the world with the rounds, load and calls at once that the options ask for."""
     world = replace(
         world,
@@ -179,10 +181,10 @@ def run_world(world: World, cases: Sequence[Case], seed: int, end: float) -> Tal
         load(busy_loops()) if world.load else contextlib.nullcontext(),
         ThreadPoolExecutor(world.at_once) as pool,
     ):
-        results = deque(pool.submit(answer, call, end) for call in calls)
+        results = deque(pool.submit(ask_world, call, end) for call in calls)
         try:
             for done in range(1, len(calls) + 1):
-                take(
+                count_call(
                     tally, *results.popleft().result()
                 )  # a reply is large: it is kept no longer than this
                 took = time.monotonic() - began
@@ -234,7 +236,7 @@ def call_of(world: World, cases: Sequence[Case], seed: int) -> Call:
     return Call(world, seed, tuple(cases), plan)
 
 
-def answer(call: Call, end: float) -> tuple[Call, protocol.Reply | str | None]:
+def ask_world(call: Call, end: float) -> tuple[Call, protocol.Reply | str | None]:
     """Returns the reply to a call, or why there is none; None where it would begin after `end`."""
     if time.monotonic() > end:
         return call, None
@@ -250,7 +252,7 @@ def answer(call: Call, end: float) -> tuple[Call, protocol.Reply | str | None]:
         return call, f"no reply: the probe ran for more than {e.timeout:g} s"
 
 
-def take(tally: Tally, call: Call, reply: protocol.Reply | str | None) -> None:
+def count_call(tally: Tally, call: Call, reply: protocol.Reply | str | None) -> None:
     """Counts what came of one call."""
     if reply is None:
         tally.left_out += 1
@@ -268,7 +270,7 @@ def counts(tally: Tally) -> str:
     return f"{tally.trials} trials: {tally.wrong} wrong, {tally.inconclusive} inconclusive"
 
 
-def holds(tallies: Sequence[Tally], missing: Sequence[Missing]) -> bool:
+def proof_holds(tallies: Sequence[Tally], missing: Sequence[Missing]) -> bool:
     """Returns whether the proof holds."""
     trials = sum(tally.trials for tally in tallies)
     inconclusive = sum(tally.inconclusive for tally in tallies)
@@ -303,7 +305,7 @@ def report(tallies: Sequence[Tally], missing: Sequence[Missing]) -> Iterator[str
     for tally in tallies:
         yield from deviations(tally)
     yield ""
-    yield "holds" if holds(tallies, missing) else "DOES NOT HOLD"
+    yield "holds" if proof_holds(tallies, missing) else "DOES NOT HOLD"
 
 
 def row(tally: Tally) -> tuple[str, ...]:
@@ -339,7 +341,7 @@ def deviation(world: World, found: Deviation) -> Iterator[str]:
     scenario, over = found.scenario, " and ".join(sorted(found.families))
     yield (
         f"{found.kind.upper()} in {world.name}: {scenario} over {over}, {found.trials} trials:"
-        f" {found.said}"
+        f" {found.text}"
     )
     yield from (f"    {line}" for line in found.evidence)
     again = f"python -m tests.truth --worlds {world.name} --rounds 1"

@@ -103,11 +103,11 @@ def _disagreements(
         seen = ends(trial.wire)
         if seen != prediction.wire:
             yield f"the wire has {seen}, the model {prediction.wire}"
-    if not alike(shown(trial.peer), prediction.peer):
+    if not witnesses_match(witness_of(trial.peer), prediction.peer):
         yield f"the peer shows {trial.peer}, the model {prediction.peer}"
     if trial.kernel is not None:
         moved = {name: trial.kernel.get(name, 0) for name in COUNTERS}
-        must = together(prediction)
+        must = counters_of_both_sides(prediction)
         if (
             moved != must
             if isolation == "namespace"
@@ -118,7 +118,7 @@ def _disagreements(
         yield f"the verdict is {verdict}, the model's {prediction.ending}"
 
 
-def together(prediction: Prediction) -> dict[str, int]:
+def counters_of_both_sides(prediction: Prediction) -> dict[str, int]:
     """Returns by how much the counters of a namespace with both sides in it must move."""
     both = Counter[str]()
     for moved in prediction.counters.values():
@@ -140,14 +140,14 @@ def ends(wire: Sequence[Segment]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def shown(peer: PeerWitness | None) -> Witness | None:
+def witness_of(peer: PeerWitness | None) -> Witness | None:
     """Returns what the probe says of the peer's socket in the model's words."""
     if peer is None:
         return None
     return Witness(peer.state or 0, tuple(peer.poll), tuple(peer.recv), peer.so_error)
 
 
-def alike(one: Witness | None, other: Witness | None) -> bool:
+def witnesses_match(one: Witness | None, other: Witness | None) -> bool:
     """Returns whether two witnesses are the same but for when end of file was read (the probe reads
     it early, so that the ACK of a FIN goes at once), and how many bytes a full queue holds.
     """

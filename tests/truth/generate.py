@@ -99,21 +99,21 @@ def generated() -> list[Case]:
     short = [names for length in range(1, STEPS) for names in kept(longer(length))]
     candidates = sorted(longer(STEPS), key=lambda candidate: digest(candidate[0]))
     sample = itertools.islice(kept(candidates), SAMPLE)
-    forged = filter(the_fix_matters, kept(c for c in candidates if FORGED in c[0]))
-    return [case_of(n) for n in [*short, *sorted({*sample, *forged})]]
+    forged = filter(depends_on_the_fix, kept(c for c in candidates if FORGED in c[0]))
+    return [make_case(n) for n in [*short, *sorted({*sample, *forged})]]
 
 
 FORGED = "p-resends-fin"
 """Without it the fix changes nothing: no call on a socket makes such a segment."""
 
 
-def the_fix_matters(names: Sequence[str]) -> bool:
+def depends_on_the_fix(names: Sequence[str]) -> bool:
     """Returns whether the fix of 2025 changes the ending."""
     steps = [STEP[name] for name in names]
     return predict(steps, fix=True).ending != predict(steps, fix=False).ending
 
 
-def options_matter(names: Sequence[str]) -> bool:
+def depends_on_options(names: Sequence[str]) -> bool:
     """Returns whether something else is seen without any one of the socket options that are set."""
     seen = predict([STEP[name] for name in names], fix=True)
     for i, name in enumerate(names):
@@ -126,12 +126,12 @@ def options_matter(names: Sequence[str]) -> bool:
     return True
 
 
-def case_of(names: Sequence[str]) -> Case:
+def make_case(names: Sequence[str]) -> Case:
     """Returns the case of a sequence of words of the alphabet."""
     drawn = digest(names)
     steps = tuple(
         parse_step(text)
-        for text in [MEETS[meet(names)], *(dict(ALPHABET)[n] for n in names)]
+        for text in [MEETS[connect_step(names)], *(dict(ALPHABET)[n] for n in names)]
         if text
     )
     prediction = predict(steps, fix=True)
@@ -151,14 +151,14 @@ CONTROL = ("p-sends", "c-reads", "c-closes")
 """One that ends in FIN."""
 
 
-def meet(names: Sequence[str]) -> str:
+def connect_step(names: Sequence[str]) -> str:
     """Returns how the two meet, a word of MEETS."""
     return [*MEETS][digest(names)[1] % len(MEETS)]
 
 
 def name_of(names: Sequence[str]) -> str:
     """Returns the name of a scenario: its words, and in front how the two meet."""
-    return "+".join(filter(None, [meet(names), *names]))
+    return "+".join(filter(None, [connect_step(names), *names]))
 
 
 def digest(names: Sequence[str]) -> bytes:
@@ -184,7 +184,7 @@ def kept(candidates: Iterable[Candidate]) -> Iterator[tuple[str, ...]]:
         if (
             reached not in ("", before)
             and same not in known
-            and (len(names) < 3 or options_matter(names))
+            and (len(names) < 3 or depends_on_options(names))
         ):
             known.add(same)
             yield names

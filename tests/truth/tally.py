@@ -47,7 +47,7 @@ class Deviation:
 
     kind: Kind
     scenario: str
-    said: str
+    text: str
     seed: int
     evidence: tuple[str, ...]
     families: set[Family] = field(default_factory=set)

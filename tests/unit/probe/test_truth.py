@@ -56,21 +56,21 @@ def answers(*outputs: bytes) -> World:
 
 def test_a_call_without_a_reply_makes_every_trial_of_it_inconclusive() -> None:
     tally = proof(answers(b"sh: no python\n"), case("closed", "closer closes", "FIN"))
-    assert (tally.trials, tally.inconclusive, truth.holds([tally], [])) == (6, 6, False)
+    assert (tally.trials, tally.inconclusive, truth.proof_holds([tally], [])) == (6, 6, False)
 
 
 def test_calls_for_which_time_ran_out_are_named_and_the_proof_fails() -> None:
     tally = truth.run_world(answers(b"", b""), [case("closed", "closer closes", "FIN")], 1, end=0.0)
     assert tally.left_out == 2
-    assert not truth.holds([tally], [])
+    assert not truth.proof_holds([tally], [])
     assert "fake: 2 calls NOT RUN: interrupted, or the time was up" in truth.report([tally], [])
 
 
 def test_a_missing_world_is_named_and_the_proof_fails() -> None:
     tally = Tally(answers(), agree=1)
-    assert truth.holds([tally], [])
+    assert truth.proof_holds([tally], [])
     gap = truth.Missing("guests", "the archive has none")
-    assert not truth.holds([tally], [gap])
+    assert not truth.proof_holds([tally], [gap])
     assert "guests: NOT RUN: the archive has none" in truth.report([tally], [gap])
 
 
@@ -80,12 +80,12 @@ def test_a_result_that_changes_with_the_order_is_named_with_both_seeds() -> None
     assert [*tally.differences()] == [
         "zero over ipv4 differs between orders: RST (seed 4), FIN (seed 7)"
     ]
-    assert not truth.holds([tally], [])
+    assert not truth.proof_holds([tally], [])
 
 
 def test_one_inconclusive_trial_in_a_thousand_is_allowed_and_two_are_not() -> None:
-    assert truth.holds([Tally(answers(), agree=999, inconclusive=1)], [])
-    assert not truth.holds([Tally(answers(), agree=998, inconclusive=2)], [])
+    assert truth.proof_holds([Tally(answers(), agree=999, inconclusive=1)], [])
+    assert not truth.proof_holds([Tally(answers(), agree=998, inconclusive=2)], [])
 
 
 def test_a_call_has_the_controls_of_its_scenarios_also_where_a_round_is_cut() -> None:
