@@ -1,8 +1,8 @@
 """What a transport is: the protocol that each kind of connection implements, and what they share.
 
-To add a transport: add a Target class to `model`, write one module (or package) with a `TRANSPORT` that
-satisfies `Transport`, and add one line to `registry.MODULES`. Nothing else tests for the class of a
-target.
+To add a transport: add a Target class to `model`, write one module (or package) with a `TRANSPORT`
+that satisfies `Transport`, and add one line to `registry.MODULES`. Nothing else tests for the class
+of a target.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Transport(Protocol[T]):
     def run(self, target: T, execution: Execution, stdin: bytes, shared: SharedState) -> Output:
         """Runs the command with `stdin` and returns its output; raises `TransportError`.
 
-        If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that. With `become`, the
-        command runs as that user, and a refusal has the stage "become".
+        If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that. With `become`,
+        the command runs as that user, and a refusal has the stage "become".
         """
         ...
 

@@ -1,12 +1,12 @@
 """Runs a command as another user, by sudo, doas or su: the command line, the answer to the password
 prompt, the result. No I/O.
 
-Rules: the password is sent once, and only after the program has asked for it; a second prompt ends the
-dialogue, because accounts get locked. `stdin` is sent only after the command has printed who runs it
-(`protocol.SHELL_MARK`), so that neither reaches the wrong reader. sudo asks with our random prompt. su has a
-fixed prompt, so its prompt counts only after a random mark, which is printed after the start-up files
-of the login shell and just before su. A refusal has the stage "become" and is never transient;
-`sudo_errors` explains it.
+Rules: the password is sent once, and only after the program has asked for it; a second prompt ends
+the dialogue, because accounts get locked. `stdin` is sent only after the command has printed who
+runs it (`protocol.SHELL_MARK`), so that neither reaches the wrong reader. sudo asks with our random
+prompt. su has a fixed prompt, so its prompt counts only after a random mark, which is printed after
+the start-up files of the login shell and just before su. A refusal has the stage "become" and is
+never transient; `sudo_errors` explains it.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ State = Literal["shell", "asking", "answered", "refused", "running"]
 class BecomeDialogue:
     """The `StdinDialogue` with sudo, doas or su, and then with the command that they run.
 
-    `command` is what a shell is to run. `check_output` and `explain_error` say what the result means.
-    `on_terminal` returns the line that a person types to run a command on the same target, on a
-    terminal. Raises `TransportError` for a password that cannot be typed.
+    `command` is what a shell is to run. `check_output` and `explain_error` say what the result
+    means. `on_terminal` returns the line that a person types to run a command on the same target,
+    on a terminal. Raises `TransportError` for a password that cannot be typed.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class BecomeDialogue:
         return self._step_deadline
 
     def _update_state(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> None:
+        """Follows the output up to the start of the command, or to a refusal."""
         self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
         if self._state == "shell" and self._marks[0].found_in(stdout):
             self._state = "asking"
@@ -135,18 +136,21 @@ class BecomeDialogue:
         return self._prompt_of_su(0, stdout) or self._prompt_of_su(1, stderr)
 
     def _prompt_of_su(self, number: int, stream: bytes | bytearray) -> Prompt:
+        """Returns the open prompt of su in stdout (0) or stderr (1)."""
         if not self._marks[number].found_in(stream):
             return ""
         begin = max(self._marks[number].end, self._answered_at[number], len(stream) - _PROMPT_MAX)
         return detect_prompt(bytes(stream[begin:]).rpartition(b"\n")[2])
 
     def _command_runs(self, ready: re.Match[bytes]) -> None:
+        """Remembers who runs the command, from its first line."""
         self._state = "running"
         self._runs_as = (ready[1].decode(), printable_line(ready[2], 100))
         if self._runs_as_requested():
             self._on_stage("become", f"{self._become.user} by {self._become.method}")
 
     def _runs_as_requested(self) -> bool:
+        """Returns whether the command runs as the `become` user."""
         if self._runs_as is None:
             return False
         number, name = self._runs_as
@@ -199,7 +203,9 @@ class BecomeDialogue:
         return self._error(BecomeFailure(reason, kind="connection lost"))
 
     def _too_late(self) -> TransportError | None:
-        """Returns the error of a login shell, or of a sudo, that did not get to the command in time."""
+        """Returns the error of a login shell, or of a sudo, that did not get to the command in
+        time.
+        """
         if self._state == "shell" and _is_over(self._deadline):
             reason = not_started_in_time(*map(self._without_mark, self._printed))
             hint = self._on_terminal("true")
@@ -209,6 +215,7 @@ class BecomeDialogue:
         return None
 
     def _hung(self) -> str:
+        """Returns the reason if sudo neither asked nor ran the command in time."""
         method = self._become.method
         if self._answered:
             what = f"{method} did not run the command in time after it got the password"
@@ -231,6 +238,7 @@ class BecomeDialogue:
         )
 
     def _explain_failure(self, output: Output) -> BecomeFailure:
+        """Returns why the command did not run."""
         prompts = PromptHistory(
             asked=self._asked, answered=self._answered, asked_again=self._asked_again
         )
@@ -238,6 +246,7 @@ class BecomeDialogue:
         return explain_failure(printed, self._become, output, prompts)
 
     def _error(self, failure: BecomeFailure) -> TransportError:
+        """Returns a failure as the error of the stage "become"."""
         hint = failure.here or self._on_terminal(failure.there or self._to_try())
         return TransportError("become", failure.reason, hint=hint, kind=failure.kind)
 
@@ -249,6 +258,7 @@ class BecomeDialogue:
         return f"{tool} -l"
 
     def _without_mark(self, printed: bytes) -> bytes:
+        """Returns output without our own mark."""
         mark = self._mark.encode()
         return printed.replace(mark + b"\n", b"").replace(mark, b"")
 
@@ -272,8 +282,8 @@ def _typed_password(become: Become) -> bytes:
 def _become_command(become: Become, command: str, mark: str, *, asks: bool) -> str:
     """Returns the whole command line: it prints the mark, and then becomes the other user.
 
-    In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login shell may
-    be csh, which cannot print on stderr.
+    In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login shell
+    may be csh, which cannot print on stderr.
     """
     program, user, mark = _tool(become), shlex.quote(become.user), shlex.quote(mark)
     if become.method == "su":
@@ -287,16 +297,18 @@ def _become_command(become: Become, command: str, mark: str, *, asks: bool) -> s
 
 
 def _tool(become: Become) -> str:
+    """Returns the program as a word for a shell."""
     return shlex.quote(become.program or become.method)
 
 
 def _is_over(deadline: Deadline | None) -> bool:
+    """Returns whether there is a deadline and it has passed."""
     return deadline is not None and not deadline.remaining()
 
 
 class _Mark:
-    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0 until
-    it is found.
+    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0
+    until it is found.
     """
 
     def __init__(self, mark: str) -> None:

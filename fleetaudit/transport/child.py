@@ -1,10 +1,10 @@
-"""Runs a child process in a session of its own, drains its streams together under a deadline, and ends all
-of it.
+"""Runs a child process in a session of its own, drains its streams together under a deadline, and
+ends all of it.
 
 Rules: whatever happens, the whole process group is killed and the child is reaped. One that became
-another user's, who cannot be killed, ends because its streams are closed. No other process is touched.
-A stream that exceeds its limit ends the child; the log, which no limit of the host's covers, is kept up
-to a bound and read on.
+another user's, who cannot be killed, ends because its streams are closed. No other process is
+touched. A stream that exceeds its limit ends the child; the log, which no limit of the host's
+covers, is kept up to a bound and read on.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def run_child(
     on_log: LogListener | None = None,
     memory: int = 0,
 ) -> ChildResult:
-    """Runs a program with `dialogue` as its stdin and returns its result; raises `OSError` if it cannot
-    be started.
+    """Runs a program with `dialogue` as its stdin and returns its result; raises `OSError` if it
+    cannot be started.
 
-    `log` is closed here. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is 128
-    plus the signal's number if a signal ended the program, as in a shell.
+    `log` is closed here. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is
+    128 plus the signal's number if a signal ended the program, as in a shell.
     """
     with contextlib.ExitStack() as stack:
         if log:
@@ -108,11 +108,13 @@ def run_child(
 
 
 def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    """Returns the exit status as a shell has it: 128 plus the number of a signal."""
     status = process.returncode or 0  # None if it did not end even so; then it was not in time
     return 128 - status if status < 0 else status
 
 
 def _limit_memory(pid: int, most: int) -> None:
+    """Limits the data segment of a process."""
     with contextlib.suppress(OSError, ValueError):  # it has ended, or may not be changed
         _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
         soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -164,12 +166,13 @@ class _Streams:
         os.set_blocking(process.stdin.fileno(), False)
 
     def _register(self, fd: int, name: str, kept: bytearray, limit: int) -> None:
+        """Starts to read a pipe, up to a limit."""
         os.set_blocking(fd, False)
         self._selector.register(fd, selectors.EVENT_READ, (name, kept, limit))
 
     def drain(self, deadline: Deadline) -> bool:
-        """Moves bytes until the child ended or a stream reached its limit; returns False if the deadline
-        came first.
+        """Moves bytes until the child ended or a stream reached its limit; returns False if the
+        deadline came first.
         """
         until, pause = deadline, 0.001
         while not self.cut:
@@ -180,14 +183,15 @@ class _Streams:
             self._continue_dialogue()
             if self._is_too_late(until):
                 return self._ended
-            # The end of a child wakes no selector, and a process that it left may keep the pipes open:
-            # look from time to time.
+            # The end of a child wakes no selector, and a process that it left may keep the pipes
+            # open: look from time to time.
             pause = min(pause * 2, 0.1)
             if self._move(min(pause, until.remaining())):
                 pause = 0.001
         return True
 
     def _just_ended(self) -> bool:
+        """Returns whether the child has ended since the last call."""
         if self._ended or not exit_info(self._process):
             return False
         self._ended = True
@@ -196,9 +200,11 @@ class _Streams:
         return True
 
     def _reads_more(self) -> bool:
+        """Returns whether a pipe is still open for reading."""
         return any(key.data for key in self._selector.get_map().values())
 
     def _is_too_late(self, until: Deadline) -> bool:
+        """Returns whether the deadline, or that of the dialogue, has passed."""
         if not until.remaining():
             return True
         return not self._ended and not self._dialogue.read_deadline(until).remaining()
@@ -227,6 +233,7 @@ class _Streams:
             self._stdin.close()
 
     def _write(self) -> None:
+        """Writes what the child's stdin takes."""
         try:
             del self._to_write[: os.write(self._stdin.fileno(), self._to_write[:_CHUNK])]
         except BlockingIOError:
@@ -241,6 +248,7 @@ class _Streams:
             self._continue_dialogue()
 
     def _read(self, key: selectors.SelectorKey) -> None:
+        """Reads from one pipe, and drops what exceeds its limit."""
         name, kept, limit = key.data
         data = os.read(key.fd, _CHUNK)
         if not data:

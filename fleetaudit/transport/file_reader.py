@@ -1,8 +1,8 @@
 """Reads files that may never answer (a dead mount) in a separate thread, without a lock and under a
 deadline.
 
-Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits only
-until its own deadline. The data is not kept here.
+Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits
+only until its own deadline. The data is not kept here.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class FileReader:
         return result
 
     def _start(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
+        """Starts the thread of one read; raises `OSError` if there is none."""
         thread = threading.Thread(
             target=self._run, args=(key, read, future), name=f"read {key}", daemon=True
         )
@@ -61,6 +62,7 @@ class FileReader:
             raise OSError(errno.EAGAIN, f"no thread to read it: {e}") from e
 
     def _run(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
+        """Reads in the thread, and passes on the result or the error."""
         try:
             result = read()
         except BaseException as e:  # the waiting threads raise it
@@ -71,11 +73,13 @@ class FileReader:
             future.set_result(result)
 
     def _end(self, key: Hashable) -> None:
+        """Removes a read that has ended."""
         with self._lock:
             del self._in_progress[key]
 
 
 def _wait(future: Future[Any], seconds: float) -> None:
+    """Waits for a read, and leaves its error to the caller."""
     with contextlib.suppress(TimeoutError):
         future.exception(seconds)
 

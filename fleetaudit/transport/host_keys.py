@@ -1,9 +1,9 @@
 """Decides whether the key that a host showed is trusted.
 
 Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written;
-each is read once per run, under the deadline of a host that uses it, and without holding the lock. Keys
-accepted under `accept-new` are appended to one file of our own, under a file lock, so that many
-processes and a SIGKILL leave it valid.
+each is read once per run, under the deadline of a host that uses it, and without holding the lock.
+Keys accepted under `accept-new` are appended to one file of our own, under a file lock, so that
+many processes and a SIGKILL leave it valid.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class HostKeys:
         self._lines = 0
 
     def read(self, target: SshTarget, deadline: Deadline) -> None:
-        """Reads the files that say which keys of this host are trusted; raises `TransportError` (stage
-        "host key").
+        """Reads the files that say which keys of this host are trusted; raises `TransportError`
+        (stage "host key").
 
         A file is read once per run. A slow one costs at most the target's `connect_timeout_s`.
         """
@@ -140,6 +140,7 @@ class HostKeys:
     # -- files
 
     def _known_hosts(self, path: str, deadline: Deadline) -> KnownHosts:
+        """Returns the contents of a known_hosts file, read once."""
         if path not in self._files:
             with _usable(path):
                 self._files[path] = shared_reader.get(
@@ -148,6 +149,7 @@ class HostKeys:
         return self._files[path]
 
     def _revoked_keys(self, path: str, deadline: Deadline) -> frozenset[bytes]:
+        """Returns the keys of a RevokedHostKeys file, read once."""
         if path not in self._revoked:
             with _usable(path):
                 self._revoked[path] = shared_reader.get(
@@ -203,14 +205,17 @@ class HostKeys:
 
 
 def _known_hosts_files(target: SshTarget) -> tuple[str, ...]:
+    """Returns the known_hosts files for a target."""
     return target.known_hosts or USER_FILES
 
 
 def _revoked_files(target: SshTarget) -> tuple[str, ...]:
+    """Returns the RevokedHostKeys files for a target."""
     return target.ssh_config.revoked_host_keys if target.ssh_config else ()
 
 
 def _alias(target: SshTarget) -> str:
+    """Returns the HostKeyAlias of a target, "" for none."""
     return target.ssh_config.host_key_alias if target.ssh_config else ""
 
 
@@ -220,6 +225,7 @@ def _name(target: SshTarget) -> str:
 
 
 def _load_known_hosts(path: str) -> KnownHosts:
+    """Reads a known_hosts file; one that is missing is empty."""
     known = KnownHosts()
     with contextlib.suppress(FileNotFoundError):
         known.add(read_file(expand_home(path), FILE_MAX).decode("utf-8", "replace"), source=path)
@@ -311,6 +317,7 @@ def _revoked_key(key: ShownKey, location: str) -> TransportError:
 
 
 def _scan_command(target: SshTarget) -> str:
+    """Returns the command that shows the keys of a host."""
     # A name that looks like an option must stay a name.
     dashes = ["--"] if target.address.startswith("-") else []
     return shell_join(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])

@@ -1,8 +1,8 @@
-"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` prints for the host and
-its jump hosts.
+"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` prints for the
+host and its jump hosts.
 
-Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and port
-of the list, and the rest of the list before it.
+Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and
+port of the list, and the rest of the list before it.
 """
 
 from __future__ import annotations

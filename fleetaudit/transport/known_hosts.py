@@ -1,7 +1,7 @@
 """The contents of known_hosts files: which lines are for which host.
 
-Rules: lines are found in a dict by name. Hashed names cost one HMAC a line, so they are computed once a
-host. Format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
+Rules: lines are found in a dict by name. Hashed names cost one HMAC a line, so they are computed
+once a host. Format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _MARKERS = ("", "@revoked", "@cert-authority")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line for one host: `marker` is "", "@revoked" or "@cert-authority", `text` the key in base64."""
+    """One line for one host: `marker` is "", "@revoked" or "@cert-authority", `text` the key in
+    base64.
+    """
 
     marker: str
     key_type: str
@@ -45,8 +47,8 @@ class Entry:
 
     @property
     def has_whole_key(self) -> bool:
-        """Whether the key is a sequence of SSH strings to its last byte: half a line after a crash is
-        not.
+        """Whether the key is a sequence of SSH strings to its last byte: half a line after a crash
+        is not.
         """
         blob, at = decode_key(self.text), 0
         while at < len(blob):
@@ -75,6 +77,7 @@ class KnownHosts:
         self._by_name.clear()
 
     def _add(self, names: str, entry: Entry) -> None:
+        """Adds an entry for its names."""
         if names.startswith("|1|"):
             self._add_hashed(names, entry)
         elif any(c in names for c in "*?!"):
@@ -84,6 +87,7 @@ class KnownHosts:
                 self.plain.setdefault(name, []).append(entry)
 
     def _add_hashed(self, names: str, entry: Entry) -> None:
+        """Adds an entry for one hashed name."""
         try:
             salt, digest = (base64.b64decode(part, validate=True) for part in names[3:].split("|"))
         except ValueError:  # binascii.Error is a child of it
@@ -91,7 +95,9 @@ class KnownHosts:
         self.hashed.append((salt, digest, entry))
 
     def of(self, name: str) -> tuple[Entry, ...]:
-        """Returns the entries for `name` (a host, or [host]:port): plain, then hashed, then patterns."""
+        """Returns the entries for `name` (a host, or [host]:port): plain, then hashed, then
+        patterns.
+        """
         name = name.lower()
         if name not in self._by_name:
             raw = name.encode()
@@ -116,6 +122,7 @@ def _name_matcher(names: str) -> Callable[[str], bool]:
 
 
 def _as_regex(character: str) -> str:
+    """Returns the regular expression for one character of a pattern."""
     return {"*": ".*", "?": "."}.get(character) or re.escape(character)
 
 

@@ -1,9 +1,9 @@
 """Limits how many connections to one address log in at once, so that sshd's MaxStartups drops none.
 
-Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here, not
-connections a second. A drop that our own connections may have caused halves the limit of the address;
-nothing raises it again in one run. Nobody waits past a deadline, and a deadline that comes early (a run
-that stops) is noticed within `_POLL_S`.
+Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here,
+not connections a second. A drop that our own connections may have caused halves the limit of the
+address; nothing raises it again in one run. Nobody waits past a deadline, and a deadline that comes
+early (a run that stops) is noticed within `_POLL_S`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from . import Deadline
 
 INITIAL_LIMIT = 8
-"""Connections that may log in at one address at first: by OpenSSH's default, 10 may before it drops any."""
+"""Connections that may log in at one address at first: by OpenSSH's default, 10 may before it drops
+any.
+"""
 
 _POLL_S = 0.25
 _PAUSE_S = (0.05, 0.3)
@@ -43,7 +45,9 @@ class LoginSlot:
         return self.limiter._acquire(self, deadline)
 
     def release(self) -> None:
-        """Lets the next connection begin: this one is logged in, or over. Twice is the same as once."""
+        """Lets the next connection begin: this one is logged in, or over. Twice is the same as
+        once.
+        """
         self.limiter._release(self)
 
     def retry_after_drop(self, deadline: Deadline) -> bool:
@@ -67,6 +71,7 @@ class LoginLimiter:
         return LoginSlot(self, (address.lower(), port))
 
     def _acquire(self, slot: LoginSlot, deadline: Deadline) -> bool:
+        """Waits until the address is below its limit."""
         with self._changed:
             at = self._addresses.setdefault(slot.address, _Address())
             while at.active >= at.limit:
@@ -78,6 +83,7 @@ class LoginLimiter:
             return True
 
     def _release(self, slot: LoginSlot) -> None:
+        """Gives a slot back if it is held."""
         with self._changed:
             if slot._held:
                 slot._held = False
@@ -85,6 +91,7 @@ class LoginLimiter:
                 self._changed.notify_all()
 
     def _retry_after_drop(self, slot: LoginSlot, deadline: Deadline) -> bool:
+        """Lowers the limit if connections crowd, and releases the slot."""
         with self._changed:
             at = self._addresses[slot.address]
             reduced_since = slot._reductions != at.reductions

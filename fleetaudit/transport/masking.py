@@ -1,11 +1,11 @@
-"""Hides the passwords that a target was sent in whatever comes back from it: the host may print them, on
-purpose or not. Pure.
+"""Hides the passwords that a target was sent in whatever comes back from it: the host may print
+them, on purpose or not. Pure.
 
-Rules: what a host printed is masked before anything is cut off or joined. A reason was sanitized and
-cut already, so a part of a password at a cut is masked, too. A password of a few characters is masked
-only as a word of its own: otherwise its gaps in the text would reveal it. A result line is data, and
-stays as it is until it is decoded: in its sentences every password is masked, in its values and in
-commands to type only one that cannot be there by chance.
+Rules: what a host printed is masked before anything is cut off or joined. A reason was sanitized
+and cut already, so a part of a password at a cut is masked, too. A password of a few characters is
+masked only as a word of its own: otherwise its gaps in the text would reveal it. A result line is
+data, and stays as it is until it is decoded: in its sentences every password is masked, in its
+values and in commands to type only one that cannot be there by chance.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Masking:
         )
 
     def _observation(self, o: Observation) -> Observation:
+        """Returns an observation without passwords in its sentences."""
         reason, note = self.text(o.reason), self.text(o.evidence.wire_note)
         if (reason, note) == (o.reason, o.evidence.wire_note):
             return o
@@ -101,8 +102,8 @@ class Masking:
         return self._without_pieces(self._text.sub(_HIDDEN, text))
 
     def _without_pieces(self, reason: str) -> str:
-        """Returns a reason without the beginning of a password before a cut, and without the end of one
-        after an opening quotation mark.
+        """Returns a reason without the beginning of a password before a cut, and without the end of
+        one after an opening quotation mark.
         """
         for form in self._forms:
             # Longest first. A reason quotes at most QUOTE_MAX characters of a host's text.
@@ -121,6 +122,7 @@ def _passwords(target: Target | NoTarget) -> set[str]:
 
 
 def _is_strong(form: str) -> bool:
+    """Returns whether a value cannot have this text by chance."""
     return len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())
 
 

@@ -1,12 +1,12 @@
-"""A remote host by the system's own `ssh`: for Kerberos, host certificates, and whatever else the built-in
-client cannot do.
+"""A remote host by the system's own `ssh`: for Kerberos, host certificates, and whatever else the
+built-in client cannot do.
 
 Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host
 keys as the policy says. Everything else is the user's: ssh_config, agents, an existing master
-connection. None is made: ssh would end if its socket could not be created. A password for sudo or su
-never goes over a master connection, because whoever made that may not have checked the host's key. ssh
-logs into a pipe of its own, so that its messages and the host's cannot be confused; `openssh_log` reads
-them. The child never outlives the call.
+connection. None is made: ssh would end if its socket could not be created. A password for sudo or
+su never goes over a master connection, because whoever made that may not have checked the host's
+key. ssh logs into a pipe of its own, so that its messages and the host's cannot be confused;
+`openssh_log` reads them. The child never outlives the call.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def run_openssh(
 ) -> Output:
     """Runs the command on the target, with `dialogue` as its stdin; raises `TransportError`.
 
-    `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are
-    agreed on. Stages and reasons are those of the built-in client.
+    `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys
+    are agreed on. Stages and reasons are those of the built-in client.
     """
     deadline = execution.deadline
     hops = _find_hops(target, shared.ssh_configs, deadline)
@@ -79,7 +79,9 @@ def run_openssh(
 
 
 class _Attempt:
-    """What all attempts at one target have in common. `own` are the user's files that a hint may name."""
+    """What all attempts at one target have in common. `own` are the user's files that a hint may
+    name.
+    """
 
     def __init__(self, target: SshTarget, options: Sequence[str], own: frozenset[str]) -> None:
         self._target, self._options, self._own = target, options, own
@@ -121,6 +123,7 @@ class _Attempt:
         return check_result(result, Login(target, self._own, self._hint()))
 
     def _hint(self) -> str:
+        """Returns the same command line with `true` as the command, without secrets."""
         words = [*map(redact_option, self._options), *self._host]
         return shell_join([self._target.program, *words, "true"])
 
@@ -153,15 +156,17 @@ def _known_hosts_of_user(hops: Sequence[Hop]) -> Sequence[str]:
 
 
 def _first_hop(target: SshTarget, hops: Sequence[Hop]) -> tuple[str, int]:
-    """Returns the first address of the connection, which is to be limited: a jump host, or the host."""
+    """Returns the first address of the connection, which is to be limited: a jump host, or the
+    host.
+    """
     if not hops:
         return target.address, target.port
     return hops[-1].tokens.host, hops[-1].tokens.port
 
 
 def _find_hops(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> Sequence[Hop]:
-    """Returns the host and its jump hosts as ssh_config and the options have them, () if they do not
-    matter.
+    """Returns the host and its jump hosts as ssh_config and the options have them, () if they do
+    not matter.
 
     If ssh cannot parse them, the rest is missing: the ssh that connects reports that.
     """

@@ -1,8 +1,8 @@
-"""Reads the log of the system's `ssh`: how far it came, and why there was no login. Pure but for the key
-files that a reason names.
+"""Reads the log of the system's `ssh`: how far it came, and why there was no login. Pure but for
+the key files that a reason names.
 
-Rules: the log is ssh's own, but a host may print any line on stderr. A cause of a jump host is found
-before its consequences for this host.
+Rules: the log is ssh's own, but a host may print any line on stderr. A cause of a jump host is
+found before its consequences for this host.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _MARKS: dict[Stage, re.Pattern[bytes]] = {
     "authenticate": re.compile(rb"^Authenticated to (.*?)\.?\r?$", re.MULTILINE),
 }
 
-# In order, because a reason of a jump host goes before its consequence for this host. A pattern for one
-# line of the log, the stage, the kind, whether trying again may help.
+# In order, because a reason of a jump host goes before its consequence for this host. A pattern for
+# one line of the log, the stage, the kind, whether trying again may help.
 _REASONS: tuple[tuple[str, Stage, FailureKind, bool], ...] = (
     (r"Could not resolve hostname .*: Temporary failure in name resolution",
      "resolve", "name not found", True),
@@ -102,7 +102,9 @@ _NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One login. `own` are the user's files that a hint may name, because a host may print any name."""
+    """One login. `own` are the user's files that a hint may name, because a host may print any
+    name.
+    """
 
     target: SshTarget
     own: frozenset[str]
@@ -131,6 +133,7 @@ class StageMarks:
             self._on_stage(stage, printable_line(detail) + self._remark(stage))
 
     def _remark(self, stage: Stage) -> str:
+        """Returns what a stage leaves to be desired, "" for nothing."""
         unchecked = stage == "host key" and self._target.host_key_policy == "off"
         return ", not checked" if unchecked else ""
 
@@ -203,6 +206,7 @@ class _Ended:
     def _execute_error(
         self, reason: str, kind: FailureKind, *, transient: bool = False
     ) -> TransportError:
+        """Returns an error of the stage "execute"."""
         return TransportError(
             "execute", reason, hint=self._login.hint, kind=kind, transient=transient
         )
@@ -227,8 +231,8 @@ class _Ended:
 
     def no_login(self) -> TransportError:
         """Returns why there was no login, at the right stage; transient if no host judged a login."""
-        # Until the login starts, stderr is from the ssh to a jump host; after that, from the host, which
-        # may print anything.
+        # Until the login starts, stderr is from the ssh to a jump host; after that, from the host,
+        # which may print anything.
         stderr = "" if self._login_started else self._output.stderr.decode("utf-8", "replace")
         error = _explain(self._text, stderr, self._login)
         if error.stage != "connect":
@@ -244,6 +248,7 @@ class _Ended:
         return error
 
     def _hung_up_during_login(self, error: TransportError) -> TransportError:
+        """Returns the error for a host that hung up during the login."""
         banner = self._output.stderr[-2000:]
         reason = f"the connection ended during the login: {error.reason}{self._printed}"
         kind = classify_expiry(printable_line(banner, 2000)) or error.kind or "hung up"

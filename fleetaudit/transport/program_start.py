@@ -1,9 +1,9 @@
-"""Sends the program after the host's shell has started our command; otherwise explains why it did not.
-No I/O.
+"""Sends the program after the host's shell has started our command; otherwise explains why it did
+not. No I/O.
 
 Rules: before our command, the login shell, its start-up files and a forced command run, and each of
-them may read standard input. So nothing is sent before `protocol.SHELL_MARK` has arrived, which costs one
-round trip.
+them may read standard input. So nothing is sent before `protocol.SHELL_MARK` has arrived, which
+costs one round trip.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _READY = re.compile(re.escape(SHELL_MARK.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,
 _READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
 _KEPT = 4096  # bytes of each stream that are kept for a reason
 
-# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} the exit
-# status.
+# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} the
+# exit status.
 _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
     ("no shell", r"[Tt]his account is (?:currently )?not available",
      "the login shell of the account is nologin, which runs no command: {line}"),
@@ -49,7 +49,9 @@ class ReadyLine:
         self._searched = 0
 
     def search(self, stdout: bytes | bytearray) -> re.Match[bytes] | None:
-        """Returns the match, with the user's number and name as groups, None until the line is whole."""
+        """Returns the match, with the user's number and name as groups, None until the line is
+        whole.
+        """
         found = _READY.search(stdout, max(0, self._searched - _READY_MAX))
         self._searched = len(stdout)
         return found
@@ -58,8 +60,8 @@ class ReadyLine:
 class ReadyDialogue:
     """The `StdinDialogue` with a command of the login user: sends `stdin` after its ready line.
 
-    `deadline` is the deadline of the host. `hint` is the next command to type if the command never ran,
-    `on_terminal` the one that asks for a new password if that has expired.
+    `deadline` is the deadline of the host. `hint` is the next command to type if the command never
+    ran, `on_terminal` the one that asks for a new password if that has expired.
     """
 
     def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
@@ -111,6 +113,7 @@ def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportEr
 
 
 def _cause(output: Output) -> tuple[FailureKind, str]:
+    """Returns the kind and the reason for output without a ready line."""
     text = b"\n".join((output.stderr[-_KEPT:], output.stdout[-_KEPT:])).decode("utf-8", "replace")
     status = "no exit status" if output.exit_status is None else f"status {output.exit_status}"
     for kind, pattern, cause in _CAUSES:
@@ -143,4 +146,5 @@ def describe_printed(stdout: bytes, stderr: bytes) -> str:
 
 
 def _last(printed: bytes) -> str:
+    """Returns the end of a stream as one line."""
     return printable_line(printed[-_KEPT:], _KEPT)[-QUOTE_MAX:]

@@ -35,6 +35,7 @@ def transport_of(target: Target) -> Transport[Any]:
 
 @functools.cache
 def _load(module: str) -> Transport[Any]:
+    """Imports a module of this folder and returns its transport."""
     transport: Transport[Any] = importlib.import_module(f"{__package__}.{module}").TRANSPORT
     return transport
 
@@ -43,8 +44,8 @@ class Transports:
     """All transports, with what their connections share in one run.
 
     `run` may be called from many threads. `accept_file` is where `accept-new` writes the host keys
-    that it accepts; without one, they are remembered by this process only. `ssh_configs` reads other
-    files than those of the user and the system.
+    that it accepts; without one, they are remembered by this process only. `ssh_configs` reads
+    other files than those of the user and the system.
     """
 
     def __init__(
@@ -68,10 +69,11 @@ class Transports:
         limits: Limits,
         on_stage: StageListener = ignore_stage,
     ) -> Output:
-        """Runs `command` on the target with `stdin` and returns its output; raises `TransportError`.
+        """Runs `command` on the target with `stdin` and returns its output; raises
+        `TransportError`.
 
-        No password of the target is in the output (except its result line), in a reason, or in a call
-        of `on_stage`. See `Transport.run` for the rest.
+        No password of the target is in the output (except its result line), in a reason, or in a
+        call of `on_stage`. See `Transport.run` for the rest.
         """
         masking = Masking(target)
 

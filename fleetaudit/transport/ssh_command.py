@@ -26,6 +26,7 @@ def shell_join(words: Iterable[str]) -> str:
 
 
 def _shell_word(word: str) -> str:
+    """Returns one word for a shell."""
     if word.startswith("~/") and word != "~/":
         return f"~/{shlex.quote(word[2:])}"
     return shlex.quote(word)

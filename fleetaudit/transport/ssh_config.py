@@ -1,9 +1,9 @@
-"""Reads what ssh_config(5) has for a host, as OpenSSH itself reads it: by `ssh -G`. And whether the files
-have anything that matters.
+"""Reads what ssh_config(5) has for a host, as OpenSSH itself reads it: by `ssh -G`. And whether the
+files have anything that matters.
 
-Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G` per
-host are needed. If a file has more than a few harmless keywords, or cannot be understood, ssh is asked.
-It never asks a person and never outlives its deadline; nothing is written.
+Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G`
+per host are needed. If a file has more than a few harmless keywords, or cannot be understood, ssh
+is asked. It never asks a person and never outlives its deadline; nothing is written.
 """
 
 from __future__ import annotations
@@ -69,15 +69,17 @@ class EffectiveConfig:
         return "" if value.lower() == "none" else value
 
     def paths(self, *keywords: str) -> tuple[str, ...]:
-        """Returns the files of keywords whose value is a list, which ssh prints without quotation marks."""
+        """Returns the files of keywords whose value is a list, which ssh prints without quotation
+        marks.
+        """
         values = (value for keyword in keywords for value in self.all(keyword))
         lists = (value for value in values if value.lower() not in ("", "none"))
         return tuple(path for value in lists for path in re.split(r"\s+(?=[/~])", value))
 
 
 class SshConfigs:
-    """The ssh_config of one run; safe to use from many threads. `files` are read instead of the user's
-    and the system's.
+    """The ssh_config of one run; safe to use from many threads. `files` are read instead of the
+    user's and the system's.
     """
 
     def __init__(self, files: Sequence[str] | None = None) -> None:
@@ -102,6 +104,7 @@ class SshConfigs:
         return self._relevant
 
     def _any_relevant(self) -> bool:
+        """Returns whether any of the files has a relevant option."""
         return any(map(has_relevant_options, self._files))
 
     def query(
@@ -109,8 +112,8 @@ class SshConfigs:
     ) -> EffectiveConfig:
         """Returns what ssh makes of the options `words` and of ssh_config for the host `name`.
 
-        Raises `TransportError` (stage "connect") if there is no ssh, if it reports an error, or takes
-        too long.
+        Raises `TransportError` (stage "connect") if there is no ssh, if it reports an error, or
+        takes too long.
         """
         # With a command, because without one ssh refuses a file with ForkAfterAuthentication.
         batch = o_options("BatchMode=yes", "RemoteCommand=none")
@@ -173,6 +176,7 @@ def _run_ssh_g(argv: Sequence[str], hint: str, deadline: Deadline) -> Output:
 
 
 def _ssh_g_failed(output: Output, name: str, hint: str) -> TransportError:
+    """Returns the error for an `ssh -G` that reports one."""
     problem = _error_lines(output.stderr)
     if _NO_CANONICAL_NAME.search(problem):
         reason = f"the name {name!r} has no address in the domains of CanonicalDomains"
@@ -184,11 +188,13 @@ def _ssh_g_failed(output: Output, name: str, hint: str) -> TransportError:
 
 
 def _error_lines(stderr: bytes) -> str:
+    """Returns the last lines of stderr that are about an error."""
     lines = filter(str.strip, stderr.decode("utf-8", "replace").split("\n"))
     return " ".join([line for line in lines if not line.startswith(_NOT_ABOUT_THE_ERROR)][-3:])
 
 
 def _not_usable(reason: str, hint: str) -> TransportError:
+    """Returns the error for an ssh_config that cannot be used."""
     return TransportError("connect", reason, hint=hint, kind="ssh_config not usable")
 
 
@@ -211,6 +217,7 @@ def has_relevant_options(path: str, depth: int = 0) -> bool:
 
 
 def _is_relevant(line: str, path: str, depth: int) -> bool:
+    """Returns whether one line, or a file that it includes, may matter."""
     keyword, _, rest = re.sub(r"\s*=\s*|\s+", " ", line.strip(), count=1).partition(" ")
     keyword = keyword.lower()
     if keyword == "include":
@@ -221,6 +228,7 @@ def _is_relevant(line: str, path: str, depth: int) -> bool:
 
 
 def _included_files(path: str, patterns: str) -> Iterator[str]:
+    """Yields the files of an Include."""
     try:
         words = shlex.split(patterns, comments=True)
     except ValueError:
@@ -237,6 +245,7 @@ def _included_files(path: str, patterns: str) -> Iterator[str]:
 
 
 def _parse(text: str) -> EffectiveConfig:
+    """Parses the output of `ssh -G`."""
     values: dict[str, tuple[str, ...]] = {}
     for line in filter(None, text.split("\n")):
         keyword, _, value = line.partition(" ")
@@ -246,6 +255,7 @@ def _parse(text: str) -> EffectiveConfig:
 
 
 def _files_of_user() -> Iterator[str]:
+    """Yields the user's own file, if the user has a home."""
     if home := _home():
         yield f"{home}/.ssh/config"
 

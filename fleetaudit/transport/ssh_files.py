@@ -1,8 +1,8 @@
-"""Checks the files that the system's ssh would open for a host, because ssh would read some of them for
-ever.
+"""Checks the files that the system's ssh would open for a host, because ssh would read some of them
+for ever.
 
-Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file, or
-one that does not answer in time costs only the host that names it.
+Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file,
+or one that does not answer in time costs only the host that names it.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class _Files:
 
 
 def _files_of(hop: Hop) -> _Files:
+    """Returns the files that ssh_config names for a hop."""
     return _Files(
         keys=_expanded(hop, "identityfile"),
         certificates=_expanded(hop, "certificatefile"),
@@ -93,7 +94,9 @@ def _without_known_hosts(target: SshTarget, files: _Files) -> _Files:
 
 
 def own_files(target: SshTarget, hops: Sequence[Hop]) -> frozenset[str]:
-    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names them."""
+    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names
+    them.
+    """
     named = [str(expand_home(path)) for path in target.private_keys or DEFAULT_KEYS]
     sockets = [hop.config.one("controlpath") for hop in hops]
     keys = [path for hop in hops for path in _expanded(hop, "identityfile")]
@@ -101,6 +104,7 @@ def own_files(target: SshTarget, hops: Sequence[Hop]) -> frozenset[str]:
 
 
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
+    """Returns the paths of a keyword that can be expanded."""
     found = []
     for path in hop.config.all(keyword):
         with contextlib.suppress(UnknownTokenError):  # ssh reports it itself
@@ -109,6 +113,7 @@ def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
 
 
 def _check_all(files: _Files, deadline: Deadline) -> None:
+    """Checks all files of one host; raises `TransportError`."""
     for key in files.keys:
         for suffix in _KEY_SUFFIXES:
             kind = "the file" if suffix else "the private key"
@@ -120,6 +125,7 @@ def _check_all(files: _Files, deadline: Deadline) -> None:
 
 
 def _check(stage: Stage, kind: str, path: str, deadline: Deadline) -> None:
+    """Checks one file; raises `TransportError`."""
     file = expand_home(path)
     try:
         shared_reader.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)

@@ -1,10 +1,10 @@
-"""The options of OpenSSH's `ssh` for a target: to connect, to read ssh_config, and for people to type.
-No I/O.
+"""The options of OpenSSH's `ssh` for a target: to connect, to read ssh_config, and for people to
+type. No I/O.
 
-Rules: the one place that knows how the fields of an `SshTarget` become options, for both clients. ssh
-takes the first value of each option, so ours go first (no prompt, no terminal, host keys as the policy
-says), then the user's in Ansible's order: ssh_args; port, key, user and timeout; common_args;
-extra_args; and after all of them ssh_config.
+Rules: the one place that knows how the fields of an `SshTarget` become options, for both clients.
+ssh takes the first value of each option, so ours go first (no prompt, no terminal, host keys as the
+policy says), then the user's in Ansible's order: ssh_args; port, key, user and timeout;
+common_args; extra_args; and after all of them ssh_config.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from fleetaudit.model import SshTarget
 
 MEMORY_MAX = 1024 * 1024 * 1024
-"""Bytes of memory that ssh, and each command that it starts, may use: a file without an end must not
-take all of it.
+"""Bytes of memory that ssh, and each command that it starts, may use: a file without an end must
+not take all of it.
 """
 
 # -- words of a command line
@@ -54,8 +54,8 @@ def redact_option(word: str) -> str:
 
 
 def quiet_options() -> list[str]:
-    """Returns the options that keep ssh from asking and from doing more than one command, and that make
-    it log enough.
+    """Returns the options that keep ssh from asking and from doing more than one command, and that
+    make it log enough.
     """
     return o_options(
         "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none",
@@ -97,14 +97,17 @@ def typed_options(target: SshTarget, *quiet: str) -> Iterator[str]:
 
 
 def _names_port(target: SshTarget) -> bool:
+    """Returns whether the port is to be an option."""
     return target.port != 22 or target.port_is_explicit
 
 
 def _identity_options(target: SshTarget) -> list[str]:
+    """Returns the option that offers only the named keys."""
     return o_options("IdentitiesOnly=yes") if target.private_keys else []
 
 
 def _agent_options(target: SshTarget) -> list[str]:
+    """Returns the option that leaves the agent out."""
     return [] if target.use_agent else o_options("IdentityAgent=none")
 
 
@@ -124,7 +127,8 @@ def user_known_hosts_option(files: Iterable[str]) -> list[str]:
 def host_key_options(
     target: SshTarget, users_files: Sequence[str], accept_file: Path | None
 ) -> list[str]:
-    """Returns the options that say which host keys are trusted; no file of the user's is ever written.
+    """Returns the options that say which host keys are trusted; no file of the user's is ever
+    written.
 
     `users_files` are the known_hosts files that ssh itself would read. `accept_file` is where
     accept-new writes.
@@ -169,10 +173,11 @@ _JUMP = re.compile(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(
 
 
 def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
-    """Returns the last host of a ProxyJump and the words for `ssh -G` about it; the rest goes before it.
+    """Returns the last host of a ProxyJump and the words for `ssh -G` about it; the rest goes
+    before it.
 
-    Each host is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that name
-    the ssh_config.
+    Each host is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that
+    name the ssh_config.
     """
     rest, _, last = jumps.rpartition(",")
     user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")

@@ -1,9 +1,9 @@
-"""Expands the %-tokens, ~ and ${…} of ssh_config(5) that `ssh -G` prints as they are written. No I/O of
-its own.
+"""Expands the %-tokens, ~ and ${…} of ssh_config(5) that `ssh -G` prints as they are written. No
+I/O of its own.
 
-Rules: exactly as in TOKENS and ENVIRONMENT VARIABLES of ssh_config(5); anything else is an error, as it
-is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and UserKnownHostsFile itself, and
-leaves IdentityFile, CertificateFile, ProxyCommand and ProxyJump as they are.
+Rules: exactly as in TOKENS and ENVIRONMENT VARIABLES of ssh_config(5); anything else is an error,
+as it is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and UserKnownHostsFile
+itself, and leaves IdentityFile, CertificateFile, ProxyCommand and ProxyJump as they are.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class UnknownTokenError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The values of the tokens: the name on the command line, the real host name, the user, the jump
-    hosts.
+    """The values of the tokens: the name on the command line, the real host name, the user, the
+    jump hosts.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Tokens:
         return self._expanded(_tilde(text), r"%(.?)|\$\{([^}]*)\}", "CdhijklLnpru")
 
     def command(self, text: str) -> str:
-        """Returns a ProxyCommand or a ProxyJump, which have only a few tokens; the shell expands the
-        rest.
+        """Returns a ProxyCommand or a ProxyJump, which have only a few tokens; the shell expands
+        the rest.
 
         ssh makes a ProxyCommand of a ProxyJump: the tokens of both are those of the target host.
         """
@@ -79,6 +79,7 @@ class Tokens:
         return re.sub(pattern, expand, text, flags=re.DOTALL)
 
     def _of(self, letter: str) -> str:
+        """Returns the value of a token."""
         match letter:
             case "C":
                 return self._connection_hash()
@@ -96,6 +97,7 @@ class Tokens:
                 return self._of_host(letter)
 
     def _of_host(self, letter: str) -> str:
+        """Returns the value of a token about the connection."""
         values = {
             "h": self.host,
             "j": self.jumps,
@@ -107,6 +109,7 @@ class Tokens:
         return values[letter]
 
     def _connection_hash(self) -> str:
+        """Returns the value of %C."""
         if self.jumps:  # newer versions of ssh hash them too, older ones do not
             raise UnknownTokenError("the token %C together with a jump host")
         text = f"{socket.gethostname()}{self.host}{self.port}{self.user}"
@@ -126,6 +129,7 @@ def _tilde(text: str) -> str:
 
 
 def _variable(name: str) -> str:
+    """Returns a variable of the environment; raises `UnknownTokenError`."""
     if name not in os.environ:
         raise UnknownTokenError(f"the variable ${{{name}}}, which is not set")
     return os.environ[name]

@@ -62,6 +62,7 @@ TRANSPORT: Transport[SshTarget] = SshTransport()
 def _execute(
     target: SshTarget, shared: SharedState, execution: Execution, dialogue: StdinDialogue
 ) -> Output:
+    """Runs one command with the client of the target."""
     if target.client == "openssh":
         from .openssh import run_openssh as run
     else:
@@ -70,4 +71,5 @@ def _execute(
 
 
 def _on_terminal(target: SshTarget, command: str) -> str:
+    """Returns the line that runs a command on a terminal of the host."""
     return ssh_command_line(target, target.user or "", "-t", command=command, prompts=True)

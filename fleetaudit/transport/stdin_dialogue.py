@@ -1,8 +1,8 @@
 """What is written to a command's standard input: all at once, or in answer to its output. No I/O.
 
-Rules: whoever runs the command calls `start` when it starts, and `next_input` with all output so far
-before each wait. It closes the command's standard input when the dialogue is `finished` and everything
-was written.
+Rules: whoever runs the command calls `start` when it starts, and `next_input` with all output so
+far before each wait. It closes the command's standard input when the dialogue is `finished` and
+everything was written.
 """
 
 from __future__ import annotations

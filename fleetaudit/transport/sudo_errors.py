@@ -1,4 +1,5 @@
-"""Explains why sudo, doas or su did not run a command, from what they printed in the C locale. Pure.
+"""Explains why sudo, doas or su did not run a command, from what they printed in the C locale.
+Pure.
 
 Rules: the line that names the cause decides, not the last one. What is not recognized is quoted,
 sanitized.
@@ -23,7 +24,9 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 @dataclass(frozen=True, slots=True)
 class BecomeFailure:
-    """A reason and what to type next: `there` as a command on the host, or else `here` as a whole line."""
+    """A reason and what to type next: `there` as a command on the host, or else `here` as a whole
+    line.
+    """
 
     reason: str
     there: str = ""
@@ -46,9 +49,9 @@ _ACCOUNT = "chage -l {account}; faillock"
 _WHEEL = "id; grep -n pam_ /etc/pam.d/su"
 
 # Ordered from causes to their consequences: the kind, a pattern, the reason, what to type there, or
-# here. The patterns are from the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su (util-linux, shadow,
-# busybox, coreutils) and Linux-PAM. {line} is the line that matched. {owner} is the owner of the
-# password: su asks for that of the user it becomes.
+# here. The patterns are from the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su (util-linux,
+# shadow, busybox, coreutils) and Linux-PAM. {line} is the line that matched. {owner} is the owner
+# of the password: su asks for that of the user it becomes.
 _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not possible",
      r"no new privileges", "sudo cannot change the user: “no new privileges” is set (a container?)",
@@ -137,7 +140,9 @@ Prompt = Literal["", "password", "new password"]
 
 
 def detect_prompt(line: bytes) -> Prompt:
-    """Returns what the last line of a stream asks for: the password, or a new one if it must change."""
+    """Returns what the last line of a stream asks for: the password, or a new one if it must
+    change.
+    """
     text = line.decode("utf-8", "replace")
     if not _PROMPT.search(text):
         return ""
@@ -186,6 +191,7 @@ class _Explanation:
         )
 
     def _known_message(self) -> BecomeFailure | None:
+        """Returns the failure of a line that is in `_REASONS`."""
         account = shlex.quote(self._become.user)
         commands = {
             "{user}": account,
@@ -204,6 +210,7 @@ class _Explanation:
         return None
 
     def _password_refused(self) -> BecomeFailure | None:
+        """Returns the failure of a password that was sent and refused."""
         again = self._prompts.asked_again or re.search(_WRONG, self._text)
         if not (self._prompts.answered and again):
             return None
@@ -215,6 +222,7 @@ class _Explanation:
         return BecomeFailure(reason, self._try_again(), kind="become password refused")
 
     def _password_missing(self) -> BecomeFailure | None:
+        """Returns the failure of a password that was needed."""
         if self._is_su and self._prompts.asked and not self._become.password:
             reason = f"su asks for the password of {self._user}; no password was given"
             return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
@@ -230,11 +238,13 @@ class _Explanation:
         return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
 
     def _sudoers_broken(self) -> BecomeFailure | None:
+        """Returns the failure of a sudoers file with a syntax error."""
         if not self._syntax_error:
             return None
         return BecomeFailure(f"sudoers cannot be parsed: {self._syntax_error}", "su -c 'visudo -c'")
 
     def _not_installed(self) -> BecomeFailure | None:
+        """Returns the failure of a program that was not found."""
         missing = self._output.exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
         if not missing and not re.search(
             r"(?:not found|No such file or directory)\s*$", self._text
@@ -251,6 +261,7 @@ class _Explanation:
         return BecomeFailure(reason, look)
 
     def _unknown(self) -> BecomeFailure:
+        """Returns the failure that quotes what was printed."""
         status = self._output.exit_status
         if self._output.cut:
             return BecomeFailure(
@@ -270,8 +281,8 @@ class _Explanation:
 
 
 def _line(pattern: str, text: str) -> str:
-    """Returns the first line in which the pattern is found, sanitized and without our own command, or
-    "".
+    """Returns the first line in which the pattern is found, sanitized and without our own command,
+    or "".
     """
     return printable_line(
         re.sub(r"'/bin/sh -c .*' as", "the command as", first_line(pattern, text))

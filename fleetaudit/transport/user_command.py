@@ -23,8 +23,8 @@ Execute = Callable[[Execution, StdinDialogue], Output]
 class HandCommands:
     """What a person types where a command failed to start.
 
-    `shows_output` shows what the host prints before our command runs. `on_terminal` returns the line
-    that runs a command there, on a terminal.
+    `shows_output` shows what the host prints before our command runs. `on_terminal` returns the
+    line that runs a command there, on a terminal.
     """
 
     shows_output: str
@@ -38,7 +38,8 @@ def run_as_user(
     by_hand: HandCommands,
     execute: Execute,
 ) -> Output:
-    """Returns the output of the command; raises `TransportError`, with the stage "become" for a refusal.
+    """Returns the output of the command; raises `TransportError`, with the stage "become" for a
+    refusal.
 
     If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that.
     """

@@ -1,9 +1,10 @@
-"""The kernel transport: boots a kernel image under QEMU and runs a program in it, as if it were a host.
+"""The kernel transport: boots a kernel image under QEMU and runs a program in it, as if it were a
+host.
 
 Rules: as for every transport; one deadline covers everything, waiting for a free core included. The
-parts: `image` recognizes kernel images, `cpio` and `initramfs` pack what the guest runs, `qemu` runs
-the guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are sent elsewhere as text
-and never imported.
+parts: `image` recognizes kernel images, `cpio` and `initramfs` pack what the guest runs, `qemu`
+runs the guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are sent
+elsewhere as text and never imported.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from . import console, initramfs, qemu
 from .image import Image, load_image
 
 MAX_GUESTS = os.cpu_count() or 1
-"""Maximum number of guests at once in this process: emulation takes a whole core for each, and a guest
-without one times out.
+"""Maximum number of guests at once in this process: emulation takes a whole core for each, and a
+guest without one times out.
 """
 MEMORY_MIB = (16, 65536)
 
@@ -73,8 +74,8 @@ TRANSPORT: Transport[KernelTarget] = KernelTransport()
 def run_kernel(target: KernelTarget, execution: Execution, program: bytes) -> Output:
     """Runs a Python program in a guest that boots the image of the target, and returns its output.
 
-    Raises `TransportError`: stage "resolve" if the image, QEMU or a Python to pack is missing, "connect"
-    if the guest did not come up, "execute" if it came up and failed later.
+    Raises `TransportError`: stage "resolve" if the image, QEMU or a Python to pack is missing,
+    "connect" if the guest did not come up, "execute" if it came up and failed later.
     """
     _check(target)
     _acquire_slot(execution.deadline)
@@ -115,6 +116,7 @@ def _check(target: KernelTarget) -> None:
 
 
 def _acquire_slot(deadline: Deadline) -> None:
+    """Waits for a free core; raises `TransportError` if the deadline comes first."""
     while not _guest_slots.acquire(timeout=min(_POLL_S, deadline.remaining())):
         if not deadline.remaining():
             raise TransportError(
@@ -127,6 +129,7 @@ def _acquire_slot(deadline: Deadline) -> None:
 
 
 def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
+    """Boots the image, again without KVM or after a lost timer."""
     image = load_image(target.image)
     guest = qemu.Guest(
         kernel=image.data,
@@ -148,6 +151,7 @@ def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
 
 
 def _name(target: KernelTarget, image: Image) -> str:
+    """Returns the file name of the image, and its release."""
     name = Path(target.image).name
     return f"{name} ({image.version.split()[0]})" if image.version else name
 
@@ -179,6 +183,7 @@ class _Outcome:
         raise self._explained() or self._qemu_failed() or self._ended_early()
 
     def _complete_output(self) -> Output:
+        """Returns the output of a program that ran to its end."""
         output = self._end.guest.output()
         killed = output.exit_status == _KILLED and not output.stdout
         known = console.explain(self._end.log, self._memory_mib) if killed else None
@@ -190,6 +195,7 @@ class _Outcome:
         return Output(stdout=b"", stderr=stderr, exit_status=output.exit_status, cut=output.cut)
 
     def _deadline_passed(self) -> TransportError:
+        """Returns the error for a guest that was ended at the deadline."""
         started = self._end.guest.started
         state = "was still running the program" if started else "had not come up"
         return TransportError(
@@ -213,6 +219,7 @@ class _Outcome:
         )
 
     def _qemu_failed(self) -> TransportError | None:
+        """Returns the error for a QEMU that reports one."""
         if not self._end.status:
             return None
         stderr = quote_line(self._end.stderr[-2000:], ": ")
@@ -224,6 +231,7 @@ class _Outcome:
         )
 
     def _ended_early(self) -> TransportError:
+        """Returns the error for a guest that ended without its program."""
         started = self._end.guest.started
         if not started and not self._end.log.strip():
             return TransportError(
@@ -242,4 +250,5 @@ class _Outcome:
         return TransportError(self._stage, reason, hint=by_hand, kind=self._failure_kind())
 
     def _failure_kind(self) -> FailureKind:
+        """Returns the kind of a failure that the log does not explain."""
         return "command failed" if self._end.guest.started else "guest did not boot"

@@ -1,9 +1,9 @@
-"""Prints what a Python interpreter needs to run elsewhere: itself and the modules that it loads, compiled,
-as JSON.
+"""Prints what a Python interpreter needs to run elsewhere: itself and the modules that it loads,
+compiled, as JSON.
 
-Rules: run by the interpreter that is to be packed (`python -I -S -B -c TEXT MODULE…`), and read as text;
-the package never imports it. Standard library only. A module that cannot be imported is left out: the
-program guards its imports.
+Rules: run by the interpreter that is to be packed (`python -I -S -B -c TEXT MODULE…`), and read as
+text; the package never imports it. Standard library only. A module that cannot be imported is left
+out: the program guards its imports.
 """
 
 # What this file imports, the guest gets: no pathlib.
@@ -73,7 +73,9 @@ def frozen_modules() -> "dict[str, str]":
 
 
 def compiled(code: "types.CodeType") -> str:
-    """Returns a .pyc in base64: magic number, no flags, a time and size that nobody checks (PEP 552)."""
+    """Returns a .pyc in base64: magic number, no flags, a time and size that nobody checks (PEP
+    552).
+    """
     head = importlib.util.MAGIC_NUMBER + bytes(12)
     return base64.b64encode(head + marshal.dumps(code)).decode("ascii")
 

@@ -76,6 +76,7 @@ class GuestOutput:
         )
 
     def _take_line(self, line: bytes) -> None:
+        """Takes one line of the second port."""
         letter, _, packed = line.partition(b" ")
         try:
             self._take_value(letter, base64.b64decode(packed, validate=True))
@@ -83,6 +84,7 @@ class GuestOutput:
             self.garbled = True
 
     def _take_value(self, letter: bytes, value: bytes) -> None:
+        """Takes the value of one line."""
         match letter:
             case b"b":
                 self.started = True
@@ -98,6 +100,7 @@ class GuestOutput:
                 self.garbled = True
 
     def _unpack(self, stream: bytearray, packed: bytes, limit: int, name: str) -> None:
+        """Unpacks a piece of a stream, up to its limit."""
         room = limit - len(stream)
         piece = zlib.decompressobj().decompress(packed, room + 1)
         stream += piece[:room]
@@ -133,8 +136,8 @@ def _with_line_before(lines: list[str], panic: str) -> str:
 
 
 def timer_lost(log: bytes) -> bool:
-    """Returns whether the kernel gave up because the emulated timer came too late, which is not a fault
-    of the image.
+    """Returns whether the kernel gave up because the emulated timer came too late, which is not a
+    fault of the image.
     """
     return b"IO-APIC + timer doesn't work" in log
 
@@ -146,10 +149,12 @@ def last_lines(log: bytes) -> str:
 
 
 def _first(lines: list[str], pattern: re.Pattern[str]) -> str:
+    """Returns the first line in which the pattern is found, or ""."""
     return next((line for line in lines if pattern.search(line)), "")
 
 
 def _lines(log: bytes) -> list[str]:
+    """Returns the lines of a log, sanitized, without time stamps and empty lines."""
     text = _ESCAPES.sub("", log.decode("utf-8", "replace"))
     lines = (
         printable_line(_TIME_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH)

@@ -1,8 +1,9 @@
-"""Writes cpio archives in the "newc" format, which the kernel unpacks as its initial file system. Pure.
+"""Writes cpio archives in the "newc" format, which the kernel unpacks as its initial file system.
+Pure.
 
-Rules: names are absolute paths of the guest; a parent folder is written before its contents. Archives
-may follow one another in one initramfs, so a part that stays the same is written once. Format: the
-kernel's own Documentation/driver-api/early-userspace/buffer-format.rst.
+Rules: names are absolute paths of the guest; a parent folder is written before its contents.
+Archives may follow one another in one initramfs, so a part that stays the same is written once.
+Format: the kernel's own Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def archive(entries: Iterable[Entry]) -> bytes:
 
 
 def _record(inode: int, name: str, entry: Entry) -> bytes:
+    """Returns the head and the data of one entry."""
     uid = gid = modified = checksum = 0  # modified is 0: the same files give the same bytes
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     name_size = len(name.encode()) + 1
@@ -72,4 +74,5 @@ def _record(inode: int, name: str, entry: Entry) -> bytes:
 
 
 def _padded(data: bytes) -> bytes:
+    """Returns the data, padded to a multiple of 4 bytes."""
     return data + bytes(-len(data) % 4)

@@ -62,8 +62,8 @@ _OTHER_KERNELS = (
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A bootable x86-64 bzImage: its bytes, and the version string of its header (uname -r and more),
-    or "".
+    """A bootable x86-64 bzImage: its bytes, and the version string of its header (uname -r and
+    more), or "".
     """
 
     data: bytes
@@ -71,7 +71,9 @@ class Image:
 
 
 class NotAKernelError(Exception):
-    """These bytes are not a kernel that can be booted here: what they are, and what to give instead."""
+    """These bytes are not a kernel that can be booted here: what they are, and what to give
+    instead.
+    """
 
     def __init__(self, found: str, hint: str = "") -> None:
         self.found, self.hint = found, hint
@@ -79,8 +81,8 @@ class NotAKernelError(Exception):
 
 
 def load_image(path: str) -> Image:
-    """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") if it is missing or
-    not a kernel image.
+    """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") if it is
+    missing or not a kernel image.
     """
     try:
         data = _read(Path(path))
@@ -145,6 +147,7 @@ def _recognize(head: bytes) -> NotAKernelError:
 
 
 def _elf(head: bytes) -> NotAKernelError | None:
+    """Recognizes a vmlinux and other ELF programs."""
     if not head.startswith(b"\x7fELF"):
         return None
     byte_order = ">" if head[5:6] == b"\x02" else "<"
@@ -160,6 +163,7 @@ def _elf(head: bytes) -> NotAKernelError | None:
 
 
 def _other_kernel(head: bytes) -> NotAKernelError | None:
+    """Recognizes kernels of other machines."""
     for at, magic, name in _OTHER_KERNELS:
         if head[at : at + len(magic)] == magic:
             return NotAKernelError(f"{name}; {_OTHER_MACHINE}")
@@ -167,6 +171,7 @@ def _other_kernel(head: bytes) -> NotAKernelError | None:
 
 
 def _efi_program(head: bytes) -> NotAKernelError | None:
+    """Recognizes EFI programs."""
     if not head.startswith(b"MZ"):
         return None
     at = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)[0]
@@ -182,6 +187,7 @@ def _efi_program(head: bytes) -> NotAKernelError | None:
 
 
 def _compressed(head: bytes) -> NotAKernelError | None:
+    """Recognizes compressed files."""
     for magic, (kind, command) in _COMPRESSED.items():
         if head.startswith(magic):
             hint = f"unpack it first ({command}), then see: file IMAGE"

@@ -2,8 +2,8 @@
 powers off.
 
 Rules: packed as /init and read as text; the package never imports it. Python 3.8 or later, standard
-library, no shell and no other program in the guest. What it sends goes over the second serial port, so
-that the kernel's log on the first cannot come between; `console.py` has the format of a line.
+library, no shell and no other program in the guest. What it sends goes over the second serial port,
+so that the kernel's log on the first cannot come between; `console.py` has the format of a line.
 """
 
 # Importing pathlib takes a noticeable part of a second in an emulated guest.
@@ -34,7 +34,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Runs the guest. A traceback on the console and a panic report an error: process 1 must not end."""
+    """Runs the guest. A traceback on the console and a panic report an error: process 1 must not
+    end.
+    """
     for source, folder in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")):
         if libc.mount(source.encode(), folder.encode(), source.encode(), 0, None):
             raise OSError(ctypes.get_errno(), f"mount {folder}: {os.strerror(ctypes.get_errno())}")
@@ -114,8 +116,8 @@ def become_program(stdout: int, stderr: int) -> None:
 
 
 def forward(port: int, pid: int, woken: int, letters: dict[int, str]) -> int | None:
-    """Sends what comes out of the pipes in `letters` until they are closed, or until the program ended
-    and nothing more is there. Returns the wait status of the program, None if it still runs.
+    """Sends what comes out of the pipes in `letters` until they are closed, or until the program
+    ended and nothing more is there. Returns the wait status of the program, None if it still runs.
 
     A process that the program left behind may hold a pipe open.
     """

@@ -1,10 +1,10 @@
-"""Packs the guest's file system: a Python of this machine, the modules that the program imports, and the
-program.
+"""Packs the guest's file system: a Python of this machine, the modules that the program imports,
+and the program.
 
-Rules: what is the same for all guests is packed once a process and kept. Python and its modules keep
-the paths that they have here, so that no build has to be relocatable. Shared libraries go to /lib,
-where the loader is told to look, under the names by which programs need them. Nothing else of this
-machine gets into a guest.
+Rules: what is the same for all guests is packed once a process and kept. Python and its modules
+keep the paths that they have here, so that no build has to be relocatable. Shared libraries go to
+/lib, where the loader is told to look, under the names by which programs need them. Nothing else of
+this machine gets into a guest.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ _packing = threading.Lock()
 def pack(program: bytes, sysctls: Mapping[str, str]) -> Sequence[bytes]:
     """Returns the initramfs that runs `program` under `sysctls`, in pieces that follow one another.
 
-    It is not compressed: QEMU hands it over as fast as it reads it, and unpacking in an emulated guest
-    takes seconds. Raises `TransportError` (stage "resolve") if this machine has no Python that can be
-    packed.
+    It is not compressed: QEMU hands it over as fast as it reads it, and unpacking in an emulated
+    guest takes seconds. Raises `TransportError` (stage "resolve") if this machine has no Python
+    that can be packed.
     """
     settings = "".join(f"{key}={value}\n" for key, value in sysctls.items()).encode()
     own = [cpio.file("/fleetaudit/program", program), cpio.file("/fleetaudit/sysctls", settings)]
@@ -66,8 +66,8 @@ def pack(program: bytes, sysctls: Mapping[str, str]) -> Sequence[bytes]:
 def imports(program: bytes) -> tuple[str, ...]:
     """Returns the standard library modules that a program's text imports, and `MODULES`, sorted.
 
-    They are found in the text: the probe comes inside a string, its imports are guarded, and nothing of
-    it may run here.
+    They are found in the text: the probe comes inside a string, its imports are guarded, and
+    nothing of it may run here.
     """
     text = program + b"\n" + _text("init.py").encode()
     lists = (found.decode("ascii").split(",") for found in _IMPORT.findall(text))
@@ -76,6 +76,7 @@ def imports(program: bytes) -> tuple[str, ...]:
 
 
 def _in_standard_library(name: str) -> bool:
+    """Returns whether a guest gets this module."""
     top = name.split(".")[0]
     return top in sys.stdlib_module_names and top not in _EXCLUDED
 
@@ -89,6 +90,7 @@ def base(modules: tuple[str, ...]) -> bytes:
 
 
 def _pack_base(modules: tuple[str, ...]) -> bytes:
+    """Packs with each interpreter, and returns the smallest archive."""
     archives = list[bytes]()
     problems = list[str]()
     for python in interpreters():
@@ -106,8 +108,8 @@ def _pack_base(modules: tuple[str, ...]) -> bytes:
 
 
 def interpreters() -> tuple[str, ...]:
-    """Returns the interpreters to try, as real paths: the one that runs this (not a venv's link), the
-    system's.
+    """Returns the interpreters to try, as real paths: the one that runs this (not a venv's link),
+    the system's.
     """
     own = getattr(sys, "_base_executable", sys.executable) or sys.executable
     usable = (path for path in (own, SYSTEM_PYTHON) if os.access(path, os.X_OK))
@@ -119,8 +121,9 @@ class _UnfitError(Exception):
 
 
 def _skeleton(python: str) -> Iterable[cpio.Entry]:
-    # A link, because a #! line has at most 127 characters and no blank; Python finds its library by the
-    # real path.
+    """Yields what every guest has besides Python."""
+    # A link, because a #! line has at most 127 characters and no blank; Python finds its library by
+    # the real path.
     yield cpio.link("/python", python)
     yield cpio.file("/init", f"#!/python -ISB\n{_text('init.py')}".encode(), executable=True)
     yield cpio.node("/dev/console", 5, 1)
@@ -129,6 +132,7 @@ def _skeleton(python: str) -> Iterable[cpio.Entry]:
 
 
 def _python(python: str, modules: tuple[str, ...]) -> Iterable[cpio.Entry]:
+    """Yields an interpreter with its modules and libraries."""
     needs = _needs(python, modules)
     shared: list[str] = needs["shared"]
     libraries = _libraries([python, *shared])
@@ -164,8 +168,8 @@ _NOT_FOUND = re.compile(r"\s+(\S+) => not found")
 
 
 def _libraries(programs: Sequence[str]) -> dict[str, str]:
-    """Returns the shared libraries of these programs and their loader, as `ldd` finds them: the path at
-    which the guest's loader looks, and the path here.
+    """Returns the shared libraries of these programs and their loader, as `ldd` finds them: the
+    path at which the guest's loader looks, and the path here.
     """
     libraries = dict[str, str]()
     for line in _output_of(["ldd", *programs]).decode("utf-8", "replace").splitlines():
@@ -189,10 +193,12 @@ def _helper_of_libc(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _text(name: str) -> str:
+    """Returns the text of a file of this package."""
     return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _output_of(command: Sequence[str]) -> bytes:
+    """Returns the stdout of a command; raises `_UnfitError` if it fails."""
     try:
         done = subprocess.run(
             command,

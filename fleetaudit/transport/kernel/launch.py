@@ -1,8 +1,8 @@
 """Becomes QEMU with as little privilege as possible: a program of its own, between fork and exec.
 
-Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it. No
-preexec_fn, because Python code between fork and exec of a threaded process can deadlock. Nothing here
-needs the files of this machine.
+Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it.
+No preexec_fn, because Python code between fork and exec of a threaded process can deadlock. Nothing
+here needs the files of this machine.
 """
 
 # Every import here delays every guest.

@@ -1,10 +1,10 @@
-"""Starts QEMU, reads what its guest sends and ends it: no disk, no network card, no privilege, nothing
-left behind.
+"""Starts QEMU, reads what its guest sends and ends it: no disk, no network card, no privilege,
+nothing left behind.
 
-Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole process
-group at it. What the guest boots goes in through memory files, so that QEMU needs no right to read a
-file of the user's. KVM and the sandbox are used if a trial guest of one instruction shows that they
-work; the result of the trial is kept per process.
+Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole
+process group at it. What the guest boots goes in through memory files, so that QEMU needs no right
+to read a file of the user's. KVM and the sandbox are used if a trial guest of one instruction shows
+that they work; the result of the trial is kept per process.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ APPEND = (
     " LD_LIBRARY_PATH=/lib"
 )
 """The kernel's command line. no_timer_check: a late emulated timer panics a boot on a busy machine.
-panic=-1: restart, at which QEMU ends. mitigations=off: nothing in the guest is a secret, and emulated
-they cost a third of the time. rcu_expedited: closing a packet socket waits for a grace period, and the
-probe closes hundreds. Neither changes a segment. LD_LIBRARY_PATH is not a parameter of the kernel, so
-it becomes part of the environment of /init.
+panic=-1: restart, at which QEMU ends. mitigations=off: nothing in the guest is a secret, and
+emulated they cost a third of the time. rcu_expedited: closing a packet socket waits for a grace
+period, and the probe closes hundreds. Neither changes a segment. LD_LIBRARY_PATH is not a parameter
+of the kernel, so it becomes part of the environment of /init.
 """
 
 # Either takes milliseconds. Where KVM hangs, every run waits for it once.
@@ -56,8 +56,8 @@ _EXPECTED = (_STATUS << 1) | 1
 _CHUNK = 64 * 1024
 
 Why = Literal["complete", "exit", "deadline", "no start"]
-"""How a guest ended: its program ended or a limit was reached, QEMU ended before that, it was killed at
-the deadline, or it was killed because /init did not start in time.
+"""How a guest ended: its program ended or a limit was reached, QEMU ended before that, it was
+killed at the deadline, or it was killed because /init did not start in time.
 """
 
 
@@ -72,7 +72,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """What a guest boots: a kernel, the pieces of its initramfs, more of its command line, its memory."""
+    """What a guest boots: a kernel, the pieces of its initramfs, more of its command line, its
+    memory.
+    """
 
     kernel: bytes
     initramfs: Sequence[bytes]
@@ -82,7 +84,9 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class GuestExit:
-    """How a guest ended: its output, the end of its kernel's log, QEMU's own stderr and exit status."""
+    """How a guest ended: its output, the end of its kernel's log, QEMU's own stderr and exit
+    status.
+    """
 
     guest: GuestOutput
     log: bytes
@@ -96,7 +100,9 @@ _trying = threading.Lock()
 
 
 def find_machine(deadline: Deadline) -> Machine:
-    """Returns the QEMU on PATH after a trial, once a process, of what works; raises `TransportError`."""
+    """Returns the QEMU on PATH after a trial, once a process, of what works; raises
+    `TransportError`.
+    """
     program = shutil.which(PROGRAM)
     if program is None:
         raise TransportError(
@@ -112,13 +118,16 @@ def find_machine(deadline: Deadline) -> Machine:
 
 
 def without_kvm(machine: Machine) -> Machine:
-    """Returns the same machine emulated, and remembers that KVM passed the trial but booted no kernel."""
+    """Returns the same machine emulated, and remembers that KVM passed the trial but booted no
+    kernel.
+    """
     with _trying:
         _machines[machine.program] = replace(machine, accelerator="tcg")
         return _machines[machine.program]
 
 
 def _try_machines(program: str, deadline: Deadline) -> Machine:
+    """Tries the ways to run QEMU, the most restricted and fastest first."""
     trial = _Trial(None, b"")
     for sandboxed in (True, False):  # builds without seccomp refuse the option
         emulated = Machine(program, "tcg", sandboxed)
@@ -154,6 +163,7 @@ class _Trial:
 
 
 def _try(candidate: Machine, deadline: Deadline) -> _Trial:
+    """Runs the guest of one instruction."""
     with _memory_file("firmware", [_FIRMWARE]) as firmware:
         command = [
             *_common(candidate, 1),
@@ -249,6 +259,7 @@ class _Reader:
         return GuestExit(self._guest, log, stderr, self._process.poll(), why)
 
     def _read_until_end(self, deadline: Deadline, start: Deadline | None) -> Why:
+        """Reads until the guest ends, and returns how."""
         while self._open and not self._guest.complete:
             if not deadline.remaining():
                 return "deadline"
@@ -259,6 +270,7 @@ class _Reader:
         return "complete" if self._guest.complete else "exit"
 
     def _read_some(self, fd: int) -> None:
+        """Reads from one pipe."""
         data = os.read(fd, _CHUNK)
         if not data:
             self._poll.unregister(fd)
@@ -272,6 +284,7 @@ class _Reader:
 
 
 def _start(command: Sequence[str], fds: Sequence[int], *, stderr: int) -> subprocess.Popen[bytes]:
+    """Starts QEMU by way of `launch.py`."""
     launcher = importlib.resources.files(__package__).joinpath("launch.py").read_text("utf-8")
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", launcher, str(os.getpid()), *command],
@@ -297,6 +310,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _memory_file(name: str, pieces: Sequence[bytes]) -> Iterator[int]:
+    """Yields a descriptor of a file in memory."""
     fd = os.memfd_create(f"fleetaudit-{name}", os.MFD_CLOEXEC)
     try:
         for piece in pieces:

@@ -1,13 +1,13 @@
-"""A remote host by SSH with the built-in client: resolve, connect, host key, authenticate, execute; one
-deadline over all of it.
+"""A remote host by SSH with the built-in client: resolve, connect, host key, authenticate, execute;
+one deadline over all of it.
 
-Rules: only this package imports paramiko. No thread is started but one while a name is resolved, and
-neither a descriptor nor a process outlives the call. Every failure is a `TransportError` at the stage
-where it happened. Modules: `hops` (the hosts on the way, as ssh_config has them), `open_session` (one
-hop), `link` with `tcp_connect` (TCP), `proxy` (ProxyCommand) and `tunnel` (through a jump host),
-`packet_stream` (bytes), `session` (packets and keys), `identities`, `key_files` and `agent`
-(credentials), `userauth` (its messages), `keyboard_interactive` (which questions get the password),
-`authenticate` (order and reasons), `channel` (the command).
+Rules: only this package imports paramiko. No thread is started but one while a name is resolved,
+and neither a descriptor nor a process outlives the call. Every failure is a `TransportError` at the
+stage where it happened. Modules: `hops` (the hosts on the way, as ssh_config has them),
+`open_session` (one hop), `link` with `tcp_connect` (TCP), `proxy` (ProxyCommand) and `tunnel`
+(through a jump host), `packet_stream` (bytes), `session` (packets and keys), `identities`,
+`key_files` and `agent` (credentials), `userauth` (its messages), `keyboard_interactive` (which
+questions get the password), `authenticate` (order and reasons), `channel` (the command).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def run_ssh(
     """Runs the command on the target, with `dialogue` as its stdin; raises `TransportError`.
 
     `connect_timeout_s` bounds each TCP connect, and again the time until the host showed its key.
-    `exit_status` is 128 plus the signal's number if the host reports that a signal ended the command. A
-    failure of a jump host begins with its name.
+    `exit_status` is 128 plus the signal's number if the host reports that a signal ended the
+    command. A failure of a jump host begins with its name.
     """
     *jumps, target = resolve_hops(target, shared.ssh_configs, execution.deadline)
     with contextlib.ExitStack() as stack:
@@ -81,7 +81,9 @@ def _allow_tunnel(outer: Session, limits: Limits) -> None:
 
 
 class _LinkOpener:
-    """Opens a link to a hop: through the session with the hop before, by its ProxyCommand, or by TCP."""
+    """Opens a link to a hop: through the session with the hop before, by its ProxyCommand, or by
+    TCP.
+    """
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class _LinkOpener:
         return SocketLink(connect_tcp(self._target, self._deadline, hint, self._on_stage))
 
     def _through(self, outer: Session, hint: str) -> TunnelLink:
+        """Opens a connection through the session with a jump host."""
         target, jump = self._target, self._jump
         tunnel = TunnelLink(outer, next(self._numbers), jump)
         try:
@@ -127,6 +130,7 @@ class _LinkOpener:
         return tunnel
 
     def _by_proxy(self, command: Secret, hint: str) -> ProxyLink:
+        """Starts the ProxyCommand."""
         link = ProxyLink(command.reveal(), hint)
         self._on_stage("resolve", f"{self._target.address}, by a ProxyCommand")
         return link
@@ -155,6 +159,7 @@ def _blame_jump_host(name: str) -> Iterator[None]:
 def _execute(
     session: Session, target: SshTarget, execution: Execution, dialogue: StdinDialogue
 ) -> Output:
+    """Runs the command in an open session; raises `TransportError`."""
     channel = Channel(session, execution.deadline, execution.limits)
     hint = ssh_command_line(target, target.user or current_user())
     try:
@@ -187,5 +192,6 @@ def _broke_off(channel: Channel, error: LinkError, hint: str) -> TransportError:
 def _execute_error(
     channel: Channel, reason: str, hint: str, kind: FailureKind, *, transient: bool = False
 ) -> TransportError:
+    """Returns an error of the stage "execute", with the end of stderr."""
     printed = quote_line(bytes(channel.stderr[-2000:]), "; it printed ")
     return TransportError("execute", reason + printed, hint=hint, kind=kind, transient=transient)

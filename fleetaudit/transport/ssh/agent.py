@@ -50,6 +50,7 @@ class Agent:
         return Reader(self._request(request, _SIGN_RESPONSE, deadline)).string()
 
     def _request(self, request: bytes, expected: int, deadline: Deadline) -> bytes:
+        """Returns the answer to one request, without its type; raises `AgentError`."""
         try:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(max(deadline.remaining(), 0.001))
@@ -71,6 +72,7 @@ class Agent:
 
 
 def _exactly(sock: socket.socket, n: int, deadline: Deadline) -> bytes:
+    """Reads `n` bytes; raises `OSError`."""
     data = bytearray()
     while len(data) < n:
         sock.settimeout(max(deadline.remaining(), 0.001))

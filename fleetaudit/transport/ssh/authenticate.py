@@ -1,4 +1,5 @@
-"""Logs a user in: with the available keys, then the password; and the reason if the host accepts none.
+"""Logs a user in: with the available keys, then the password; and the reason if the host accepts
+none.
 
 Rules: a password is never sent to a host whose key was not checked, and is in no log and no error.
 """
@@ -26,7 +27,8 @@ def authenticate(
     """Returns what the user was let in with, in a few words; raises `TransportError` (stage
     "authenticate").
 
-    `files` are those of this target. The session's host key was checked, as its `host_key_policy` says.
+    `files` are those of this target. The session's host key was checked, as its `host_key_policy`
+    says.
     """
     identities = select_identities(target, files, deadline)
     if not identities.usable and target.private_keys and not target.password:
@@ -73,6 +75,7 @@ class _Attempt:
         return self._without_key()
 
     def _hint_after_password(self, refused: LoginRefused) -> str:
+        """Returns the command that shows what the host asks."""
         option = "-t" if refused.kind == "password expired" else "-v"
         return self._command_line(option, prompts=True)
 
@@ -109,11 +112,13 @@ class _Attempt:
         return self._error(reason, self._command_line("-v", prompts=prompts), kind)
 
     def _error(self, reason: str, hint: str, kind: FailureKind) -> TransportError:
+        """Returns an error with a summary of the login."""
         summary = self._login.summary()
         reason += f"; {summary}" if summary else ""
         return TransportError("authenticate", reason, hint=hint, kind=kind)
 
     def _command_line(self, *options: str, prompts: bool = False) -> str:
+        """Returns the ssh command line for this login."""
         return ssh_command_line(self._target, self._user, *options, prompts=prompts)
 
 
@@ -136,5 +141,6 @@ def _why_withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
 
 
 def _no_usable_key(unusable: tuple[Unusable, ...]) -> TransportError:
+    """Returns the error for keys that cannot be offered."""
     reason = "; ".join(key.reason for key in unusable)
     return TransportError("authenticate", reason, hint=unusable[0].hint, kind="no usable key")

@@ -1,9 +1,9 @@
-"""One command on one channel (RFC 4254): stdin goes out, stdout and stderr come in, both bounded, then the
-exit status.
+"""One command on one channel (RFC 4254): stdin goes out, stdout and stderr come in, both bounded,
+then the exit status.
 
-Rules: everything is driven by what arrives, so no stream can block another. A stream that exceeds its
-limit ends the command. After the exit status, the host has a short time for each further piece of
-output.
+Rules: everything is driven by what arrives, so no stream can block another. A stream that exceeds
+its limit ends the command. After the exit status, the host has a short time for each further piece
+of output.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ class Channel:
         )
 
     def _is_complete(self) -> bool:
+        """Returns whether nothing more is to be read."""
         all_output = self._eof and self.exit_status is not None
         return self._closed or bool(self.cut) or all_output
 
     def _open(self) -> None:
+        """Opens the channel; raises `CommandRefused` or `LinkError`."""
         message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("session")
         self.session.send(message.add_int(_OURS).add_int(WINDOW).add_int(PACKET))
         while True:
@@ -112,6 +114,7 @@ class Channel:
             self._eof_sent = True
 
     def _take(self, ptype: int, message: Message) -> None:
+        """Handles one message; raises `CommandRefused` or `LinkError`."""
         handler = _HANDLERS.get(ptype)
         if handler is None:
             raise LinkError("garbled", f"message {ptype} while the command runs")
@@ -119,19 +122,24 @@ class Channel:
         handler(self, message)
 
     def _take_stdout(self, message: Message) -> None:
+        """Takes data of stdout."""
         self._store("stdout", message.get_binary())
 
     def _take_extended(self, message: Message) -> None:
+        """Takes data of stderr, and drops that of other streams."""
         code, data = message.get_int(), message.get_binary()
         self._store("stderr" if code == _STDERR else "", data)
 
     def _adjust_window(self, message: Message) -> None:
+        """Takes room for more input."""
         self._window += message.get_int()
 
     def _take_eof(self, _: Message) -> None:
+        """Takes the end of both streams."""
         self._eof = True
 
     def _take_close(self, _: Message) -> None:
+        """Answers the host's close."""
         self._closed = True
         self.session.send(self._message(common.MSG_CHANNEL_CLOSE))
 
@@ -139,9 +147,11 @@ class Channel:
         """Does nothing: the output shows that the command runs."""
 
     def _take_failure(self, _: Message) -> None:
+        """Raises `CommandRefused`."""
         raise CommandRefused("the host refuses to run a command")
 
     def _take_request(self, message: Message) -> None:
+        """Takes the exit status, and refuses other requests."""
         kind, wants_reply = message.get_binary(), message.get_boolean()
         if kind == b"exit-status":
             self.exit_status = message.get_int()
@@ -155,6 +165,7 @@ class Channel:
             self._extend_deadline()
 
     def _store(self, name: str, data: bytes) -> None:
+        """Keeps data up to the limit of its stream, and asks for more."""
         if self.exit_status is not None:
             self._extend_deadline()
         if name:
@@ -170,8 +181,8 @@ class Channel:
             self._consumed = 0
 
     def _extend_deadline(self) -> None:
-        """Gives the rest of the output its time, again for each piece: a slow connection may have much of
-        it in flight.
+        """Gives the rest of the output its time, again for each piece: a slow connection may have
+        much of it in flight.
         """
         self.session.stream.until = self.deadline.within(_DRAIN_S)
 

@@ -1,8 +1,9 @@
-"""The hosts on the way: the jump hosts, nearest first, then the target, each as ssh_config completes it.
+"""The hosts on the way: the jump hosts, nearest first, then the target, each as ssh_config
+completes it.
 
-Rules: OpenSSH reads ssh_config; here what it prints becomes targets. Only the command line relaxes how
-host keys are checked, and the key of a jump host must be known whatever the policy for the hosts behind
-it. A password is only for the last host.
+Rules: OpenSSH reads ssh_config; here what it prints becomes targets. Only the command line relaxes
+how host keys are checked, and the key of a jump host must be known whatever the policy for the
+hosts behind it. A password is only for the last host.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def resolve_hops(
 ) -> tuple[SshTarget, ...]:
     """Returns the hops, the last of them the target itself; raises `TransportError`.
 
-    If there is nothing to read (no arguments, and files without a relevant option), that is the target
-    as it is.
+    If there is nothing to read (no arguments, and files without a relevant option), that is the
+    target as it is.
     """
     # A Match exec may wait for ever, and the rest of the time is for the host.
     until = deadline.within(target.connect_timeout_s)
@@ -97,6 +98,7 @@ def _complete(target: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
 
 
 def _needs_openssh(reason: str) -> TransportError:
+    """Returns the error for what only the system's ssh can do."""
     return TransportError("connect", reason, hint=_OTHER_CLIENT, kind="ssh_config not usable")
 
 
@@ -150,10 +152,12 @@ def _first(config: EffectiveConfig, keyword: str) -> str:
 
 
 def _key_path(hop: Hop, path: str) -> str:
+    """Returns the path of an IdentityFile, "none" as it is."""
     return path if path == "none" else hop.tokens.path(path)
 
 
 def _connect_timeout(target: SshTarget, config: EffectiveConfig) -> float:
+    """Returns the shorter of the ConnectTimeout and the target's own."""
     seconds = config.one("connecttimeout")
     return min(float(seconds or "inf"), target.connect_timeout_s)
 
@@ -168,10 +172,12 @@ def _methods(config: EffectiveConfig) -> list[str]:
 
 
 def _is_allowed(method: str, config: EffectiveConfig) -> bool:
+    """Returns whether ssh_config allows a method that we know."""
     return method in _METHODS and config.one(_METHODS[method]) not in ("no", "false")
 
 
 def _policy(policy: HostKeyPolicy, config: EffectiveConfig) -> HostKeyPolicy:
+    """Returns the stricter of the policy and StrictHostKeyChecking."""
     return "strict" if config.one("stricthostkeychecking") in ("yes", "true") else policy
 
 

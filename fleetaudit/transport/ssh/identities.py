@@ -1,7 +1,8 @@
-"""The keys that a user can log in with, from files and from the agent, each as something that signs.
+"""The keys that a user can log in with, from files and from the agent, each as something that
+signs.
 
-Rules: named keys are the only ones offered, as with IdentitiesOnly, unless ssh_config names them. The
-order is that of ssh(1), so that what works there works here with no more attempts.
+Rules: named keys are the only ones offered, as with IdentitiesOnly, unless ssh_config names them.
+The order is that of ssh(1), so that what works there works here with no more attempts.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Identities:
 
 
 def select_identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
-    """Returns the keys for one target: the named ones, else the agent's and the user's default ones."""
+    """Returns the keys for one target: the named ones, else the agent's and the user's default
+    ones.
+    """
     config = target.ssh_config or SshConfig(identities_only=bool(target.private_keys))
     if config.public_keys:
         return _Selection(target, config, files, deadline).identities()
@@ -112,8 +115,8 @@ class _Selection:
     def _of_file(self, path: str, file: KeyFile) -> Iterator[Identity | Unusable]:
         """Yields what a file has: its certificate first, then the key, or why there is none."""
         if isinstance(file.private, Unusable):
-            # The agent may have what we cannot open: an encrypted key, one on hardware, or one of which
-            # only the .pub is here.
+            # The agent may have what we cannot open: an encrypted key, one on hardware, or one of
+            # which only the .pub is here.
             blobs = filter(None, (file.certificate, file.public))
             in_agent = [self._in_agent[blob] for blob in blobs if blob in self._in_agent]
             yield from in_agent or (file.private,)
@@ -151,8 +154,8 @@ class _Selection:
 
 
 def _certified_key(certificate: bytes) -> bytes:
-    """Returns the public key in a certificate (PROTOCOL.certkeys): its type, a nonce, then the fields
-    of the key.
+    """Returns the public key in a certificate (PROTOCOL.certkeys): its type, a nonce, then the
+    fields of the key.
     """
     reader = Reader(certificate)
     key_type = reader.string().removesuffix(b"-cert-v01@openssh.com")
@@ -162,6 +165,8 @@ def _certified_key(certificate: bytes) -> bytes:
 
 
 def _identity_in_agent(agent: Agent, blob: bytes, comment: str) -> Identity:
+    """Returns a key for which the agent signs."""
+
     def sign(data: bytes, algorithm: str, deadline: Deadline) -> bytes:
         return agent.sign(blob, data, algorithm, deadline)
 
@@ -169,6 +174,8 @@ def _identity_in_agent(agent: Agent, blob: bytes, comment: str) -> Identity:
 
 
 def _signer(key: paramiko.PKey) -> Sign:
+    """Returns what signs with a key of ours."""
+
     def sign(data: bytes, algorithm: str, deadline: Deadline) -> bytes:
         return key.sign_ssh_data(data, algorithm).asbytes()
 

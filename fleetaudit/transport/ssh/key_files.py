@@ -1,8 +1,9 @@
-"""The files that a user logs in with: private keys, the certificates beside them, certificates alone.
+"""The files that a user logs in with: private keys, the certificates beside them, certificates
+alone.
 
-Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular files of a
-bounded size are read, each by hosts that use it and within their own limits. As in ssh(1), a private key
-that others may read is not used.
+Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular
+files of a bounded size are read, each by hosts that use it and within their own limits. As in
+ssh(1), a private key that others may read is not used.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
 
 
 def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
+    """Reads a private key and the files beside it."""
+
     def read() -> KeyFile:
         file = expand_home(path)
         private = _read_private_key(path, file)
@@ -87,6 +90,8 @@ def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
 
 
 def _read_certificate(path: str, deadline: Deadline) -> bytes | Unusable:
+    """Reads a CertificateFile."""
+
     def read() -> bytes | None:
         return _parse_public_line(_text(Path(path)))
 
@@ -100,6 +105,7 @@ def _read_certificate(path: str, deadline: Deadline) -> bytes | Unusable:
 
 
 def _read_private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
+    """Reads a private key, or returns why it is unusable."""
     try:
         return _load(path, _version(file))
     except FileNotFoundError:
@@ -149,11 +155,13 @@ def _is_too_open(status: os.stat_result) -> bool:
 
 
 def _unreadable(path: str, e: OSError) -> Unusable:
+    """Returns a private key that the system does not let us read."""
     reason = f"the private key {path} cannot be read: {_cause(e)}"
     return Unusable(reason, shell_join(["ls", "-lL", path]))
 
 
 def _cause(e: OSError) -> str:
+    """Returns the operating system's words for an error."""
     return (e.strerror or str(e)).lower()
 
 
@@ -174,7 +182,9 @@ def _parse_private_key(text: str, file: Path) -> paramiko.PKey:
 
 
 def _after_magic(text: str) -> Reader | None:
-    """Returns a reader after the magic of an OpenSSH private key (PROTOCOL.key), None for other text."""
+    """Returns a reader after the magic of an OpenSSH private key (PROTOCOL.key), None for other
+    text.
+    """
     if "BEGIN OPENSSH PRIVATE KEY" not in text:
         return None
     body = "".join(line for line in text.split("\n") if not line.startswith("-")).strip()
@@ -186,6 +196,7 @@ def _after_magic(text: str) -> Reader | None:
 
 
 def _is_encrypted(text: str) -> bool:
+    """Returns whether a private key needs a passphrase."""
     reader = _after_magic(text)
     return reader.string() not in (b"none", b"") if reader else "ENCRYPTED" in text
 
@@ -207,10 +218,12 @@ def _public_key(path: Path) -> bytes | None:
 
 
 def _text(path: Path) -> str:
+    """Returns the text of a file; raises `OSError`."""
     return read_file(path, _FILE_MAX).decode("ascii", "replace")
 
 
 def _text_if_any(path: Path) -> str:
+    """Returns the text of a file, "" if it cannot be read."""
     try:
         return _text(path)
     except OSError:

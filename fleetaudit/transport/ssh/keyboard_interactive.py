@@ -1,5 +1,5 @@
-"""Which questions of a host during keyboard-interactive authentication (RFC 4256) get the password. No
-I/O.
+"""Which questions of a host during keyboard-interactive authentication (RFC 4256) get the password.
+No I/O.
 
 Rules: the password answers one question of one kind: alone, not echoed, the first, and not about
 something else. A reason names every other question, for a person to answer.
@@ -40,8 +40,8 @@ class LoginRefused(Exception):
 class PasswordAnswers:
     """The questions of one login.
 
-    `sent` is True while the host has the password and has not accepted it. `messages` are what the host
-    sent besides questions.
+    `sent` is True while the host has the password and has not accepted it. `messages` are what the
+    host sent besides questions.
     """
 
     user: str
@@ -57,7 +57,9 @@ class PasswordAnswers:
         self._answered, self._rounds = False, 0
 
     def answer(self, request: Message) -> Message:
-        """Returns the fields of the answer to an INFO_REQUEST, from its fields; raises `LoginRefused`."""
+        """Returns the fields of the answer to an INFO_REQUEST, from its fields; raises
+        `LoginRefused`.
+        """
         for _ in ("name", "instruction"):
             self.add_message(request.get_binary())
         request.get_binary()  # a language
@@ -81,6 +83,7 @@ class PasswordAnswers:
         return Message().add_int(1).add_string(self.encoded())
 
     def _refuse_second_question(self, asked: str) -> None:
+        """Raises `LoginRefused` if the password was sent already."""
         if not self._answered:
             return
         if classify_expiry(f"{self.messages} {asked}") == "password expired":
@@ -121,7 +124,8 @@ def _read_prompts(request: Message, count: int) -> list[tuple[bytes, bool]]:
 
 
 def _asks_for_password(prompt: bytes, echoed: bool) -> bool:
-    # The last of several lines asks: sshd puts PAM's messages before it. And an account may have any
-    # name.
+    """Returns whether a prompt is one for a password."""
+    # The last of several lines asks: sshd puts PAM's messages before it. And an account may have
+    # any name.
     line = printable_line(prompt.strip().rpartition(b"\n")[2])
     return not echoed and not _SOMETHING_ELSE.search(re.sub(r"\S*@\S*", "", line))

@@ -1,7 +1,7 @@
 """What carries the bytes of one SSH connection; a TCP socket is the first kind.
 
-Rules: only `exchange` waits, never past its deadline, and it fails only with `LinkError`. A link owns
-what it was made with, and `close` releases it whatever happened.
+Rules: only `exchange` waits, never past its deadline, and it fails only with `LinkError`. A link
+owns what it was made with, and `close` releases it whatever happened.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Link(Protocol):
     """A connection for bytes in both directions."""
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
-        """Returns bytes that came in, at least one; meanwhile sends what is in `out` and removes it.
+        """Returns bytes that came in, at least one; meanwhile sends what is in `out` and removes
+        it.
 
         `meanwhile` is called from time to time and may add to `out`. Raises `LinkError`.
         """
@@ -94,14 +95,17 @@ class SocketLink:
         self._sock.close()
 
     def _write(self, out: bytearray) -> None:
+        """Sends what the socket takes."""
         try:
             del out[: self._sock.send(out)]
         except BlockingIOError:
             pass
         except OSError:
-            out.clear()  # reading returns the cause: the last message of the host may still be there
+            # reading returns the cause: the last message of the host may still be there
+            out.clear()
 
     def _read(self) -> bytes:
+        """Returns what has arrived; raises `LinkError` at the end."""
         try:
             data = self._sock.recv(_CHUNK)
         except BlockingIOError:

@@ -1,7 +1,8 @@
-"""Opens a session with one hop: a link to it, its greeting, its keys, the check of its host key, the login.
+"""Opens a session with one hop: a link to it, its greeting, its keys, the check of its host key,
+the login.
 
-Rules: every failure is a `TransportError` at the stage where it happened; transient only before the host
-had a chance to judge a key. What is opened here is closed by the caller's stack.
+Rules: every failure is a `TransportError` at the stage where it happened; transient only before the
+host had a chance to judge a key. What is opened here is closed by the caller's stack.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class HopOpener:
                 return session
 
     def _greet(self, session: Session, target: SshTarget, user: str) -> None:
+        """Exchanges the greetings; raises `TransportError`."""
         deadline = self.execution.deadline
         limit = min(deadline.remaining(), target.connect_timeout_s)
         session.stream.until = deadline.within(target.connect_timeout_s)
@@ -138,6 +140,7 @@ def current_user() -> str:
 def _agree_on_keys(
     session: Session, target: SshTarget, user: str, host_keys: HostKeys
 ) -> tuple[str, bytes]:
+    """Returns the type and blob of the host key; raises `TransportError`."""
     try:
         return session.agree_on_keys(host_keys.algorithms(target))
     except LinkError as e:

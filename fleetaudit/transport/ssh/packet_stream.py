@@ -1,8 +1,8 @@
 """The bytes under SSH's packets, in and out of one link, under a deadline.
 
-Rules: it never waits past `until`, never holds more than one packet's worth of bytes that nobody asked
-for, and fails only with `LinkError`. Writes are gathered until the next read, so that what belongs
-together leaves in one segment.
+Rules: it never waits past `until`, never holds more than one packet's worth of bytes that nobody
+asked for, and fails only with `LinkError`. Writes are gathered until the next read, so that what
+belongs together leaves in one segment.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 PACKET_MAX = 256 * 1024
-"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC was
-verified.
+"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC
+was verified.
 """
 
 
 class PacketStream(Packetizer):
     """paramiko's packet layer over our own reading and writing.
 
-    `allowance` is how many bytes the host may still send before that counts as a flood. `meanwhile` is
-    called from time to time while it waits; `last_read` is when bytes came in last, on the monotonic
-    clock.
+    `allowance` is how many bytes the host may still send before that counts as a flood. `meanwhile`
+    is called from time to time while it waits; `last_read` is when bytes came in last, on the
+    monotonic clock.
     """
 
     def __init__(self, link: Link, meanwhile: Callable[[], None]) -> None:
@@ -55,7 +55,9 @@ class PacketStream(Packetizer):
         return data
 
     def read_line(self, limit: int) -> bytes:
-        """Returns the next line without its end; raises `LinkError` for one of more than `limit` bytes."""
+        """Returns the next line without its end; raises `LinkError` for one of more than `limit`
+        bytes.
+        """
         while (end := self._in.find(b"\n", 0, limit + 1)) < 0:
             if len(self._in) > limit:
                 raise LinkError("garbled", "a line without an end")

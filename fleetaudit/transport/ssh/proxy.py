@@ -1,7 +1,7 @@
 """A link through a ProxyCommand: the user's shell runs it, its stdin and stdout are the connection.
 
-Rules: a process group of its own, killed and reaped by `close` whatever happened. Its stderr is read,
-kept up to a bound, and quoted when the connection ends. It has no terminal to prompt on.
+Rules: a process group of its own, killed and reaped by `close` whatever happened. Its stderr is
+read, kept up to a bound, and quoted when the connection ends. It has no terminal to prompt on.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ class ProxyLink(SocketLink):
         kill_group(self._process, self._close)
 
     def _close(self) -> None:
+        """Closes the socket and stderr."""
         self._stderr.close()
         super().close()
 
     def _read_other(self, number: int) -> None:
+        """Reads stderr while it waits."""
         with contextlib.suppress(BlockingIOError):
             if not self._read_stderr():
                 self._poll.unregister(number)

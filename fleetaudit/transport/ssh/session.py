@@ -1,10 +1,10 @@
 """SSH's transport layer (RFC 4253) as a client: greeting, key exchange, and then messages in both
 directions.
 
-Rules: paramiko's protocol code is driven from the calling thread, message by message; its own thread is
-never started. So a deadline ends everything, nothing can leak, and a connection costs a third of the
-CPU. paramiko's internals are named in this file only. Whatever a hostile host makes paramiko raise
-becomes `LinkError`.
+Rules: paramiko's protocol code is driven from the calling thread, message by message; its own
+thread is never started. So a deadline ends everything, nothing can leak, and a connection costs a
+third of the CPU. paramiko's internals are named in this file only. Whatever a hostile host makes
+paramiko raise becomes `LinkError`.
 """
 
 from __future__ import annotations
@@ -97,9 +97,11 @@ class Session:
             raise LinkError(e.kind, e.text + sent) from e
 
     def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
-        """Returns the type and the raw blob of the host key that signed the exchange; raises `LinkError`.
+        """Returns the type and the raw blob of the host key that signed the exchange; raises
+        `LinkError`.
 
-        `preferred` are host key algorithms to ask for first; those that are not supported are ignored.
+        `preferred` are host key algorithms to ask for first; those that are not supported are
+        ignored.
         """
         engine = self._engine
         self._restrict_algorithms()
@@ -134,6 +136,7 @@ class Session:
                 self._restrict(keyword, name, listed)
 
     def _restrict(self, keyword: str, name: str, listed: tuple[str, ...]) -> None:
+        """Restricts one kind of algorithms; raises `LinkError`."""
         options = self._engine.get_security_options()
         known = getattr(options, name)
         common = [algorithm for algorithm in map(_paramiko_name, listed) if algorithm in known]
@@ -151,6 +154,7 @@ class Session:
         return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
 
     def _while_waiting(self) -> None:
+        """Keeps the connection, and the one inside it, alive."""
         self._keep_alive()
         self.inner_turn()
 
@@ -183,8 +187,8 @@ class Session:
     def receive(self) -> tuple[int, Message]:
         """Returns the next message that is not the transport layer's own; raises `LinkError`.
 
-        If the host asks for new keys, that exchange is completed in here, so that no caller can send
-        anything during it (RFC 4253, section 7.1).
+        If the host asks for new keys, that exchange is completed in here, so that no caller can
+        send anything during it (RFC 4253, section 7.1).
         """
         while True:
             ptype, message = self._next()
@@ -227,6 +231,7 @@ class Session:
         return _FIRST_KEX <= ptype <= _LAST_KEX
 
     def _negotiate(self, message: Message) -> None:
+        """Answers the host's KEXINIT; raises `LinkError` with what the host offers."""
         try:
             self._engine._negotiate_keys(message)
         except paramiko.ssh_exception.IncompatiblePeer as e:
@@ -241,6 +246,7 @@ class Session:
             ) from e
 
     def _read_extensions(self, message: Message) -> None:
+        """Reads the host's extensions (RFC 8308)."""
         count = message.get_int()
         # Not as many as the message claims: as many as there are.
         while count and message.get_remainder():
@@ -268,8 +274,8 @@ def do_nothing() -> None:
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[None]:
-    """Turns whatever paramiko raises over a host's bytes into `LinkError`: each of its parsers raises
-    something else.
+    """Turns whatever paramiko raises over a host's bytes into `LinkError`: each of its parsers
+    raises something else.
     """
     try:
         yield

@@ -38,8 +38,8 @@ _KINDS: dict[int, FailureKind] = {
 def connect_tcp(
     target: SshTarget, deadline: Deadline, hint: str, on_stage: StageListener
 ) -> socket.socket:
-    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or "connect"
-    with `hint`).
+    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or
+    "connect" with `hint`).
     """
     addresses = _resolve(target, deadline)
     on_stage("resolve", ", ".join(str(address[0]) for _, address in addresses))
@@ -107,6 +107,7 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> 
 
 
 def _describe(code: int, target: SshTarget) -> str:
+    """Returns an errno in words."""
     if code == errno.ETIMEDOUT:
         return f"no answer within {target.connect_timeout_s:g} s"
     return os.strerror(code).lower()
@@ -157,6 +158,7 @@ def _lookup_in_time(
 
 
 def _lookup(target: SshTarget, flags: int) -> list[Address]:
+    """Returns the addresses of a name or an address; raises `OSError` or `UnicodeError`."""
     family = _FAMILIES.get(target.ssh_config.family, 0) if target.ssh_config else 0
     found = socket.getaddrinfo(
         target.address, target.port, family, type=socket.SOCK_STREAM, flags=flags

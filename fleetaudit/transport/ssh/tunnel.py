@@ -1,7 +1,8 @@
-"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with it.
+"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with
+it.
 
-Rules: it is driven by what arrives on the outer session, in the same thread. If the outer connection
-fails, this one does, with a reason that names the jump host.
+Rules: it is driven by what arrives on the outer session, in the same thread. If the outer
+connection fails, this one does, with a reason that names the jump host.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class TunnelLink:
         return data
 
     def _outer_failed(self, error: LinkError) -> LinkError:
+        """Returns the failure of the outer session as one of this link."""
         if error.kind == "late":
             return error
         text = f"jump host {self._jump}: {error.text or 'it hung up'}"
@@ -96,6 +98,7 @@ class TunnelLink:
         self._outer.inner_turn = do_nothing
 
     def _send(self, out: bytearray) -> None:
+        """Sends as much as the jump host has room for."""
         while out and self._window and not (self._ended or self._outer.negotiating):
             size = min(self._window, max(self._packet, 1), PACKET, len(out))
             data = self._message(common.MSG_CHANNEL_DATA).add_string(bytes(out[:size]))
@@ -104,6 +107,7 @@ class TunnelLink:
             del out[:size]
 
     def _take(self, ptype: int, message: Message) -> None:
+        """Handles one message of the outer session; raises `LinkError`."""
         if not _is_about_a_channel(ptype):
             raise LinkError("garbled", f"message {ptype} while it forwards")
         if message.get_int() != self._ours:
@@ -139,4 +143,5 @@ class TunnelLink:
 
 
 def _is_about_a_channel(ptype: int) -> bool:
+    """Returns whether a message is about one channel."""
     return _FIRST_MESSAGE <= ptype <= _LAST_MESSAGE

@@ -1,11 +1,11 @@
-"""Authentication by public key (RFC 4252), then by password (also RFC 4256), with no more attempts than
-needed.
+"""Authentication by public key (RFC 4252), then by password (also RFC 4256), with no more attempts
+than needed.
 
-Rules: what was refused is never tried again and never transient: accounts get locked. A single key signs
-at once; of several, each is offered first and only an accepted one signs, so that a key that needs a
-touch or a confirmation asks for it only if it is of use. The order is that of ssh(1): publickey,
-keyboard-interactive, password. A password is sent once; a second time only if the first was accepted and
-the host requires the other method, too.
+Rules: what was refused is never tried again and never transient: accounts get locked. A single key
+signs at once; of several, each is offered first and only an accepted one signs, so that a key that
+needs a touch or a confirmation asks for it only if it is of use. The order is that of ssh(1):
+publickey, keyboard-interactive, password. A password is sent once; a second time only if the first
+was accepted and the host requires the other method, too.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class UserAuth:
         if password:
             self._answers = PasswordAnswers(self.user, password)
         self.session.send(_message(MSG_SERVICE_REQUEST).add_string("ssh-userauth"))
-        # Some hosts let a user in without a key (RFC 4252, section 5.2); the others name the methods
-        # that they accept.
+        # Some hosts let a user in without a key (RFC 4252, section 5.2); the others name the
+        # methods that they accept.
         if not keys and self._request("none", b"") == MSG_USERAUTH_SUCCESS:
             return
         keys_left = self._keys_to_offer(keys)
@@ -95,6 +95,7 @@ class UserAuth:
         return offered
 
     def _why(self) -> str:
+        """Returns why the host lets nobody in, "" if its methods say so."""
         if not self.proofs:
             if not self._answers:
                 return ""
@@ -144,6 +145,7 @@ class UserAuth:
         return key_type if accepted is None or plain in accepted else ""
 
     def _try_key(self, key: Identity, algorithm: str, *, sign_at_once: bool) -> bool:
+        """Returns whether one key logs the user in."""
         fields = Message().add_string(algorithm).add_string(key.blob).asbytes()
         if not sign_at_once:
             answer = self._request("publickey", b"\0" + fields)
@@ -183,11 +185,13 @@ class UserAuth:
         return False
 
     def _send_password(self, method: str, answers: PasswordAnswers) -> int:
+        """Sends the password by a method; returns the number of the answer."""
         if method == "keyboard-interactive":
             return self._interactive(answers)
         return self._plain(answers)
 
     def _plain(self, answers: PasswordAnswers) -> int:
+        """Sends the password by the method "password"."""
         password = Message().add_string(answers.encoded()).asbytes()
         answer = self._request("password", b"\0" + password)
         if answer == _METHOD_MESSAGE:
@@ -196,6 +200,7 @@ class UserAuth:
         return answer
 
     def _interactive(self, answers: PasswordAnswers) -> int:
+        """Answers the questions of the method "keyboard-interactive"."""
         answers.start()
         self._send("keyboard-interactive", Message().add_string("").add_string("").asbytes())
         while True:
@@ -213,11 +218,13 @@ class UserAuth:
         return self._answer()[0]
 
     def _send(self, method: str, rest: bytes) -> None:
+        """Sends one request of a method."""
         request = _message(MSG_USERAUTH_REQUEST).add_string(self.user)
         request.add_string("ssh-connection").add_string(method)
         self.session.send(request.add_bytes(rest))
 
     def _answer(self) -> tuple[int, Message]:
+        """Returns the next answer: its number and its fields."""
         while True:
             ptype, message = self._receive()
             if ptype in (MSG_USERAUTH_SUCCESS, _METHOD_MESSAGE):
@@ -235,10 +242,12 @@ class UserAuth:
         return answer == MSG_USERAUTH_SUCCESS
 
     def _await_service(self) -> None:
+        """Waits until the host accepts our request for the service."""
         while not self._service_accepted:
             self._receive()
 
     def _receive(self) -> tuple[int, Message]:
+        """Returns the next message of the login; raises `LinkError` for others."""
         ptype, message = self.session.receive()
         if ptype == MSG_USERAUTH_BANNER:
             self._add_banner(message.get_binary())
@@ -249,6 +258,7 @@ class UserAuth:
         return ptype, message
 
     def _add_banner(self, text: bytes) -> None:
+        """Keeps a message of the host, up to a bound."""
         self.banner = (self.banner + text)[:4096]
         if self._answers:
             self._answers.add_message(text)
@@ -275,4 +285,5 @@ class UserAuth:
 
 
 def _message(number: int) -> Message:
+    """Returns the beginning of a message."""
     return Message().add_byte(bytes([number]))
