@@ -36,7 +36,7 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
     def within(self, seconds: float) -> Deadline:
-        """Returns the deadline that lies `seconds` from now, and comes as early as this one does."""
+        """Returns the deadline `seconds` from now, or this one if it comes earlier."""
         return _Sooner(time.monotonic() + seconds, self)
 
 

@@ -44,7 +44,7 @@ class Transport(Protocol[T]):
 
     @property
     def has_child(self) -> bool:
-        """True if a child process of ours must be ended, False if closing a connection is enough."""
+        """True if a child process must be ended, False if closing a connection is enough."""
         ...
 
     @property

@@ -231,7 +231,8 @@ class BecomeDialogue:
         actual = f"{name or 'a user without a name'} (uid {number or 'unknown'})"
         to_write = name or f"“#{number}”"
         return BecomeFailure(
-            f"the command ran as {actual} instead of {user}: the program that ran is not {method}, a"
+            f"the command ran as {actual} instead of {user}: the program that ran is not"
+            f" {method}, a"
             f" forced command runs something else, or {user} is another name of that user"
             f" (become_user: {to_write})",
             there=self._to_try() if method == "su" else f"{tool} -n id",
@@ -264,7 +265,9 @@ class BecomeDialogue:
 
 
 def _typed_password(become: Become) -> bytes:
-    """Returns the password as a line to type, b"" if none is to be typed; raises `TransportError`."""
+    """Returns the password as a line to type, b"" if none is to be typed; raises
+    `TransportError`.
+    """
     # doas asks on a terminal only, so it cannot be given one.
     if not become.password or become.method == "doas":
         return b""
@@ -272,7 +275,8 @@ def _typed_password(become: Become) -> bytes:
     if b"\n" in password or b"\0" in password:
         raise TransportError(
             "become",
-            f"the password for {become.method} contains a line break or a NUL, which cannot be typed",
+            f"the password for {become.method} contains a line break or a NUL, which cannot be"
+            f" typed",
             hint=rerun_hint("--become-password-file", "FILE"),
             kind="become not possible",
         )

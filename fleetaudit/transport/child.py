@@ -25,7 +25,9 @@ LOG_MAX = 64 * 1024
 """Bytes of a log that are kept."""
 
 LogListener = Callable[[bytes, bytes], None]
-"""Is called with the first byte of stdout and all of the log so far, whenever more of either came."""
+"""Is called with the first byte of stdout and all of the log so far, whenever more of either
+came.
+"""
 
 _CHUNK = 64 * 1024
 _DRAIN_S = 1.0  # for output of a process that the child left behind
@@ -42,7 +44,9 @@ class ChildResult:
 
 
 class LogPipe:
-    """A pipe that a child opens by its `name`, because it closes whatever descriptors it inherits."""
+    """A pipe that a child opens by its `name`, because it closes whatever descriptors it
+    inherits.
+    """
 
     def __init__(self) -> None:
         self.reading, self._writing = os.pipe()

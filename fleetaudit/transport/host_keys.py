@@ -83,7 +83,7 @@ class HostKeys:
             self._revoked_keys(path, until)
 
     def algorithms(self, target: SshTarget) -> tuple[str, ...]:
-        """Returns the host key algorithms to ask for first: those of the known keys of this host."""
+        """Returns the host key algorithms to ask for first: those of the known keys of a host."""
         entries = self._entries(target, _name(target))
         if not entries and not _alias(target):
             entries = self._entries(target, target.address)
@@ -108,7 +108,9 @@ class HostKeys:
         raise _untrusted(key, entries)
 
     def _is_known(self, key: ShownKey, entries: Sequence[Entry]) -> bool:
-        """Returns whether the key is known, False if none is; raises for a revoked or changed key."""
+        """Returns whether the key is known, False if none is; raises for a revoked or changed
+        key.
+        """
         for entry in entries:
             if entry.marker == "@revoked" and entry.text == key.text:
                 raise _revoked_key(key, entry.location)
@@ -121,7 +123,9 @@ class HostKeys:
         raise _changed_key(key, next(same_type, keys[0]))
 
     def _is_known_without_port(self, key: ShownKey) -> bool:
-        """Returns whether the host is known on port 22 with this key, which OpenSSH trusts as well."""
+        """Returns whether the host is known on port 22 with this key, which OpenSSH trusts as
+        well.
+        """
         target = key.target
         if target.port == 22 or _alias(target):
             return False
@@ -220,7 +224,9 @@ def _alias(target: SshTarget) -> str:
 
 
 def _name(target: SshTarget) -> str:
-    """Returns the name of a target in known_hosts files; an alias of ssh_config is for every port."""
+    """Returns the name of a target in known_hosts files; an alias of ssh_config is for every
+    port.
+    """
     return _alias(target) or known_hosts_name(target.address, target.port)
 
 

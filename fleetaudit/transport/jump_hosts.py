@@ -56,7 +56,7 @@ def iterate_hops(
 
 
 def _jump_hosts(hop: Hop) -> str:
-    """Returns the jump hosts before a hop as -J takes them, "" for none; raises `TransportError`."""
+    """Returns the jump hosts before a hop as in -J, "" for none; raises `TransportError`."""
     try:
         return hop.tokens.command(hop.config.one("proxyjump"))
     except UnknownTokenError as e:

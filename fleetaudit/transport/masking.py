@@ -92,7 +92,9 @@ class Masking:
         )
 
     def data(self, text: str) -> str:
-        """Returns a value or a command without passwords, except those that may be in it by chance."""
+        """Returns a value or a command without passwords, except those that may be in it by
+        chance.
+        """
         return text if self._data is None else self._data.sub(_HIDDEN, text)
 
     def text(self, text: str) -> str:
@@ -139,7 +141,9 @@ def _any_bytes(patterns: Iterable[bytes]) -> re.Pattern[bytes] | None:
 
 
 def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
-    """Returns the host with every text of its reply masked; the names of its plan stay as they are."""
+    """Returns the host with every text of its reply masked; the names of its plan stay as they
+    are.
+    """
 
     def mask(value: object) -> object:
         match value:
@@ -173,6 +177,8 @@ def _forms(text: str) -> tuple[str, ...]:
 
 
 def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:
-    """Returns a pattern for a password; one of a few characters matches only as a word of its own."""
+    """Returns a pattern for a password; one of a few characters matches only as a word of its
+    own.
+    """
     pattern = re.escape(secret)
     return before + pattern + after if len(secret) < _SHORT else pattern

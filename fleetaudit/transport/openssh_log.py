@@ -230,7 +230,9 @@ class _Ended:
         return next((line for line in lines if line and not line.startswith(_STATISTICS)), "")
 
     def no_login(self) -> TransportError:
-        """Returns why there was no login, at the right stage; transient if no host judged a login."""
+        """Returns why there was no login, at the right stage; transient if no host judged a
+        login.
+        """
         # Until the login starts, stderr is from the ssh to a jump host; after that, from the host,
         # which may print anything.
         stderr = "" if self._login_started else self._output.stderr.decode("utf-8", "replace")
@@ -334,7 +336,9 @@ _REMOVE_WITH = re.compile(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'
 
 
 def _host_key_error(lines: list[str], hint: str) -> TransportError:
-    """Returns ssh's report about a host key in one line: what was shown, what was known, and where."""
+    """Returns ssh's report about a host key in one line: what was shown, what was known, and
+    where.
+    """
     text = " ".join(lines)
     kind, title = next(
         (kind, title) for pattern, kind, title in _HOST_KEY_KINDS if re.search(pattern, text)
@@ -365,7 +369,9 @@ def _host_key_error(lines: list[str], hint: str) -> TransportError:
 
 
 def _shown_key(text: str) -> str:
-    """Returns type and fingerprint of the key that the host showed, "" if ssh does not print them."""
+    """Returns type and fingerprint of the key that the host showed, "" if ssh does not print
+    them.
+    """
     found = _SHOWN_KEY.search(text)
     return f"{_KEY_TYPES.get(found[1], found[1])} {found[2].rstrip('.')}" if found else ""
 

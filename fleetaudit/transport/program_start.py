@@ -31,12 +31,15 @@ _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
      "the account may use SFTP only, and run no command: {line}"),
     # bash, rbash, dash, fish, csh; then zsh. A /bin/sh that runs does not print this about itself.
     ("no shell",
-     r"/bin/sh: (?:not found|[Cc]ommand not found|[Nn]o such file|[Pp]ermission denied|restricted|cannot execute)"
+     r"/bin/sh: (?:not found|[Cc]ommand not found|[Nn]o such file|[Pp]ermission"
+     r" denied|restricted|cannot execute)"
      r"|[Uu]nknown command:? .?/bin/sh|(?:no such file or directory|permission denied): /bin/sh",
      "/bin/sh is missing or may not be run on this host ({status}): {line}"),
     # sshd's own words; the line before them is PAM's.
-    ("password expired", r"^WARNING: Your password has expired|^Password change required but no TTY available",
-     "the password of the account has expired, and the host runs no command before it is changed: {line}"),
+    ("password expired",
+     r"^WARNING: Your password has expired|^Password change required but no TTY available",
+     "the password of the account has expired, and the host runs no command before it is changed:"
+     " {line}"),
 )  # fmt: skip
 NOT_STARTED: FailureKind = "command not started"
 _LOGIN_PROGRAMS = "the login shell, one of its start-up files (~/.bashrc) or a forced command"
@@ -90,7 +93,7 @@ class ReadyDialogue:
         return deadline
 
     def check_output(self, output: Output) -> Output:
-        """Returns the output; raises `TransportError` (stage "execute") if the command never ran."""
+        """Returns the output; raises `TransportError` ("execute") if the command never ran."""
         if self.finished or ReadyLine().search(output.stdout):
             return output
         raise not_started(output, self._hint, self._on_terminal)

@@ -21,7 +21,9 @@ def known_hosts_name(host: str, port: int) -> str:
 
 
 def shell_join(words: Iterable[str]) -> str:
-    """Returns the words as one line for a POSIX shell; a leading ~/ stays, for the shell to expand."""
+    """Returns the words as one line for a POSIX shell; a leading ~/ stays, for the shell to
+    expand.
+    """
     return " ".join(map(_shell_word, words))
 
 
@@ -63,7 +65,9 @@ def describe_exit(output: Output) -> str:
 
 
 def dropped_before_login(printed: bytes | bytearray) -> bool:
-    """Returns whether the ssh to a jump host printed that the host hung up before the login began."""
+    """Returns whether the ssh to a jump host printed that the host hung up before the login
+    began.
+    """
     return _NO_GREETING.search(printed) is not None
 
 

@@ -57,7 +57,8 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      r"no new privileges", "sudo cannot change the user: “no new privileges” is set (a container?)",
      "grep NoNewPrivs /proc/self/status", ""),
     ("become not possible",
-     r"must be owned by uid 0 and have the setuid bit set|must be setuid root|effective uid is not 0"
+     r"must be owned by uid 0 and have the setuid bit set|must be setuid root|effective uid is"
+     r" not 0"
      r"|not installed setuid",
      "the program has no setuid bit, or its file system is mounted with nosuid: {line}",
      "ls -l /usr/bin/sudo /usr/bin/doas; findmnt -T /usr/bin", ""),
@@ -66,7 +67,8 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      "sudo needs a terminal, and the probe has none: sudoers needs “Defaults:USER !requiretty”",
      "su -c 'visudo -f /etc/sudoers.d/fleetaudit'", ""),
     ("become not possible",
-     r"no valid sudoers sources found|unable to initialize policy plugin|should be mode 0|is world writable"
+     r"no valid sudoers sources found|unable to initialize policy plugin|should be mode 0|is"
+     r" world writable"
      r"|sudoers.* is owned by|can't open /etc/sudoers|unable to open /etc/sudoers",
      "sudoers cannot be used: {line}", "su -c 'visudo -c'", ""),
     ("become not possible",
@@ -80,33 +82,40 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      r"|[Pp]assword (?:is|has) expired|change your (?:expired )?password",
      "the password of {owner} has expired: {line}", "{change}", ""),
     ("account expired",
-     r"[Aa]ccount (?:has )?expired|account has expired", "the account of {owner} has expired: {line}", _ACCOUNT, ""),
+     r"[Aa]ccount (?:has )?expired|account has expired",
+     "the account of {owner} has expired: {line}", _ACCOUNT, ""),
     ("account expired",
      r"account is locked|account .*temporarily locked|is your account locked",
      "the account of {owner} is locked or has expired: {line}", _ACCOUNT, ""),
     ("become not permitted",
      r"su: [Pp]ermission denied",
-     "PAM does not let the user who logs in become {user} by su (pam_wheel, for example, requires a group): {line}",
+     "PAM does not let the user who logs in become {user} by su (pam_wheel, for example, requires"
+     " a group): {line}",
      _WHEEL, ""),
     ("become not possible",
      r"su: (?:cannot set (?:groups|user id)|must be suid)", "su has no setuid bit: {line}",
      "ls -l $(command -v su)", ""),
     ("become not possible",
      r"account is (?:currently )?not available",
-     "the login shell of {user} is nologin, which runs no command: {line}", "getent passwd {user}", ""),
+     "the login shell of {user} is nologin, which runs no command: {line}",
+     "getent passwd {user}", ""),
     ("become not permitted",
-     r"not in the sudoers file", "the user who logs in is not in sudoers: {line}", "", _SUDOERS_LINE),
+     r"not in the sudoers file",
+     "the user who logs in is not in sudoers: {line}", "", _SUDOERS_LINE),
     ("become not permitted",
      r"not allowed to execute|not allowed to run sudo|may not run sudo|I'm afraid I can't do that",
-     "sudoers does not let the user who logs in run the probe as {user}: {line}", "", _SUDOERS_LINE),
+     "sudoers does not let the user who logs in run the probe as {user}: {line}",
+     "", _SUDOERS_LINE),
     ("become not possible",
      r"doas is not enabled", "doas is not set up: {line}", "su -c 'vi /etc/doas.conf'", ""),
     ("become not permitted",
-     r"doas: Operation not permitted|doas: syntax error", "doas.conf does not let the user who logs in run the probe"
+     r"doas: Operation not permitted|doas: syntax error",
+     "doas.conf does not let the user who logs in run the probe"
      " as {user}: {line}", "cat /etc/doas.conf", ""),
     ("become password missing",
      r"doas: (?:Authentication|Authorization) required|doas: a tty is required",
-     "doas asks for a password, and reads it from a terminal only: doas.conf needs “permit nopass” for the probe",
+     "doas asks for a password, and reads it from a terminal only: doas.conf needs “permit"
+     " nopass” for the probe",
      "cat /etc/doas.conf", ""),
 )  # fmt: skip
 _REQUIRED = (
@@ -216,7 +225,8 @@ class _Explanation:
             return None
         owner = f" of {self._user}" if self._is_su else ""
         reason = (
-            f"{self._become.method} refuses the password{owner}, or the account is locked; it is not"
+            f"{self._become.method} refuses the password{owner}, or the account is locked; it is"
+            f" not"
             f" sent again{self._also}"
         )
         return BecomeFailure(reason, self._try_again(), kind="become password refused")
@@ -265,7 +275,8 @@ class _Explanation:
         status = self._output.exit_status
         if self._output.cut:
             return BecomeFailure(
-                f"the host sent more on {self._output.cut} than the limit, before {self._tool} ran the"
+                f"the host sent more on {self._output.cut} than the limit, before {self._tool}"
+                f" ran the"
                 " command"
             )
         how = "without an exit status" if status is None else f"with status {status}"

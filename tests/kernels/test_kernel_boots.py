@@ -94,7 +94,6 @@ def refused(kernel: Kernel | Path, program: str, **more: Any) -> TransportError:
 
 
 # ---- whom a host lets in
-# --------------------------------------------------------------------------------------------
 
 
 def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
@@ -145,7 +144,6 @@ def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_the_comm
 
 
 # ---- the matrix
-# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not IN_CI, reason="only CI must have kernels of both sides")
@@ -209,7 +207,6 @@ def _check_packets(audited: Audited, expect: Mapping[str, Collection[str]]) -> N
 
 
 # ---- a guest
-# ------------------------------------------------------------------------------------------------
 
 
 def test_a_program_runs_with_its_sysctls_and_finds_no_disk_no_card_and_none_of_this_machine(
@@ -280,7 +277,6 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
 
 
 # ---- what goes wrong
-# -----------------------------------------------------------------------------------------------
 
 
 def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_says_where_it_was(

@@ -110,7 +110,6 @@ def refused(target: SshTarget | LocalTarget) -> TransportError:
 
 
 # ---- what runs
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,35 +197,58 @@ def test_a_su_that_asks_in_another_language_or_on_the_other_stream_is_answered(
 
 
 # ---- what is refused
-# -----------------------------------------------------------------------------------------------
 
 CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
     "no password given": (
-        None, {}, "su asks for the password of bob; no password was given", "-K", "become password missing",
+        None,
+        {},
+        "su asks for the password of bob; no password was given",
+        "-K",
+        "become password missing",
     ),
     "a wrong password": (
-        "wrong", {}, "su refuses the password of bob, or the account is locked", "'su bob -c true'",
+        "wrong",
+        {},
+        "su refuses the password of bob, or the account is locked",
+        "'su bob -c true'",
         "become password refused",
     ),
     "a user that is none": (
-        None, {"user": "nobdy"}, "the host has no user nobdy", "'getent passwd nobdy'", "become not possible",
+        None,
+        {"user": "nobdy"},
+        "the host has no user nobdy",
+        "'getent passwd nobdy'",
+        "become not possible",
     ),
     "nologin": (
-        PASSWORD, {"user": "nolog"}, "the login shell of nolog is nologin, which runs no command: “This account is",
-        "'getent passwd nolog'", "become not possible",
+        PASSWORD,
+        {"user": "nolog"},
+        "the login shell of nolog is nologin, which runs no command: “This account is",
+        "'getent passwd nolog'",
+        "become not possible",
     ),
     "expired": (
-        PASSWORD, {"user": "carol"}, "the account of carol has expired: “", "chage -l carol", "account expired",
+        PASSWORD,
+        {"user": "carol"},
+        "the account of carol has expired: “",
+        "chage -l carol",
+        "account expired",
     ),
     "must change": (
-        PASSWORD, {"user": "dave"}, "the password of dave has expired: “You are required", "'su dave -c true'",
+        PASSWORD,
+        {"user": "dave"},
+        "the password of dave has expired: “You are required",
+        "'su dave -c true'",
         "password expired",
     ),
     "not installed": (
-        PASSWORD, {"program": "/nonexistent/su"}, "/nonexistent/su is not installed", "command -v",
+        PASSWORD,
+        {"program": "/nonexistent/su"},
+        "/nonexistent/su is not installed",
+        "command -v",
         "become not possible",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -295,7 +317,6 @@ def test_a_question_is_an_unfinished_line_that_names_a_password(line: bytes, ask
 
 
 # ---- by the command line
-# -------------------------------------------------------------------------------------------
 
 
 def test_doctor_becomes_root_by_su_with_the_password_of_a_file(
@@ -310,9 +331,18 @@ def test_doctor_becomes_root_by_su_with_the_password_of_a_file(
         f" ansible_user: alice,\n      ansible_ssh_private_key_file: {server.keys.user()}}}\n",
     )
     done = place.run(
-        "doctor", "inventory.yml", "-b", "--become-method", "su", "--become-password-file", "secret", "--known-hosts",
-        server.known_hosts, "--format", "json",
-    )  # fmt: skip
+        "doctor",
+        "inventory.yml",
+        "-b",
+        "--become-method",
+        "su",
+        "--become-password-file",
+        "secret",
+        "--known-hosts",
+        server.known_hosts,
+        "--format",
+        "json",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     [visit] = json.loads(done.stdout)["hosts"]
     assert [step["found"] for step in visit["steps"] if step["stage"] == "become"] == ["root by su"]

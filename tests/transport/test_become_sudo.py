@@ -96,7 +96,6 @@ def over_ssh(
 
 
 # ---- what runs
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pty", ["use_pty", "!use_pty"])
@@ -175,23 +174,62 @@ def test_what_is_printed_beside_is_harmless(
 
 
 # ---- what is refused
-# -----------------------------------------------------------------------------------------------
 
 CASES: dict[str, tuple[tuple[str, ...], str | None, dict[str, str], str, str]] = {
     "no password given": (ASKED, None, {}, "asks for a password", "--sudoers|-K"),
     "a wrong password": (ASKED, "wrong", {}, "refuses the password", "sudo -v"),
     "a wrong password, one try": (
-        ("Defaults passwd_tries=1", *ASKED), "wrong", {}, "refuses the password", "sudo -v",
+        ("Defaults passwd_tries=1", *ASKED),
+        "wrong",
+        {},
+        "refuses the password",
+        "sudo -v",
     ),
-    "not in sudoers": (("root ALL=(ALL) ALL",), PASSWORD, {}, "not in sudoers", "fleetaudit probe --sudoers"),
-    "another command": (("alice ALL=(ALL) /bin/ls",), PASSWORD, {}, "does not let", "fleetaudit probe --sudoers"),
-    "another user": (("alice ALL=(daemon) ALL",), PASSWORD, {}, "as bob", "fleetaudit probe --sudoers"),
+    "not in sudoers": (
+        ("root ALL=(ALL) ALL",),
+        PASSWORD,
+        {},
+        "not in sudoers",
+        "fleetaudit probe --sudoers",
+    ),
+    "another command": (
+        ("alice ALL=(ALL) /bin/ls",),
+        PASSWORD,
+        {},
+        "does not let",
+        "fleetaudit probe --sudoers",
+    ),
+    "another user": (
+        ("alice ALL=(daemon) ALL",),
+        PASSWORD,
+        {},
+        "as bob",
+        "fleetaudit probe --sudoers",
+    ),
     "a user that is none": (FREE, None, {"user": "nobdy"}, "no user nobdy", "getent passwd nobdy"),
     "a terminal wanted": (("Defaults requiretty", *FREE), None, {}, "requiretty", "visudo"),
-    "sudoers broken": (("alice ALL=(ALL NOPASSWD: ALL",), PASSWORD, {}, "alice", "visudo|--sudoers"),
-    "not installed": (FREE, None, {"program": "/nonexistent/sudo"}, "not installed", "command -v /nonexistent/sudo"),
-    "not installed, a password": (FREE, PASSWORD, {"program": "no-such-sudo"}, "not installed", "command -v"),
-}  # fmt: skip
+    "sudoers broken": (
+        ("alice ALL=(ALL NOPASSWD: ALL",),
+        PASSWORD,
+        {},
+        "alice",
+        "visudo|--sudoers",
+    ),
+    "not installed": (
+        FREE,
+        None,
+        {"program": "/nonexistent/sudo"},
+        "not installed",
+        "command -v /nonexistent/sudo",
+    ),
+    "not installed, a password": (
+        FREE,
+        PASSWORD,
+        {"program": "no-such-sudo"},
+        "not installed",
+        "command -v",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -311,9 +349,11 @@ def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_lit
 
 @pytest.mark.parametrize(
     ("fields", "words", "hint"),
-    [("0:0:99999:7:::", "password of the user who logs in has expired", "passwd"),
-     ("19000:0:99999:7::1:", "is locked or has expired", "chage")],
-)  # fmt: skip
+    [
+        ("0:0:99999:7:::", "password of the user who logs in has expired", "passwd"),
+        ("19000:0:99999:7::1:", "is locked or has expired", "chage"),
+    ],
+)
 def test_what_has_expired_is_told_at_once(
     privileged: SudoHost, fields: str, words: str, hint: str
 ) -> None:
@@ -367,12 +407,21 @@ def test_a_sudo_that_is_none_is_found_out_by_the_user_it_runs_as(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("password", "script", "words"),
-    [(PASSWORD, "printf 'Verification code: ' >&2", "neither asked for a password nor ran the command in time; "
-      "it asked: “Verification code:”"),
-     (PASSWORD, 'printf "$4" >&2; read x; printf "Token: " >&2', "did not run the command in time after it got the "
-      "password; it asked: “Token:”"),
-     (None, "echo busy >&2", "in time; it printed “busy”")],
-)  # fmt: skip
+    [
+        (
+            PASSWORD,
+            "printf 'Verification code: ' >&2",
+            "neither asked for a password nor ran the command in time; "
+            "it asked: “Verification code:”",
+        ),
+        (
+            PASSWORD,
+            'printf "$4" >&2; read x; printf "Token: " >&2',
+            "did not run the command in time after it got the password; it asked: “Token:”",
+        ),
+        (None, "echo busy >&2", "in time; it printed “busy”"),
+    ],
+)
 def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None, script: str, words: str
 ) -> None:
@@ -390,7 +439,6 @@ def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
 
 
 # ---- doas
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: SudoHost) -> None:
@@ -413,7 +461,6 @@ def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: 
 
 
 # ---- one exact command
-# ---------------------------------------------------------------------------------------------
 
 
 def test_the_one_sudoers_line_allows_exactly_the_command(privileged: SudoHost) -> None:
@@ -441,7 +488,6 @@ def test_the_one_sudoers_line_allows_exactly_the_command(privileged: SudoHost) -
 
 
 # ---- where the password is not
-# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
@@ -462,7 +508,7 @@ def test_the_interpreter_never_hears_the_password_and_hears_the_program_whole(
 
 
 class _Watch(threading.Thread):
-    """Looks at the command lines and environments of all processes for a secret, again and again."""
+    """Looks for a secret in the command lines and environments of all processes, repeatedly."""
 
     def __init__(self, secret: str) -> None:
         super().__init__()
@@ -519,9 +565,19 @@ def test_a_whole_run_leaves_the_password_nowhere(
             )
         )
         done = folder.run(
-            "run", "inventory.yml", "-p", "quick.yml", "-vv", "--become-password-file", "secret", "--known-hosts",
-            server.known_hosts, "--transport", client, FLEETAUDIT_LOG_PATH=str(tmp_path / "log"),
-        )  # fmt: skip
+            "run",
+            "inventory.yml",
+            "-p",
+            "quick.yml",
+            "-vv",
+            "--become-password-file",
+            "secret",
+            "--known-hosts",
+            server.known_hosts,
+            "--transport",
+            client,
+            FLEETAUDIT_LOG_PATH=str(tmp_path / "log"),
+        )
     finally:
         shadow.write_text(kept)
         watch.ending.set()
@@ -544,7 +600,6 @@ def test_a_whole_run_leaves_the_password_nowhere(
 
 
 # ---- harmless
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pty", ["use_pty", "!use_pty"])

@@ -208,8 +208,10 @@ def test_an_include_without_an_end_does_not_take_all_memory(sshd: Server, tmp_pa
     target = sshd.target(arguments=("-F", str(config)))
     measured = subprocess.run(
         [sys.executable, "-c", _MEASURE, msgspec.json.encode(target).decode()],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert int(measured.stdout) < 1.5 * 2**20  # KiB
 
 
@@ -230,7 +232,6 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 # ---- a file system that does not answer
-# ----------------------------------------------------------------------------
 
 _DEAD_MOUNT = """
 import ctypes, os, sys
@@ -255,7 +256,8 @@ from fleetaudit.transport.ssh_config import SshConfigs
 transports = Transports(ssh_configs=SshConfigs([]))
 def one(target):
     try:
-        return transports.run(target, "echo in", b"", Deadline.after(90), Limits()).stdout.decode().strip()
+        output = transports.run(target, "echo in", b"", Deadline.after(90), Limits())
+        return output.stdout.decode().strip()
     except TransportError as e:
         return f"{e.stage}: {e.reason}"
 targets = msgspec.json.decode(sys.argv[1], type=list[SshTarget])
@@ -280,8 +282,11 @@ def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(
     command = [sys.executable, "-c", _FLEET, targets]
     done = subprocess.run(
         ["unshare", "--mount", sys.executable, "-c", _DEAD_MOUNT, mount, *command],
-        capture_output=True, text=True, check=False, timeout=200,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
     if done.returncode == 77:
         pytest.skip("missing: the right to mount FUSE")
     (*failed,) = done.stdout.splitlines()[:2]
@@ -292,7 +297,6 @@ def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(
 
 
 # ---- the parts
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None:

@@ -79,7 +79,6 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 # ---- streams
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_all_three_streams_and_the_exit_status_come_through_and_nothing_of_sshs_own(
@@ -108,7 +107,6 @@ def test_the_probe_answers_through_it(server: Server) -> None:
 
 
 # ---- failures at their stages
-# --------------------------------------------------------------------------------------
 
 
 def test_silence_ends_at_the_deadline_and_leaves_no_child(sshd: Server) -> None:
@@ -189,7 +187,6 @@ def test_a_connection_that_breaks_off_tells_how_far_it_came(start_sshd: Start) -
 
 
 # ---- host keys
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_host_is_refused_and_a_changed_key_is_told_with_both_fingerprints(
@@ -277,7 +274,6 @@ def test_a_certificate_of_a_host_is_trusted_where_its_authority_is(
 
 
 # ---- what is the user's own
-# ----------------------------------------------------------------------------------------
 
 
 def config(path: Path, text: str) -> Path:

@@ -119,9 +119,13 @@ def test_a_question_of_a_start_up_file_never_eats_the_program(
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("asks for ever", "; it printed “Ticket number?”"), ("reads all", "; it printed on stderr “loading”"),
-     ("becomes another shell", ""), ("forced read", "")],
-)  # fmt: skip
+    [
+        ("asks for ever", "; it printed “Ticket number?”"),
+        ("reads all", "; it printed on stderr “loading”"),
+        ("becomes another shell", ""),
+        ("forced read", ""),
+    ],
+)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_shell_that_waits_for_input_is_reported_at_the_deadline(
     host: Accounts, client: SshClient, name: str, said: str
@@ -193,12 +197,20 @@ def test_this_machine_runs_the_command_in_the_same_way() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nologin", "the login shell of the account is nologin, which runs no command: “This account is currently not"),
-        ("maintenance", "our command was not started: the login shell, one of its start-up files (~/.bashrc) or a "
-         "forced command ended with status 3; it printed “maintenance, come back later”"),
+        (
+            "nologin",
+            "the login shell of the account is nologin, which runs no command: “This account is"
+            " currently not",
+        ),
+        (
+            "maintenance",
+            "our command was not started: the login shell, one of its start-up files (~/.bashrc)"
+            " or a "
+            "forced command ended with status 3; it printed “maintenance, come back later”",
+        ),
         ("asks for ever", "our command was not started in time: "),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("method", ["sudo", "su"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_where_not_even_sudo_ran_it_is_not_to_blame(
@@ -232,7 +244,9 @@ def own_python(host: Accounts, folder: str, body: str = 'exec /usr/bin/python3 "
 
 
 def named(host: Accounts, client: SshClient, value: str = "") -> tuple[Output, list[str]]:
-    """Returns what came of this value as the interpreter, and what our own Python was called with."""
+    """Returns what came of this value as the interpreter, and what our own Python was called
+    with.
+    """
     used = host.etc / f"home-{account('interpreters')}" / "used"
     used.unlink(missing_ok=True)
     target = host.server.target(user=account("interpreters"), client=client)

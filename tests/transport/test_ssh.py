@@ -62,7 +62,6 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 # ---- streams
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_all_three_streams_and_the_exit_status_come_through(server: Server) -> None:
@@ -131,7 +130,6 @@ def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(
 
 
 # ---- deadlines
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_silence_ends_at_the_deadline_with_what_the_command_said(server: Server) -> None:
@@ -170,7 +168,6 @@ def test_a_stdin_that_is_never_read_ends_at_the_deadline(server: Server) -> None
 
 
 # ---- what a host may do instead of running it
-# ----------------------------------------------------------------------
 
 
 def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_path: Path) -> None:
@@ -216,7 +213,6 @@ def test_a_transfer_that_is_cut_tells_how_far_it_came(start_sshd: Start, tmp_pat
 
 
 # ---- the way there
-# -------------------------------------------------------------------------------------------------
 
 
 def test_a_dead_port_is_refused_at_the_stage_connect(keys: Keys) -> None:
@@ -290,7 +286,6 @@ def run_works(server: Server) -> bool:
 
 
 # ---- many
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_leaks_over_two_hundred_connections_that_fail_and_some_that_do_not(
@@ -345,7 +340,6 @@ def test_paramiko_logs_nothing_where_a_user_would_see_it(sshd: Server, tmp_path:
 
 
 # ---- the probe
-# -----------------------------------------------------------------------------------------------------
 
 CALL: dict[str, object] = {
     "protocol": 1,

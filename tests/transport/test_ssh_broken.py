@@ -102,7 +102,6 @@ def kexinit(kex: bytes = b"curve25519-sha256@libssh.org", key: bytes = b"ssh-ed2
 
 
 # ---- before the greeting
-# -------------------------------------------------------------------------------------------
 
 
 def test_a_host_that_never_accepts_is_given_up_after_the_connect_timeout() -> None:
@@ -205,7 +204,6 @@ def test_what_is_no_ssh_server_is_told_so(said: bytes, reason: str) -> None:
 
 
 # ---- in the key exchange
-# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,7 +279,6 @@ def test_a_host_that_hangs_up_in_the_key_exchange_is_worth_another_try() -> None
 
 
 # ---- sshd behind a relay that breaks
-# -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -71,15 +71,18 @@ def host(server: Server, *more: str) -> str:
     """Returns what a ssh_config says about a server; the lines take the place of the usual ones."""
     given = {line.split()[0] for line in more}
     usual = (
-        "HostName 127.0.0.1", f"Port {server.port}", f"User {ME}", f"IdentityFile {server.keys.user()}",
-        f"UserKnownHostsFile {server.known_hosts}", "GlobalKnownHostsFile /dev/null",
-    )  # fmt: skip
+        "HostName 127.0.0.1",
+        f"Port {server.port}",
+        f"User {ME}",
+        f"IdentityFile {server.keys.user()}",
+        f"UserKnownHostsFile {server.known_hosts}",
+        "GlobalKnownHostsFile /dev/null",
+    )
     lines = (*more, *(line for line in usual if line.split()[0] not in given))
     return "".join(f"  {line}\n" for line in lines if line.split()[1:])
 
 
 # ---- whether there is anything to read
-# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,6 @@ def test_where_nothing_is_said_no_ssh_is_needed_and_where_something_is_its_absen
 
 
 # ---- what is said is what is done
-# ----------------------------------------------------------------------------------
 
 
 def test_host_match_include_and_canonical_names_mean_what_they_mean_to_ssh(
@@ -209,7 +211,6 @@ def test_the_order_of_arguments_is_ansibles(tmp_path: Path) -> None:
 
 
 # ---- canonical names
-# -----------------------------------------------------------------------------------------------
 
 _IN_NAMESPACE = """
 mount --bind "$1" /etc/hosts
@@ -226,7 +227,8 @@ from fleetaudit.transport import Deadline, Limits
 from fleetaudit.transport.registry import Transports
 for target in msgspec.json.decode(sys.argv[1], type=list[SshTarget]):
     try:
-        print(Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout.decode().strip())
+        output = Transports().run(target, "echo in", b"", Deadline.after(60), Limits())
+        print(output.stdout.decode().strip())
     except TransportError as e:
         print(f"{e.stage}: {e.reason}")
 """
@@ -235,7 +237,9 @@ for target in msgspec.json.decode(sys.argv[1], type=list[SshTarget]):
 def in_namespace(
     tmp_path: Path, server: Server, ssh_config: str, *argv: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command where web7.corp.test is this machine and the system's ssh_config is this text."""
+    """Runs a command where web7.corp.test is this machine and the system's ssh_config is this
+    text.
+    """
     if os.getuid() != 0 or not Path("/etc/ssh/ssh_config").exists():
         pytest.skip("missing: root and /etc/ssh/ssh_config")
     require("unshare")
@@ -265,8 +269,21 @@ def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goe
 ) -> None:
     text = "CanonicalizeHostname yes\nCanonicalDomains corp.test\nCanonicalizeFallbackLocal no\n"
     known = str(tmp_path / "known")
-    ssh = ("ssh", "-F", "/etc/ssh/ssh_config", "-p", str(sshd.port), "-i", str(sshd.keys.user()),
-           "-o", f"UserKnownHostsFile={known}", "-o", "BatchMode=yes", "web7", "echo in")  # fmt: skip
+    ssh = (
+        "ssh",
+        "-F",
+        "/etc/ssh/ssh_config",
+        "-p",
+        str(sshd.port),
+        "-i",
+        str(sshd.keys.user()),
+        "-o",
+        f"UserKnownHostsFile={known}",
+        "-o",
+        "BatchMode=yes",
+        "web7",
+        "echo in",
+    )
     assert in_namespace(tmp_path, sshd, text, *ssh).stdout == "in\n"
     fields: dict[str, object] = {"address": "web7", "known_hosts": (known,)}
     targets = [sshd.target(client=client, **fields) for client in ("paramiko", "openssh")]
@@ -285,7 +302,6 @@ def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goe
 
 
 # ---- how one logs in
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,7 +344,6 @@ def test_a_password_goes_to_no_host_for_which_ssh_config_allows_none(
 
 
 # ---- host keys
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_hashed_names_and_an_alias_are_found_in_the_files_that_ssh_config_names(
@@ -382,7 +397,6 @@ def test_a_revoked_key_is_refused_and_a_list_that_cannot_be_read_trusts_none(
 
 
 # ---- keys
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_identity_files_agents_and_identities_only_are_as_ssh_config_says(
@@ -436,8 +450,12 @@ def test_tokens_are_expanded_as_ssh_expands_them(
         tmp_path / "config",
         f"Host web\n  HostName 127.0.0.1\n  Port 9\n  User me\n  IdentityFile {text}\n",
     )
-    done = subprocess.run(["ssh", "-vvv", "-F", file, "-o", "ProxyCommand=false", "--", "web", "true"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["ssh", "-vvv", "-F", file, "-o", "ProxyCommand=false", "--", "web", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     said = re.search(r"identity file (\S+) type", done.stderr)
     assert said
     [found] = resolve_hops(through(file), SshConfigs(), Deadline.after(20))
@@ -481,8 +499,12 @@ def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(
     sshd: Server, tmp_path: Path
 ) -> None:
     """ssh 9.2 expands nothing but ~ there; newer ones do, and `ssh -G` then prints what it is."""
-    asked = subprocess.run(["ssh", "-G", "-F", "none", "-o", f"RevokedHostKeys={tmp_path}/%h", "web"],
-                           capture_output=True, text=True, check=True)  # fmt: skip
+    asked = subprocess.run(
+        ["ssh", "-G", "-F", "none", "-o", f"RevokedHostKeys={tmp_path}/%h", "web"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     printed = re.search(r"^revokedhostkeys (.*)$", asked.stdout, re.MULTILINE)
     assert printed
     file = config(tmp_path / "config", f"Host web\n  RevokedHostKeys {tmp_path}/%h\n")
@@ -492,7 +514,6 @@ def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(
 
 
 # ---- algorithms and addresses
-# --------------------------------------------------------------------------------------
 
 
 def test_algorithms_are_those_that_ssh_config_lists(start_sshd: Start, tmp_path: Path) -> None:

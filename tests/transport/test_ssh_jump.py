@@ -77,8 +77,13 @@ def through(
     return SshTarget(address=name, client=client, **fields)  # type: ignore[arg-type]
 
 
-def run(target: SshTarget, command: str = "echo in", stdin: bytes = b"", seconds: float = 300,
-        on_stage: StageListener = ignore_stage) -> Output:  # fmt: skip
+def run(
+    target: SshTarget,
+    command: str = "echo in",
+    stdin: bytes = b"",
+    seconds: float = 300,
+    on_stage: StageListener = ignore_stage,
+) -> Output:
     return Transports().run(target, command, stdin, Deadline.after(seconds), Limits(), on_stage)
 
 
@@ -122,7 +127,6 @@ def of_chain(
 
 
 # ---- chains
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
@@ -152,8 +156,12 @@ def test_the_arguments_name_a_jump_host_as_well_and_a_jump_host_may_have_its_own
     tmp_path: Path, chain: tuple[Server, Server, Server]
 ) -> None:
     first, second, far = chain
-    file = config(tmp_path, host("first", first), host("second", second, "ProxyJump first", key="ecdsa"),
-                  host("far", far, key="rsa"))  # fmt: skip
+    file = config(
+        tmp_path,
+        host("first", first),
+        host("second", second, "ProxyJump first", key="ecdsa"),
+        host("far", far, key="rsa"),
+    )
     before = first.log.read_text().count("Accepted publickey")
     assert run(through(file, arguments=("-F", str(file), "-J", "second"))).stdout == b"in\n"
     assert first.log.read_text().count("Accepted publickey") == before + 1
@@ -184,7 +192,9 @@ def test_a_jump_host_is_written_with_user_and_port_or_as_a_uri(
 def test_tokens_of_a_jump_host_are_about_the_host_behind_it_as_ssh_expands_them(
     tmp_path: Path, chain: tuple[Server, Server, Server], jumps: str, client: str
 ) -> None:
-    """ssh makes a ProxyCommand of them, in which tokens are expanded: at each jump host once more."""
+    """ssh makes a ProxyCommand of them, in which tokens are expanded: at each jump host once
+    more.
+    """
     first, second, far = chain
     name = "far" if "%n" not in jumps else "r"
     texts = [host("first", first), host("second", second, key="ecdsa")]
@@ -275,7 +285,6 @@ def test_a_password_is_for_the_host_alone_and_the_jump_host_is_never_told(
 
 
 # ---- who fails, where
-# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
@@ -333,11 +342,14 @@ def test_a_jump_host_that_forwards_nothing_and_one_that_cannot_reach_the_host_ar
     assert "Connection refused" in away.reason
 
 
-@pytest.mark.parametrize("text", [
-    "Host far\n  ProxyJump one\nHost one\n  ProxyJump two\nHost two\n  ProxyJump one\n",
-    "Host *\n  ProxyJump far\n",
-    "Host far\n  ProxyJump " + ",".join(f"h{n}" for n in range(12)) + "\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Host far\n  ProxyJump one\nHost one\n  ProxyJump two\nHost two\n  ProxyJump one\n",
+        "Host *\n  ProxyJump far\n",
+        "Host far\n  ProxyJump " + ",".join(f"h{n}" for n in range(12)) + "\n",
+    ],
+)
 def test_jump_hosts_in_a_circle_and_too_many_of_them_end_in_an_error(
     tmp_path: Path, text: str
 ) -> None:
@@ -347,7 +359,6 @@ def test_jump_hosts_in_a_circle_and_too_many_of_them_end_in_an_error(
 
 
 # ---- ProxyCommand
-# --------------------------------------------------------------------------------------------------
 
 
 def proxied(
@@ -440,7 +451,6 @@ def test_what_a_jump_host_says_beside_the_data_counts_for_the_window_and_is_no_d
 
 
 # ---- many
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_thirty_hosts_at_once_behind_a_jump_host_that_drops_connections_are_all_reached(

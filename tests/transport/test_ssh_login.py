@@ -59,7 +59,6 @@ def attempts(server: Server) -> int:
 
 
 # ---- keys from files
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("server", ["sshd", "dropbear"])
@@ -210,7 +209,6 @@ def test_what_the_host_says_before_it_refuses_is_told_harmlessly(
 
 
 # ---- the agent
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KEY_TYPES)
@@ -327,7 +325,6 @@ def test_an_agent_that_talks_nonsense_is_as_good_as_none(
 
 
 # ---- host keys, on the wire
-# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KEY_TYPES)

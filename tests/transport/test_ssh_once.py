@@ -45,11 +45,17 @@ def audited(target: SshTarget) -> NotAudited:
         playbooks=(),
         hosts=(
             HostPlan(
-                name="host", groups=(), target=target, scenarios=(), trials=1, isolation="auto", sysctls_collect=(),
+                name="host",
+                groups=(),
+                target=target,
+                scenarios=(),
+                trials=1,
+                isolation="auto",
+                sysctls_collect=(),
                 sysctls_expect={},
             ),
         ),
-    )  # fmt: skip
+    )
     transports = Transports(ssh_configs=SshConfigs([]))
 
     def unchanged(host: Audited, _: HostPlan) -> Audited:
@@ -79,9 +85,11 @@ def hanging_up(start_sshd: Start, tmp_path: Path, calls: int) -> tuple[Server, P
         pytest.skip("missing: root")
     logins, script = tmp_path / "logins", tmp_path / "keys.sh"
     server = start_sshd(
-        f"AuthorizedKeysCommand /bin/sh {script}", "AuthorizedKeysCommandUser root", "LogLevel VERBOSE",
+        f"AuthorizedKeysCommand /bin/sh {script}",
+        "AuthorizedKeysCommandUser root",
+        "LogLevel VERBOSE",
         "AuthorizedKeysFile none",
-    )  # fmt: skip
+    )
     script.write_text(
         f"echo x >> {tmp_path}/calls.$PPID\ntest $(wc -l < {tmp_path}/calls.$PPID) -lt {calls} ||"
         f" {{ echo judged >> {logins}; kill -9 $PPID; }}\ncat {server.keys.user()}.pub\n"

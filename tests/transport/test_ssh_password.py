@@ -94,7 +94,6 @@ def refusals(server: Server, method: str) -> int:
 
 
 # ---- a real host
-# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["interactive", "plain", "both"])
@@ -281,7 +280,6 @@ def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:
 
 
 # ---- more than one proof
-# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -324,7 +322,6 @@ def test_a_key_that_is_half_of_what_the_host_wants_is_told_where_there_is_no_pas
 
 
 # ---- keys before the password
-# --------------------------------------------------------------------------------------
 
 
 def test_many_keys_of_the_agent_leave_the_password_its_turn(
@@ -338,7 +335,6 @@ def test_many_keys_of_the_agent_leave_the_password_its_turn(
 
 
 # ---- to whom it never goes
-# -----------------------------------------------------------------------------------------
 
 
 def test_a_host_whose_key_is_not_checked_never_gets_the_password(
@@ -375,7 +371,6 @@ def test_an_empty_password_is_never_sent(plain: Accounts) -> None:
 
 
 # ---- dropbear
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_dropbear_takes_the_password_and_refuses_a_wrong_one(start_accounts: StartAccounts) -> None:
@@ -388,7 +383,6 @@ def test_dropbear_takes_the_password_and_refuses_a_wrong_one(start_accounts: Sta
 
 
 # ---- hosts that ask in odd ways
-# ------------------------------------------------------------------------------------
 
 Prompts = tuple[tuple[str, bool], ...]
 

@@ -37,7 +37,9 @@ _KILLED = 137  # the exit status of a program that SIGKILL ended
 
 
 class KernelTransport:
-    """A kernel image. The guest has no shell: the command is not run, Python starts `stdin` itself."""
+    """A kernel image. The guest has no shell: the command is not run, Python starts `stdin`
+    itself.
+    """
 
     has_child = True
     boots = True
@@ -165,7 +167,7 @@ class _Outcome:
         self._last_lines = console.last_lines(end.log)
 
     def output(self) -> Output:
-        """Returns the output of the program, or raises `TransportError` with the reason for none."""
+        """Returns the output of the program; raises `TransportError` if there is none."""
         end = self._end
         if end.guest.rejected_sysctls:
             raise TransportError(
@@ -239,7 +241,8 @@ class _Outcome:
                 f"{self._name} ended without any output on its serial console",
                 hint=(
                     "give it more memory (kernel_memory: 256; it had"
-                    f" {self._memory_mib}), and a kernel with 8250 serial ports, devtmpfs, initramfs"
+                    f" {self._memory_mib}), and a kernel with 8250 serial ports, devtmpfs,"
+                    f" initramfs"
                     " and #! scripts built in (docs/kernels.md)"
                 ),
                 kind="guest did not boot",

@@ -48,7 +48,9 @@ def main(names: "list[str]") -> None:
 
 
 def loaded_modules() -> "tuple[dict[str, str], set[str]]":
-    """Returns the code of the modules that are loaded, by path, and the paths of shared libraries."""
+    """Returns the code of the modules that are loaded, by path, and the paths of shared
+    libraries.
+    """
     code, shared = {}, set()
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)

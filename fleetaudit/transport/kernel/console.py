@@ -5,8 +5,8 @@ Rules: a guest is as hostile as a host. Lines, what they unpack to and what is k
 bounded; what is shown of it went through `printable_line`. A line of the second port is a letter, a
 blank and base64:
 
-    b            /init runs                      o, e  zlib-packed pieces of the program's stdout and stderr
-    s KEY=WHY    a sysctl could not be set       x     the program's exit status; nothing follows it
+    b            /init runs                  o, e  pieces of stdout and stderr, packed by zlib
+    s KEY=WHY    a sysctl could not be set   x     the program's exit status, which is the end
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class GuestOutput:
 
 
 def explain(log: bytes, memory_mib: int) -> tuple[str, str] | None:
-    """Returns the reason that the kernel's log names and what to try next; None if it names none."""
+    """Returns the reason that the kernel's log names and what to try next, None for none."""
     lines = _lines(log)
     if line := _first(lines, _OUT_OF_MEMORY):
         cause = re.sub(r" total-vm:.*", "", line)

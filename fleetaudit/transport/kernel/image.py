@@ -157,7 +157,8 @@ def _elf(head: bytes) -> NotAKernelError | None:
         return NotAKernelError(f"an ELF program for {name}; {_OTHER_MACHINE}")
     return NotAKernelError(
         "an ELF program (perhaps a vmlinux), which is not what a boot loader loads",
-        "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the source tree of that"
+        "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the source tree of"
+        " that"
         " vmlinux",
     )
 

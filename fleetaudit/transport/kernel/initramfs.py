@@ -35,10 +35,10 @@ _TOOL_DEADLINE_S = 30.0
 # What every start of Python needs, and what programs import indirectly (getaddrinfo:
 # encodings.idna).
 MODULES = (
-    "base64", "binascii", "collections", "contextlib", "ctypes", "encodings.ascii", "encodings.idna",
-    "encodings.latin_1", "encodings.utf_8", "errno", "fcntl", "hashlib", "json", "mmap", "os", "platform", "random",
-    "re", "resource", "select", "signal", "site", "socket", "struct", "subprocess", "termios", "threading", "time",
-    "traceback", "zlib",
+    "base64", "binascii", "collections", "contextlib", "ctypes", "encodings.ascii",
+    "encodings.idna", "encodings.latin_1", "encodings.utf_8", "errno", "fcntl", "hashlib",
+    "json", "mmap", "os", "platform", "random", "re", "resource", "select", "signal", "site",
+    "socket", "struct", "subprocess", "termios", "threading", "time", "traceback", "zlib",
 )  # fmt: skip
 _EXCLUDED = frozenset(
     {"antigravity", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}

@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def main(parent: int, command: "list[str]") -> None:
-    """Drops the privileges of root, arranges to be killed when the parent is, and runs `command`."""
+    """Drops the privileges of root, dies with the parent, and runs `command`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.geteuid() == 0:
         groups = []

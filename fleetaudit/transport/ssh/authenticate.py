@@ -82,7 +82,8 @@ class _Attempt:
     def _without_key(self) -> TransportError:
         """Returns the error of a login for which there was neither a key nor a password."""
         reason = (
-            f"there is no key to log in with as {self._user}: none is named, none is in an agent, and"
+            f"there is no key to log in with as {self._user}: none is named, none is in an agent,"
+            f" and"
             " there is no default key file"
         )
         unusable = self._identities.unusable
@@ -123,7 +124,7 @@ class _Attempt:
 
 
 def _why_withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
-    """Returns why the password is not sent, and the next command to type; None if it may be sent."""
+    """Returns why the password is not sent, and the command to type; None if it may be."""
     if not target.password:
         return None
     if target.host_key_policy == "off":

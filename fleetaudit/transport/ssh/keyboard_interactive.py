@@ -90,7 +90,8 @@ class PasswordAnswers:
             reason = f"the password of {self.user} has expired: the host asks {asked}"
             raise LoginRefused(reason, "password expired")
         raise LoginRefused(
-            f"after the password of {self.user} the host asks {asked}, which only a person can answer"
+            f"after the password of {self.user} the host asks {asked}, which only a person can"
+            f" answer"
         )
 
     def encoded(self) -> bytes:

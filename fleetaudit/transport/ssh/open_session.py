@@ -80,7 +80,8 @@ class HopOpener:
             if not slot.acquire(deadline):
                 raise TransportError(
                     "connect",
-                    f"other connections to {target.address} port {target.port} used up the time to log"
+                    f"other connections to {target.address} port {target.port} used up the time"
+                    f" to log"
                     " in",
                     hint=rerun_hint("--host-deadline", "600"),
                     kind="timed out",

@@ -68,7 +68,8 @@ class Session:
         self.inner_turn: Callable[[], None] = do_nothing
         """Is called from time to time while the session waits, for the connection inside it."""
         self.signature_algorithms: tuple[str, ...] | None = None
-        """The signatures that the host accepts of a user's key (RFC 8308), None if it names none."""
+        """The signatures that the host accepts of a user's key (RFC 8308), None if it names none.
+        """
 
     # -- greeting and keys
 
@@ -150,7 +151,9 @@ class Session:
 
     @property
     def negotiating(self) -> bool:
-        """Whether keys are being agreed on, when nothing else may be sent (RFC 4253, section 7.1)."""
+        """Whether keys are being agreed on, when nothing else may be sent (RFC 4253, section
+        7.1).
+        """
         return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
 
     def _while_waiting(self) -> None:
@@ -221,7 +224,9 @@ class Session:
         return None, message
 
     def _is_key_exchange(self, ptype: int) -> bool:
-        """Returns whether a message belongs to the key exchange; raises if another one is expected."""
+        """Returns whether a message belongs to the key exchange; raises if another one is
+        expected.
+        """
         expected = self._engine._expected_packet
         if not expected:
             return False

@@ -111,7 +111,9 @@ class UserAuth:
     # -- keys
 
     def _by_keys(self, keys: list[Identity], *, sign_at_once: bool) -> bool:
-        """Returns whether one of the keys logs the user in; removes those that the host has judged."""
+        """Returns whether one of the keys logs the user in; removes those that the host has
+        judged.
+        """
         while keys and (not self.methods or self._accepts("publickey")):
             key = keys[0]
             if key.type.startswith("ssh-rsa"):

@@ -52,7 +52,6 @@ def execution(seconds: float) -> Execution:
 
 
 # ---- what is packed
-# ------------------------------------------------------------------------------------------------
 
 
 def unpacked(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
@@ -107,9 +106,7 @@ def test_a_path_that_is_given_twice_is_refused() -> None:
         cpio.archive([cpio.file("/a", b"1"), cpio.file("/a", b"2")])
 
 
-def test_imports_are_found_in_a_program_inside_a_string_and_only_those_of_the_standard_library() -> (
-    None
-):
+def test_standard_library_imports_are_found_in_a_program_inside_a_string() -> None:
     program = (
         b"P = r'''\ntry:\n    import difflib, yaml\nexcept ImportError: pass\nfrom xml.sax import"
         b" x\nimport this\n'''\n"
@@ -120,7 +117,6 @@ def test_imports_are_found_in_a_program_inside_a_string_and_only_those_of_the_st
 
 
 # ---- which images are refused
-# --------------------------------------------------------------------------------------
 
 
 def bzimage(
@@ -254,7 +250,6 @@ def test_a_deadline_that_has_come_before_a_turn_says_how_many_run_at_once() -> N
 
 
 # ---- what a guest's words become
-# -----------------------------------------------------------------------------------
 
 
 def word(letter: str, value: bytes) -> bytes:
@@ -335,7 +330,6 @@ def test_a_lost_timer_is_told_apart_from_a_panic_of_the_images_own() -> None:
 
 
 # ---- which real kernels are wanted
-# ---------------------------------------------------------------------------------
 
 
 def test_the_side_of_the_fix_follows_from_the_release_alone() -> None:

@@ -1,4 +1,4 @@
-"""Every kind of target has one transport, which other packages ask instead of the target's class."""
+"""Every kind of target has one transport, which other packages ask."""
 
 from __future__ import annotations
 

@@ -80,5 +80,6 @@ def test_how_a_command_ended_is_told_in_its_own_words() -> None:
     cut = Output(stdout=b"x", stderr=b"", exit_status=None, cut="stdout")
     assert (
         describe_exit(cut)
-        == "the command ended without an exit status after more stdout than is allowed; it printed “x”"
+        == "the command ended without an exit status after more stdout than is allowed;"
+        " it printed “x”"
     )
