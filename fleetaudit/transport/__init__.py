@@ -71,5 +71,10 @@ class Output:
     cut: str = ""
 
 
+def os_error_text(error: OSError) -> str:
+    """Returns the operating system's words for an error, in lower case."""
+    return (error.strerror or str(error)).lower()
+
+
 def ignore_stage(stage: Stage, what: str) -> None:
     """Takes notice of nothing."""

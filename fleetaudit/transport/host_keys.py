@@ -21,10 +21,11 @@ from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import SshTarget
 from fleetaudit.text.files import check_regular, expand_home, read_file
 
-from . import Deadline
+from . import Deadline, os_error_text
 from .file_reader import shared_reader
 from .known_hosts import FILE_MAX, USER_FILES, Entry, KnownHosts, decode_key, fingerprint
 from .ssh_command import known_hosts_name, shell_join
+from .ssh_options import config_of
 
 # One key type of known_hosts stands for these signature algorithms of a host key (RFC 8332), most
 # preferred first.
@@ -215,12 +216,12 @@ def _known_hosts_files(target: SshTarget) -> tuple[str, ...]:
 
 def _revoked_files(target: SshTarget) -> tuple[str, ...]:
     """Returns the RevokedHostKeys files for a target."""
-    return target.ssh_config.revoked_host_keys if target.ssh_config else ()
+    return config_of(target).revoked_host_keys
 
 
 def _alias(target: SshTarget) -> str:
     """Returns the HostKeyAlias of a target, "" for none."""
-    return target.ssh_config.host_key_alias if target.ssh_config else ""
+    return config_of(target).host_key_alias
 
 
 def _name(target: SshTarget) -> str:
@@ -258,7 +259,7 @@ def _usable(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        reason = f"{path} cannot be used: {(e.strerror or str(e)).lower()}"
+        reason = f"{path} cannot be used: {os_error_text(e)}"
         hint = shell_join(["ls", "-ldL", str(path)])
         raise TransportError("host key", reason, hint=hint, kind="known_hosts not usable") from e
 

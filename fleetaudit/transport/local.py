@@ -8,7 +8,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import LocalTarget, Stage
 from fleetaudit.text.sanitize import quote_line
 
-from . import Output
+from . import Output, os_error_text
 from .base import Execution, SharedState, Transport
 from .child import run_child
 from .ssh_command import shell_join
@@ -68,7 +68,7 @@ def run_local(execution: Execution, dialogue: StdinDialogue) -> Output:
     except OSError as e:
         raise TransportError(
             "execute",
-            f"/bin/sh cannot be started: {(e.strerror or str(e)).lower()}",
+            f"/bin/sh cannot be started: {os_error_text(e)}",
             hint=hint,
             kind="no shell",
             transient=isinstance(e, BlockingIOError),

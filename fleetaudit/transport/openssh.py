@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import SshTarget
 
-from . import Deadline, Output
+from . import Deadline, Output, os_error_text
 from .base import Execution, SharedState
 from .child import LogPipe, run_child
 from .jump_hosts import Hop, iterate_hops
@@ -113,10 +113,9 @@ class _Attempt:
                 memory=MEMORY_MAX,
             )
         except OSError as e:
-            problem = (e.strerror or str(e)).lower()
             raise TransportError(
                 "connect",
-                f"the program {target.program} cannot be started: {problem}",
+                f"the program {target.program} cannot be started: {os_error_text(e)}",
                 hint="sudo apt-get install openssh-client",
                 kind="program not installed",
             ) from e

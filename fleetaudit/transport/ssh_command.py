@@ -35,7 +35,7 @@ def _shell_word(word: str) -> str:
 
 
 def ssh_command_line(
-    target: SshTarget, user: str, *options: str, command: str = "true", prompts: bool = False
+    target: SshTarget, user: str | None, *options: str, command: str = "true", prompts: bool = False
 ) -> str:
     """Returns the line that runs `command` on the host, over the same connection options.
 

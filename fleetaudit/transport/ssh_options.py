@@ -15,12 +15,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fleetaudit.model import SshTarget
+from fleetaudit.model import SshConfig, SshTarget
 
 MEMORY_MAX = 1024 * 1024 * 1024
 """Bytes of memory that ssh, and each command that it starts, may use: a file without an end must
 not take all of it.
 """
+
+_NOTHING_SET = SshConfig()
+
+
+def config_of(target: SshTarget) -> SshConfig:
+    """Returns what ssh_config has for a target, an empty one if it was not read or has nothing."""
+    return target.ssh_config or _NOTHING_SET
+
 
 # -- words of a command line
 

@@ -24,7 +24,7 @@ class SshTransport:
     ) -> Output:
         """Runs the command on the host, see `Transport`."""
         by_hand = HandCommands(
-            shows_output=ssh_command_line(target, target.user or "", prompts=True),
+            shows_output=ssh_command_line(target, target.user, prompts=True),
             on_terminal=partial(_on_terminal, target),
         )
         execute = partial(_execute, target, shared)
@@ -44,7 +44,7 @@ class SshTransport:
 
     def command_line(self, target: SshTarget, command: str) -> str:
         """Returns the ssh command line that runs `command` on the host."""
-        return ssh_command_line(target, target.user or "", command=command)
+        return ssh_command_line(target, target.user, command=command)
 
     def stages(self, target: SshTarget) -> tuple[Stage, ...]:
         """Returns the stages of a connection, see `Transport`."""
@@ -72,4 +72,4 @@ def _execute(
 
 def _on_terminal(target: SshTarget, command: str) -> str:
     """Returns the line that runs a command on a terminal of the host."""
-    return ssh_command_line(target, target.user or "", "-t", command=command, prompts=True)
+    return ssh_command_line(target, target.user, "-t", command=command, prompts=True)

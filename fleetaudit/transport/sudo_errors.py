@@ -7,10 +7,11 @@ sanitized.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fleetaudit.errors import FailureKind, rerun_hint
 from fleetaudit.model import Become
@@ -43,6 +44,16 @@ class PromptHistory:
     asked_again: bool = False
 
 
+class _KnownMessage(NamedTuple):
+    """What a line means that `pattern` is found in: the fields of a `BecomeFailure`."""
+
+    kind: FailureKind
+    pattern: str
+    reason: str
+    there: str
+    here: str
+
+
 _GIVE_PASSWORD = rerun_hint("-b", "-K")
 _SUDOERS_LINE = "fleetaudit probe --sudoers USER"
 _ACCOUNT = "chage -l {account}; faillock"
@@ -52,7 +63,7 @@ _WHEEL = "id; grep -n pam_ /etc/pam.d/su"
 # here. The patterns are from the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su (util-linux,
 # shadow, busybox, coreutils) and Linux-PAM. {line} is the line that matched. {owner} is the owner
 # of the password: su asks for that of the user it becomes.
-_REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
+_ROWS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not possible",
      r"no new privileges", "sudo cannot change the user: “no new privileges” is set (a container?)",
      "grep NoNewPrivs /proc/self/status", ""),
@@ -118,6 +129,7 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      " nopass” for the probe",
      "cat /etc/doas.conf", ""),
 )  # fmt: skip
+_KNOWN = tuple(itertools.starmap(_KnownMessage, _ROWS))
 _REQUIRED = (
     r"a password is required|a terminal is required|no tty present|interactive authentication is"
     r" required"
@@ -128,6 +140,7 @@ _WRONG = (
     r"|su: incorrect password"
 )
 _SYNTAX_ERROR = r"(?:parse|syntax) error"
+_ENDS_NOT_FOUND = re.compile(r"(?:not found|No such file or directory)\s*$")
 # Only sudo's own line: a lecture may mention expired passwords, too.
 _EXPIRED = re.compile(rb"sudo: Account or password is expired")
 # Ansible's list (plugins/become/su.py): a PAM module may ask in the language of the host, whatever
@@ -166,22 +179,21 @@ def password_expired(stderr: bytes | bytearray) -> bool:
 def explain_failure(
     printed: bytes, become: Become, output: Output, prompts: PromptHistory
 ) -> BecomeFailure:
-    """Returns why the command did not run. `printed` is the end of stderr and of stdout, where PAM
-    writes.
+    """Returns why the command did not run.
+
+    `printed` is the end of stderr and of stdout, where PAM writes.
     """
-    return _Explanation(printed, become, output, prompts).failure()
+    explanation = _SuExplanation if become.method == "su" else _Explanation
+    text = printed.decode("utf-8", "replace")
+    return explanation(text, become, output, prompts).failure()
 
 
 class _Explanation:
-    """Why one command did not run, tried from the most specific cause to the least."""
+    """Why sudo or doas did not run one command, tried from the most specific cause to the least."""
 
-    def __init__(
-        self, printed: bytes, become: Become, output: Output, prompts: PromptHistory
-    ) -> None:
+    def __init__(self, text: str, become: Become, output: Output, prompts: PromptHistory) -> None:
+        self._text = text
         self._become, self._output, self._prompts = become, output, prompts
-        self._is_su = become.method == "su"
-        text = printed.decode("utf-8", "replace")
-        self._text = _PROMPT_BEFORE.sub("", text) if self._is_su else text
         self._tool = become.program or become.method
         self._user = printable_line(become.user, 100)
         syntax_error = _line(_SYNTAX_ERROR, self._text)
@@ -199,51 +211,66 @@ class _Explanation:
             or self._unknown()
         )
 
+    # -- what differs between the programs
+
+    def _commands(self) -> dict[str, str]:
+        """Returns the values of the marks in commands for the host."""
+        user = shlex.quote(self._become.user)
+        return {"{user}": user, "{account}": "$(id -un)", "{change}": "passwd"}
+
+    def _password_owner(self) -> str:
+        """Returns whose password is asked for."""
+        return "the user who logs in"
+
+    def _refused_password(self) -> str:
+        """Returns the password in the words of a refusal."""
+        return "the password"
+
+    def _try_again(self) -> str:
+        """Returns the command that asks for the password on a terminal."""
+        tool = shlex.quote(self._tool)
+        return f"{tool} -k; {tool} -v"
+
+    def _install(self) -> str:
+        """Returns the command that finds the program, or else installs it."""
+        install = shlex.quote(f"apt-get install {self._become.method}")
+        return f"command -v {shlex.quote(self._tool)} || su -c {install}"
+
+    # -- the explanations
+
     def _known_message(self) -> BecomeFailure | None:
-        """Returns the failure of a line that is in `_REASONS`."""
-        account = shlex.quote(self._become.user)
-        commands = {
-            "{user}": account,
-            "{account}": account if self._is_su else "$(id -un)",
-            # su itself asks for the new password; passwd would ask for another one after it.
-            "{change}": self._try_again() if self._is_su else "passwd",
-        }
-        owner = self._user if self._is_su else "the user who logs in"
-        for kind, pattern, reason, there, here in _REASONS:
-            if not (line := _line(pattern, self._text)):
-                continue
-            for mark, command in commands.items():
-                there = there.replace(mark, command)
-            reason = reason.format(line=f"“{line}”", user=self._user, owner=owner)
-            return BecomeFailure(reason, there, here, kind)
-        return None
+        """Returns the failure of a line that is in `_KNOWN`."""
+        known = next((each for each in _KNOWN if _line(each.pattern, self._text)), None)
+        if known is None:
+            return None
+        there = known.there
+        for mark, command in self._commands().items():
+            there = there.replace(mark, command)
+        line, owner = _line(known.pattern, self._text), self._password_owner()
+        reason = known.reason.format(line=f"“{line}”", user=self._user, owner=owner)
+        return BecomeFailure(reason, there, known.here, known.kind)
 
     def _password_refused(self) -> BecomeFailure | None:
         """Returns the failure of a password that was sent and refused."""
         again = self._prompts.asked_again or re.search(_WRONG, self._text)
-        if not (self._prompts.answered and again):
+        if not again or not self._prompts.answered:
             return None
-        owner = f" of {self._user}" if self._is_su else ""
         reason = (
-            f"{self._become.method} refuses the password{owner}, or the account is locked; it is"
-            f" not"
-            f" sent again{self._also}"
+            f"{self._become.method} refuses {self._refused_password()}, or the account is locked;"
+            f" it is not sent again{self._also}"
         )
         return BecomeFailure(reason, self._try_again(), kind="become password refused")
 
     def _password_missing(self) -> BecomeFailure | None:
         """Returns the failure of a password that was needed."""
-        if self._is_su and self._prompts.asked and not self._become.password:
-            reason = f"su asks for the password of {self._user}; no password was given"
-            return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
         if not re.search(_REQUIRED, self._text):
             return None
         if self._prompts.answered or self._become.password:
             reason = f"sudo did not take the password{self._also}{quote_line(self._text, ': ')}"
             return BecomeFailure(reason, self._try_again(), kind="become password refused")
         reason = (
-            f"sudo asks for a password, or does not let this user run the probe as {self._user}; no"
-            f" password was given{self._also}"
+            "sudo asks for a password, or does not let this user run the probe as"
+            f" {self._user}; no password was given{self._also}"
         )
         return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
 
@@ -256,39 +283,55 @@ class _Explanation:
     def _not_installed(self) -> BecomeFailure | None:
         """Returns the failure of a program that was not found."""
         missing = self._output.exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
-        if not missing and not re.search(
-            r"(?:not found|No such file or directory)\s*$", self._text
-        ):
+        if not missing and not _ENDS_NOT_FOUND.search(self._text):
             return None
-        said = quote_line(self._text, ": ")
+        printed = quote_line(self._text, ": ")
         if _line(r"(?:sudo|doas|su): .*/bin/sh", self._text):
-            return BecomeFailure(f"{self._tool} finds no /bin/sh to run{said}", "ls -l /bin/sh")
-        look = f"command -v {shlex.quote(self._tool)}"
-        if not self._is_su:
-            install = shlex.quote(f"apt-get install {self._become.method}")
-            look = f"{look} || su -c {install}"
-        reason = f"{self._tool} is not installed, or not in PATH of the user who logs in{said}"
-        return BecomeFailure(reason, look)
+            return BecomeFailure(f"{self._tool} finds no /bin/sh to run{printed}", "ls -l /bin/sh")
+        reason = f"{self._tool} is not installed, or not in PATH of the user who logs in{printed}"
+        return BecomeFailure(reason, self._install())
 
     def _unknown(self) -> BecomeFailure:
         """Returns the failure that quotes what was printed."""
-        status = self._output.exit_status
         if self._output.cut:
             return BecomeFailure(
-                f"the host sent more on {self._output.cut} than the limit, before {self._tool}"
-                f" ran the"
-                " command"
+                f"the host sent more on {self._output.cut} than the limit, before {self._tool} ran"
+                " the command"
             )
+        status = self._output.exit_status
         how = "without an exit status" if status is None else f"with status {status}"
         printed = quote_line(self._text, "; it printed ")
         return BecomeFailure(f"{self._tool} ended {how} and did not run the command{printed}")
 
+
+class _SuExplanation(_Explanation):
+    """Why su did not run one command: it asks for the password of the user that it becomes."""
+
+    def __init__(self, text: str, become: Become, output: Output, prompts: PromptHistory) -> None:
+        super().__init__(_PROMPT_BEFORE.sub("", text), become, output, prompts)
+
+    def _commands(self) -> dict[str, str]:
+        user = shlex.quote(self._become.user)
+        # su itself asks for the new password; passwd would ask for another one after it.
+        return {"{user}": user, "{account}": user, "{change}": self._try_again()}
+
+    def _password_owner(self) -> str:
+        return self._user
+
+    def _refused_password(self) -> str:
+        return f"the password of {self._user}"
+
     def _try_again(self) -> str:
-        """Returns the command that asks for the password on a terminal."""
-        tool = shlex.quote(self._tool)
-        if self._is_su:
-            return f"{tool} {shlex.quote(self._become.user)} -c true"
-        return f"{tool} -k; {tool} -v"
+        return f"{shlex.quote(self._tool)} {shlex.quote(self._become.user)} -c true"
+
+    def _install(self) -> str:
+        return f"command -v {shlex.quote(self._tool)}"
+
+    def _password_missing(self) -> BecomeFailure | None:
+        if not self._prompts.asked or self._become.password:
+            return super()._password_missing()
+        reason = f"su asks for the password of {self._user}; no password was given"
+        return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
 
 
 def _line(pattern: str, text: str) -> str:

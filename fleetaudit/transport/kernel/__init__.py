@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
@@ -158,12 +159,28 @@ def _name(target: KernelTarget, image: Image) -> str:
     return f"{name} ({image.version.split()[0]})" if image.version else name
 
 
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """What a failure means before and after the program starts."""
+
+    stage: Stage
+    kind: FailureKind
+    at_deadline: str
+    end: str
+
+
+_BOOT = _Phase("connect", "guest did not boot", "had not come up", "ended before /init ran")
+_PROGRAM = _Phase(
+    "execute", "command failed", "was still running the program", "ended before the program did"
+)
+
+
 class _Outcome:
     """What came of one guest. `name` is the kernel image for people."""
 
     def __init__(self, end: qemu.GuestExit, name: str, memory_mib: int) -> None:
         self._end, self._name, self._memory_mib = end, name, memory_mib
-        self._stage: Stage = "execute" if end.guest.started else "connect"
+        self._phase = _PROGRAM if end.guest.started else _BOOT
         self._last_lines = console.last_lines(end.log)
 
     def output(self) -> Output:
@@ -181,31 +198,28 @@ class _Outcome:
         if end.why == "complete":
             return self._complete_output()
         if end.why == "deadline":
-            raise self._deadline_passed()
+            raise self._error(
+                f"{self._name} {self._phase.at_deadline} at the deadline and was ended;"
+                f" {self._last_lines}",
+                "raise --host-deadline, or run fewer guests at once (-f 1)",
+                "timed out",
+            )
         raise self._explained() or self._qemu_failed() or self._ended_early()
 
     def _complete_output(self) -> Output:
         """Returns the output of a program that ran to its end."""
         output = self._end.guest.output()
-        killed = output.exit_status == _KILLED and not output.stdout
-        known = console.explain(self._end.log, self._memory_mib) if killed else None
-        if known:
-            raise TransportError("execute", known[0], hint=known[1])
+        if output.exit_status == _KILLED and not output.stdout:
+            self._raise_if_explained()
         if output.stdout or output.stderr:
             return output
         stderr = self._last_lines.encode()
         return Output(stdout=b"", stderr=stderr, exit_status=output.exit_status, cut=output.cut)
 
-    def _deadline_passed(self) -> TransportError:
-        """Returns the error for a guest that was ended at the deadline."""
-        started = self._end.guest.started
-        state = "was still running the program" if started else "had not come up"
-        return TransportError(
-            self._stage,
-            f"{self._name} {state} at the deadline and was ended; {self._last_lines}",
-            kind="timed out",
-            hint="raise --host-deadline, or run fewer guests at once (-f 1)",
-        )
+    def _raise_if_explained(self) -> None:
+        """Raises `TransportError` if the kernel's log says why the program was killed."""
+        if known := console.explain(self._end.log, self._memory_mib):
+            raise TransportError("execute", known[0], hint=known[1])
 
     def _explained(self) -> TransportError | None:
         """Returns the error that the kernel's log explains."""
@@ -213,7 +227,7 @@ class _Outcome:
         if not known:
             return None
         return TransportError(
-            self._stage,
+            self._phase.stage,
             f"{self._name}: {known[0]}",
             hint=known[1],
             kind="guest did not boot",
@@ -225,33 +239,26 @@ class _Outcome:
         if not self._end.status:
             return None
         stderr = quote_line(self._end.stderr[-2000:], ": ")
-        return TransportError(
-            self._stage,
+        return self._error(
             f"QEMU ended with status {self._end.status}{stderr}; {self._last_lines}",
-            hint="correct kernel_memory and kernel_append, or free memory for the guest",
-            kind=self._failure_kind(),
+            "correct kernel_memory and kernel_append, or free memory for the guest",
         )
 
     def _ended_early(self) -> TransportError:
         """Returns the error for a guest that ended without its program."""
-        started = self._end.guest.started
-        if not started and not self._end.log.strip():
-            return TransportError(
-                self._stage,
+        if not self._end.guest.started and not self._end.log.strip():
+            return self._error(
                 f"{self._name} ended without any output on its serial console",
-                hint=(
-                    "give it more memory (kernel_memory: 256; it had"
-                    f" {self._memory_mib}), and a kernel with 8250 serial ports, devtmpfs,"
-                    f" initramfs"
-                    " and #! scripts built in (docs/kernels.md)"
-                ),
-                kind="guest did not boot",
+                f"give it more memory (kernel_memory: 256; it had {self._memory_mib}), and a kernel"
+                " with 8250 serial ports, devtmpfs, initramfs and #! scripts built in"
+                " (docs/kernels.md)",
             )
-        how = "ended before the program did" if started else "ended before /init ran"
-        by_hand = "boot the image by hand: qemu-system-x86_64 -nographic"
-        reason = f"{self._name} {how}; {self._last_lines}"
-        return TransportError(self._stage, reason, hint=by_hand, kind=self._failure_kind())
+        return self._error(
+            f"{self._name} {self._phase.end}; {self._last_lines}",
+            "boot the image by hand: qemu-system-x86_64 -nographic",
+        )
 
-    def _failure_kind(self) -> FailureKind:
-        """Returns the kind of a failure that the log does not explain."""
-        return "command failed" if self._end.guest.started else "guest did not boot"
+    def _error(self, reason: str, hint: str, kind: FailureKind = "") -> TransportError:
+        """Returns an error of this phase."""
+        stage = self._phase.stage
+        return TransportError(stage, reason, hint=hint, kind=kind or self._phase.kind)

@@ -7,7 +7,7 @@ stage where it happened. Modules: `hops` (the hosts on the way, as ssh_config ha
 `open_session` (one hop), `link` with `tcp_connect` (TCP), `proxy` (ProxyCommand) and `tunnel`
 (through a jump host), `packet_stream` (bytes), `session` (packets and keys), `identities`,
 `key_files` and `agent` (credentials), `userauth` (its messages), `keyboard_interactive` (which
-questions get the password), `authenticate` (order and reasons), `channel` (the command).
+questions get the password), `authenticate` (order and reasons), `channel_end` (flow control), `channel` (the command).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Limits, Output, StageListener
 from fleetaudit.transport.base import Execution, SharedState
 from fleetaudit.transport.ssh_command import ssh_command_line
+from fleetaudit.transport.ssh_options import config_of
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
 
 from .channel import Channel, CommandRefused
@@ -51,7 +52,7 @@ def run_ssh(
         outer: Session | None = None
         inside = ""
         for jump in jumps:
-            name = jump.ssh_config.name if jump.ssh_config else jump.address
+            name = config_of(jump).name or jump.address
             with _blame_jump_host(name):
                 listener = _prefixed(name, execution.on_stage)
                 link = _LinkOpener(jump, outer, inside, execution, listener)
@@ -101,8 +102,7 @@ class _LinkOpener:
         """Returns an open link; raises `TransportError` with this hint."""
         if self._outer:
             return self._through(self._outer, hint)
-        command = self._target.ssh_config.proxy_command if self._target.ssh_config else None
-        if command:
+        if command := config_of(self._target).proxy_command:
             return self._by_proxy(command, hint)
         return SocketLink(connect_tcp(self._target, self._deadline, hint, self._on_stage))
 

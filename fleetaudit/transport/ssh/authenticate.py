@@ -7,11 +7,12 @@ Rules: a password is never sent to a host whose key was not checked, and is in n
 from __future__ import annotations
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
-from fleetaudit.model import SshConfig, SshTarget
+from fleetaudit.model import SshTarget
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.password_expiry import classify_expiry
 from fleetaudit.transport.ssh_command import ssh_command_line
+from fleetaudit.transport.ssh_options import config_of
 
 from .identities import Identities, select_identities
 from .key_files import KeyFiles, Unusable
@@ -49,10 +50,10 @@ class _Attempt:
 
     def run(self) -> str:
         """Returns what the user was let in with; raises `TransportError`."""
-        config = self._target.ssh_config or SshConfig()
+        methods = config_of(self._target).password_methods
         password = None if self._withheld else self._target.password
         try:
-            self._login.run(self._identities.usable, password, config.password_methods)
+            self._login.run(self._identities.usable, password, methods)
         except LoginRefused as e:
             raise self._refused(e) from e
         except LinkError as e:
@@ -132,7 +133,7 @@ def _why_withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
         return reason, rerun_hint("--host-key-policy", "accept-new")
     if not target.password.reveal():
         return "the given password is empty, and an empty one is never sent", rerun_hint("-k")
-    if target.ssh_config and not target.ssh_config.password_methods:
+    if not config_of(target).password_methods:
         reason = (
             "a password was given, but ssh_config allows none for this host (PasswordAuthentication"
             " and the like)"

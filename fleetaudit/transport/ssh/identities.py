@@ -58,7 +58,7 @@ def select_identities(target: SshTarget, files: KeyFiles, deadline: Deadline) ->
     if config.public_keys:
         return _Selection(target, config, files, deadline).identities()
     reason = "ssh_config has PubkeyAuthentication no, or PreferredAuthentications without publickey"
-    return Identities((), (Unusable(reason, ssh_command_line(target, target.user or "")),))
+    return Identities((), (Unusable(reason, ssh_command_line(target, target.user)),))
 
 
 class _Selection:

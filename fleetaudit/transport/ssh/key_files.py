@@ -22,10 +22,11 @@ from paramiko.ssh_exception import SSHException
 from fleetaudit.model import SshTarget
 from fleetaudit.text.files import expand_home, read_file, read_file_and_status
 from fleetaudit.text.sanitize import printable_line
-from fleetaudit.transport import Deadline
+from fleetaudit.transport import Deadline, os_error_text
 from fleetaudit.transport.file_reader import shared_reader
 from fleetaudit.transport.ssh_command import permissions_too_open, shell_join
 from fleetaudit.transport.ssh_files import DEFAULT_KEYS
+from fleetaudit.transport.ssh_options import config_of
 
 from .agent import Reader
 
@@ -65,11 +66,10 @@ class KeyFiles:
 def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
     """Reads the target's key files. A slow one costs at most the target's `connect_timeout_s`."""
     until = deadline.within(target.connect_timeout_s)
-    certificates = target.ssh_config.certificates if target.ssh_config else ()
     paths = target.private_keys or DEFAULT_KEYS
     return KeyFiles(
         {path: _read_key_file(path, until) for path in paths if path != "none"},
-        {path: _read_certificate(path, until) for path in certificates},
+        {path: _read_certificate(path, until) for path in config_of(target).certificates},
     )
 
 
@@ -98,7 +98,7 @@ def _read_certificate(path: str, deadline: Deadline) -> bytes | Unusable:
     try:
         blob = shared_reader.get(("certificate", path), read, deadline)
     except OSError as e:
-        reason = f"the certificate {path} cannot be read: {_cause(e)}"
+        reason = f"the certificate {path} cannot be read: {os_error_text(e)}"
         return Unusable(reason, shell_join(["ls", "-lL", path]))
     look = shell_join(["ssh-keygen", "-L", "-f", path])
     return blob or Unusable(f"the certificate {path} has no certificate in it", look)
@@ -156,13 +156,8 @@ def _is_too_open(status: os.stat_result) -> bool:
 
 def _unreadable(path: str, e: OSError) -> Unusable:
     """Returns a private key that the system does not let us read."""
-    reason = f"the private key {path} cannot be read: {_cause(e)}"
+    reason = f"the private key {path} cannot be read: {os_error_text(e)}"
     return Unusable(reason, shell_join(["ls", "-lL", path]))
-
-
-def _cause(e: OSError) -> str:
-    """Returns the operating system's words for an error."""
-    return (e.strerror or str(e)).lower()
 
 
 def _parse_private_key(text: str, file: Path) -> paramiko.PKey:

@@ -22,6 +22,7 @@ from fleetaudit.transport.host_keys import HostKeys
 from fleetaudit.transport.known_hosts import fingerprint
 from fleetaudit.transport.login_limiter import LoginSlot
 from fleetaudit.transport.ssh_command import ssh_command_line
+from fleetaudit.transport.ssh_options import config_of
 
 from .authenticate import authenticate
 from .key_files import read_key_files
@@ -90,7 +91,7 @@ class HopOpener:
                 link = open_link(ssh_command_line(target, user))
                 this_try.callback(link.close)
                 try:
-                    session = Session(link, target.ssh_config)
+                    session = Session(link, config_of(target))
                     self._greet(session, target, user)
                 except TransportError as e:
                     this_try.close()

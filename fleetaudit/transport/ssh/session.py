@@ -50,13 +50,13 @@ _NO_REPLY = (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE)
 class Session:
     """One connection. Whatever is called next must be done by `stream.until`."""
 
-    def __init__(self, link: Link, config: SshConfig | None = None) -> None:
+    def __init__(self, link: Link, config: SshConfig) -> None:
         self.stream = PacketStream(link, self._while_waiting)
         # Typed Any on purpose: these are paramiko's internals, and nobody types them.
         self._engine = cast(Any, paramiko.Transport)(
             _NoSocket(), packetizer_class=lambda _: self.stream
         )
-        self._config = config or SshConfig()
+        self._config = config
         self._unanswered = 0
         self._handlers: dict[int, Callable[[Message], None]] = {
             MSG_KEXINIT: self._negotiate,
@@ -179,6 +179,10 @@ class Session:
         self._unanswered += 1
         request = Message().add_byte(bytes([MSG_GLOBAL_REQUEST]))
         self.send(request.add_string("keepalive@openssh.com").add_boolean(True))
+
+    def accepts_signature(self, algorithm: str) -> bool:
+        """Returns whether the host accepts a signature, as far as it names any."""
+        return self.signature_algorithms is None or algorithm in self.signature_algorithms
 
     # -- messages
 

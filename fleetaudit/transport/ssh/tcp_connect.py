@@ -17,6 +17,7 @@ from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, StageListener
 from fleetaudit.transport.ssh_command import shell_join
+from fleetaudit.transport.ssh_options import config_of
 
 from .link import POLL_S
 
@@ -80,11 +81,11 @@ def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.sock
 
 def _bind(sock: socket.socket, target: SshTarget) -> int:
     """Returns 0 once the socket has the BindAddress of ssh_config, else the errno."""
-    config = target.ssh_config
-    if not config or not config.bind_address:
+    address = config_of(target).bind_address
+    if not address:
         return 0
     try:
-        sock.bind((config.bind_address, 0))
+        sock.bind((address, 0))
     except socket.gaierror:  # its number is none of errno(3)'s
         return errno.EADDRNOTAVAIL
     except OSError as e:
@@ -159,7 +160,7 @@ def _lookup_in_time(
 
 def _lookup(target: SshTarget, flags: int) -> list[Address]:
     """Returns the addresses of a name or an address; raises `OSError` or `UnicodeError`."""
-    family = _FAMILIES.get(target.ssh_config.family, 0) if target.ssh_config else 0
+    family = _FAMILIES.get(config_of(target).family, 0)
     found = socket.getaddrinfo(
         target.address, target.port, family, type=socket.SOCK_STREAM, flags=flags
     )

@@ -1,8 +1,7 @@
-"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with
-it.
+"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with it.
 
-Rules: it is driven by what arrives on the outer session, in the same thread. If the outer
-connection fails, this one does, with a reason that names the jump host.
+Rules: it is driven by what arrives on the outer session, in the same thread. If the outer connection
+fails, this one does, with a reason that names the jump host.
 """
 
 from __future__ import annotations
@@ -11,16 +10,13 @@ from collections.abc import Callable
 
 from paramiko import Message, common
 
-from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline
 
-from .channel import PACKET, WINDOW
+from .channel_end import ChannelEnd, OpenFailed, is_about_a_channel
 from .link import LinkError
 from .session import Session, do_nothing
 
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
-# The numbers of the messages about one channel.
-_FIRST_MESSAGE, _LAST_MESSAGE = common.MSG_CHANNEL_OPEN_SUCCESS, 100
 
 
 class ForwardRefused(Exception):
@@ -31,8 +27,8 @@ class TunnelLink:
     """One channel through the session with a jump host. `number` is ours, another one for each."""
 
     def __init__(self, outer: Session, number: int, jump: str) -> None:
-        self._outer, self._ours, self._jump = outer, number, jump
-        self._peer, self._window, self._packet, self._consumed = 0, 0, 0, 0
+        self._outer, self._jump = outer, jump
+        self._end = ChannelEnd(outer, number)
         self._in = bytearray()
         self._ended = False
 
@@ -42,21 +38,12 @@ class TunnelLink:
         Raises `ForwardRefused` or `LinkError`.
         """
         self._outer.stream.until = until
-        message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("direct-tcpip")
-        message.add_int(self._ours).add_int(WINDOW).add_int(PACKET)
-        self._outer.send(message.add_string(host).add_int(port).add_string("127.0.0.1").add_int(0))
-        while True:
-            ptype, answer = self._outer.receive()
-            if not _is_about_a_channel(ptype) or answer.get_int() != self._ours:
-                continue
-            if ptype == common.MSG_CHANNEL_OPEN_SUCCESS:
-                self._peer, self._window, self._packet = (answer.get_int() for _ in range(3))
-                return
-            if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
-                prohibited = answer.get_int() == _PROHIBITED
-                does = "refuses to forward to" if prohibited else "cannot reach"
-                reason = printable_line(answer.get_binary())
-                raise ForwardRefused(f"it {does} {host} port {port}: “{reason}”")
+        fields = Message().add_string(host).add_int(port).add_string("127.0.0.1").add_int(0)
+        try:
+            self._end.open("direct-tcpip", fields.asbytes())
+        except OpenFailed as e:
+            does = "refuses to forward to" if e.code == _PROHIBITED else "cannot reach"
+            raise ForwardRefused(f"it {does} {host} port {port}: “{e.reason}”") from e
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
         """Returns what came in, see `Link`."""
@@ -93,55 +80,38 @@ class TunnelLink:
 
     def close(self) -> None:
         """Closes the channel; the session with the jump host is closed by whoever opened it."""
-        if self._packet > 0 and not (self._ended or self._outer.negotiating):
-            self._outer.send(self._message(common.MSG_CHANNEL_CLOSE))
+        if self._end.is_open and self._may_send():
+            self._end.send(common.MSG_CHANNEL_CLOSE)
         self._outer.inner_turn = do_nothing
+
+    def _may_send(self) -> bool:
+        """Returns whether the channel is open and no keys are being agreed on."""
+        return not self._ended and not self._outer.negotiating
 
     def _send(self, out: bytearray) -> None:
         """Sends as much as the jump host has room for."""
-        while out and self._window and not (self._ended or self._outer.negotiating):
-            size = min(self._window, max(self._packet, 1), PACKET, len(out))
-            data = self._message(common.MSG_CHANNEL_DATA).add_string(bytes(out[:size]))
-            self._outer.send(data)
-            self._window -= size
-            del out[:size]
+        if self._may_send():
+            self._end.send_data(out)
 
     def _take(self, ptype: int, message: Message) -> None:
         """Handles one message of the outer session; raises `LinkError`."""
-        if not _is_about_a_channel(ptype):
+        if not is_about_a_channel(ptype):
             raise LinkError("garbled", f"message {ptype} while it forwards")
-        if message.get_int() != self._ours:
+        if not self._end.is_addressed_by(ptype, message):
             return  # of an earlier try
         match ptype:
             case common.MSG_CHANNEL_DATA:
                 data = message.get_binary()
                 self._in += data
-                self._consume(len(data))
+                self._end.consume(len(data))
             case common.MSG_CHANNEL_EXTENDED_DATA:
                 message.get_int()  # its kind: a tunnel has none
-                self._consume(len(message.get_binary()))
+                self._end.consume(len(message.get_binary()))
             case common.MSG_CHANNEL_WINDOW_ADJUST:
-                self._window += message.get_int()
+                self._end.adjust_window(message)
             case common.MSG_CHANNEL_EOF | common.MSG_CHANNEL_CLOSE:
                 self._ended = True
             case common.MSG_CHANNEL_REQUEST:
                 message.get_binary()
                 if message.get_boolean():
-                    self._outer.send(self._message(common.MSG_CHANNEL_FAILURE))
-
-    def _consume(self, size: int) -> None:
-        """Lets the jump host send more, once half of the window is used up."""
-        self._consumed += size
-        if self._consumed > WINDOW // 2:
-            adjust = self._message(common.MSG_CHANNEL_WINDOW_ADJUST)
-            self._outer.send(adjust.add_int(self._consumed))
-            self._consumed = 0
-
-    def _message(self, number: int) -> Message:
-        """Returns the beginning of a message to the jump host about this channel."""
-        return Message().add_byte(bytes([number])).add_int(self._peer)
-
-
-def _is_about_a_channel(ptype: int) -> bool:
-    """Returns whether a message is about one channel."""
-    return _FIRST_MESSAGE <= ptype <= _LAST_MESSAGE
+                    self._end.send(common.MSG_CHANNEL_FAILURE)

@@ -74,16 +74,16 @@ class UserAuth:
         if not keys and self._request("none", b"") == MSG_USERAUTH_SUCCESS:
             return
         keys_left = self._keys_to_offer(keys)
-        methods_left = list(password_methods) if password else []
+        methods_left = list(password_methods)
         sign_at_once = len(keys_left) == 1 and not keys_left[0].type.startswith("sk-")
-        while True:
+        accepted_before = -1
+        while accepted_before < len(self.proofs):
             accepted_before = len(self.proofs)
             if self._by_keys(keys_left, sign_at_once=sign_at_once):
                 return
-            if self._answers and self._by_password(self._answers, methods_left):
+            if self._by_password(methods_left):
                 return
-            if len(self.proofs) == accepted_before:
-                raise LoginRefused(self._why())
+        raise LoginRefused(self._why())
 
     def _keys_to_offer(self, keys: tuple[Identity, ...]) -> list[Identity]:
         """Returns the keys to offer, fewer of them before a password."""
@@ -108,43 +108,40 @@ class UserAuth:
         """Returns whether the host accepts a method; it names them with its first refusal."""
         return method in self.methods.split(",")
 
+    def _may_accept(self, method: str) -> bool:
+        """Returns whether the host accepts a method, or has not named any yet."""
+        return not self.methods or self._accepts(method)
+
     # -- keys
 
     def _by_keys(self, keys: list[Identity], *, sign_at_once: bool) -> bool:
-        """Returns whether one of the keys logs the user in; removes those that the host has
-        judged.
-        """
-        while keys and (not self.methods or self._accepts("publickey")):
+        """Returns whether one of the keys logs the user in; removes those that the host has judged."""
+        while keys and self._may_accept("publickey"):
             key = keys[0]
-            if key.type.startswith("ssh-rsa"):
-                # Before its acceptance the host sends which RSA signatures it accepts.
-                self._await_service()
             algorithm = self._algorithm(key.type)
             if not algorithm:
                 self.problems.append(f"{key.label}: the host accepts no {key.type} keys")
                 del keys[0]
                 continue
-            if key.label not in self.offered:
-                self.offered.append(key.label)
+            self.offered = [*dict.fromkeys((*self.offered, key.label))]
             accepted_before = len(self.proofs)
             if self._try_key(key, algorithm, sign_at_once=sign_at_once):
                 return True
-            judged = self._accepts("publickey") or not self.methods
-            # A host that now accepts no key, but may after a password, has not judged this one.
-            if judged or len(self.proofs) > accepted_before:
+            # A host that accepts no key now, but perhaps after a password, has not judged this one.
+            if self._may_accept("publickey") or len(self.proofs) > accepted_before:
                 del keys[0]
         return False
 
     def _algorithm(self, key_type: str) -> str:
         """Returns the signature algorithm for a key of this type, "" if the host accepts none."""
-        accepted = self.session.signature_algorithms
-        if key_type.startswith("ssh-rsa"):
-            algorithms = [a for a in _RSA_SIGNATURES if accepted is None or a in accepted]
-            suffix = _CERTIFICATE if key_type.endswith(_CERTIFICATE) else ""
-            return algorithms[0] + suffix if algorithms else ""
-        # Hosts list what signs, and a certificate does not.
-        plain = key_type.removesuffix(_CERTIFICATE)
-        return key_type if accepted is None or plain in accepted else ""
+        plain = key_type.removesuffix(_CERTIFICATE)  # hosts list what signs: a certificate does not
+        suffix = key_type.removeprefix(plain)
+        algorithms: tuple[str, ...] = (plain,)
+        if plain == "ssh-rsa":
+            self._await_service()  # before its acceptance, the host names the signatures
+            algorithms = _RSA_SIGNATURES
+        accepted = filter(self.session.accepts_signature, algorithms)
+        return next((algorithm + suffix for algorithm in accepted), "")
 
     def _try_key(self, key: Identity, algorithm: str, *, sign_at_once: bool) -> bool:
         """Returns whether one key logs the user in."""
@@ -170,8 +167,11 @@ class UserAuth:
 
     # -- password
 
-    def _by_password(self, answers: PasswordAnswers, methods: list[str]) -> bool:
+    def _by_password(self, methods: list[str]) -> bool:
         """Returns whether the password logs the user in; removes the `methods` that were tried."""
+        answers = self._answers
+        if not answers:
+            return False
         if not self.methods and self._request("none", b"") == MSG_USERAUTH_SUCCESS:
             return True  # no key could be offered, so the host has not named its methods yet
         answers.sent = False  # a password that was sent before was accepted
@@ -269,16 +269,21 @@ class UserAuth:
 
     def summary(self) -> str:
         """Returns what was offered, what the host accepts, and its messages."""
+        parts = (
+            self._offered_keys(),
+            *self.problems,
+            f"it accepts {self.methods}" if self.methods else "",
+            quote_line(self.messages, "it printed "),
+        )
+        return "; ".join(filter(None, parts))
+
+    def _offered_keys(self) -> str:
+        """Returns the first keys that were offered, "" for none."""
+        if not self.offered:
+            return ""
         hidden = len(self.offered) - _MAX_NAMED
         more = f" and {hidden} more" if hidden > 0 else ""
-        parts = list(self.problems)
-        if self.offered:
-            parts.insert(0, f"keys offered: {', '.join(self.offered[:_MAX_NAMED])}{more}")
-        if self.methods:
-            parts.append(f"it accepts {self.methods}")
-        if self.messages:
-            parts.append(quote_line(self.messages, "it printed "))
-        return "; ".join(parts)
+        return f"keys offered: {', '.join(self.offered[:_MAX_NAMED])}{more}"
 
     @property
     def messages(self) -> str:
