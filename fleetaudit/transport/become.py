@@ -15,7 +15,7 @@ import re
 import secrets
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fleetaudit.errors import TransportError, rerun_hint
@@ -41,6 +41,25 @@ _PROMPT_MAX = 400  # bytes at the end of a stream that are searched for the prom
 _KEPT = 4096  # bytes at the end of each stream that are kept for a reason
 
 State = Literal["shell", "asking", "answered", "refused", "running"]
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningUser:
+    """The user that runs the command, as its first line says; what it does not say is ""."""
+
+    number: str
+    name: str
+
+    def is_user(self, user: str) -> bool:
+        """Returns whether this is `user`, a name or "#" and a number."""
+        if user.startswith("#"):
+            return self.number == user[1:]
+        if user == "root":
+            return self.number == "0"
+        return self.name == user
+
+    def __str__(self) -> str:
+        return f"{self.name or 'a user without a name'} (uid {self.number or 'unknown'})"
 
 
 class BecomeDialogue:
@@ -74,7 +93,7 @@ class BecomeDialogue:
         self._state: State = "shell"
         self._asked = self._asked_again = self._answered = False
         self._ready = ReadyLine()
-        self._runs_as: tuple[str, str] | None = None
+        self._runs_as: _RunningUser | None = None
         self._printed = b"", b""
         self._marks = _Mark(self._mark), _Mark(self._mark)  # in stdout and stderr
         self._answered_at = 0, 0  # bytes of stdout and stderr before the answer
@@ -145,19 +164,13 @@ class BecomeDialogue:
     def _command_runs(self, ready: re.Match[bytes]) -> None:
         """Remembers who runs the command, from its first line."""
         self._state = "running"
-        self._runs_as = (ready[1].decode(), printable_line(ready[2], 100))
+        self._runs_as = _RunningUser(ready[1].decode(), printable_line(ready[2], 100))
         if self._runs_as_requested():
             self._on_stage("become", f"{self._become.user} by {self._become.method}")
 
     def _runs_as_requested(self) -> bool:
         """Returns whether the command runs as the `become` user."""
-        if self._runs_as is None:
-            return False
-        number, name = self._runs_as
-        user = self._become.user
-        if user.startswith("#"):
-            return number == user[1:]
-        return number == "0" if user == "root" else name == user
+        return self._runs_as is not None and self._runs_as.is_user(self._become.user)
 
     # -- the result
 
@@ -181,7 +194,7 @@ class BecomeDialogue:
         if self._runs_as is None:
             raise self._error(self._explain_failure(output))
         if not self._runs_as_requested():
-            raise self._error(self._wrong_user(*self._runs_as))
+            raise self._error(self._wrong_user(self._runs_as))
         return output
 
     def explain_error(self, error: TransportError) -> TransportError:
@@ -224,18 +237,16 @@ class BecomeDialogue:
         last = b"\n".join(map(self._without_mark, self._printed)).strip().rpartition(b"\n")[2]
         return what + quote_line(last, "; it asked: " if last.endswith(b":") else "; it printed ")
 
-    def _wrong_user(self, number: str, name: str) -> BecomeFailure:
+    def _wrong_user(self, actual: _RunningUser) -> BecomeFailure:
         """Returns why the command runs as another user than requested."""
         method, user = self._become.method, self._become.user
-        tool = _tool(self._become)
-        actual = f"{name or 'a user without a name'} (uid {number or 'unknown'})"
-        to_write = name or f"“#{number}”"
+        to_write = actual.name or f"“#{actual.number}”"
         return BecomeFailure(
             f"the command ran as {actual} instead of {user}: the program that ran is not"
             f" {method}, a"
             f" forced command runs something else, or {user} is another name of that user"
             f" (become_user: {to_write})",
-            there=self._to_try() if method == "su" else f"{tool} -n id",
+            there=self._to_try() if method == "su" else f"{_tool(self._become)} -n id",
         )
 
     def _explain_failure(self, output: Output) -> BecomeFailure:

@@ -166,11 +166,17 @@ class HostKeys:
         """Returns what the files and the accepted keys have for a name."""
         until = Deadline.after(target.connect_timeout_s)
         files = [self._known_hosts(path, until) for path in _known_hosts_files(target)]
+        entries = [entry for known in files for entry in known.of(name)]
         with self._lock:
-            if target.host_key_policy == "accept-new" and self.accept_file and not self._offset:
-                with _usable(self.accept_file):
-                    self._read_accepted()
-            return tuple(entry for known in (*files, self._accepted) for entry in known.of(name))
+            if target.host_key_policy == "accept-new":
+                self._read_accepted_once()
+            return (*entries, *self._accepted.of(name))
+
+    def _read_accepted_once(self) -> None:
+        """Reads our file if that was not done yet. The caller holds the lock."""
+        if self.accept_file and not self._offset:
+            with _usable(self.accept_file):
+                self._read_accepted()
 
     def _read_accepted(self) -> None:
         """Reads what was appended to our file since the last time. The caller holds the lock."""

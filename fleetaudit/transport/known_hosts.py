@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 USER_FILES = (
@@ -71,7 +71,7 @@ class KnownHosts:
         """
         for number, line in enumerate(text.split("\n"), first_line):
             words = line.split(None, 4)
-            marker = words.pop(0) if words and words[0].startswith("@") else ""
+            marker = words.pop(0) if line.lstrip().startswith("@") else ""
             if len(words) >= 3 and not words[0].startswith("#") and marker in _MARKERS:
                 self._add(words[0], Entry(marker, words[1], words[2], source, number))
         self._by_name.clear()
@@ -113,17 +113,18 @@ def _name_matcher(names: str) -> Callable[[str], bool]:
     """Returns the test for a list with * ? and !; one negated match refuses the whole line, as in
     OpenSSH.
     """
-    accepted, refused = list[str](), list[str]()
-    for name in names.lower().split(","):
-        patterns = refused if name.startswith("!") else accepted
-        patterns.append("".join(map(_as_regex, name.removeprefix("!"))))
-    accept, refuse = (re.compile("|".join(found) or "(?!)") for found in (accepted, refused))
+    patterns = names.lower().split(",")
+    refused = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    accept = _any_of(pattern for pattern in patterns if not pattern.startswith("!"))
+    refuse = _any_of(refused)
     return lambda name: bool(accept.fullmatch(name)) and not refuse.fullmatch(name)
 
 
-def _as_regex(character: str) -> str:
-    """Returns the regular expression for one character of a pattern."""
-    return {"*": ".*", "?": "."}.get(character) or re.escape(character)
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Returns the regular expression for names that match one of the patterns."""
+    escaped = (re.escape(pattern) for pattern in patterns)
+    regexes = [text.replace(r"\*", ".*").replace(r"\?", ".") for text in escaped]
+    return re.compile("|".join(regexes) or "(?!)")
 
 
 def fingerprint(blob: bytes) -> str:

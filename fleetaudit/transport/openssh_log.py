@@ -287,7 +287,7 @@ def _more_precise(
 ) -> TransportError:
     """Returns the error with what other lines, and the user's files, say about it."""
     if error.stage == "host key":
-        return _host_key_error(lines, login.hint)
+        return _HostKeyReport(lines).error(login.hint)
     if error.kind == "permission denied" and (key := _open_key(lines, login.own)):
         return _open_key_error(key[1], key[2], line)
     if (socket := _MASTER_SOCKET.match(line)) and socket[1] in login.own:
@@ -322,7 +322,7 @@ def _master_socket_error(path: str, line: str) -> TransportError:
 
 # -- host keys
 
-_HOST_KEY_KINDS: tuple[tuple[str, FailureKind, str], ...] = (
+_KEY_ERRORS: tuple[tuple[str, FailureKind, str], ...] = (
     ("IDENTIFICATION HAS CHANGED", "host key changed", "changed host key"),
     ("(?i)revoked", "host key revoked", "revoked host key"),
     ("[Cc]ertificate", "host key not trusted", "host certificate not trusted"),
@@ -335,43 +335,51 @@ _OFFENDING = re.compile(r"Offending (?:\S+ )?key in (\S+)")
 _REMOVE_WITH = re.compile(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)")
 
 
-def _host_key_error(lines: list[str], hint: str) -> TransportError:
-    """Returns ssh's report about a host key in one line: what was shown, what was known, and
-    where.
-    """
-    text = " ".join(lines)
-    kind, title = next(
-        (kind, title) for pattern, kind, title in _HOST_KEY_KINDS if re.search(pattern, text)
-    )
-    shown = _shown_key(text)
-    offending = _OFFENDING.search(text)
-    location = offending[1].rstrip(":") if offending else ""
-    known = _key_at(location)
-    parts = [f"shown {shown}"] if shown else []
-    if location:
-        parts.append(f"known in {location}" + (f" as {known}" if known else ""))
-    parts = parts or [line for line in lines if "uthenticated to" not in line][-2:]
-    owner = ""
-    if remedy := _REMOVE_WITH.search(text):
-        # It may be about a jump host.
-        hint, owner = forget_command(remedy[2], remedy[1]), f" of {remedy[2]}"
-    changed = (
-        printable_line(f"{known or 'another key'} ({location})"),
-        printable_line((shown or "a key that ssh does not name") + owner),
-    )
-    return TransportError(
-        "host key",
-        f"{title}: {printable_line('; '.join(parts))}",
-        hint=hint,
-        kind=kind,
-        changed_key=changed if kind == "host key changed" else None,
-    )
+class _HostKeyReport:
+    """What ssh logged about a host key: what was shown, what was known, and where."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines, self._text = lines, " ".join(lines)
+        offending = _OFFENDING.search(self._text)
+        self._location = offending[1].rstrip(":") if offending else ""
+        self._known, self._shown = _key_at(self._location), _shown_key(self._text)
+        self._remedy = _REMOVE_WITH.search(self._text)
+
+    def error(self, hint: str) -> TransportError:
+        """Returns the error for a login that ended with this report."""
+        kind, title = next(
+            (kind, title) for pattern, kind, title in _KEY_ERRORS if re.search(pattern, self._text)
+        )
+        if self._remedy:
+            hint = forget_command(self._remedy[2], self._remedy[1])
+        return TransportError(
+            "host key",
+            f"{title}: {printable_line('; '.join(self._parts()))}",
+            hint=hint,
+            kind=kind,
+            changed_key=self._changed_key() if kind == "host key changed" else None,
+        )
+
+    def _parts(self) -> list[str]:
+        """Returns the parts of the reason: keys, or else the last lines."""
+        parts = []
+        if self._shown:
+            parts.append(f"shown {self._shown}")
+        if self._location:
+            known = f" as {self._known}" if self._known else ""
+            parts.append(f"known in {self._location}{known}")
+        return parts or [line for line in self._lines if "uthenticated to" not in line][-2:]
+
+    def _changed_key(self) -> tuple[str, str]:
+        """Returns the known key and where it is, and the shown one, perhaps of a jump host."""
+        owner = f" of {self._remedy[2]}" if self._remedy else ""
+        known = f"{self._known or 'another key'} ({self._location})"
+        shown = f"{self._shown or 'a key that ssh does not name'}{owner}"
+        return printable_line(known), printable_line(shown)
 
 
 def _shown_key(text: str) -> str:
-    """Returns type and fingerprint of the key that the host showed, "" if ssh does not print
-    them.
-    """
+    """Returns type and fingerprint of the key that the host showed, "" if ssh names none."""
     found = _SHOWN_KEY.search(text)
     return f"{_KEY_TYPES.get(found[1], found[1])} {found[2].rstrip('.')}" if found else ""
 

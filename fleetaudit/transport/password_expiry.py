@@ -18,4 +18,6 @@ def classify_expiry(message: str) -> FailureKind:
     """Returns "account expired" or "password expired" if the message means that, else ""."""
     if _ACCOUNT.search(message):
         return "account expired"
-    return "password expired" if _PASSWORD.search(message) else ""
+    if _PASSWORD.search(message):
+        return "password expired"
+    return ""

@@ -54,14 +54,15 @@ def ssh_command_line(
 
 def describe_exit(output: Output) -> str:
     """Returns how a command ended that gave no useful output: its status and what it printed."""
-    how = (
-        "without an exit status"
-        if output.exit_status is None
-        else f"with status {output.exit_status}"
-    )
+    how = describe_status(output.exit_status)
     cut = f" after more {output.cut} than is allowed" if output.cut else ""
     printed = output.stderr[-2000:] or output.stdout[-2000:]
     return f"the command ended {how}{cut}" + quote_line(printed, "; it printed ")
+
+
+def describe_status(exit_status: int | None) -> str:
+    """Returns "with status N", or "without an exit status"."""
+    return "without an exit status" if exit_status is None else f"with status {exit_status}"
 
 
 def dropped_before_login(printed: bytes | bytearray) -> bool:

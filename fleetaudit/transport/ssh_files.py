@@ -54,27 +54,25 @@ def check_files(target: SshTarget, hops: Sequence[Hop], deadline: Deadline) -> N
 
     `hops` are the host and its jump hosts, () if ssh_config does not matter.
     """
-    if not hops:
-        files = _Files(target.private_keys or DEFAULT_KEYS, (), target.known_hosts or USER_FILES)
-        _check_all(_without_known_hosts(target, files), deadline)
-        return
-    host, *jumps = hops
-    files = _files_of(host)
-    if target.known_hosts:
-        files = replace(files, known_hosts=target.known_hosts)
-    _check_all(_without_known_hosts(target, files), deadline)
-    for hop in jumps:
+    files = _Files(keys=target.private_keys or DEFAULT_KEYS, known_hosts=USER_FILES)
+    if hops:
+        files = _files_of(hops[0])
+    files = replace(files, known_hosts=target.known_hosts or files.known_hosts)
+    if target.host_key_policy == "off":
+        files = replace(files, known_hosts=())
+    _check_all(files, deadline)
+    for hop in hops[1:]:
         with blame_jump_host(hop.name):
             _check_all(_files_of(hop), deadline)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Files:
     """The files that ssh opens for one host."""
 
     keys: Sequence[str]
-    certificates: Sequence[str]
     known_hosts: Sequence[str]
+    certificates: Sequence[str] = ()
     revoked: Sequence[str] = ()
 
 
@@ -82,15 +80,10 @@ def _files_of(hop: Hop) -> _Files:
     """Returns the files that ssh_config names for a hop."""
     return _Files(
         keys=_expanded(hop, "identityfile"),
-        certificates=_expanded(hop, "certificatefile"),
         known_hosts=hop.config.paths("userknownhostsfile", "globalknownhostsfile"),
+        certificates=_expanded(hop, "certificatefile"),
         revoked=hop.config.paths("revokedhostkeys"),
     )
-
-
-def _without_known_hosts(target: SshTarget, files: _Files) -> _Files:
-    """Returns the files without known_hosts if the policy does not read them."""
-    return replace(files, known_hosts=()) if target.host_key_policy == "off" else files
 
 
 def own_files(target: SshTarget, hops: Sequence[Hop]) -> frozenset[str]:

@@ -19,6 +19,7 @@ from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import Output
 from .program_start import first_line
+from .ssh_command import describe_status
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
@@ -298,8 +299,7 @@ class _Explanation:
                 f"the host sent more on {self._output.cut} than the limit, before {self._tool} ran"
                 " the command"
             )
-        status = self._output.exit_status
-        how = "without an exit status" if status is None else f"with status {status}"
+        how = describe_status(self._output.exit_status)
         printed = quote_line(self._text, "; it printed ")
         return BecomeFailure(f"{self._tool} ended {how} and did not run the command{printed}")
 
