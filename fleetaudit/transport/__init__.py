@@ -1,4 +1,4 @@
-"""Moving bytes: a command and its stdin go to a target, stdout and stderr come back, under one
+"""Moves bytes: a command and its stdin go to a target, stdout and stderr come back, under one
 deadline.
 
 Rules: a transport knows neither JSON nor scenarios. It never waits without a limit, never returns
@@ -15,24 +15,22 @@ from dataclasses import dataclass
 from fleetaudit.model import Stage
 
 StageListener = Callable[[Stage, str], None]
-"""Is told, at the moment when it is so, that a stage lies behind, and in a few words by what: an
-address, a key.
-"""
+"""Is called when a stage has passed, with a few words about it: an address, a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on the monotonic clock, in seconds, that everything about one host must end by."""
+    """The moment by which everything about one host must end, in seconds of the monotonic clock."""
 
     at: float
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """Returns the deadline that lies `seconds` from now."""
+        """Returns the deadline `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """Returns the seconds left, never less than 0."""
+        """Returns the remaining seconds, at least 0."""
         return max(0.0, self.at - time.monotonic())
 
     def within(self, seconds: float) -> Deadline:
@@ -42,18 +40,18 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class _Sooner(Deadline):
-    """A deadline of its own within another, which may come early where a run stops."""
+    """A deadline within another one, which may come early if a run stops."""
 
     whole: Deadline
 
     def remaining(self) -> float:
-        """Returns the seconds left of the two."""
+        """Returns the remaining seconds of the earlier one."""
         return min(Deadline.remaining(self), self.whole.remaining())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a host may send before it is cut off, in bytes."""
+    """Maximum output of a command, in bytes; a stream that exceeds it ends the command."""
 
     stdout: int = 8 * 1024 * 1024
     stderr: int = 64 * 1024
@@ -61,8 +59,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What came back. `exit_status` is None where none was given; `cut` names the stream that hit
-    its limit, or "".
+    """The output of a command.
+
+    `exit_status` is None if there is none; `cut` is the stream that exceeded its limit, or "".
     """
 
     stdout: bytes
@@ -76,5 +75,5 @@ def os_error_text(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def ignore_stage(stage: Stage, what: str) -> None:
-    """Takes notice of nothing."""
+def ignore_stage(stage: Stage, found: str) -> None:
+    """Does nothing: a `StageListener` for callers that need none."""

@@ -69,7 +69,7 @@ class Transport(Protocol[T]):
         ...
 
     def command_line(self, target: T, command: str) -> str:
-        """Returns the line that a person types to run `command` there, "" if nobody can."""
+        """Returns the line to type that runs `command` there, "" if that is not possible."""
         ...
 
     def stages(self, target: T) -> tuple[Stage, ...]:

@@ -27,31 +27,31 @@ class Hop:
     """One host: its name in ssh_config, the arguments of `ssh -G`, and its answer."""
 
     name: str
-    words: Sequence[str]
+    arguments: Sequence[str]
     config: EffectiveConfig
     tokens: Tokens
 
 
 def iterate_hops(
-    configs: SshConfigs, program: str, words: Sequence[str], name: str, deadline: Deadline
+    configs: SshConfigs, program: str, arguments: Sequence[str], name: str, deadline: Deadline
 ) -> Iterator[Hop]:
     """Yields the host itself, then its jump hosts, the nearest to the host first; raises
     `TransportError`.
     """
-    config = configs.query(program, words, name, deadline)
-    hop = Hop(name, words, config, Tokens.of(name, config))
+    config = configs.query(program, arguments, name, deadline)
+    hop = Hop(name, arguments, config, Tokens.of(name, config))
     yield hop
     for number in range(MAX_HOPS + 1):
         jumps = _jump_hosts(hop)
         if not jumps:
             return
-        name, words = split_last_jump(jumps, config_file_option(hop.words))
+        name, arguments = split_last_jump(jumps, config_file_option(hop.arguments))
         with blame_jump_host(name):
             if number == MAX_HOPS:
                 reason = f"the jump hosts form a loop, or are more than {MAX_HOPS}"
                 raise TransportError("connect", reason, hint="", kind="ssh_config not usable")
-            config = configs.query_once(program, words, name, deadline)
-        hop = Hop(name, words, config, Tokens.of(name, config))
+            config = configs.query_once(program, arguments, name, deadline)
+        hop = Hop(name, arguments, config, Tokens.of(name, config))
         yield hop
 
 

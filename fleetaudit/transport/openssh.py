@@ -123,8 +123,8 @@ class _Attempt:
 
     def _hint(self) -> str:
         """Returns the same command line with `true` as the command, without secrets."""
-        words = [*map(redact_option, self._options), *self._host]
-        return shell_join([self._target.program, *words, "true"])
+        arguments = [*map(redact_option, self._options), *self._host]
+        return shell_join([self._target.program, *arguments, "true"])
 
 
 def _options(target: SshTarget, hops: Sequence[Hop], shared: SharedState) -> list[str]:
@@ -172,9 +172,9 @@ def _find_hops(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> Se
     until = deadline.within(target.connect_timeout_s)
     if not (target.arguments or target.late_arguments or configs.relevant(until)):
         return ()
-    words = user_options(target)
-    check_ssh_config(words, until)
+    arguments = user_options(target)
+    check_ssh_config(arguments, until)
     hops: list[Hop] = []
     with contextlib.suppress(TransportError):
-        hops.extend(iterate_hops(configs, target.program, words, target.address, until))
+        hops.extend(iterate_hops(configs, target.program, arguments, target.address, until))
     return hops

@@ -302,7 +302,7 @@ def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
 
 
 def _open_key_error(mode: str, path: str, line: str) -> TransportError:
-    """Returns why a private key was not used, in the words of the built-in client."""
+    """Returns why a private key was not used, as the built-in client reports it."""
     reason = f"{permissions_too_open(path, mode)}; {printable_line(line)}"
     hint = shell_join(["chmod", "600", path])
     return TransportError("authenticate", reason, hint=hint, kind="no usable key")

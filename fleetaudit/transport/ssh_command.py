@@ -42,14 +42,14 @@ def ssh_command_line(
     With `prompts` ssh may ask the person who types it. Without a user, ssh_config says which one.
     """
     quiet = [] if prompts else o_options("BatchMode=yes")
-    if config := target.ssh_config:  # its words say the rest
-        words = [*quiet, *config.options, *options, *host_argument(config.name)]
-        return shell_join([target.program, *words, command])
+    if config := target.ssh_config:  # its options have the rest
+        arguments = [*quiet, *config.options, *options, *host_argument(config.name)]
+        return shell_join([target.program, *arguments, command])
     name = f"{user}@{target.address}" if user else target.address
     # A name that looks like an option must stay a name.
     destination = host_argument(name) if name.startswith("-") else [name]
-    words = [*typed_options(target, *quiet), *options, *destination]
-    return shell_join([target.program, *words, command])
+    arguments = [*typed_options(target, *quiet), *options, *destination]
+    return shell_join([target.program, *arguments, command])
 
 
 def describe_exit(output: Output) -> str:

@@ -108,16 +108,16 @@ class SshConfigs:
         return any(map(has_relevant_options, self._files))
 
     def query(
-        self, program: str, words: Sequence[str], name: str, deadline: Deadline
+        self, program: str, arguments: Sequence[str], name: str, deadline: Deadline
     ) -> EffectiveConfig:
-        """Returns what ssh makes of the options `words` and of ssh_config for the host `name`.
+        """Returns what ssh makes of the options `arguments` and of ssh_config for the host `name`.
 
         Raises `TransportError` (stage "connect") if there is no ssh, if it reports an error, or
         takes too long.
         """
         # With a command, because without one ssh refuses a file with ForkAfterAuthentication.
         batch = o_options("BatchMode=yes", "RemoteCommand=none")
-        argv = [program, "-G", *batch, *words, *host_argument(name), "true"]
+        argv = [program, "-G", *batch, *arguments, *host_argument(name), "true"]
         hint = shell_join(map(redact_option, argv))
         output = _run_ssh_g(argv, hint, deadline)
         if output.exit_status:
@@ -125,12 +125,12 @@ class SshConfigs:
         return _parse(output.stdout.decode("utf-8", "replace"))
 
     def query_once(
-        self, program: str, words: Sequence[str], name: str, deadline: Deadline
+        self, program: str, arguments: Sequence[str], name: str, deadline: Deadline
     ) -> EffectiveConfig:
         """Returns the same as `query`, which is called once a run: for what many hosts share."""
-        key = (program, *words, name)
+        key = (program, *arguments, name)
         if key not in self._configs:
-            self._configs[key] = self.query(program, words, name, deadline)
+            self._configs[key] = self.query(program, arguments, name, deadline)
         return self._configs[key]
 
     def log_not_honoured(self, keywords: Iterable[str]) -> None:

@@ -40,9 +40,9 @@ _KINDS: dict[Stage, FailureKind] = {
 _KEY_SUFFIXES = ("", ".pub", "-cert", "-cert.pub")
 
 
-def check_ssh_config(words: Iterable[str], deadline: Deadline) -> None:
+def check_ssh_config(arguments: Iterable[str], deadline: Deadline) -> None:
     """Raises `TransportError` if ssh would read the file of -F for ever."""
-    rest = iter(words)
+    rest = iter(arguments)
     for word in rest:
         path = next(rest, "none") if word == "-F" else "none"
         if path != "none":

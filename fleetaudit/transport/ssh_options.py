@@ -30,11 +30,11 @@ def config_of(target: SshTarget) -> SshConfig:
     return target.ssh_config or _NOTHING_SET
 
 
-# -- words of a command line
+# -- one argument
 
 
 def o_options(*options: str) -> list[str]:
-    """Returns the options as words, each after its -o."""
+    """Returns the options as arguments, each after a -o."""
     return [word for option in options for word in ("-o", option)]
 
 
@@ -47,7 +47,7 @@ def quote_value(text: str) -> str:
 
 
 def host_argument(name: str) -> list[str]:
-    """Returns the words that name the host; a name that looks like an option stays a name."""
+    """Returns the arguments for the host; a name that looks like an option stays a name."""
     return ["--", name]
 
 
@@ -73,22 +73,22 @@ def quiet_options() -> list[str]:
 
 def user_options(target: SshTarget) -> list[str]:
     """Returns the options for address, user and credentials, most important first."""
-    words = [*target.arguments]
+    arguments = [*target.arguments]
     if _names_port(target):
-        words += o_options(f"Port={target.port}")
-    words += o_options(*(f"IdentityFile={quote_value(key)}" for key in target.private_keys))
-    words += _identity_options(target)
+        arguments += o_options(f"Port={target.port}")
+    arguments += o_options(*(f"IdentityFile={quote_value(key)}" for key in target.private_keys))
+    arguments += _identity_options(target)
     if target.user:
-        words += o_options(f"User={quote_value(target.user)}")
-    words += _agent_options(target)
-    words += o_options(f"ConnectTimeout={math.ceil(target.connect_timeout_s)}")
-    return [*words, *target.late_arguments]
+        arguments += o_options(f"User={quote_value(target.user)}")
+    arguments += _agent_options(target)
+    arguments += o_options(f"ConnectTimeout={math.ceil(target.connect_timeout_s)}")
+    return [*arguments, *target.late_arguments]
 
 
 def typed_options(target: SshTarget, *quiet: str) -> Iterator[str]:
     """Yields the same options in the same order, as short as a person types them, without secrets.
 
-    `quiet` are further words for the place after the port.
+    `quiet` are further arguments for the place after the port.
     """
     yield from map(redact_option, target.arguments)
     if _names_port(target):
@@ -153,20 +153,22 @@ def host_key_options(
         return o_options(loopback, "StrictHostKeyChecking=yes") + known_hosts_options(target)
     # ssh appends to the first file; those of the user are only read.
     first = str(accept_file.resolve() if accept_file else "/dev/null")
-    words = o_options(loopback, "StrictHostKeyChecking=accept-new")
-    words += user_known_hosts_option([first, *(target.known_hosts or users_files)])
+    arguments = o_options(loopback, "StrictHostKeyChecking=accept-new")
+    arguments += user_known_hosts_option([first, *(target.known_hosts or users_files)])
     if target.known_hosts:
-        words += o_options("GlobalKnownHostsFile=/dev/null")
-    return words
+        arguments += o_options("GlobalKnownHostsFile=/dev/null")
+    return arguments
 
 
 # -- options of jump hosts
 
 
-def config_file_option(words: Iterable[str]) -> tuple[str, ...]:
-    """Returns the `-F FILE` among the words, which ssh passes on to its jump hosts; () for none."""
+def config_file_option(arguments: Iterable[str]) -> tuple[str, ...]:
+    """Returns the `-F FILE` among the arguments, which ssh passes on to its jump hosts; () for
+    none.
+    """
     found: tuple[str, ...] = ()
-    rest = iter(words)
+    rest = iter(arguments)
     for word in rest:
         if word == "-F":
             found = ("-F", next(rest, "none"))
@@ -181,25 +183,25 @@ _JUMP = re.compile(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(
 
 
 def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
-    """Returns the last host of a ProxyJump and the words for `ssh -G` about it; the rest goes
+    """Returns the last host of a ProxyJump and the arguments for `ssh -G` about it; the rest goes
     before it.
 
-    Each host is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that
-    name the ssh_config.
+    Each host is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the arguments
+    that name the ssh_config.
     """
     rest, _, last = jumps.rpartition(",")
     user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
     found = _JUMP.fullmatch(place)
     name = (found["numeric"] or found["name"] or "") if found else place
     port = (found["p"] or found["port"]) if found else None
-    words = [*files]
+    arguments = [*files]
     if at:
-        words += ("-l", user)
+        arguments += ("-l", user)
     if port:
-        words += ("-p", port)
+        arguments += ("-p", port)
     if rest:
-        words += ("-J", rest)
-    return name, words
+        arguments += ("-J", rest)
+    return name, arguments
 
 
 # -- the environment

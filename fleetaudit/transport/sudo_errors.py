@@ -173,7 +173,7 @@ def detect_prompt(line: bytes) -> Prompt:
 
 
 def password_expired(stderr: bytes | bytearray) -> bool:
-    """Returns whether sudo asks for a new password next, which nobody is going to type."""
+    """Returns whether sudo asks for a new password next, which nobody can type."""
     return _EXPIRED.search(stderr) is not None
 
 
@@ -224,7 +224,7 @@ class _Explanation:
         return "the user who logs in"
 
     def _refused_password(self) -> str:
-        """Returns the password in the words of a refusal."""
+        """Returns the password as a refusal names it."""
         return "the password"
 
     def _try_again(self) -> str:

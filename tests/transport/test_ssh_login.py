@@ -195,7 +195,7 @@ def test_no_key_at_all_is_told_as_that(sshd: Server) -> None:
 def test_a_server_that_wants_more_than_the_key_says_so(start_sshd: Start) -> None:
     server = start_sshd("PasswordAuthentication yes", "AuthenticationMethods publickey,password")
     e = failure(server.target())
-    assert "the key is right, but the host also wants password" in e.reason
+    assert "the key is right, but the host also requires password" in e.reason
 
 
 def test_what_the_host_says_before_it_refuses_is_told_harmlessly(

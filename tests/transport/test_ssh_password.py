@@ -318,7 +318,7 @@ def test_a_key_that_is_half_of_what_the_host_wants_is_told_where_there_is_no_pas
 ) -> None:
     host = start_accounts(*METHODS.values(), "AuthenticationMethods publickey,password")
     e = failure(host.target("alice", None, private_keys=(str(host.server.keys.user()),)))
-    assert "the key is right, but the host also wants password" in e.reason
+    assert "the key is right, but the host also requires password" in e.reason
 
 
 # ---- keys before the password
@@ -537,7 +537,7 @@ def test_a_host_that_calls_it_right_in_part_for_ever_gets_it_once_by_each_method
     host = Asking(HIDDEN, HIDDEN, HIDDEN, ends=AUTH_PARTIALLY_SUCCESSFUL)
     host.rounds = [HIDDEN]
     e = met(keys, tmp_path, host)
-    assert "the password and the password are right, but the host also wants" in e.reason
+    assert "the password and the password are right, but the host also requires" in e.reason
     assert host.heard == [PASSWORD, PASSWORD]
 
 

@@ -1,9 +1,9 @@
-"""One command on one channel (RFC 4254): stdin goes out, stdout and stderr come in, both bounded, then
-the exit status.
+"""One command on one channel (RFC 4254): stdin goes out, stdout and stderr come in, both bounded,
+then the exit status.
 
-Rules: everything is driven by what arrives, so no stream can block another. A stream that exceeds its
-limit ends the command. After the exit status, the host has a short time for each further piece of
-output.
+Rules: everything is driven by what arrives, so no stream can block another. A stream that exceeds
+its limit ends the command. After the exit status, the host has a short time for each further piece
+of output.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hosts on the way: the jump hosts, nearest first, then the target, each as ssh_config
+"""The hosts of a connection: the jump hosts, nearest first, then the target, each as ssh_config
 completes it.
 
 Rules: OpenSSH reads ssh_config; here what it prints becomes targets. Only the command line relaxes
@@ -50,9 +50,9 @@ def resolve_hops(
     until = deadline.within(target.connect_timeout_s)
     if not (target.arguments or target.late_arguments or configs.relevant(until)):
         return (target,)
-    words = [*known_hosts_options(target), *user_options(target)]
-    check_ssh_config(words, until)
-    hops = iterate_hops(configs, target.program, words, target.address, until)
+    arguments = [*known_hosts_options(target), *user_options(target)]
+    check_ssh_config(arguments, until)
+    hops = iterate_hops(configs, target.program, arguments, target.address, until)
     found = [_complete(target, next(hops), configs, until)]
     for hop in hops:
         with blame_jump_host(hop.name):
@@ -126,7 +126,7 @@ def _ssh_config(hop: Hop, options: _SetOptions) -> SshConfig:
     methods = _methods(config)
     return SshConfig(
         name=hop.name,
-        options=tuple(map(redact_option, hop.words)),
+        options=tuple(map(redact_option, hop.arguments)),
         host_key_alias=tokens.alias,
         revoked_host_keys=tuple(map(tokens.home, config.paths("revokedhostkeys"))),
         proxy_command=Secret(tokens.command(command)) if command else None,

@@ -70,27 +70,27 @@ class PasswordAnswers:
             raise LoginRefused(f"the host sends messages without end and asks {self.user} nothing")
         if count == 0:  # only messages: RFC 4256, section 3.4
             return Message().add_int(0)
-        asked = ", ".join(f"“{printable_line(prompt)}”" for prompt, _ in prompts)
-        self._prompts = printable_line(f"{self._prompts} {asked}", 2000)
-        self._refuse_second_question(asked)
+        questions = ", ".join(f"“{printable_line(prompt)}”" for prompt, _ in prompts)
+        self._prompts = printable_line(f"{self._prompts} {questions}", 2000)
+        self._refuse_second_question(questions)
         if count > 1 or not prompts:
             raise LoginRefused(
-                f"the host asks {asked or 'something'} at once, not for a password alone"
+                f"the host asks {questions or 'something'} at once, not for a password alone"
             )
         if not _asks_for_password(*prompts[0]):
-            raise LoginRefused(f"the host asks {asked}, which is not answered with a password")
+            raise LoginRefused(f"the host asks {questions}, which is not answered with a password")
         self._answered = True
         return Message().add_int(1).add_string(self.encoded())
 
-    def _refuse_second_question(self, asked: str) -> None:
+    def _refuse_second_question(self, questions: str) -> None:
         """Raises `LoginRefused` if the password was sent already."""
         if not self._answered:
             return
-        if classify_expiry(f"{self.messages} {asked}") == "password expired":
-            reason = f"the password of {self.user} has expired: the host asks {asked}"
+        if classify_expiry(f"{self.messages} {questions}") == "password expired":
+            reason = f"the password of {self.user} has expired: the host asks {questions}"
             raise LoginRefused(reason, "password expired")
         raise LoginRefused(
-            f"after the password of {self.user} the host asks {asked}, which only a person can"
+            f"after the password of {self.user} the host asks {questions}, which only a person can"
             f" answer"
         )
 

@@ -120,5 +120,5 @@ class SocketLink:
         """Handles another descriptor that was polled."""
 
     def _end(self, cause: str) -> LinkError:
-        """Returns how the connection ended, in the words of the operating system."""
+        """Returns how the connection ended, with the text of the operating system."""
         return LinkError("dropped", cause)

@@ -1,8 +1,8 @@
 """The bytes under SSH's packets, in and out of one link, under a deadline.
 
-Rules: it never waits past `until`, never holds more than one packet's worth of bytes that nobody
-asked for, and fails only with `LinkError`. Writes are gathered until the next read, so that what
-belongs together leaves in one segment.
+Rules: it never waits past `until`, never holds more than one packet's worth of bytes beyond what
+was asked for, and fails only with `LinkError`. Writes are gathered until the next read, so that
+what belongs together leaves in one segment.
 """
 
 from __future__ import annotations

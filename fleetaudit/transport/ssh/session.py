@@ -217,7 +217,7 @@ class Session:
                 self._engine._enforce_strict_kex(ptype)
                 return None, message
             if ptype == MSG_DISCONNECT:
-                message.get_int()  # the code; hosts put it in words, too
+                message.get_int()  # the code; the text repeats it
                 raise LinkError("disconnected", printable_line(message.get_binary()))
             if self._is_key_exchange(ptype):
                 self._engine.kex_engine.parse_next(ptype, message)

@@ -108,7 +108,7 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> 
 
 
 def _describe(code: int, target: SshTarget) -> str:
-    """Returns an errno in words."""
+    """Returns an errno as text."""
     if code == errno.ETIMEDOUT:
         return f"no answer within {target.connect_timeout_s:g} s"
     return os.strerror(code).lower()

@@ -1,7 +1,8 @@
-"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with it.
+"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with
+it.
 
-Rules: it is driven by what arrives on the outer session, in the same thread. If the outer connection
-fails, this one does, with a reason that names the jump host.
+Rules: it is driven by what arrives on the outer session, in the same thread. If the outer
+connection fails, this one does, with a reason that names the jump host.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class UserAuth:
             return f"the host takes no password (it accepts {self.methods or 'nothing'})"
         names = ("the password" if proof == "password" else "the key" for proof in self.proofs)
         verb = "is" if len(self.proofs) == 1 else "are"
-        return f"{' and '.join(names)} {verb} right, but the host also wants {self.methods}"
+        return f"{' and '.join(names)} {verb} right, but the host also requires {self.methods}"
 
     def _accepts(self, method: str) -> bool:
         """Returns whether the host accepts a method; it names them with its first refusal."""
@@ -115,7 +115,7 @@ class UserAuth:
     # -- keys
 
     def _by_keys(self, keys: list[Identity], *, sign_at_once: bool) -> bool:
-        """Returns whether one of the keys logs the user in; removes those that the host has judged."""
+        """Returns whether a key logs the user in; removes those that the host has judged."""
         while keys and self._may_accept("publickey"):
             key = keys[0]
             algorithm = self._algorithm(key.type)
