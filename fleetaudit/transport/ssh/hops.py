@@ -25,7 +25,6 @@ from fleetaudit.transport.ssh_options import known_hosts_options, redact_option,
 from fleetaudit.transport.ssh_tokens import UnknownTokenError
 
 _OTHER_CLIENT = rerun_hint("--transport", "openssh")
-# The last line is about how ssh runs a command: we always run one.
 # Followed without `ssh -G`, or of no use to a client that only runs a command.
 _HANDLED = frozenset({"host", "preferredauthentications", "proxyusefdpass"}) | OTHER_USES
 _LOGGED_ANYWAY = {"checkhostip", "challengeresponseauthentication"}
