@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -138,11 +139,10 @@ class _Planner:
         if matching not in self._work:
             self._work[matching] = _combine([self._plays[n] for n in matching], host.name)
         work = self._work[matching]
-        not_selected = NotSelected(name=host.name, groups=host.groups)
         return HostPlan(
             name=host.name,
             groups=host.groups,
-            target=self._targets[host.name] if matching else not_selected,
+            target=self._targets[host.name] if matching else _not_selected(host),
             scenarios=work.scenarios,
             trials=work.trials,
             isolation=work.isolation,
@@ -152,6 +152,11 @@ class _Planner:
             kernels_expect={**work.kernels_expect},
             origin=host.origin,
         )
+
+
+def _not_selected(host: Host) -> NotSelected:
+    """Returns the result of a host that no play matches."""
+    return NotSelected(name=host.name, groups=host.groups)
 
 
 def _no_match_message(plays: Sequence[PlacedPlay], hosts: Sequence[HostPlan]) -> str:
@@ -171,39 +176,45 @@ def _no_match_message(plays: Sequence[PlacedPlay], hosts: Sequence[HostPlan]) ->
 
 def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
     """Returns the play with what the tags select; the play's tags count for everything in it."""
-
-    def is_selected(tags: Collection[str]) -> bool:
-        return is_selected_by_tags({*play.tags, *tags}, only, skip)
-
-    def selected(expectations: Mapping[str, tuple[E, ...]]) -> dict[str, tuple[E, ...]]:
-        found = {key: _with_tags(each, is_selected) for key, each in expectations.items()}
-        return {key: each for key, each in found.items() if each}
-
-    tagged = [scenario for scenario in play.scenarios if is_selected(scenario.tags)]
+    selection = _TagSelection(play.tags, only, skip)
+    tagged = [scenario for scenario in play.scenarios if selection.has(scenario.tags)]
     names = names_with_controls(tagged, play.scenarios)
-    sysctls = selected(play.sysctls_expect)
-    left_out = play.sysctls_expect.keys() - sysctls.keys()
-    all_others = is_selected(())
-    collected = (
-        key
-        for key in play.sysctls_collect
-        if key in sysctls or (all_others and key not in left_out)
-    )
+    sysctls = selection.expectations(play.sysctls_expect)
+    collected = set(sysctls)
+    if selection.has(()):
+        # What the play reads and expects nothing of has the play's tags.
+        collected.update(play.sysctls_collect)
+        collected -= play.sysctls_expect.keys() - sysctls.keys()
     return msgspec.structs.replace(
         play,
         scenarios=tuple(s for s in play.scenarios if s.name in names),
-        sysctls_collect=tuple(collected),
+        sysctls_collect=tuple(key for key in play.sysctls_collect if key in collected),
         sysctls_expect=sysctls,
-        exposure_expect=selected(play.exposure_expect),
-        kernels_expect=selected(play.kernels_expect),
+        exposure_expect=selection.expectations(play.exposure_expect),
+        kernels_expect=selection.expectations(play.kernels_expect),
     )
 
 
-def _with_tags(
-    expectations: tuple[E, ...], is_selected: Callable[[Collection[str]], bool]
-) -> tuple[E, ...]:
-    """Returns the expectations whose tags are selected."""
-    return tuple(each for each in expectations if is_selected(each.tags))
+@dataclass(frozen=True)
+class _TagSelection:
+    """The tags of a play, and those of --tags and --skip-tags."""
+
+    of_play: tuple[str, ...]
+    only: Collection[str]
+    skip: Collection[str]
+
+    def has(self, tags: Collection[str]) -> bool:
+        """Returns whether what has these tags, and those of its play, is selected."""
+        return is_selected_by_tags({*self.of_play, *tags}, self.only, self.skip)
+
+    def expectations(self, by_name: Mapping[str, tuple[E, ...]]) -> dict[str, tuple[E, ...]]:
+        """Returns the expectations that are selected, without names that have none."""
+        selected = dict[str, tuple[E, ...]]()
+        for name, expectations in by_name.items():
+            kept = tuple(each for each in expectations if self.has(each.tags))
+            if kept:
+                selected[name] = kept
+        return selected
 
 
 # ---- several plays on one host
