@@ -17,10 +17,11 @@ from .constants import (
     SO_RCVBUFFORCE,
     SOL_PACKET,
 )
-from .errors import call_or, errno_of, would_block
+from .errors import call_or, errno_of
 from .packets import Packet, parse_packet
 
 CAPTURE_BUFFER = 32 * 1024 * 1024
+NOTHING_MORE_CAPTURED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENETDOWN)  # `lo` may be down
 NO_TIME = b"\0" * struct.calcsize("ll")
 
 
@@ -68,9 +69,9 @@ class Capture(object):
             try:
                 data = self.sock.recv(SNAP)
             except ERRORS as e:
-                if would_block(e) or errno_of(e) == errno.ENETDOWN:  # `lo` is down: nothing comes
-                    return
-                raise
+                if errno_of(e) not in NOTHING_MORE_CAPTURED:
+                    raise
+                return
             packet = parse_packet(data, self.timestamp())
             if packet is not None and port in (packet.source, packet.target):
                 into.append(packet)

@@ -11,12 +11,13 @@ from .constants import ERRORS, IS_RESET, other
 from .errors import StepFailed, Unsupported, errno_of, unsupported
 from .system import load_libc
 
+SHUTS_READING = (("closer", "read"), ("closer", "both"))
 DIRECTIONS = {"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}
 
 
 def shut(c, actor, direction):
     # type: (Connection, str, str) -> None
-    if actor == "closer" and direction != "write":
+    if (actor, direction) in SHUTS_READING:
         c.reading_shut = True
     try:
         c.sock(actor).shutdown(DIRECTIONS[direction])

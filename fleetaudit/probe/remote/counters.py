@@ -1,7 +1,7 @@
 """Reads the kernel's TCP counters."""
 
 import os
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 from .constants import ERRORS
 from .errors import error_name
@@ -51,14 +51,14 @@ class Counters(object):
                 note_unreadable(self.notes, path, e)
 
     def read(self):
-        # type: () -> Optional[Dict[str, int]]
-        """Returns the counters by name, None if /proc has none."""
+        # type: () -> Dict[str, int]
+        """Returns the known counters by name."""
         found = {}  # type: Dict[str, int]
         for path, fd in self.files:
             missing = self.read_table(fd, found)
             if missing and len(self.notes) < 20:
                 self.notes.append(("%s has no number for: %s" % (path, ", ".join(missing)))[:1000])
-        return found or None
+        return found
 
     def read_table(self, fd, found):
         # type: (int, Dict[str, int]) -> List[str]

@@ -190,9 +190,10 @@ def is_worker_late(c, peer):
     """Returns whether the peer's MPTCP socket does not show yet what its subflow received."""
     if c.sockets["peer"] is None or c.events("peer") & POLL_END:
         return False
-    sent = c.packets_of("closer")
-    ended = any(p.bits & FIN or "DATA_FIN" in p.options for p in sent)
-    return peer == CLOSE or (ended and not any(p.bits & RST for p in sent))
+    bits = 0
+    for packet in c.packets_of("closer"):
+        bits |= packet.bits | FIN * ("DATA_FIN" in packet.options)
+    return peer == CLOSE or bits & (FIN | RST) == FIN
 
 
 def waits_for_a_reader(c):

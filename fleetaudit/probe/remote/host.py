@@ -93,7 +93,7 @@ def exposure(notes):
     # type: (List[str]) -> Dict[str, Any]
     """Returns what production shows: counters since boot, and sockets with unread data now."""
     counters = Counters(SINCE_BOOT, notes)
-    found = value_or_note(notes, "the counters of /proc/net", counters.read, None) or {}
+    found = value_or_note(notes, "the counters of /proc/net", counters.read, {})
     counters.close()
     return {
         "uptime_s": value_or_note(notes, "/proc/uptime", uptime, None),

@@ -13,14 +13,15 @@ from .options import set_socket_option
 from .sysctls import read_sysctl, sysctl_path
 from .system import load_libc
 
+PEER_ENDS = (("peer", "close"), ("peer", "end"))
+
 
 def check_needs(lab, family, steps):
     # type: (Laboratory, str, Sequence[Any]) -> None
     """Raises Unsupported if the host lacks what the steps need, or nothing shows their ending."""
     for step in steps:
-        if step[1] in NEEDS:
-            NEEDS[step[1]](lab, family, *step[2:])
-    peer_is_closed = any(step[0] == "peer" and step[1] in ("close", "end") for step in steps)
+        NEEDS.get(step[1], need_nothing)(lab, family, *step[2:])
+    peer_is_closed = any(tuple(step[:2]) in PEER_ENDS for step in steps)
     if family == "unix":
         if peer_is_closed:
             raise Unsupported(
@@ -42,6 +43,11 @@ def resets_itself(steps):
         if step[0] == "closer" and step[1].startswith("send") and len(shut) == 2:
             return True
     return False
+
+
+def need_nothing(lab, family, *words):
+    # type: (Laboratory, str, *Any) -> None
+    pass
 
 
 def need_capture(lab):

@@ -23,7 +23,7 @@ def find_listed(near, far, seconds=0.2):
     for number, line in enumerate(file_lines(TABLES[near[0]]), 1):
         if number % 256 == 0 and now() > end:
             return None
-        if ends[0] in line and ends[1] in line:
+        if ends[0] in line:
             fields = line.split(None, 5)
             if (fields[1], fields[2]) == ends:
                 return parse_entry(fields[3], fields[4], fields[5])

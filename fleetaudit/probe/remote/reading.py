@@ -9,7 +9,7 @@ from typing import Any, Callable
 from .connection import Connection
 from .constants import ERRORS, MSG_TRUNC, POLLRDHUP
 from .errors import StepFailed, TimedOut, error_name, reason_of, would_block
-from .receiving import receive, receive_exactly, record_received, record_result
+from .receiving import is_evidence, receive, receive_exactly, record_received, record_result
 from .sysctls import sysctl_value
 from .system import load_libc
 from .waiting import TIMEOUT, Wait, now, wait_for_events, wait_until
@@ -53,7 +53,7 @@ def read_all(c, actor):
         while receive(c, actor, 65536):
             pass
     except ERRORS as e:
-        if not would_block(e) and not (c.ending and actor == "peer"):
+        if not (would_block(e) or is_evidence(c, actor)):
             raise
 
 

@@ -52,7 +52,7 @@ def read_defaults(sysctls):
     from the first one, nor for what is one value for the whole machine (read-only here).
     """
     for key, entry in sysctls.items():
-        is_copied = key in NO_DEFAULT or ".conf." in key or ".neigh." in key
+        is_copied = any((key in NO_DEFAULT, ".conf." in key, ".neigh." in key))
         if not is_copied and is_writable(key):
             entry["default"] = sysctl_value(key)
 

@@ -112,7 +112,8 @@ def deviates(trial, expect):
     segments are not an expected ending, or the peer saw another.
     """
     ending = captured_ending(trial["wire"])
-    if trial["error"] or trial["outstanding"] or (expect and ending not in expect):
+    is_expected = not expect or ending in expect
+    if trial["error"] or trial["outstanding"] or not is_expected:
         return True
     if not trial["peer"]:
         return False

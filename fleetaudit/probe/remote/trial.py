@@ -18,7 +18,14 @@ from .verbs import ENDINGS, VERBS
 from .waiting import TIMEOUT, event_names, now, poll_events, wait_for_events, wait_until
 from .witnesses import describe_trial, question_peer
 
-CONNECTED = ("closer", "peer", "both")  # they need a connection for all steps but two
+# How the two are connected before a step, if no step has done so: by actor and verb, or by actor.
+CONNECT_FOR = {
+    ("others", "fill-queue"): "unaccepted",
+    ("listener", "close"): "unaccepted",
+    "closer": "tcp",
+    "peer": "tcp",
+    "both": "tcp",
+}
 BEFORE_CONNECTING = ("connect", "sign")
 
 
@@ -77,16 +84,11 @@ def connect_if_needed(c, step):
     # type: (Connection, Sequence[Any]) -> None
     """Connects the two if no step has done so; raises StepFailed."""
     actor, verb = step[:2]
-    if c.client_side:
+    how = CONNECT_FOR.get((actor, verb), CONNECT_FOR.get(actor))
+    if c.client_side or not how or verb in BEFORE_CONNECTING:
         return
-    how = ""
-    if actor in CONNECTED and verb not in BEFORE_CONNECTING:
-        how = "tcp"
-    elif verb == "fill-queue" or (actor, verb) == ("listener", "close"):
-        how = "unaccepted"
     try:
-        if how:
-            connect(c, "peer", how)
+        connect(c, "peer", how)
     except (StepFailed,) + ERRORS as e:
         if errno_of(e) in SCARCE:
             raise

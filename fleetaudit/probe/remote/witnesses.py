@@ -89,10 +89,8 @@ def add_wire(c, trial):
 
 
 def moved_counters(before, after):
-    # type: (Optional[Dict[str, int]], Optional[Dict[str, int]]) -> Optional[Dict[str, int]]
+    # type: (Dict[str, int], Dict[str, int]) -> Optional[Dict[str, int]]
     """Returns by how much counters grew, None if the needed ones are unknown."""
-    if not before or not after:
-        return None
     known = set(before).intersection(after)
     if not known.issuperset(NEEDED):
         return None

@@ -19,7 +19,7 @@ IpExt: 0
 
 def read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> tuple[Mapping[str, int] | None, list[str]]:
+) -> tuple[Mapping[str, int], list[str]]:
     path = tmp_path / "netstat"
     path.write_text(text)
     monkeypatch.setattr(counters, "COUNTER_FILES", (str(path),))
@@ -36,20 +36,20 @@ def read(
     [
         (NETSTAT, {"TCPAbortOnClose": 7}, []),
         (NETSTAT + "Tcp: OutRsts\nTcp: 3\n", {"TCPAbortOnClose": 7, "OutRsts": 3}, []),
-        (NETSTAT.replace(" 7", ""), None, ["FILE has no number for: TCPAbortOnClose"]),
-        (NETSTAT.replace(" 7", " -7"), None, ["FILE has no number for: TCPAbortOnClose"]),
-        (NETSTAT.replace(" 7", " x"), None, ["FILE has no number for: TCPAbortOnClose"]),
+        (NETSTAT.replace(" 7", ""), {}, ["FILE has no number for: TCPAbortOnClose"]),
+        (NETSTAT.replace(" 7", " -7"), {}, ["FILE has no number for: TCPAbortOnClose"]),
+        (NETSTAT.replace(" 7", " x"), {}, ["FILE has no number for: TCPAbortOnClose"]),
         (NETSTAT[:-20], {"TCPAbortOnClose": 7}, []),  # cut in a later line
-        ("TcpExt: TCPAbortOnClose\nIpExt: 5\n", None, ["FILE has no number for: TCPAbortOnClose"]),
-        ("", None, ["FILE has no number for: any counter"]),
-        ("nothing\n", None, ["FILE has no number for: any counter"]),
+        ("TcpExt: TCPAbortOnClose\nIpExt: 5\n", {}, ["FILE has no number for: TCPAbortOnClose"]),
+        ("", {}, ["FILE has no number for: any counter"]),
+        ("nothing\n", {}, ["FILE has no number for: any counter"]),
     ],
 )
 def test_counters_are_found_by_name(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
-    values: Mapping[str, int] | None,
+    values: Mapping[str, int],
     notes: list[str],
 ) -> None:
     assert read(tmp_path, monkeypatch, text) == (values, notes)
