@@ -92,7 +92,7 @@ class Counters(object):
 
     def columns_of(self, heading):
         # type: (bytes) -> List[Tuple[int, str]]
-        """Returns the number and name of a heading's columns that are counted."""
+        """Returns the number and name of each counted column."""
         if heading in self.columns:
             return self.columns[heading]
         names = heading.decode("ascii", "replace").split()

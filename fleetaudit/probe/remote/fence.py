@@ -43,7 +43,7 @@ class Fence(object):
 
     def comes_back(self, sock):
         # type: (socket.socket) -> bool
-        """Returns whether a datagram came back in time. A late one shows how slow the host is."""
+        """Returns whether a datagram comes back in time. A late one shows a slow host."""
         self.sent_at.append(now())
         number = len(self.sent_at)
         sock.send(b"%d" % number)

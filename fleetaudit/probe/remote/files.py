@@ -11,7 +11,7 @@ READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK  # a FIFO must not block
 
 def read_descriptor(fd, limit):
     # type: (int, int) -> bytes
-    """Returns what a file descriptor gives up to its end, at most `limit` bytes."""
+    """Returns up to `limit` bytes of a file descriptor."""
     chunks = []  # type: List[bytes]
     while limit > 0:
         chunk = os.read(fd, limit)

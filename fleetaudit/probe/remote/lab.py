@@ -79,9 +79,7 @@ class Laboratory(object):
         try:
             self.connect_once(self.listener(family))
             return ""
-        except StepFailed as e:
-            return "no connection over %s loopback: %s" % (name, e)
-        except ERRORS as e:
+        except (StepFailed,) + ERRORS as e:
             if errno_of(e) in SCARCE:
                 raise resource_error(e)
             if errno_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -121,7 +119,7 @@ class Laboratory(object):
 
     def add_headers(self, trials, packets, expect):
         # type: (List[Dict[str, Any]], List[List[Packet]], Sequence[str]) -> None
-        """Adds the captured headers to a scenario's trials that differ or deviate."""
+        """Adds headers to the trials of a scenario that differ or deviate."""
         for trial, captured in zip(trials, packets):
             if trial["connection"] and (len(trials) > 1 or deviates(trial, expect)):
                 headers = pack_headers(captured)

@@ -7,8 +7,8 @@ from .constants import ACK, FIN, PSH, RST, SYN, URG
 
 FLAGS = (("F", FIN), ("S", SYN), ("R", RST), ("P", PSH), (".", ACK), ("U", URG))
 
-# Kinds of options, and on which segments they are reported: a constant of a whole connection only
-# where it matters.
+# Kinds of options, and on which segments they are reported.
+USUAL_OPTIONS = b"\1\1\x08\x0a"  # of most segments: NOP, NOP, timestamps
 END, NOP, WINDOW_SCALE, TIMESTAMPS, MPTCP = 0, 1, 3, 8, 30
 ANY = 0x100
 REPORTED_OPTIONS = {
@@ -76,6 +76,8 @@ def parse_options(data, bits):
     """Returns the names of the reported options, the two timestamps or None, and the window scale
     of a SYN or None.
     """
+    if data[:4] == USUAL_OPTIONS and len(data) == 12 and not bits & SYN:
+        return "", struct.unpack("!II", data[4:]), None
     names, timestamps, scale = [], None, None
     for kind, value in split_options(bytearray(data)):
         if len(value) + 2 != SIZES.get(kind, len(value) + 2):

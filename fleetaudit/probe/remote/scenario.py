@@ -143,7 +143,7 @@ def failed_trial(error):
 
 def is_output_closed():
     # type: () -> bool
-    """Returns whether nobody reads this program's output any more."""
+    """Returns whether nobody reads the output any more."""
     poller = select.poll()
     poller.register(1, 0)
     return bool(poller.poll(0))

@@ -97,7 +97,7 @@ def sysctl_entry(key):
 
 def sysctls_writable():
     # type: () -> bool
-    """Returns whether /proc/sys is mounted for writing; in most containers it is not."""
+    """Returns whether /proc/sys is writable; in most containers it is not."""
     return not os.statvfs("/proc/sys/net").f_flag & 1  # ST_RDONLY
 
 

@@ -18,7 +18,7 @@ from .verbs import ENDINGS, VERBS
 from .waiting import TIMEOUT, event_names, now, poll_events, wait_for_events, wait_until
 from .witnesses import describe_trial, question_peer
 
-# How the two are connected before a step, if no step has done so: by actor and verb, or by actor.
+# How the two are connected if no step has done so: by actor and verb, or by actor.
 CONNECT_FOR = {
     ("others", "fill-queue"): "unaccepted",
     ("listener", "close"): "unaccepted",

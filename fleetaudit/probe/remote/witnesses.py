@@ -41,7 +41,7 @@ def question_peer(c):
 
 def read_rest(c):
     # type: (Connection) -> None
-    """Calls the peer's recv up to three times; its results are kept as evidence."""
+    """Calls the peer's recv up to three times, as evidence."""
     for _ in range(3):
         try:
             if not receive(c, "peer", 65536):
