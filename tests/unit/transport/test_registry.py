@@ -14,7 +14,7 @@ from tests.support import sources
 
 SUDO = Become()
 # Where targets are made, and where the options of SSH are the subject.
-EXEMPT = ("connection/", "transport/", "cli/connection_options", "cli/doctor")
+EXEMPT = ("connection/", "transport/", "app/connection_arguments", "app/doctor")
 TARGETS = {target.__name__ for target in get_args(Target)}
 
 
