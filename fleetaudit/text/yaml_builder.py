@@ -150,7 +150,7 @@ class Builder:
     def _document_start(self, event: Any) -> None:
         if self._root is not None:
             raise self._error(
-                "a second document begins here; one is read",
+                "a second document begins here; only one is read",
                 _position(event),
                 "remove this “---”, or make it a file of its own",
             )
@@ -398,7 +398,7 @@ def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError
     hint = _syntax_hint(problem, e.context or "", written)
     indentation = written[: len(written) - len(written.lstrip())]
     if "\t" in indentation or written[column - 1 : column] == "\t":
-        problem, hint = "a tab; YAML wants spaces", "indent with spaces"
+        problem, hint = "a tab; YAML needs spaces", "indent with spaces"
         column = written.index("\t") + 1
     return InputError(problem, source=source, line=line, column=column, hint=hint)
 

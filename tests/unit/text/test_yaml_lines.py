@@ -226,7 +226,7 @@ def test_keys_that_python_takes_for_equal_are_duplicates() -> None:
 )
 def test_a_tab_is_called_a_tab(text: str) -> None:
     error = refusal(text)
-    assert "a tab; YAML wants spaces" in error.message
+    assert "a tab; YAML needs spaces" in error.message
     line = text.splitlines()[error.line - 1]
     assert line[error.column - 1] == "\t"
 
