@@ -52,11 +52,11 @@ def _scenario_change(
     this host are compared.
     """
     row = diff.context.rows.get(key[0])
+    if row is None or _endings(old) == _endings(new):
+        return
     what = f"scenario:{key[0]}/{key[1]}"
     old_finding, new_finding = diff.findings_before.get(what), diff.findings_after.get(what)
-    if row is None or not (_is_planned(old, old_finding) and _is_planned(new, new_finding)):
-        return
-    if _endings(old) != _endings(new):
+    if _is_planned(old, old_finding) and _is_planned(new, new_finding):
         effect = _effect(old, new, _expected_here(diff, what, row, old, new))
         yield diff.change(effect, "scenario", what, _describe(old), _describe(new))
 
