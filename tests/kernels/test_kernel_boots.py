@@ -253,13 +253,13 @@ def test_a_program_that_leaves_a_process_behind_with_its_output_open_still_ends(
     assert (out.stdout, out.exit_status) == (b"done\n", 0)
 
 
-def test_a_program_that_prints_nothing_brings_the_consoles_last_words_along(quick: Kernel) -> None:
+def test_a_program_that_prints_nothing_has_the_last_lines_of_the_console(quick: Kernel) -> None:
     out = run(quick, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     assert (out.stdout, out.exit_status) == (b"", 137)
     assert b"console" in out.stderr
 
 
-def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
+def test_more_guests_than_cores_all_run(quick: Kernel) -> None:
     most = 0
     results: list[Output] = []
     threads = [
@@ -279,7 +279,7 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
 # ---- what goes wrong
 
 
-def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_says_where_it_was(
+def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_reports_its_state(
     quick: Kernel,
 ) -> None:
     began = time.monotonic()
@@ -315,21 +315,21 @@ def test_an_init_that_fails_is_reported_with_its_last_line(quick: Kernel) -> Non
     assert "SyntaxError" in error.reason
 
 
-def test_a_guest_without_enough_memory_says_so_and_what_to_set(quick: Kernel) -> None:
+def test_a_guest_without_enough_memory_is_reported_with_the_setting(quick: Kernel) -> None:
     error = refused(quick, "b = []\nwhile True: b.append(b'x' * 1_000_000)\n", memory_mib=128)
     assert error.stage == "execute"
     assert "ran out of memory (128 MiB)" in error.reason
     assert "kernel_memory" in error.hint
 
 
-def test_a_guest_too_small_for_the_kernel_itself_is_no_hang(quick: Kernel) -> None:
+def test_a_guest_too_small_for_the_kernel_itself_does_not_hang(quick: Kernel) -> None:
     error = refused(quick, "print(1)", memory_mib=16, seconds=600)
     assert error.stage == "connect"
     assert "deadline" not in error.reason
     assert "kernel_memory" in error.hint
 
 
-def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_words(
+def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_message(
     quick: Kernel,
 ) -> None:
     total = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
@@ -364,7 +364,7 @@ def test_a_truncated_image_is_refused_before_it_is_booted(quick: Kernel, tmp_pat
     assert "cut short: 1000000 bytes" in error.reason
 
 
-def test_an_image_that_only_its_header_makes_a_kernel_is_an_error_and_no_hang(
+def test_an_image_with_only_a_valid_header_fails_and_does_not_hang(
     quick: Kernel, tmp_path: Path
 ) -> None:
     hollow = tmp_path / "vmlinuz"
@@ -374,7 +374,7 @@ def test_an_image_that_only_its_header_makes_a_kernel_is_an_error_and_no_hang(
     assert error.stage == "connect"
 
 
-def test_a_machine_without_qemu_says_what_to_install(
+def test_a_machine_without_qemu_is_reported_with_what_to_install(
     quick: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -430,7 +430,7 @@ run_kernel(KernelTarget(image={str(quick.image)!r}), execution, endless)
             os.close(watch)
 
 
-def test_a_deadline_that_is_called_off_ends_the_guest_within_a_second(quick: Kernel) -> None:
+def test_a_deadline_that_comes_early_ends_the_guest_within_a_second(quick: Kernel) -> None:
     class CalledOff(Deadline):
         """As the engine's: it comes when the run is closed."""
 

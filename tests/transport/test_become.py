@@ -42,7 +42,7 @@ def prompt(one: BecomeDialogue) -> bytes:
     return found[0].encode()
 
 
-def test_the_command_is_sudos_words_and_then_ours_as_it_is() -> None:
+def test_the_command_line_of_sudo_ends_in_our_command_unchanged() -> None:
     one = escalation()
     asks, never = (
         shlex.split(one.command),
@@ -65,18 +65,18 @@ def test_the_command_is_sudos_words_and_then_ours_as_it_is() -> None:
     assert "sesame" not in escalation().command
 
 
-def test_every_conversation_has_a_prompt_of_its_own() -> None:
+def test_every_dialogue_has_its_own_prompt() -> None:
     assert prompt(escalation()) != prompt(escalation())
 
 
-def test_without_a_password_too_the_program_goes_after_the_ready_line() -> None:
+def test_without_a_password_the_program_is_sent_after_the_ready_line() -> None:
     one = escalation(None)
     assert (one.next_input(b"motd\n", b"warning\n"), one.finished) == (b"", False)
     assert (one.next_input(b"motd\n" + READY, b"warning\n"), one.finished) == (b"program", True)
     assert one.next_input(b"motd\n" + READY, b"warning\n") == b""
 
 
-def test_the_password_goes_once_after_our_prompt_and_the_program_after_the_ready_line() -> None:
+def test_the_password_is_sent_once_after_our_prompt_and_the_program_after_the_ready_line() -> None:
     one = escalation()
     assert (one.next_input(b"motd\n", b"Password:"), one.finished) == (b"", False)
     asked = b"Password:" + prompt(one)
@@ -90,7 +90,7 @@ def test_the_password_goes_once_after_our_prompt_and_the_program_after_the_ready
     assert one.next_input(b"motd\n" + READY, asked + prompt(one)) == b""
 
 
-def test_a_second_prompt_ends_the_conversation_and_so_does_another_user() -> None:
+def test_a_second_prompt_or_another_user_ends_the_dialogue() -> None:
     one = escalation()
     assert one.next_input(b"", prompt(one)) == b"sesame\n"
     assert (one.next_input(b"", prompt(one) + b"Sorry\n" + prompt(one)), one.finished) == (
@@ -101,7 +101,7 @@ def test_a_second_prompt_ends_the_conversation_and_so_does_another_user() -> Non
     assert (other.next_input(b"fleetaudit-shell/1 1 daemon\n", b""), other.finished) == (b"", True)
 
 
-def test_a_conversation_that_begins_anew_has_forgotten_the_old_one() -> None:
+def test_a_dialogue_that_starts_again_forgets_the_old_one() -> None:
     one = escalation()
     one.next_input(READY, prompt(one))
     one.start()
@@ -117,7 +117,7 @@ def test_a_conversation_that_begins_anew_has_forgotten_the_old_one() -> None:
         )
     )
 )
-def test_whatever_is_heard_in_whatever_pieces_nothing_is_said_twice_or_too_early(
+def test_no_output_in_any_pieces_makes_it_send_something_twice_or_too_early(
     pieces: list[tuple[bool, bytes]],
 ) -> None:
     one, stdout, stderr, said = escalation(), bytearray(), bytearray(), b""
@@ -135,7 +135,7 @@ def test_whatever_is_heard_in_whatever_pieces_nothing_is_said_twice_or_too_early
     assert said in (b"", b"sesame\n", b"program", b"sesame\nprogram")
 
 
-def test_a_long_noise_before_the_ready_line_is_heard_piece_by_piece() -> None:
+def test_long_output_before_the_ready_line_is_searched_piece_by_piece() -> None:
     one, stdout = escalation(), bytearray()
     for piece in (b"noise\n" * 100_000, READY[:7], READY[7:20], READY[20:]):
         assert not one.finished
@@ -144,7 +144,7 @@ def test_a_long_noise_before_the_ready_line_is_heard_piece_by_piece() -> None:
     assert said == b"program"
 
 
-def test_patience_ends_with_the_whole_and_lasts_as_long_once_the_command_runs() -> None:
+def test_the_deadline_for_sudo_ends_when_the_command_runs() -> None:
     one, whole = escalation(), Deadline.after(500)
     assert one.read_deadline(whole) is whole  # as long as the login shell starts
     one.next_input(prompt(one) + b"\n", b"")
@@ -154,7 +154,7 @@ def test_patience_ends_with_the_whole_and_lasts_as_long_once_the_command_runs() 
     assert one.read_deadline(whole) is whole
 
 
-def test_the_prompt_is_not_part_of_what_came_back() -> None:
+def test_the_prompt_is_not_part_of_the_output() -> None:
     one = escalation()
     output = Output(stdout=READY + b"line\n", stderr=prompt(one) + b"warning\n", exit_status=0)
     assert one.check_output(output) == Output(
@@ -162,7 +162,7 @@ def test_the_prompt_is_not_part_of_what_came_back() -> None:
     )
 
 
-def test_a_failure_of_the_way_stays_one() -> None:
+def test_a_failure_of_the_connection_stays_one() -> None:
     one = escalation()
     one.next_input(prompt(one), b"")
     one.read_deadline(Deadline.after(0))
@@ -251,7 +251,7 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
         ("", None, "without an exit status"),
     ],
 )
-def test_what_other_sudos_say_is_understood_or_quoted(
+def test_messages_of_other_versions_of_sudo_are_recognized_or_quoted(
     said: str, status: int | None, words: str
 ) -> None:
     found = explain_failure(
@@ -270,7 +270,7 @@ def test_a_sudoers_line_escapes_every_special_and_takes_only_names() -> None:
             sudoers_line(user, "/x y")
 
 
-def test_the_command_says_first_as_whom_it_runs_and_no_result_line_is_mistaken_for_it() -> None:
+def test_the_command_first_prints_its_user_in_a_line_unlike_a_result_line() -> None:
     done = subprocess.run(
         protocol.COMMAND, shell=True, input=b"#\nprint('program')", capture_output=True, check=True
     )
@@ -279,7 +279,7 @@ def test_the_command_says_first_as_whom_it_runs_and_no_result_line_is_mistaken_f
     assert not protocol.SHELL_MARK.encode().startswith(protocol.REPLY_MARK[:-3])
 
 
-def test_the_verb_prints_the_command_and_the_sudoers_line_and_one_thing_at_a_time(
+def test_the_verb_prints_either_the_command_or_the_sudoers_line(
     tmp_path: Path,
 ) -> None:
     place = Workspace(tmp_path)

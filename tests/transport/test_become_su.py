@@ -118,7 +118,7 @@ def refused(target: SshTarget | LocalTarget) -> TransportError:
     ids=["bob", "root"],
 )
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_program_arrives_whole_as_the_user_that_su_becomes(
+def test_su_runs_the_whole_program_as_the_requested_user(
     host: Accounts, client: SshClient, user: str, password: str, uid: int
 ) -> None:
     stages: list[tuple[str, str]] = []
@@ -253,7 +253,7 @@ CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_each_refusal_has_its_own_words_and_the_next_command(
+def test_each_refusal_has_its_own_reason_and_the_next_command(
     host: Accounts, client: SshClient, name: str
 ) -> None:
     password, changes, words, hint, kind = CASES[name]
@@ -271,7 +271,7 @@ def test_a_group_that_pam_wheel_requires_is_in_the_reason(host: Accounts, pam: P
     assert (e.kind, "/etc/pam.d/su" in e.hint) == ("become not permitted", True)
 
 
-def test_the_line_to_type_after_a_wrong_password_asks_for_the_right_one(host: Accounts) -> None:
+def test_the_command_to_type_after_a_wrong_password_asks_for_the_right_one(host: Accounts) -> None:
     status, shown = type_line(
         refused(over_ssh(host, "paramiko", "wrong")).hint, ("Password: ", "bobs own")
     )
@@ -312,7 +312,7 @@ def test_a_su_that_needs_a_terminal_is_refused_with_the_reason(tmp_path: Path) -
         (b"\xff\xfe", ""),
     ],
 )
-def test_a_question_is_an_unfinished_line_that_names_a_password(line: bytes, asks: Prompt) -> None:
+def test_a_prompt_is_an_unfinished_line_that_names_a_password(line: bytes, asks: Prompt) -> None:
     assert detect_prompt(line) == asks
 
 

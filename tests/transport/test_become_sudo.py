@@ -102,7 +102,7 @@ def over_ssh(
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["a password", "none"])
 @pytest.mark.parametrize("client", CLIENTS)
-def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pty(
+def test_over_ssh_the_whole_program_arrives_with_and_without_a_password_and_a_pty(
     privileged: SudoHost, client: SshClient, password: str | None, rules: tuple[str, ...], pty: str
 ) -> None:
     privileged.sudoers(f"Defaults {pty}", *rules)
@@ -120,7 +120,9 @@ def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pt
 
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
-def test_here_it_runs_as_another_user_too(privileged: SudoHost, rules: tuple[str, ...]) -> None:
+def test_on_this_machine_it_runs_as_another_user_too(
+    privileged: SudoHost, rules: tuple[str, ...]
+) -> None:
     privileged.sudoers(*rules)
     output = run(privileged.local(PASSWORD))
     assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
@@ -141,9 +143,7 @@ def test_the_probe_answers_as_root_of_a_user_who_is_not(
 @pytest.mark.parametrize(
     "sort", ["a lecture", "a host that does not resolve", "a motd and a noisy shell"]
 )
-def test_what_is_printed_beside_is_harmless(
-    privileged: SudoHost, tmp_path: Path, sort: str
-) -> None:
+def test_other_output_is_harmless(privileged: SudoHost, tmp_path: Path, sort: str) -> None:
     lecture = privileged.etc / "lecture"
     lecture.write_text("We trust you have received the usual lecture.\nPassword:\n")
     privileged.sudoers(
@@ -233,7 +233,7 @@ CASES: dict[str, tuple[tuple[str, ...], str | None, dict[str, str], str, str]] =
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_refusal_has_its_own_words_and_the_next_command(
+def test_each_refusal_has_its_own_reason_and_the_next_command(
     privileged: SudoHost, name: str
 ) -> None:
     rules, password, changes, words, hint = CASES[name]
@@ -246,7 +246,7 @@ def test_each_refusal_has_its_own_words_and_the_next_command(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_over_ssh_a_refusal_tells_the_ssh_line_to_type(
+def test_over_ssh_a_refusal_has_the_ssh_command_to_type(
     privileged: SudoHost, client: SshClient
 ) -> None:
     privileged.sudoers(*ASKED)
@@ -277,7 +277,7 @@ def settings(name: str, server: Server, user: str) -> str:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_line_to_type_takes_the_keys_and_known_hosts_of_odd_names(
+def test_the_command_to_type_has_keys_and_known_hosts_with_odd_names(
     privileged: SudoHost, tmp_path: Path, client: SshClient
 ) -> None:
     privileged.sudoers(*ASKED)
@@ -291,7 +291,7 @@ def test_the_line_to_type_takes_the_keys_and_known_hosts_of_odd_names(
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("jumps", [False, True], ids=["direct", "jump"])
-def test_the_line_to_type_leaves_ssh_config_its_user_and_goes_through_the_jump_host(
+def test_the_command_to_type_leaves_user_and_jump_host_to_ssh_config(
     privileged: SudoHost, start_sshd: Start, tmp_path: Path, client: SshClient, jumps: bool
 ) -> None:
     privileged.sudoers(*ASKED)
@@ -312,7 +312,7 @@ def test_the_line_to_type_leaves_ssh_config_its_user_and_goes_through_the_jump_h
     assert jump.log.read_text().count("Accepted publickey") == (2 if jumps else 0)
 
 
-def test_the_line_to_type_asks_for_the_password_of_a_host_that_is_logged_in_to_by_one(
+def test_the_command_to_type_asks_for_the_password_of_a_host_with_password_login(
     start_accounts: StartAccounts,
 ) -> None:
     host = start_accounts("PasswordAuthentication yes", sudoers=f"{ASKED[0]}\n")
@@ -320,7 +320,7 @@ def test_the_line_to_type_asks_for_the_password_of_a_host_that_is_logged_in_to_b
     assert_works_when_typed(e.hint, ("alice@127.0.0.1's password: ", PASSWORD))
 
 
-def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_little(
+def test_an_account_that_faillock_locked_is_reported_and_a_wrong_password_counts_once(
     privileged: SudoHost,
 ) -> None:
     pam = privileged.etc / "pam.d/sudo"
@@ -354,7 +354,7 @@ def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_lit
         ("19000:0:99999:7::1:", "is locked or has expired", "chage"),
     ],
 )
-def test_what_has_expired_is_told_at_once(
+def test_what_has_expired_is_reported_at_once(
     privileged: SudoHost, fields: str, words: str, hint: str
 ) -> None:
     shadow = privileged.etc / "shadow"
@@ -375,7 +375,9 @@ def test_what_has_expired_is_told_at_once(
         shadow.write_text(kept)
 
 
-def test_a_container_without_new_privileges_is_told(privileged: SudoHost, tmp_path: Path) -> None:
+def test_a_container_without_new_privileges_is_reported(
+    privileged: SudoHost, tmp_path: Path
+) -> None:
     script = tmp_path / "sudo"
     script.write_text(
         f'#!/bin/sh\nTOOL="setpriv --no-new-privs sudo" exec {privileged.sudo} "$@"\n'
@@ -385,7 +387,7 @@ def test_a_container_without_new_privileges_is_told(privileged: SudoHost, tmp_pa
     assert "no new privileges" in refused(privileged.local(program=str(script))).reason
 
 
-def test_a_sudo_without_its_setuid_bit_is_told(privileged: SudoHost) -> None:
+def test_a_sudo_without_its_setuid_bit_is_reported(privileged: SudoHost) -> None:
     copy = privileged.etc / "sudo-copy"
     shutil.copy(program("sudo"), copy)
     copy.chmod(0o755)
@@ -394,7 +396,7 @@ def test_a_sudo_without_its_setuid_bit_is_told(privileged: SudoHost) -> None:
     assert "no setuid bit" in e.reason
 
 
-def test_a_sudo_that_is_none_is_found_out_by_the_user_it_runs_as(tmp_path: Path) -> None:
+def test_a_fake_sudo_is_detected_by_the_user_that_it_runs_as(tmp_path: Path) -> None:
     script = tmp_path / "sudo"
     script.write_text(
         '#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec setpriv --reuid 65534 "$@"\n'
@@ -422,7 +424,7 @@ def test_a_sudo_that_is_none_is_found_out_by_the_user_it_runs_as(tmp_path: Path)
         (None, "echo busy >&2", "in time; it printed “busy”"),
     ],
 )
-def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
+def test_a_foreign_prompt_is_never_answered_and_is_reported_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None, script: str, words: str
 ) -> None:
     monkeypatch.setattr(become, "PATIENCE_S", 1.0)
@@ -441,7 +443,7 @@ def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
 # ---- doas
 
 
-def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: SudoHost) -> None:
+def test_doas_runs_what_it_permits_and_each_refusal_is_distinguished(privileged: SudoHost) -> None:
     require("doas")
     doas = str(privileged.sudo.with_name("doas"))
     target = privileged.local(PASSWORD, method="doas", program=doas)
@@ -491,7 +493,7 @@ def test_the_one_sudoers_line_allows_exactly_the_command(privileged: SudoHost) -
 
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
-def test_the_interpreter_never_hears_the_password_and_hears_the_program_whole(
+def test_the_interpreter_reads_the_whole_program_and_never_the_password(
     privileged: SudoHost, tmp_path: Path, rules: tuple[str, ...]
 ) -> None:
     python = tmp_path / "bin/python3"
@@ -604,7 +606,7 @@ def test_a_whole_run_leaves_the_password_nowhere(
 
 @pytest.mark.parametrize("pty", ["use_pty", "!use_pty"])
 @pytest.mark.parametrize("client", [*CLIENTS, None])
-def test_a_connection_that_is_cut_ends_what_runs_as_root(
+def test_a_lost_connection_ends_the_program_that_runs_as_root(
     privileged: SudoHost, client: SshClient | None, pty: str
 ) -> None:
     privileged.sudoers(f"Defaults {pty}", *FREE)
@@ -623,7 +625,7 @@ def test_a_connection_that_is_cut_ends_what_runs_as_root(
     assert probe_runs.comes_true(lambda: not privileged.pythons()), privileged.pythons()
 
 
-def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listens(
+def test_a_process_of_another_user_that_cannot_be_killed_ends_when_its_streams_close(
     tmp_path: Path,
 ) -> None:
     copy = Path(shutil.copy(program("setpriv"), tmp_path / "setpriv"))

@@ -37,7 +37,9 @@ def folder(tmp_path: Path, sshd: Server) -> Folder:
     return made
 
 
-def test_hosts_are_audited_by_ssh_and_a_refused_login_is_told(folder: Folder, sshd: Server) -> None:
+def test_hosts_are_audited_by_ssh_and_a_refused_login_is_reported(
+    folder: Folder, sshd: Server
+) -> None:
     known_hosts = sshd.target().known_hosts[0]
     done = folder.run("run", "-p", "met.yml", "--known-hosts", known_hosts)
     assert done.returncode == 4, done.stdout + done.stderr
@@ -73,7 +75,7 @@ def test_the_systems_ssh_gives_the_same_verdicts(folder: Folder, sshd: Server) -
     assert "Permission denied" in stranger.reason
 
 
-def test_a_host_key_that_is_unknown_is_refused_and_accepted_only_when_told(folder: Folder) -> None:
+def test_an_unknown_host_key_is_refused_and_accepted_only_with_accept_new(folder: Folder) -> None:
     folder.write("empty", "")
     strict = folder.run(
         "run", "-p", "met.yml", "--known-hosts", "empty", "-l", "web1", "--format", "json"

@@ -78,7 +78,7 @@ def check(
         ),
     ],
 )
-def test_a_known_key_is_trusted_without_a_word(tmp_path: Path, line: str) -> None:
+def test_a_known_key_is_trusted_without_a_note(tmp_path: Path, line: str) -> None:
     assert check(target(write(tmp_path, line))) == ""
 
 
@@ -94,7 +94,7 @@ def test_a_known_key_is_trusted_without_a_word(tmp_path: Path, line: str) -> Non
         f"web1.example.com ssh-ed25519 {text_of(1)[12:40]}",
     ],
 )
-def test_a_key_that_no_line_gives_the_host_is_unknown(tmp_path: Path, line: str) -> None:
+def test_a_key_without_a_line_for_the_host_is_unknown(tmp_path: Path, line: str) -> None:
     with pytest.raises(TransportError) as e:
         check(target(write(tmp_path, line)))
     assert e.value.stage == "host key"
@@ -116,7 +116,7 @@ def test_a_fingerprint_is_what_ssh_keygen_prints(keys: Keys) -> None:
     assert fingerprint(blob) == printed.stdout.split()[1]
 
 
-def test_a_changed_key_is_told_with_both_fingerprints_and_the_line(tmp_path: Path) -> None:
+def test_a_changed_key_is_reported_with_both_fingerprints_and_the_line(tmp_path: Path) -> None:
     path = write(tmp_path, "# first line", f"[web1.example.com]:2222 {text_of(1)}")
     with pytest.raises(TransportError) as e:
         check(target(path, port=2222), 2)
@@ -141,7 +141,7 @@ def test_the_hint_of_a_changed_key_removes_exactly_that_key(tmp_path: Path) -> N
     assert path.read_text() == f"web2 {text_of(3)}\n"
 
 
-def test_a_host_known_by_another_type_of_key_only_counts_as_changed_even_under_accept_new(
+def test_a_host_known_only_by_another_type_of_key_counts_as_changed_also_under_accept_new(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path, f"web1.example.com {text_of(1, 'ecdsa-sha2-nistp256')}")
@@ -164,7 +164,7 @@ def test_a_revoked_key_of_the_host_leaves_its_other_key_trusted(tmp_path: Path) 
     assert check(target(path)) == ""
 
 
-def test_a_certificate_authority_as_the_only_match_is_said_to_be_unsupported(
+def test_a_certificate_authority_as_the_only_match_is_reported_as_unsupported(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}")
@@ -223,7 +223,7 @@ def test_an_accept_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> 
         check(t, keys=HostKeys(tmp_path))
 
 
-def test_the_algorithms_asked_for_are_those_of_the_known_keys(tmp_path: Path) -> None:
+def test_the_requested_algorithms_are_those_of_the_known_keys(tmp_path: Path) -> None:
     path = write(
         tmp_path, f"web1.example.com {text_of(1, 'ssh-rsa')}", f"web1.example.com {text_of(1)}"
     )
@@ -236,7 +236,7 @@ def test_the_algorithms_asked_for_are_those_of_the_known_keys(tmp_path: Path) ->
     assert HostKeys().algorithms(target(path, address="other")) == ()
 
 
-def test_off_trusts_even_a_changed_key_and_says_so(tmp_path: Path) -> None:
+def test_off_trusts_even_a_changed_key_and_notes_it(tmp_path: Path) -> None:
     path = write(tmp_path, f"web1.example.com {text_of(1)}")
     note = check(target(path, policy="off"), 2)
     assert "not checked" in note
@@ -328,7 +328,7 @@ def test_writers_that_are_killed_leave_a_file_that_the_next_one_can_use(tmp_path
     assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in whole)
 
 
-def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_line(
+def test_killed_writers_among_fifty_never_lose_a_line_of_another(
     tmp_path: Path,
 ) -> None:
     ours, each = tmp_path / "accepted", 40
@@ -375,7 +375,7 @@ def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_lin
     assert max(written.values()) == 1
 
 
-def test_half_a_line_is_passed_over_and_the_next_one_begins_anew(tmp_path: Path) -> None:
+def test_half_a_line_is_ignored_and_the_next_one_begins_a_new_line(tmp_path: Path) -> None:
     ours = tmp_path / "accepted"
     ours.write_text(f"a {text_of(1)}\nb {text_of(2)[:40]}")
     t = target(tmp_path / "none", address="b", policy="accept-new")
@@ -384,7 +384,7 @@ def test_half_a_line_is_passed_over_and_the_next_one_begins_anew(tmp_path: Path)
     assert check(t, 3, keys=HostKeys(ours)) == ""
 
 
-def test_a_lookup_among_fifty_thousand_names_is_no_scan() -> None:
+def test_a_lookup_among_fifty_thousand_names_does_not_scan_them() -> None:
     known = KnownHosts()
     known.add(
         "".join(

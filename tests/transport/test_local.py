@@ -57,7 +57,7 @@ def test_a_command_that_reads_nothing_of_a_large_stdin_just_ends() -> None:
     assert run("exit 7", b"x" * 3_000_000).exit_status == 7
 
 
-def test_a_signal_is_told_as_a_shell_tells_it() -> None:
+def test_a_signal_gives_the_exit_status_of_a_shell() -> None:
     assert run("kill -TERM $$").exit_status == 128 + 15
 
 
@@ -71,7 +71,7 @@ def test_a_flood_is_cut_at_its_limit(stream: str, command: str) -> None:
     assert output.exit_status is None
 
 
-def test_exactly_as_much_as_is_allowed_is_no_flood() -> None:
+def test_output_of_exactly_the_limit_is_not_cut() -> None:
     output = run("head -c 100000 /dev/zero", limits=Limits(stdout=100_000))
     assert (len(output.stdout), output.cut, output.exit_status) == (100_000, "", 0)
 
@@ -104,7 +104,7 @@ def test_the_deadline_kills_the_whole_group_and_only_it(tmp_path: Path) -> None:
     bystander.join()
 
 
-def test_a_child_left_behind_that_holds_the_pipes_costs_a_short_while_and_is_killed(
+def test_a_background_process_that_holds_the_pipes_is_killed_after_a_short_wait(
     tmp_path: Path,
 ) -> None:
     began = time.monotonic()
@@ -139,5 +139,5 @@ def test_a_short_command_is_not_waited_for_longer_than_it_takes(
     assert time.monotonic() - began < BUSY_S
 
 
-def test_there_is_no_terminal_that_anything_could_prompt_on() -> None:
+def test_there_is_no_terminal_to_prompt_on() -> None:
     assert run("test -t 0 || (: < /dev/tty) 2>/dev/null || echo none").stdout == b"none\n"

@@ -35,7 +35,7 @@ def test_sixty_hosts_behind_one_server_that_drops_connections_are_all_reached(
     assert "drop connection" in server.log.read_text()
 
 
-def test_an_address_gets_so_many_at_once_and_another_address_has_its_own() -> None:
+def test_each_address_has_its_own_limit_of_logins() -> None:
     limiter = LoginLimiter()
     slots = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT + 1)]
     assert [slot.acquire(Deadline.after(0)) for slot in slots] == [True] * INITIAL_LIMIT + [False]
@@ -47,7 +47,7 @@ def test_an_address_gets_so_many_at_once_and_another_address_has_its_own() -> No
     assert not limiter.slot("WEB", 22).acquire(Deadline.after(0))
 
 
-def test_the_drops_of_one_crowd_halve_it_once_and_each_may_try_again() -> None:
+def test_drops_of_connections_that_began_together_halve_the_limit_once_and_each_may_retry() -> None:
     limiter = LoginLimiter()
     crowd = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT)]
     assert all(slot.acquire(Deadline.after(0)) for slot in crowd)
@@ -56,14 +56,14 @@ def test_the_drops_of_one_crowd_halve_it_once_and_each_may_try_again() -> None:
     assert sum(slot.acquire(Deadline.after(0)) for slot in again) == INITIAL_LIMIT // 2
 
 
-def test_a_drop_of_a_connection_that_was_alone_is_told_and_not_tried_again() -> None:
+def test_a_dropped_connection_that_was_alone_is_not_retried() -> None:
     slot = LoginLimiter().slot("web", 22)
     assert slot.acquire(Deadline.after(0))
     assert not slot.retry_after_drop(Deadline.after(5))
     assert slot.acquire(Deadline.after(0))
 
 
-def test_whoever_waits_begins_as_soon_as_another_is_done() -> None:
+def test_a_waiting_connection_begins_as_soon_as_another_is_logged_in() -> None:
     limiter = LoginLimiter()
     first = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT)]
     assert all(slot.acquire(Deadline.after(0)) for slot in first)
@@ -73,7 +73,7 @@ def test_whoever_waits_begins_as_soon_as_another_is_done() -> None:
     assert time.monotonic() - began < 5 + BUSY_S
 
 
-def test_a_turn_that_does_not_come_in_time_is_a_reason_of_its_own(start_sshd: Start) -> None:
+def test_a_slot_that_is_not_free_in_time_has_its_own_reason(start_sshd: Start) -> None:
     server, transports = start_sshd(), Transports()
     holders = [
         transports.shared.login_limiter.slot("127.0.0.1", server.port) for _ in range(INITIAL_LIMIT)

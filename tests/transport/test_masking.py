@@ -70,7 +70,7 @@ def test_both_passwords_are_masked_and_the_rest_of_an_error_stays() -> None:
     assert (masked.stage, masked.transient, masked.changed_key) == ("execute", True, ("a", "b"))
 
 
-def test_an_error_without_a_password_is_the_same_one() -> None:
+def test_an_error_without_a_password_is_returned_unchanged() -> None:
     for one in (target(), target("hunter2"), target("", " ")):
         assert Masking(one).error(said := error("nothing of that kind")) is said
 
@@ -78,7 +78,7 @@ def test_an_error_without_a_password_is_the_same_one() -> None:
 @pytest.mark.parametrize(
     "secret", ["two  blanks", "tab\tand\x1bescape", "hunter2" * 60, "öäü€", "“quote”", "a.*b("]
 )
-def test_it_is_masked_as_it_is_shown_whole_and_where_it_was_cut(secret: str) -> None:
+def test_a_password_is_masked_whole_and_where_it_was_cut(secret: str) -> None:
     masking = Masking(target(secret, "hunter2"))
     for before in range(250, 301, 3):  # the end of what a reason carries comes anywhere in it
         reason = masking.error(error(quote_line("x" * before + " " + secret, "it said "))).reason
@@ -93,7 +93,7 @@ def test_a_short_password_is_masked_as_a_word_and_leaves_no_holes() -> None:
     assert reason == "unknown, and none: “…”"
 
 
-def test_what_a_command_said_is_masked_before_anything_is_cut_and_a_result_line_stays() -> None:
+def test_output_is_masked_before_it_is_cut_and_a_result_line_stays() -> None:
     line = protocol.REPLY_MARK + b'{"a": "hunter2"}\n'
     masked = Masking(target("hunter2")).output(
         Output(stdout=line, stderr=b"x\nhunter2\xff\n", exit_status=0)
@@ -104,7 +104,7 @@ def test_what_a_command_said_is_masked_before_anything_is_cut_and_a_result_line_
 @pytest.mark.parametrize(
     "then", ["exit 1", "exec sleep 30", "echo 'fleetaudit-shell/1 65534 nobody'", "kill -9 $$"]
 )
-def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then: str) -> None:
+def test_a_sudo_that_prints_the_password_is_reported_without_it(tmp_path: Path, then: str) -> None:
     program = tmp_path / "sudo"
     program.write_text(TALKATIVE.replace("{then}", then))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -124,7 +124,7 @@ def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then:
     assert "[fleetaudit-" not in result.reason
 
 
-def test_a_forced_command_that_tells_the_password_is_explained_without_it(
+def test_a_forced_command_that_prints_the_password_is_reported_without_it(
     start_sshd: Start,
 ) -> None:
     sshd = start_sshd("ForceCommand echo 'debug: hunter2 sesame' >&2")
@@ -134,7 +134,7 @@ def test_a_forced_command_that_tells_the_password_is_explained_without_it(
 
 
 @pytest.mark.parametrize("stream", ["", " >&2"])
-def test_a_program_that_tells_the_password_is_explained_without_it(
+def test_a_program_that_prints_the_password_is_reported_without_it(
     start_sshd: Start, stream: str
 ) -> None:
     sshd = start_sshd(

@@ -118,7 +118,7 @@ def fleet(
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("kind", ODD)
-def test_a_pipe_or_a_device_costs_the_hosts_that_name_it(
+def test_a_pipe_or_a_device_fails_only_the_hosts_that_name_it(
     sshd: Server, tmp_path: Path, kind: str, client: str
 ) -> None:
     path = odd_path(tmp_path, kind)
@@ -167,7 +167,7 @@ def test_a_file_of_more_bytes_than_are_read_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_dev_null_stands_for_no_file(sshd: Server, client: str) -> None:
+def test_dev_null_means_no_file(sshd: Server, client: str) -> None:
     target = sshd.target(
         client=client,
         arguments=("-F", "/dev/null"),
@@ -177,7 +177,7 @@ def test_dev_null_stands_for_no_file(sshd: Server, client: str) -> None:
     assert Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout == b"in\n"
 
 
-def test_the_home_of_a_user_who_is_none_is_a_missing_file(sshd: Server) -> None:
+def test_the_home_of_an_unknown_user_is_a_missing_file(sshd: Server) -> None:
     path = "~nobody-of-that-name/key"
     target = sshd.target(private_keys=(path,), known_hosts=(path, str(sshd.known_hosts)))
     transports = Transports(ssh_configs=SshConfigs([]))
@@ -185,7 +185,7 @@ def test_the_home_of_a_user_who_is_none_is_a_missing_file(sshd: Server) -> None:
     assert (e.stage, f"the private key {path} does not exist" in e.reason) == ("authenticate", True)
 
 
-def test_a_known_hosts_file_that_no_check_needs_is_let_be(sshd: Server, tmp_path: Path) -> None:
+def test_a_known_hosts_file_that_no_check_needs_is_not_read(sshd: Server, tmp_path: Path) -> None:
     path = odd_path(tmp_path, "fifo")
     target = sshd.target(
         client="openssh", arguments=("-F", "none"), known_hosts=(path,), host_key_policy="off"
@@ -269,7 +269,7 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(
+def test_a_dead_mount_fails_only_the_hosts_with_a_key_on_it(
     sshd: Server, tmp_path: Path, client: str
 ) -> None:
     if os.getuid() != 0 or not Path("/dev/fuse").exists():
@@ -318,7 +318,7 @@ def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None
     assert reading.get("other", lambda: 5, Deadline.after(60)) == 5
 
 
-def test_what_a_read_raises_is_raised_to_all(tmp_path: Path) -> None:
+def test_all_waiters_get_the_error_of_a_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         FileReader().get(
             "x", lambda: files.read_first_bytes(tmp_path / "none", 5), Deadline.after(60)

@@ -88,7 +88,7 @@ def test_all_three_streams_and_the_exit_status_come_through_and_nothing_of_sshs_
     assert output == Output(stdout=b"input\n", stderr=b"problem\n", exit_status=3)
 
 
-def test_a_commands_own_status_of_255_is_no_failure_of_the_way(sshd: Server) -> None:
+def test_a_command_that_exits_with_255_is_not_a_failure_of_the_connection(sshd: Server) -> None:
     assert run(through_openssh(sshd), "exit 255").exit_status == 255
 
 
@@ -100,7 +100,7 @@ def test_a_large_transfer_arrives_whole_and_a_flood_is_cut(server: Server) -> No
     assert (len(flood.stdout), flood.cut, flood.exit_status) == (100_000, "stdout", None)
 
 
-def test_the_probe_answers_through_it(server: Server) -> None:
+def test_the_probe_answers_through_openssh(server: Server) -> None:
     call = {"protocol": 1, "deadline": 20.0, "isolation": "auto", "sysctls": [], "scenarios": []}
     output = run(through_openssh(server), protocol.COMMAND, protocol.make_script(call), seconds=60)
     assert protocol.parse_reply(output.stdout).kernel.release == os.uname().release
@@ -128,7 +128,7 @@ def test_silence_ends_at_the_deadline_and_leaves_no_child(sshd: Server) -> None:
     assert "ssh" not in children.stdout.split()
 
 
-def test_a_dead_port_and_a_name_that_is_none_are_told_at_their_stages(
+def test_a_closed_port_and_an_invalid_name_are_reported_at_their_stages(
     sshd: Server, keys: Keys
 ) -> None:
     dead = failure(through_openssh(sshd, port=free_port()))
@@ -154,7 +154,7 @@ def test_a_host_that_hangs_up_before_its_greeting_is_transient_and_one_that_is_s
         assert time.monotonic() - began < 10 + BUSY_S
 
 
-def test_a_refused_key_is_told_at_authenticate_and_never_tried_again(
+def test_a_refused_key_is_reported_at_authenticate_and_never_retried(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server = start_sshd("LogLevel VERBOSE")
@@ -165,7 +165,7 @@ def test_a_refused_key_is_told_at_authenticate_and_never_tried_again(
     assert server.log.read_text().count("Failed publickey") == 1
 
 
-def test_a_program_that_is_missing_and_options_that_make_no_sense_are_told(sshd: Server) -> None:
+def test_a_missing_program_and_invalid_options_are_reported(sshd: Server) -> None:
     missing = failure(through_openssh(sshd, program="/nonexistent/ssh"))
     assert (missing.stage, "cannot be started" in missing.reason) == ("connect", True)
     nonsense = failure(through_openssh(sshd, "-o", "NoSuchOption=1"))
@@ -178,7 +178,7 @@ def test_a_name_that_looks_like_an_option_stays_a_name(sshd: Server, tmp_path: P
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_connection_that_breaks_off_tells_how_far_it_came(start_sshd: Start) -> None:
+def test_a_connection_that_breaks_off_reports_how_much_came(start_sshd: Start) -> None:
     e = failure(
         through_openssh(start_sshd()), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5"
     )
@@ -189,7 +189,7 @@ def test_a_connection_that_breaks_off_tells_how_far_it_came(start_sshd: Start) -
 # ---- host keys
 
 
-def test_an_unknown_host_is_refused_and_a_changed_key_is_told_with_both_fingerprints(
+def test_an_unknown_host_is_refused_and_a_changed_key_is_reported_with_both_fingerprints(
     start_sshd: Start, keys: Keys, tmp_path: Path
 ) -> None:
     server = start_sshd("LogLevel VERBOSE", host_keys=("ed25519",))
@@ -228,9 +228,7 @@ def test_the_inventory_cannot_loosen_the_policy(sshd: Server, tmp_path: Path) ->
     )
 
 
-def test_accept_new_writes_to_the_file_of_ours_alone_and_off_to_none(
-    sshd: Server, tmp_path: Path
-) -> None:
+def test_accept_new_writes_only_to_our_file_and_off_to_none(sshd: Server, tmp_path: Path) -> None:
     ours, users = tmp_path / "accepted", tmp_path / "users"
     users.write_text("")
     target = through_openssh(sshd, known_hosts=(str(users),), host_key_policy="accept-new")
@@ -243,7 +241,7 @@ def test_accept_new_writes_to_the_file_of_ours_alone_and_off_to_none(
     assert users.read_text() == ""
 
 
-def test_known_hosts_files_with_blanks_in_their_names_are_read_beside_the_accepted_keys(
+def test_known_hosts_files_with_blanks_in_their_names_are_read_besides_the_accepted_keys(
     sshd: Server, tmp_path: Path
 ) -> None:
     (tmp_path / "my keys").mkdir()
@@ -282,7 +280,7 @@ def config(path: Path, text: str) -> Path:
     return path
 
 
-def test_ssh_config_says_the_port_the_user_and_the_key_where_the_inventory_does_not(
+def test_ssh_config_gives_port_user_and_key_if_the_inventory_does_not(
     sshd: Server, keys: Keys, tmp_path: Path
 ) -> None:
     file = config(
@@ -298,7 +296,7 @@ def test_ssh_config_says_the_port_the_user_and_the_key_where_the_inventory_does_
     assert "port 22: Connection refused" in failure(named).reason
 
 
-def test_a_jump_host_is_gone_through_with_its_own_settings_and_its_own_check(
+def test_a_jump_host_has_its_own_settings_and_its_own_host_key_check(
     start_sshd: Start, keys: Keys, tmp_path: Path
 ) -> None:
     jump, far = start_sshd("LogLevel VERBOSE"), start_sshd()
@@ -316,7 +314,7 @@ def test_a_jump_host_is_gone_through_with_its_own_settings_and_its_own_check(
     assert (e.stage, e.transient) == ("host key", False)
 
 
-def test_a_proxy_command_is_gone_through(sshd: Server) -> None:
+def test_a_proxy_command_is_used(sshd: Server) -> None:
     require("dbclient")
     proxy = (
         f"ProxyCommand=ssh -F none -o UserKnownHostsFile={sshd.known_hosts} -i {sshd.keys.user()}"
@@ -344,7 +342,7 @@ def master(server: Server, path: Path) -> Iterator[tuple[str, str]]:
         yield ("-S", str(path))
 
 
-def test_a_master_connection_of_the_users_is_used_and_none_is_made(
+def test_a_master_connection_of_the_user_is_used_and_none_is_made(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server = start_sshd("LogLevel VERBOSE")
@@ -360,7 +358,7 @@ def test_a_master_connection_of_the_users_is_used_and_none_is_made(
 
 
 @pytest.mark.parametrize("folder", ["missing", "read-only"])
-def test_where_no_master_connection_can_be_made_the_command_runs_all_the_same(
+def test_the_command_runs_even_if_no_master_connection_can_be_made(
     sshd: Server, tmp_path: Path, folder: str
 ) -> None:
     path = tmp_path / "missing" if folder == "missing" else Path("/proc/self")
@@ -374,7 +372,7 @@ def test_where_no_master_connection_can_be_made_the_command_runs_all_the_same(
 @pytest.mark.parametrize(
     "line", ["SessionType none", "StdinNull yes", "ForkAfterAuthentication yes"]
 )
-def test_a_command_is_run_where_ssh_config_says_that_none_is(
+def test_a_command_runs_although_ssh_config_disables_it(
     sshd: Server, tmp_path: Path, line: str, client: str
 ) -> None:
     target = through_openssh(sshd, "-F", str(config(tmp_path / "config", f"{line}\n")))
@@ -411,7 +409,7 @@ def test_an_ssh_that_ends_by_itself_after_the_login_is_quoted(sshd: Server, tmp_
     assert "ssh ended by itself after 0 bytes of output: muxserver_listen: cannot do it" in e.reason
 
 
-def test_what_a_host_says_before_it_refuses_is_not_taken_for_words_of_ssh(
+def test_the_banner_of_a_host_is_not_taken_for_messages_of_ssh(
     start_sshd: Start, keys: Keys, tmp_path: Path
 ) -> None:
     banner = tmp_path / "banner"
@@ -431,7 +429,7 @@ def test_what_a_host_says_before_it_refuses_is_not_taken_for_words_of_ssh(
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("hop", ["host", "jump host"])
-def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_mends_it(
+def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_fixes_it(
     sshd: Server, keys: Keys, tmp_path: Path, hop: str, client: str
 ) -> None:
     key = tmp_path / "a key"
@@ -458,7 +456,7 @@ def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_men
     assert run(target).stdout == b"in\n"
 
 
-def test_a_command_by_a_master_connection_is_told_as_one_that_ran(
+def test_a_command_over_a_master_connection_is_reported_as_one_that_ran(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server = start_sshd("LogLevel VERBOSE")
@@ -483,7 +481,7 @@ def test_a_command_by_a_master_connection_is_told_as_one_that_ran(
 
 
 @pytest.mark.parametrize(("password", "logins"), [(None, 1), (Secret("sesame"), 2)])
-def test_a_silent_sudo_is_told_as_that_and_no_password_for_it_goes_by_somebodys_master_connection(
+def test_a_silent_sudo_is_reported_and_its_password_uses_no_master_connection(
     start_sshd: Start,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -187,7 +187,7 @@ def test_what_runs_instead_of_our_command_is_distinguished(
     assert words in refused(host, name, client).reason
 
 
-def test_this_machine_runs_the_command_in_the_same_way() -> None:
+def test_this_machine_runs_the_command_like_a_host() -> None:
     output = Transports().run(
         LocalTarget(), protocol.COMMAND, PROGRAM, Deadline.after(100), Limits()
     )
@@ -213,7 +213,7 @@ def test_this_machine_runs_the_command_in_the_same_way() -> None:
 )
 @pytest.mark.parametrize("method", ["sudo", "su"])
 @pytest.mark.parametrize("client", CLIENTS)
-def test_where_not_even_sudo_ran_it_is_not_to_blame(
+def test_sudo_is_not_blamed_if_it_did_not_run(
     host: Accounts, client: SshClient, method: BecomeMethod, name: str, words: str
 ) -> None:
     begun = host.etc / f"home-{account(name)}" / "begun"
@@ -311,7 +311,7 @@ def test_a_relative_name_is_looked_up_in_the_path_and_a_search_finds_one_by_itse
     assert named(host, "paramiko")[1] == used == []
 
 
-def test_variables_of_python_in_the_environment_do_not_hide_it() -> None:
+def test_variables_of_python_in_the_environment_do_not_hide_an_interpreter() -> None:
     """PYTHONHOME and the like made the trial of every interpreter fail: it lacked -E."""
     hostile = {"PYTHONHOME": "/nonexistent", "PYTHONHASHSEED": "x", "PATH": os.environ["PATH"]}
     done = subprocess.run(

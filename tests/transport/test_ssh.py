@@ -97,7 +97,7 @@ def test_a_flood_is_cut_at_its_limit(server: Server, stream: str, command: str) 
     assert output.exit_status is None
 
 
-def test_exactly_as_much_as_is_allowed_is_no_flood(server: Server) -> None:
+def test_output_of_exactly_the_limit_is_not_cut(server: Server) -> None:
     output = run(server.target(), "head -c 100000 /dev/zero", limits=Limits(stdout=100_000))
     assert (len(output.stdout), output.cut, output.exit_status) == (100_000, "", 0)
 
@@ -106,11 +106,11 @@ def test_a_command_that_reads_nothing_of_a_large_stdin_just_ends(server: Server)
     assert run(server.target(), "exit 7", b"x" * 5_000_000).exit_status == 7
 
 
-def test_a_signal_is_told_as_a_shell_tells_it(server: Server) -> None:
+def test_a_signal_gives_the_exit_status_of_a_shell(server: Server) -> None:
     assert run(server.target(), "kill -TERM $$").exit_status == 128 + 15
 
 
-def test_new_keys_in_the_middle_of_the_transfer_change_nothing(start_sshd: Start) -> None:
+def test_a_new_key_exchange_during_the_transfer_changes_nothing(start_sshd: Start) -> None:
     server = start_sshd("RekeyLimit 64K", "LogLevel DEBUG")
     data = os.urandom(2_000_000)
     output = run(server.target(), "cat", data, seconds=60)
@@ -119,7 +119,7 @@ def test_new_keys_in_the_middle_of_the_transfer_change_nothing(start_sshd: Start
     assert server.log.read_text().count("SSH2_MSG_NEWKEYS received") > 5
 
 
-def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(
+def test_a_background_process_that_holds_the_streams_costs_only_a_short_wait(
     server: Server,
 ) -> None:
     began = time.monotonic()
@@ -132,7 +132,9 @@ def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(
 # ---- deadlines
 
 
-def test_silence_ends_at_the_deadline_with_what_the_command_said(server: Server) -> None:
+def test_a_silent_command_ends_at_the_deadline_with_its_output_in_the_reason(
+    server: Server,
+) -> None:
     began = time.monotonic()
     e = failure(
         server.target(),
@@ -170,7 +172,9 @@ def test_a_stdin_that_is_never_read_ends_at_the_deadline(server: Server) -> None
 # ---- what a host may do instead of running it
 
 
-def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_path: Path) -> None:
+def test_output_around_the_command_comes_through_unchanged(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     banner = tmp_path / "banner"
     banner.write_text("Authorized users only\n")
     server = start_sshd(f"Banner {banner}", f'ForceCommand {NOISE}eval "$SSH_ORIGINAL_COMMAND"')
@@ -179,7 +183,9 @@ def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_
     assert output.stderr == b"motd on stderr\n"
 
 
-def test_a_host_without_python_is_told_by_the_exit_status_of_the_command(start_sshd: Start) -> None:
+def test_a_host_without_python_is_known_by_the_exit_status_of_the_command(
+    start_sshd: Start,
+) -> None:
     server = start_sshd(
         "SetEnv PATH=/nonexistent",
         f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exit {protocol.NO_PYTHON}",
@@ -187,7 +193,7 @@ def test_a_host_without_python_is_told_by_the_exit_status_of_the_command(start_s
     assert run(server.target(), protocol.COMMAND, b"ignored").exit_status == protocol.NO_PYTHON
 
 
-def test_a_shell_that_is_none_is_told_in_its_own_words(start_sshd: Start) -> None:
+def test_a_nologin_shell_is_reported_with_its_own_message(start_sshd: Start) -> None:
     server = start_sshd("ForceCommand echo 'This account is currently not available.'; exit 1")
     output = run(server.target())
     assert (
@@ -196,13 +202,15 @@ def test_a_shell_that_is_none_is_told_in_its_own_words(start_sshd: Start) -> Non
     )
 
 
-def test_a_host_that_opens_no_session_is_not_executing(start_sshd: Start) -> None:
+def test_a_host_that_opens_no_session_fails_at_execute(start_sshd: Start) -> None:
     e = failure(start_sshd("MaxSessions 0").target())
     assert e.stage == "execute"
     assert "opens no session" in e.reason
 
 
-def test_a_transfer_that_is_cut_tells_how_far_it_came(start_sshd: Start, tmp_path: Path) -> None:
+def test_a_transfer_that_breaks_off_reports_how_much_came(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     # The command ends the very process that serves its connection, as a crash or a firewall would.
     e = failure(
         start_sshd().target(), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5", seconds=10
@@ -233,7 +241,7 @@ def test_every_address_of_a_name_is_tried(sshd: Server) -> None:
     assert run(sshd.target(address="localhost", known_hosts=(str(known),))).exit_status == 0
 
 
-def test_a_name_that_does_not_exist_is_told_at_the_stage_resolve() -> None:
+def test_a_name_that_does_not_exist_is_reported_at_the_stage_resolve() -> None:
     e = failure(SshTarget(address="no-such-host.invalid", user="u"), seconds=10)
     assert e.stage == "resolve"
     assert "no-such-host.invalid" in e.reason
@@ -241,7 +249,7 @@ def test_a_name_that_does_not_exist_is_told_at_the_stage_resolve() -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "..", "ho st", "x\ny"])
-def test_a_name_that_is_none_is_told_at_the_stage_resolve(name: str) -> None:
+def test_an_invalid_name_is_reported_at_the_stage_resolve(name: str) -> None:
     assert failure(SshTarget(address=name, user="u"), seconds=10).stage == "resolve"
 
 
@@ -250,7 +258,7 @@ def test_an_ipv6_address_keeps_its_scope() -> None:
     assert (family, address) == (socket.AF_INET6, ("fe80::1", 2222, 0, socket.if_nametoindex("lo")))
 
 
-def test_a_process_without_a_name_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_a_user_name_needs_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(

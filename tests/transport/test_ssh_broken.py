@@ -104,7 +104,7 @@ def kexinit(kex: bytes = b"curve25519-sha256@libssh.org", key: bytes = b"ssh-ed2
 # ---- before the greeting
 
 
-def test_a_host_that_never_accepts_is_given_up_after_the_connect_timeout() -> None:
+def test_a_host_that_never_accepts_fails_after_the_connect_timeout() -> None:
     with socket.socket() as full, contextlib.ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -121,7 +121,7 @@ def test_a_host_that_never_accepts_is_given_up_after_the_connect_timeout() -> No
     assert "no answer within 1 s" in e.reason
 
 
-def test_a_host_that_accepts_and_is_silent_is_given_up_after_the_connect_timeout() -> None:
+def test_a_host_that_accepts_and_is_silent_fails_after_the_connect_timeout() -> None:
     with playing(until_gone) as port:
         began = time.monotonic()
         e = failure(on(port, connect_timeout_s=1))
@@ -145,7 +145,7 @@ def trickle(connection: socket.socket) -> None:
                 return
 
 
-def test_a_host_that_trickles_bytes_is_given_up_at_the_limit() -> None:
+def test_a_host_that_trickles_bytes_fails_at_the_connect_timeout() -> None:
     with playing(trickle) as port:
         e = failure(on(port, connect_timeout_s=1))
     assert e.stage == "connect"
@@ -154,7 +154,7 @@ def test_a_host_that_trickles_bytes_is_given_up_at_the_limit() -> None:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-Open", b"Exceeded MaxStartups\r\n"])
-def test_a_host_that_hangs_up_before_its_greeting_is_worth_another_try(
+def test_a_host_that_hangs_up_before_its_greeting_is_a_transient_failure(
     said: bytes, reset: bool
 ) -> None:
     def play(connection: socket.socket) -> None:
@@ -196,7 +196,7 @@ def test_a_host_that_hangs_up_before_its_greeting_is_worth_another_try(
         "noise",
     ],
 )
-def test_what_is_no_ssh_server_is_told_so(said: bytes, reason: str) -> None:
+def test_a_server_that_does_not_speak_ssh_is_reported_as_such(said: bytes, reason: str) -> None:
     with playing(saying(said)) as port:
         e = failure(on(port))
     assert (e.stage, e.transient) == ("connect", False)
@@ -245,7 +245,7 @@ def test_what_is_no_ssh_server_is_told_so(said: bytes, reason: str) -> None:
         ((packet(b"\x07\xff\xff\xff\xff"),), ""),
     ],
 )
-def test_a_host_that_lies_in_the_key_exchange_is_told_at_the_stage_connect(
+def test_an_invalid_key_exchange_is_reported_at_the_stage_connect(
     parts: tuple[bytes, ...], reason: str
 ) -> None:
     with playing(saying(GREETING, *parts)) as port:
@@ -255,7 +255,7 @@ def test_a_host_that_lies_in_the_key_exchange_is_told_at_the_stage_connect(
     assert not e.transient
 
 
-def test_a_host_that_sends_nothing_but_ignored_messages_is_taken_for_a_flood() -> None:
+def test_a_host_that_sends_only_ignored_messages_counts_as_a_flood() -> None:
     ignored = packet(b"\x02" + struct.pack(">I", 30_000) + bytes(30_000)) * 10
 
     def play(connection: socket.socket) -> None:
@@ -268,7 +268,7 @@ def test_a_host_that_sends_nothing_but_ignored_messages_is_taken_for_a_flood() -
     assert "far more bytes than were asked for" in e.reason
 
 
-def test_a_host_that_hangs_up_in_the_key_exchange_is_worth_another_try() -> None:
+def test_a_host_that_hangs_up_in_the_key_exchange_is_a_transient_failure() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(GREETING + kexinit())
         connection.recv(1)
@@ -351,7 +351,7 @@ def outcome(target: SshTarget) -> TransportError | Output:
 
 
 @pytest.mark.parametrize("then", ["close", "reset", "stall", "flip"])
-def test_a_conversation_that_breaks_at_any_byte_ends_in_words_and_in_time(
+def test_a_connection_that_breaks_at_any_byte_ends_in_time_with_a_reason(
     sshd: Server, then: str
 ) -> None:
     total = whole(sshd)
@@ -372,7 +372,7 @@ def test_a_conversation_that_breaks_at_any_byte_ends_in_words_and_in_time(
     assert stages >= {"connect", "authenticate"}
 
 
-def test_broken_conversations_leave_no_thread_and_no_descriptor() -> None:
+def test_broken_connections_leave_no_thread_and_no_descriptor() -> None:
     def count() -> tuple[int, int]:
         return threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 

@@ -108,13 +108,13 @@ def host(server: Server, *more: str) -> str:
         ("Include ${X}/c\n", True),
     ],
 )
-def test_files_of_harmless_words_say_nothing_and_all_others_do(
+def test_only_files_with_more_than_ignored_keywords_are_relevant(
     tmp_path: Path, text: str, says: bool
 ) -> None:
     assert has_relevant_options(str(config(tmp_path / "c", text))) is says
 
 
-def test_what_is_included_speaks_as_well_also_by_a_pattern_and_a_circle_ends(
+def test_included_files_are_relevant_also_by_a_pattern_and_a_circle_ends(
     tmp_path: Path,
 ) -> None:
     quiet = config(tmp_path / "quiet", f'Include "{tmp_path}/conf.d/*.conf"\n')
@@ -127,7 +127,7 @@ def test_what_is_included_speaks_as_well_also_by_a_pattern_and_a_circle_ends(
     assert not has_relevant_options(str(tmp_path / "missing"))
 
 
-def test_where_nothing_is_said_no_ssh_is_needed_and_where_something_is_its_absence_is_told(
+def test_ssh_is_needed_only_for_a_relevant_file_and_then_its_absence_is_reported(
     sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet, loud = (
@@ -162,7 +162,7 @@ def test_host_match_include_and_canonical_names_mean_what_they_mean_to_ssh(
     assert failure(through(file, "db7")).stage == "resolve"
 
 
-def test_the_targets_own_fields_beat_ssh_config_and_a_port_that_nobody_named_does_not(
+def test_explicit_fields_of_a_target_take_precedence_over_ssh_config(
     sshd: Server, tmp_path: Path
 ) -> None:
     file = config(tmp_path / "config", "Host web\n" + host(sshd))
@@ -175,7 +175,7 @@ def test_the_targets_own_fields_beat_ssh_config_and_a_port_that_nobody_named_doe
     assert failure(through(file, user="nobody-at-all")).stage == "authenticate"
 
 
-def test_mistakes_in_a_file_are_told_in_sshs_words(tmp_path: Path) -> None:
+def test_errors_in_a_file_are_reported_with_the_message_of_ssh(tmp_path: Path) -> None:
     e = failure(through(config(tmp_path / "config", "Host web\n  NoSuchWord 1\n")))
     assert e.stage == "connect"
     assert "Bad configuration option" in e.reason
@@ -198,7 +198,7 @@ def test_a_match_exec_that_never_ends_costs_the_connect_timeout_and_leaves_nothi
     assert not [line for line in lines if b"680.25" in line]
 
 
-def test_the_order_of_arguments_is_ansibles(tmp_path: Path) -> None:
+def test_the_order_of_arguments_is_that_of_ansible(tmp_path: Path) -> None:
     file = config(tmp_path / "config", "Host web\n  User filed\n  HostName h\n  Port 7\n")
     target = through(
         file,
@@ -264,7 +264,7 @@ def in_namespace(
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
-def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goes(
+def test_canonical_names_lead_both_clients_to_the_same_host_as_ssh(
     sshd: Server, tmp_path: Path
 ) -> None:
     text = "CanonicalizeHostname yes\nCanonicalDomains corp.test\nCanonicalizeFallbackLocal no\n"
@@ -320,7 +320,7 @@ def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goe
         (("PubkeyAuthentication no",), False, ("keyboard-interactive", "password")),
     ],
 )
-def test_the_ways_to_log_in_are_those_that_ssh_config_allows(
+def test_the_login_methods_are_those_that_ssh_config_allows(
     tmp_path: Path, lines: tuple[str, ...], keys: bool, methods: tuple[str, ...]
 ) -> None:
     file = config(
@@ -332,7 +332,7 @@ def test_the_ways_to_log_in_are_those_that_ssh_config_allows(
     assert (found.ssh_config.public_keys, found.ssh_config.password_methods) == (keys, methods)
 
 
-def test_a_password_goes_to_no_host_for_which_ssh_config_allows_none(
+def test_no_password_is_sent_to_a_host_for_which_ssh_config_allows_none(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server = start_sshd("LogLevel VERBOSE", "PasswordAuthentication yes")
@@ -462,7 +462,7 @@ def test_tokens_are_expanded_as_ssh_expands_them(
     assert found.private_keys == (said[1],)
 
 
-def test_a_token_that_is_none_and_a_variable_that_is_not_set_are_named(tmp_path: Path) -> None:
+def test_an_unknown_token_and_an_unset_variable_are_named(tmp_path: Path) -> None:
     tokens = Tokens(name="n", host="h", port=1, user="u")
     assert tokens.command("nc %h %p %% %r@%n %k ${X} ~") == "nc h 1 % u@n n ${X} ~"
     for text in ("%T", "a%", "${NOT_SET_AT_ALL}"):
@@ -477,7 +477,7 @@ def test_a_token_that_is_none_and_a_variable_that_is_not_set_are_named(tmp_path:
 @pytest.mark.parametrize(
     "keyword", ["IdentityFile", "CertificateFile", "UserKnownHostsFile", "IdentityAgent"]
 )
-def test_each_keyword_expands_what_it_expands_to_ssh(
+def test_each_keyword_expands_as_in_ssh(
     sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyword: str
 ) -> None:
     monkeypatch.setenv("SOME_PART", "part")
@@ -495,7 +495,7 @@ def test_each_keyword_expands_what_it_expands_to_ssh(
     assert expanded in has[keyword]
 
 
-def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(
+def test_revoked_host_keys_are_read_from_the_same_path_as_ssh_reads(
     sshd: Server, tmp_path: Path
 ) -> None:
     """ssh 9.2 expands nothing but ~ there; newer ones do, and `ssh -G` then prints what it is."""
@@ -540,7 +540,7 @@ def test_algorithms_are_those_that_ssh_config_lists(start_sshd: Start, tmp_path:
     )
 
 
-def test_an_algorithm_that_the_host_does_not_have_is_told(
+def test_an_algorithm_that_the_host_does_not_have_is_reported(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server = start_sshd("Ciphers aes128-ctr")
@@ -548,7 +548,7 @@ def test_an_algorithm_that_the_host_does_not_have_is_told(
     assert failure(through(file)).stage == "connect"
 
 
-def test_the_family_and_the_own_address_are_as_ssh_config_says(
+def test_address_family_and_bind_address_are_those_of_ssh_config(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server = start_sshd("LogLevel VERBOSE")
@@ -561,7 +561,7 @@ def test_the_family_and_the_own_address_are_as_ssh_config_says(
     assert failure(through(file)).stage == "connect"
 
 
-def test_what_is_not_honoured_is_named_once_and_what_is_dangerous_to_pass_over_is_refused(
+def test_options_that_are_not_honoured_are_logged_once_and_dangerous_ones_are_refused(
     sshd: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "fleetaudit")

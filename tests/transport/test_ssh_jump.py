@@ -130,7 +130,7 @@ def of_chain(
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_a_chain_of_two_is_gone_through_with_each_ones_own_keys(
+def test_a_chain_of_two_jump_hosts_uses_the_keys_of_each(
     tmp_path: Path, chain: tuple[Server, Server, Server], client: str
 ) -> None:
     before = [server.log.read_text().count("Accepted publickey") for server in chain]
@@ -167,7 +167,7 @@ def test_the_arguments_name_a_jump_host_as_well_and_a_jump_host_may_have_its_own
     assert first.log.read_text().count("Accepted publickey") == before + 1
 
 
-def test_a_jump_host_is_written_with_user_and_port_or_as_a_uri(
+def test_a_jump_host_may_have_user_and_port_or_be_a_uri(
     start_sshd: Start, keys: Keys, tmp_path: Path
 ) -> None:
     first, far = start_sshd(), start_sshd()
@@ -213,7 +213,7 @@ def test_a_token_that_no_jump_host_may_have_is_an_error(
     assert "%L" in e.reason
 
 
-def test_large_streams_come_through_two_jump_hosts_whole_also_while_keys_are_renewed(
+def test_large_streams_arrive_whole_through_two_jump_hosts_also_during_rekeying(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     servers = [start_sshd("RekeyLimit 128K", "LogLevel DEBUG") for _ in range(3)]
@@ -267,7 +267,7 @@ def test_a_jump_host_that_dies_in_the_middle_is_named(start_sshd: Start, tmp_pat
     assert "after 12 bytes of output (jump host first: closed by the host)" in e.reason
 
 
-def test_a_password_is_for_the_host_alone_and_the_jump_host_is_never_told(
+def test_a_password_is_sent_only_to_the_host_and_never_to_the_jump_host(
     start_sshd: Start, tmp_path: Path, keys: Keys
 ) -> None:
     jump = start_sshd(
@@ -289,7 +289,7 @@ def test_a_password_is_for_the_host_alone_and_the_jump_host_is_never_told(
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("broken", ["key", "host key", "port"])
-def test_a_jump_hosts_failure_is_told_at_its_stage_with_its_name(
+def test_a_failure_of_a_jump_host_is_reported_at_its_stage_with_its_name(
     tmp_path: Path, start_sshd: Start, keys: Keys, client: str, broken: str
 ) -> None:
     first, second, far = (start_sshd("LogLevel VERBOSE") for _ in range(3))
@@ -314,7 +314,7 @@ def test_a_jump_hosts_failure_is_told_at_its_stage_with_its_name(
         assert "second" in e.hint or broken == "host key"
 
 
-def test_a_host_that_is_wrong_behind_a_jump_host_is_no_fault_of_the_jump_host(
+def test_a_failure_of_a_host_behind_a_jump_host_is_not_blamed_on_the_jump_host(
     tmp_path: Path, chain: tuple[Server, Server, Server]
 ) -> None:
     file = of_chain(tmp_path, chain, "first")
@@ -324,7 +324,7 @@ def test_a_host_that_is_wrong_behind_a_jump_host_is_no_fault_of_the_jump_host(
     assert e.reason.startswith("unknown host key: [127.0.0.1]")
 
 
-def test_a_jump_host_that_forwards_nothing_and_one_that_cannot_reach_the_host_are_told(
+def test_a_jump_host_that_refuses_to_forward_or_cannot_reach_the_host_is_reported(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     closed, good, far = start_sshd("AllowTcpForwarding no"), start_sshd(), start_sshd()
@@ -378,7 +378,7 @@ while True:
 """
 
 
-def test_a_proxy_command_is_gone_through_and_ended_with_all_it_started(
+def test_a_proxy_command_is_used_and_ended_with_all_its_children(
     sshd: Server, tmp_path: Path
 ) -> None:
     relay = tmp_path / "relay.py"
@@ -392,7 +392,7 @@ def test_a_proxy_command_is_gone_through_and_ended_with_all_it_started(
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_proxy_command_that_prints_garbage_never_ends_or_dies_is_told_and_leaves_nothing(
+def test_a_proxy_command_that_fails_is_reported_and_leaves_nothing(
     sshd: Server, tmp_path: Path
 ) -> None:
     garbage = failure(proxied(tmp_path, sshd, "yes nonsense"))
@@ -418,7 +418,7 @@ def test_a_secret_in_a_proxy_command_is_not_repeated(sshd: Server, tmp_path: Pat
     assert "hunter2" not in e.reason + e.hint
 
 
-def test_what_a_jump_host_says_beside_the_data_counts_for_the_window_and_is_no_data() -> None:
+def test_extended_data_of_a_jump_host_counts_for_the_window_and_is_dropped() -> None:
     """No real server says anything there, and one that does must not stall the way."""
 
     class Jump:
@@ -485,7 +485,7 @@ def test_no_thread_and_no_descriptor_is_left_behind_by_chains_that_work_and_that
     assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
 
 
-def test_a_silent_connection_ends_where_ssh_config_asks_for_signs_of_life(
+def test_a_silent_connection_ends_by_the_server_alive_interval_of_ssh_config(
     sshd: Server, tmp_path: Path
 ) -> None:
     relay = tmp_path / "relay.py"

@@ -69,7 +69,7 @@ def test_every_type_of_key_logs_in(request: pytest.FixtureRequest, server: str, 
 
 
 @pytest.mark.parametrize("algorithm", ["rsa-sha2-256", "rsa-sha2-512"])
-def test_an_rsa_key_signs_as_the_server_wants_it(
+def test_an_rsa_key_signs_by_an_algorithm_that_the_server_accepts(
     start_sshd: Start, keys: Keys, algorithm: str
 ) -> None:
     # sshd's own list of what it accepts is not what it announces, so only the better of the two can
@@ -91,7 +91,7 @@ def test_an_older_key_file_in_pem_logs_in(sshd: Server, keys: Keys, tmp_path: Pa
     assert run(sshd.target(private_keys=(str(old),))).stdout == b"in\n"
 
 
-def test_a_users_certificate_logs_in_where_only_the_authority_is_known(
+def test_a_user_certificate_logs_in_if_only_its_authority_is_known(
     start_sshd: Start, keys: Keys, tmp_path: Path
 ) -> None:
     ca, user = generate(tmp_path / "ca", "ed25519"), tmp_path / "user"
@@ -104,14 +104,12 @@ def test_a_users_certificate_logs_in_where_only_the_authority_is_known(
         assert run(server.target(private_keys=(str(user.with_name(kind)),))).stdout == b"in\n"
 
 
-def test_the_default_keys_are_tried_where_none_is_named(
-    sshd: Server, keys: Keys, home: Path
-) -> None:
+def test_the_default_keys_are_tried_if_none_is_named(sshd: Server, keys: Keys, home: Path) -> None:
     shutil.copy(keys.user("ecdsa"), home / ".ssh/id_ecdsa")
     assert run(sshd.target(private_keys=())).stdout == b"in\n"
 
 
-def test_a_refused_key_is_told_with_its_file_and_is_never_tried_twice(
+def test_a_refused_key_is_reported_with_its_file_and_is_never_tried_twice(
     start_sshd: Start, tmp_path: Path
 ) -> None:
     server, stranger = start_sshd("LogLevel VERBOSE"), generate(tmp_path / "stranger", "ed25519")
@@ -152,7 +150,7 @@ def test_a_user_that_does_not_exist_is_refused_like_a_key(sshd: Server) -> None:
     assert "nobody-of-that-name" in e.reason
 
 
-def test_a_missing_key_file_is_told_before_anything_is_offered(start_sshd: Start) -> None:
+def test_a_missing_key_file_is_reported_before_anything_is_offered(start_sshd: Start) -> None:
     server = start_sshd("LogLevel VERBOSE")
     e = failure(server.target(private_keys=("/nonexistent/key",)))
     assert e.stage == "authenticate"
@@ -164,7 +162,7 @@ def test_a_missing_key_file_is_told_before_anything_is_offered(start_sshd: Start
 @pytest.mark.parametrize(
     "content", ["", "garbage", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n"]
 )
-def test_a_file_that_is_no_key_is_told_with_its_name(
+def test_a_file_that_is_not_a_key_is_reported_with_its_name(
     sshd: Server, tmp_path: Path, content: str
 ) -> None:
     path = tmp_path / "no key"
@@ -175,7 +173,7 @@ def test_a_file_that_is_no_key_is_told_with_its_name(
     assert f"the private key {path} cannot be used" in e.reason
 
 
-def test_an_encrypted_key_without_its_passphrase_is_told_with_the_command_that_helps(
+def test_an_encrypted_key_without_its_passphrase_is_reported_with_the_command_that_helps(
     sshd: Server, tmp_path: Path
 ) -> None:
     path = generate(tmp_path / "locked", "ed25519", "secret")
@@ -185,22 +183,20 @@ def test_an_encrypted_key_without_its_passphrase_is_told_with_the_command_that_h
     assert e.hint == f"ssh-add {path}"
 
 
-def test_no_key_at_all_is_told_as_that(sshd: Server) -> None:
+def test_the_absence_of_any_key_is_reported(sshd: Server) -> None:
     e = failure(sshd.target(private_keys=()))
     assert e.stage == "authenticate"
     assert "there is no key to log in with" in e.reason
     assert "it accepts publickey" in e.reason
 
 
-def test_a_server_that_wants_more_than_the_key_says_so(start_sshd: Start) -> None:
+def test_a_server_that_requires_more_than_the_key_is_reported(start_sshd: Start) -> None:
     server = start_sshd("PasswordAuthentication yes", "AuthenticationMethods publickey,password")
     e = failure(server.target())
     assert "the key is right, but the host also requires password" in e.reason
 
 
-def test_what_the_host_says_before_it_refuses_is_told_harmlessly(
-    start_sshd: Start, tmp_path: Path
-) -> None:
+def test_the_banner_of_a_host_is_quoted_sanitized(start_sshd: Start, tmp_path: Path) -> None:
     banner = tmp_path / "banner"
     banner.write_text("\033]0;owned\007Call the \u202edesk\n" + "x" * 100_000)
     e = failure(start_sshd(f"Banner {banner}", authorized=()).target())
@@ -224,7 +220,7 @@ def test_a_key_of_the_agent_logs_in_to_dropbear(
     assert run(dropbear.target(private_keys=(), use_agent=True)).stdout == b"in\n"
 
 
-def test_an_encrypted_key_logs_in_by_way_of_the_agent(
+def test_an_encrypted_key_logs_in_through_the_agent(
     start_sshd: Start, tmp_path: Path, agent: AddKeys
 ) -> None:
     path = generate(tmp_path / "locked", "ed25519", "secret")
@@ -272,7 +268,7 @@ def test_too_many_keys_in_the_agent_are_a_reason_of_their_own(
     assert "--private-key" in e.reason
 
 
-def test_an_agent_that_is_not_there_is_told_where_no_other_key_is(
+def test_an_unreachable_agent_is_reported_if_there_is_no_other_key(
     sshd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent/agent")
@@ -303,7 +299,7 @@ def test_an_agent_that_never_answers_does_not_outlast_the_deadline(
     "answer",
     [b"", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01\x05", b"\0\0\0\x05\x0c\xff\xff\xff\xff"],
 )
-def test_an_agent_that_talks_nonsense_is_as_good_as_none(
+def test_an_agent_with_invalid_answers_counts_as_none(
     sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
     path = tmp_path / "mad"
@@ -328,7 +324,7 @@ def test_an_agent_that_talks_nonsense_is_as_good_as_none(
 
 
 @pytest.mark.parametrize("kind", KEY_TYPES)
-def test_the_type_of_host_key_that_is_known_is_the_one_asked_for(
+def test_the_known_type_of_host_key_is_the_one_requested(
     sshd: Server, keys: Keys, kind: str
 ) -> None:
     known = sshd.known_hosts.with_name(f"only_{kind}")
@@ -336,7 +332,7 @@ def test_the_type_of_host_key_that_is_known_is_the_one_asked_for(
     assert run(sshd.target(known_hosts=(str(known),))).stdout == b"in\n"
 
 
-def test_a_changed_host_key_is_told_before_any_key_of_ours_is_shown(
+def test_a_changed_host_key_is_reported_before_any_key_of_ours_is_offered(
     start_sshd: Start, keys: Keys
 ) -> None:
     server = start_sshd("LogLevel VERBOSE", host_keys=("ed25519",))
@@ -364,7 +360,7 @@ def test_the_hint_for_an_unknown_host_makes_it_known(sshd: Server, tmp_path: Pat
     assert run(target).stdout == b"in\n"
 
 
-def test_the_users_own_known_hosts_is_read_where_no_file_is_named(sshd: Server, home: Path) -> None:
+def test_the_users_own_known_hosts_is_read_if_no_file_is_named(sshd: Server, home: Path) -> None:
     target = sshd.target(known_hosts=())
     assert "unknown host key" in failure(target).reason
     shutil.copy(sshd.known_hosts, home / ".ssh/known_hosts")
@@ -400,7 +396,7 @@ def test_off_connects_to_a_host_whose_key_changed(sshd: Server, keys: Keys, tmp_
     assert run(sshd.target(known_hosts=(str(known),), host_key_policy="off")).stdout == b"in\n"
 
 
-def test_a_host_with_only_old_algorithms_is_told_with_what_it_offers(start_sshd: Start) -> None:
+def test_a_host_with_only_old_algorithms_is_reported_with_what_it_offers(start_sshd: Start) -> None:
     e = failure(start_sshd("KexAlgorithms diffie-hellman-group14-sha1").target())
     assert e.stage == "connect"
     assert "diffie-hellman-group14-sha1" in e.reason
@@ -420,5 +416,5 @@ def test_a_host_with_only_old_algorithms_is_told_with_what_it_offers(start_sshd:
         "MACs hmac-sha2-256-etm@openssh.com",
     ],
 )
-def test_a_host_with_few_algorithms_is_met(start_sshd: Start, line: str) -> None:
+def test_a_host_with_few_algorithms_can_be_reached(start_sshd: Start, line: str) -> None:
     assert run(start_sshd(line).target(), seconds=60).stdout == b"in\n"

@@ -98,7 +98,7 @@ def hanging_up(start_sshd: Start, tmp_path: Path, calls: int) -> tuple[Server, P
 
 
 @pytest.mark.parametrize(("client", "calls"), [("paramiko", 1), ("openssh", 2)])
-def test_a_host_that_hangs_up_after_the_signature_is_met_once(
+def test_a_host_that_hangs_up_after_the_signature_is_tried_once(
     start_sshd: Start, tmp_path: Path, client: str, calls: int
 ) -> None:
     server, logins = hanging_up(start_sshd, tmp_path, calls)
@@ -110,7 +110,7 @@ def test_a_host_that_hangs_up_after_the_signature_is_met_once(
 
 @pytest.mark.parametrize(("client", "calls"), [("paramiko", 1), ("openssh", 2)])
 @pytest.mark.parametrize("way", ["ProxyJump", "ProxyCommand"])
-def test_a_jump_host_that_hangs_up_after_the_signature_is_met_once(
+def test_a_jump_host_that_hangs_up_after_the_signature_is_tried_once(
     start_sshd: Start, tmp_path: Path, client: str, calls: int, way: str
 ) -> None:
     jump, logins = hanging_up(start_sshd, tmp_path, 2 if way == "ProxyCommand" else calls)
@@ -129,7 +129,7 @@ def test_a_jump_host_that_hangs_up_after_the_signature_is_met_once(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_refused_key_is_shown_once(start_sshd: Start, tmp_path: Path, client: str) -> None:
+def test_a_refused_key_is_offered_once(start_sshd: Start, tmp_path: Path, client: str) -> None:
     server = start_sshd("LogLevel VERBOSE", "MaxAuthTries 1")
     strangers = [str(generate(tmp_path / f"stranger{n}", "ed25519")) for n in range(3)]
     for keys in (strangers[:1], strangers):
@@ -140,7 +140,7 @@ def test_a_refused_key_is_shown_once(start_sshd: Start, tmp_path: Path, client: 
 
 
 @pytest.mark.sudo
-def test_a_host_that_hangs_up_after_the_password_is_met_once(
+def test_a_host_that_hangs_up_after_the_password_is_tried_once(
     start_accounts: StartAccounts, tmp_path: Path
 ) -> None:
     script = tmp_path / "kill.sh"

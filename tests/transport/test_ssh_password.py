@@ -97,7 +97,7 @@ def refusals(server: Server, method: str) -> int:
 
 
 @pytest.mark.parametrize("host", ["interactive", "plain", "both"])
-def test_the_right_password_logs_in_by_what_the_host_takes(
+def test_the_right_password_logs_in_by_a_method_that_the_host_accepts(
     request: pytest.FixtureRequest, host: str
 ) -> None:
     found: Accounts = request.getfixturevalue(host)
@@ -117,7 +117,7 @@ def test_the_right_password_logs_in_by_what_the_host_takes(
 
 
 @pytest.mark.parametrize("host", ["interactive", "plain", "both"])
-def test_a_wrong_password_is_sent_once_and_told_as_that(
+def test_a_wrong_password_is_sent_once_and_reported_as_such(
     request: pytest.FixtureRequest, host: str
 ) -> None:
     found: Accounts = request.getfixturevalue(host)
@@ -135,31 +135,31 @@ def test_a_wrong_password_is_sent_once_and_told_as_that(
     assert refusals(found.server, "(password|keyboard-interactive)") == before + 1
 
 
-def test_a_password_is_nothing_that_an_account_without_one_takes(both: Accounts) -> None:
+def test_an_account_without_a_password_accepts_none(both: Accounts) -> None:
     assert "refuses the password of bob" in failure(both.target("bob")).reason
 
 
-def test_a_host_that_takes_keys_alone_is_told_so(start_accounts: StartAccounts) -> None:
+def test_a_host_that_accepts_only_keys_is_reported(start_accounts: StartAccounts) -> None:
     host = start_accounts()
     e = failure(host.target("alice"))
     assert "the host takes no password (it accepts publickey)" in e.reason
     assert refusals(host.server, "password") == 0
 
 
-def test_a_key_that_the_host_takes_makes_the_password_needless(both: Accounts) -> None:
+def test_an_accepted_key_makes_the_password_unnecessary(both: Accounts) -> None:
     key = (str(both.server.keys.user()),)
     before = both.server.log.read_text()
     assert run(both.target("alice", "not this one", private_keys=key)).stdout == b"in\n"
     assert refusals(both.server, "") == len(re.findall("Failed ", before))
 
 
-def test_a_named_key_that_cannot_be_used_leaves_the_password(both: Accounts) -> None:
+def test_an_unusable_named_key_leaves_the_password(both: Accounts) -> None:
     assert run(both.target("alice", private_keys=("/nonexistent/key",))).stdout == b"in\n"
     e = failure(both.target("alice", "not this one", private_keys=("/nonexistent/key",)))
     assert "/nonexistent/key does not exist" in e.reason
 
 
-def test_an_expired_password_is_told_as_that_and_no_new_one_is_made_up(
+def test_an_expired_password_is_reported_and_no_new_one_is_set(
     interactive: Accounts,
 ) -> None:
     before = (interactive.etc / "shadow").read_text()
@@ -171,7 +171,7 @@ def test_an_expired_password_is_told_as_that_and_no_new_one_is_made_up(
     assert (interactive.etc / "shadow").read_text() == before
 
 
-def test_an_expired_account_is_told(interactive: Accounts) -> None:
+def test_an_expired_account_is_reported(interactive: Accounts) -> None:
     e = failure(interactive.target("carol"))
     assert "the account carol has expired" in e.reason
     assert e.kind == "account expired"
@@ -182,7 +182,7 @@ NEW_PASSWORD = "Zwölf-Boxkämpfer/jagen+Eva"
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("way", ["straight", "a jump host"])
-def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
+def test_the_next_command_renews_an_expired_password_of_a_user_with_a_key(
     start_accounts: StartAccounts, sshd: Server, tmp_path: Path, client: str, way: str
 ) -> None:
     """sshd lets the key in, and then runs nothing but passwd, on a terminal."""
@@ -221,7 +221,7 @@ def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
+def test_the_next_command_renews_an_expired_password_of_the_user_that_su_becomes(
     start_accounts: StartAccounts, client: str
 ) -> None:
     modules = ["auth", "account", "password"]
@@ -267,7 +267,7 @@ def test_an_expired_account_with_a_key_has_its_kind(
     assert "Your account has expired" in e.reason
 
 
-def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:
+def test_a_locked_account_is_reported(start_accounts: StartAccounts) -> None:
     locking = (
         "auth required pam_faillock.so preauth deny=1\nauth [success=1 default=ignore] pam_unix.so"
         " nodelay\n"
@@ -291,7 +291,7 @@ def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:
         ("keyboard-interactive,password", "password and password"),
     ],
 )
-def test_a_host_that_wants_two_proofs_gets_both(
+def test_a_host_that_requires_two_proofs_gets_both(
     start_accounts: StartAccounts, methods: str, by: str
 ) -> None:
     host = start_accounts(*METHODS.values(), f"AuthenticationMethods {methods}")
@@ -313,7 +313,7 @@ def test_a_host_that_wants_two_proofs_gets_both(
     assert by in dict(stages)["authenticate"]
 
 
-def test_a_key_that_is_half_of_what_the_host_wants_is_told_where_there_is_no_password(
+def test_a_key_that_is_half_of_the_required_proofs_is_reported_without_a_password(
     start_accounts: StartAccounts,
 ) -> None:
     host = start_accounts(*METHODS.values(), "AuthenticationMethods publickey,password")
@@ -324,7 +324,7 @@ def test_a_key_that_is_half_of_what_the_host_wants_is_told_where_there_is_no_pas
 # ---- keys before the password
 
 
-def test_many_keys_of_the_agent_leave_the_password_its_turn(
+def test_many_keys_of_the_agent_leave_an_attempt_for_the_password(
     both: Accounts, tmp_path: Path, agent: AddKeys
 ) -> None:
     agent(*(generate(tmp_path / f"other{n}", "ed25519") for n in range(8)))
@@ -496,7 +496,7 @@ HIDDEN: Prompts = (("Password: ", False),)
     ],
     ids=["echoed", "two", "code", "one-time", "new", "escapes", "nothing, for ever", "two hundred"],
 )
-def test_a_question_that_is_not_for_the_password_alone_is_told_and_not_answered(
+def test_a_question_that_is_not_for_the_password_alone_is_reported_and_not_answered(
     keys: Keys, tmp_path: Path, rounds: tuple[Prompts, ...], reason: str
 ) -> None:
     host = Asking(*rounds)
@@ -531,7 +531,7 @@ def test_a_host_gets_the_password_once_whatever_it_asks(
     assert host.heard == [PASSWORD]
 
 
-def test_a_host_that_calls_it_right_in_part_for_ever_gets_it_once_by_each_method(
+def test_a_host_with_endless_partial_success_gets_the_password_once_by_each_method(
     keys: Keys, tmp_path: Path
 ) -> None:
     host = Asking(HIDDEN, HIDDEN, HIDDEN, ends=AUTH_PARTIALLY_SUCCESSFUL)
@@ -541,7 +541,7 @@ def test_a_host_that_calls_it_right_in_part_for_ever_gets_it_once_by_each_method
     assert host.heard == [PASSWORD, PASSWORD]
 
 
-def test_a_host_that_asks_for_a_new_password_is_not_given_one(keys: Keys, tmp_path: Path) -> None:
+def test_a_host_that_asks_for_a_new_password_gets_none(keys: Keys, tmp_path: Path) -> None:
     host = Asking(methods="password", says="You must change your password")
     assert "the password of alice has expired" in met(keys, tmp_path, host).reason
     assert host.heard == [PASSWORD]

@@ -111,7 +111,7 @@ def test_two_hundred_names_of_a_server_that_drops_connections_are_all_audited(
     assert drops(server)
 
 
-def test_without_a_second_try_each_of_two_hundred_names_is_still_told_exactly_once(
+def test_without_a_retry_each_of_two_hundred_names_is_reported_exactly_once(
     place: Workspace, start_sshd: Start, once: str
 ) -> None:
     server = start_sshd("MaxStartups 2:100:2", once)

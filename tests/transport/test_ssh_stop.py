@@ -20,7 +20,7 @@ from tests.support.timing import BUSY_S
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: str) -> None:
+def test_a_running_command_is_abandoned_soon_after_the_stop(sshd: Server, client: str) -> None:
     require("ssh")
     closing, ends = threading.Event(), list[float]()
     arguments = ("-F", "none") if client == "openssh" else ()
@@ -45,7 +45,7 @@ def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: s
 
 
 @pytest.mark.parametrize("holds", ["greeting", "connection"])
-def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> None:
+def test_a_silent_host_is_abandoned_soon_after_the_stop(holds: str) -> None:
     closing, transports = threading.Event(), Transports()
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
@@ -71,7 +71,7 @@ def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> Non
         assert time.monotonic() - stops[0] < 3 + BUSY_S
 
 
-def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
+def test_a_host_that_waits_for_a_slot_stops_waiting(sshd: Server) -> None:
     closing, transports = threading.Event(), Transports()
     # The first connection imports the client.
     transports.run(sshd.target(), "true", b"", start_host_deadline(600, closing), Limits())

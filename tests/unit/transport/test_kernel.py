@@ -80,7 +80,7 @@ def unpacked(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
         st.text("abc", min_size=1, max_size=9).map(lambda s: f"/d{s}/f"), st.binary(max_size=70)
     )
 )
-def test_an_archive_reads_back_as_what_went_in_with_every_folder_before_its_files(
+def test_an_archive_reads_back_with_every_folder_before_its_files(
     files: dict[str, bytes],
 ) -> None:
     back = unpacked(cpio.archive(cpio.file(path, data) for path, data in files.items()))
@@ -93,7 +93,7 @@ def test_an_archive_reads_back_as_what_went_in_with_every_folder_before_its_file
         assert names.index(folder) < names.index(name)
 
 
-def test_nodes_and_links_keep_their_numbers_and_aims() -> None:
+def test_nodes_and_links_keep_their_numbers_and_targets() -> None:
     back = unpacked(
         cpio.archive([cpio.node("/dev/console", 5, 1), cpio.link("/python", "/usr/bin/python3.11")])
     )
@@ -101,7 +101,7 @@ def test_nodes_and_links_keep_their_numbers_and_aims() -> None:
     assert back["python"] == (stat.S_IFLNK | 0o777, b"/usr/bin/python3.11", (0, 0))
 
 
-def test_a_path_that_is_given_twice_is_refused() -> None:
+def test_a_path_that_occurs_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         cpio.archive([cpio.file("/a", b"1"), cpio.file("/a", b"2")])
 
@@ -139,7 +139,7 @@ def elf(machine: int, order: str = "<") -> bytes:
     return ident + struct.pack(f"{order}HH", 2, machine) + bytes(100)
 
 
-def test_a_whole_bzimage_is_taken_and_its_version_cannot_paint_the_terminal() -> None:
+def test_a_whole_bzimage_is_accepted_and_its_version_is_sanitized() -> None:
     assert parse_image(bzimage()) == "6.1.0-9-amd64 (x) #1\ufffd"
 
 
@@ -168,14 +168,14 @@ def test_a_whole_bzimage_is_taken_and_its_version_cannot_paint_the_terminal() ->
         (b"\x1f\x8b" + bytes(4000), "gzip-compressed data"),
     ],
 )
-def test_what_is_no_kernel_for_this_machine_is_named(data: bytes, found: str) -> None:
+def test_what_is_not_a_kernel_for_this_machine_is_recognized(data: bytes, found: str) -> None:
     with pytest.raises(NotAKernelError) as e:
         parse_image(data)
     assert found in e.value.found
 
 
 @given(st.binary(max_size=600), st.integers(0, 599), st.binary(max_size=8))
-def test_no_header_however_broken_is_an_accident(data: bytes, at: int, patch: bytes) -> None:
+def test_no_broken_header_raises_another_error(data: bytes, at: int, patch: bytes) -> None:
     good = bytearray(bzimage(size=0x400, named=8192))
     good[at : at + len(patch)] = patch
     for hostile in (data, bytes(good[:at]), bytes(good)):
@@ -195,9 +195,7 @@ def test_no_header_however_broken_is_an_accident(data: bytes, at: int, patch: by
         (os.path.realpath(sys.executable), "an ELF program"),
     ],
 )
-def test_an_image_that_is_none_fails_at_resolve_with_a_next_command(
-    image: str, reason: str
-) -> None:
+def test_an_invalid_image_fails_at_resolve_with_a_next_command(image: str, reason: str) -> None:
     with pytest.raises(TransportError) as e:
         run_kernel(KernelTarget(image=image), execution(5), b"")
     assert e.value.stage == "resolve"
@@ -227,7 +225,7 @@ def test_an_image_of_more_bytes_than_any_kernel_has_is_not_read(tmp_path: Path) 
         ),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_before_anything_starts(
+def test_invalid_settings_are_refused_before_anything_starts(
     target: KernelTarget, word: str
 ) -> None:
     with pytest.raises(TransportError, match=word) as e:
@@ -235,7 +233,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything_starts(
     assert e.value.stage == "resolve"
 
 
-def test_a_deadline_that_has_come_before_a_turn_says_how_many_run_at_once() -> None:
+def test_a_deadline_before_a_free_core_names_the_limit_of_guests() -> None:
     from fleetaudit.transport import kernel
 
     for _ in range(MAX_GUESTS):
@@ -261,7 +259,7 @@ def word(letter: str, value: bytes) -> bytes:
     st.integers(1, 40),
     st.booleans(),
 )
-def test_words_are_the_same_in_whatever_pieces_they_come(
+def test_output_is_the_same_in_whatever_pieces_it_comes(
     pieces: list[tuple[str, bytes]], step: int, returns: bool
 ) -> None:
     sent = (
@@ -282,7 +280,7 @@ def test_words_are_the_same_in_whatever_pieces_they_come(
 
 
 @given(st.binary(max_size=300))
-def test_noise_on_the_second_port_is_neither_output_nor_an_accident(noise: bytes) -> None:
+def test_noise_on_the_second_port_is_ignored(noise: bytes) -> None:
     output = GuestOutput(limits=LIMITS)
     output.feed(noise.replace(b"x", b"y") + b"\n" + word("o", zlib.compress(b"whole")))
     if not output.complete:
@@ -308,7 +306,7 @@ def test_a_line_without_an_end_is_not_kept() -> None:
     assert len(output._rest) <= LINE_MAX
 
 
-def test_a_panic_is_told_in_the_kernels_words_and_in_one_printable_line() -> None:
+def test_a_panic_is_quoted_in_one_printable_line() -> None:
     log = (
         b"[    0.1] \x1b[31mhello\x1b[0m\r\n[    3.621360] Kernel panic - not syncing: VFS: Unable"
         b" to mount root\r\n"
@@ -320,7 +318,7 @@ def test_a_panic_is_told_in_the_kernels_words_and_in_one_printable_line() -> Non
     assert last_lines(b"\x00\x9b\xff" * 100_000).isprintable()
 
 
-def test_a_lost_timer_is_told_apart_from_a_panic_of_the_images_own() -> None:
+def test_a_lost_timer_is_distinguished_from_a_panic_of_the_image() -> None:
     log = b"Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\n"
     assert timer_lost(log)
     known = explain(log, 256)

@@ -47,7 +47,7 @@ def test_another_missing_file_is_not_taken_for_a_missing_bin_sh(said: str) -> No
     assert said in reason
 
 
-def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
+def test_the_reason_ends_in_the_output_bounded_and_printable() -> None:
     output = Output(
         stdout=b"motd\n" * 5000 + b"come \x1b[31mback", stderr=b"\xff", exit_status=None
     )
@@ -62,7 +62,7 @@ def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
     assert flood == "the host sent more on stdout than the limit, before it started our command"
 
 
-def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_anew() -> None:
+def test_the_program_is_sent_once_after_the_whole_line_and_again_after_a_restart() -> None:
     dialogue = ReadyDialogue(b"program", Deadline.after(100), "hint")
     for heard in (b"", b"Welcome\n", b"Welcome\n" + READY[:-1]):
         assert (dialogue.next_input(heard, b""), dialogue.finished) == (b"", False)
@@ -72,7 +72,7 @@ def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_an
     assert (dialogue.next_input(b"", b""), dialogue.finished) == (b"", False)
 
 
-def test_failures_of_the_connection_and_of_the_program_stay_what_they_are() -> None:
+def test_failures_of_the_connection_and_of_the_program_are_returned_unchanged() -> None:
     dialogue = ReadyDialogue(b"program", Deadline.after(0), "hint")
     for stage, transient in (("connect", False), ("execute", True)):
         failed = TransportError(stage, "broke off", hint="x", transient=transient)

@@ -20,13 +20,13 @@ from fleetaudit.transport.ssh_command import (
 
 
 @given(st.one_of(st.binary(max_size=3000), st.text(max_size=3000)), st.integers(1, 400))
-def test_a_hosts_words_become_one_bounded_printable_line(said: bytes | str, limit: int) -> None:
+def test_text_of_a_host_becomes_one_bounded_printable_line(said: bytes | str, limit: int) -> None:
     line = printable_line(said, limit)
     assert line.isprintable()
     assert len(line) <= limit
 
 
-def test_what_is_harmless_stays_as_it_was() -> None:
+def test_harmless_text_stays_unchanged() -> None:
     assert printable_line("Ça va, 東京?\r\n  yes") == "Ça va, 東京? yes"
     assert printable_line(b"\033[2Jx\x00\xff\xe2\x80\xae") == "\ufffd[2Jx\ufffd\ufffd\ufffd"
     assert quote_line(b" \n") == ""
@@ -35,7 +35,7 @@ def test_what_is_harmless_stays_as_it_was() -> None:
 @given(
     st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1)
 )
-def test_a_shell_reads_back_the_words_that_were_given(words: list[str]) -> None:
+def test_a_shell_reads_back_the_same_arguments(words: list[str]) -> None:
     words = [w for w in words if not w.startswith("~/")]
     assert shlex.split(shell_join(words)) == words
 
@@ -51,7 +51,7 @@ def test_no_name_of_an_inventory_can_become_an_option_or_a_command(address: str,
     assert words[5:-2] == (["--"] if user.startswith("-") else [])
 
 
-def test_the_ssh_line_takes_the_same_keys_and_files() -> None:
+def test_the_ssh_command_line_has_the_same_keys_and_files() -> None:
     target = SshTarget(address="h", private_keys=("~/my key",), known_hosts=("/a", "/b"))
     assert (
         ssh_command_line(target, "u", "-v")
@@ -68,7 +68,7 @@ def test_known_hosts_names_carry_a_port_that_is_not_22() -> None:
     ) == ("h", "::1", "[::1]:23")
 
 
-def test_how_a_command_ended_is_told_in_its_own_words() -> None:
+def test_the_end_of_a_command_is_described_with_its_output() -> None:
     assert (
         describe_exit(Output(stdout=b"", stderr=b"no\n", exit_status=1))
         == "the command ended with status 1; it printed “no”"
