@@ -75,3 +75,21 @@ def test_installed_wheel_knows_its_catalogue_and_its_version(
         check=True,
     )
     assert version.stdout.strip()
+
+
+def test_an_installed_wheel_has_the_python_api_and_its_types(
+    installed: Path, tmp_path: Path
+) -> None:
+    program = (
+        "import fleetaudit, importlib.resources as r; "
+        "print(r.files('fleetaudit').joinpath('py.typed').is_file(), "
+        "len(fleetaudit.load_playbook().plays) > 0)"
+    )
+    done = subprocess.run(
+        [installed / "python", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")

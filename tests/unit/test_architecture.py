@@ -76,6 +76,8 @@ PURE = (
     "text.phrases",
     "text.sanitize",
 )
+# Where users type a command, nothing but use cases is called: cli prints what app returns.
+CLI_IMPORTS = {"__version__", "app", "cli", "errors", "model", "text"}
 SIDE_EFFECTS = {
     "os",
     "pathlib",
@@ -133,6 +135,15 @@ def test_imports_go_down_the_list_of_packages_and_libraries_have_one_owner(
                 )
         if top in OWNERS:
             assert package in OWNERS[top], f"{top} belongs to {OWNERS[top]}, and {path} imports it"
+
+
+def test_the_command_line_uses_nothing_but_the_use_cases() -> None:
+    paths = [path for package, path in modules() if package == "cli"]
+    assert paths
+    for path in paths:
+        parts = [name.split(".") for name in imports(path) if name.startswith("fleetaudit.")]
+        others = {part[1] for part in parts} - CLI_IMPORTS
+        assert not others, f"{path} imports {others}: call a function of fleetaudit.app instead"
 
 
 def is_pure(path: Path) -> bool:

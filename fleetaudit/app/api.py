@@ -1,0 +1,184 @@
+"""The Python API: what `import fleetaudit` offers.
+
+Rules: no function prints, asks for a password, writes a file or changes signal handlers. What is
+wrong with an argument or a file is a `FleetauditError`; what is wrong with a host is its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from fleetaudit import __version__
+from fleetaudit.analysis.compare import Comparison
+from fleetaudit.analysis.compare import compare as compare_run
+from fleetaudit.connection.options import ConnectionOptions
+from fleetaudit.engine import EngineSettings, StopRequest
+from fleetaudit.errors import UsageError
+from fleetaudit.model import AuditRun, Drift, HostResult, Plan, Playbook, RunInfo
+from fleetaudit.playbook import load_playbook as read_playbook
+from fleetaudit.report import registry
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.run_file import read_run
+from fleetaudit.text.files import expand_home
+
+from . import clock
+from .audit import audit_plan, judge_run
+from .command_line import CommandLine
+from .diff import diff_runs
+from .merge import merge_runs
+from .planning import (
+    HostSelection,
+    LoadedInventory,
+    build_plan,
+    describe_controller,
+    read_inventory,
+    scenario_rows,
+)
+
+StrPath = str | Path
+
+
+def load_inventory(
+    *sources: StrPath,
+    vault_password_file: StrPath | None = None,
+    extra_vars: Mapping[str, str] | None = None,
+) -> LoadedInventory:
+    """Reads Ansible inventories, and the ansible.cfg that applies to them.
+
+    A source is a file, a folder, a program, or a list of hosts with a comma in it ("localhost,").
+    `extra_vars` are variables of every host that take precedence over its own. Raises
+    `FleetauditError`.
+    """
+    if not sources:
+        raise UsageError('load_inventory: name an inventory, such as load_inventory("localhost,")')
+    password_file = None if vault_password_file is None else str(vault_password_file)
+    return read_inventory(tuple(map(str, sources)), password_file, extra_vars)
+
+
+def load_playbook(path: StrPath | None = None) -> Playbook:
+    """Reads a playbook of scenarios, by default the shipped one; raises `FleetauditError`."""
+    return read_playbook(None if path is None else expand_home(path))
+
+
+def audit(
+    inventory: LoadedInventory,
+    playbook: Playbook | Sequence[Playbook] | None = None,
+    *,
+    limit: str | None = None,
+    tags: Sequence[str] = (),
+    connection: ConnectionOptions | None = None,
+    settings: EngineSettings | None = None,
+    on_result: Callable[[HostResult], object] | None = None,
+    stop: StopRequest | None = None,
+) -> AuditRun:
+    """Audits the hosts of an inventory and returns the run.
+
+    `playbook` is by default the shipped one, `limit` a pattern of Ansible. `on_result` gets one
+    result for every host as it comes, in the thread of the caller; an exception that it raises
+    stops the audit and is raised again. `stop.request()` ends the audit early, from any thread or
+    signal handler: hosts without an answer are then not audited. Ctrl-C raises KeyboardInterrupt.
+
+    Raises `FleetauditError` for arguments that make no sense, before the first connection.
+    """
+    folder, started = Path.cwd(), clock.format_rfc3339(clock.current_time())
+    selection = HostSelection(limit=limit, tags=tuple(tags))
+    playbooks = _playbooks(playbook)
+    plan = build_plan(inventory, playbooks, selection, connection or ConnectionOptions())
+    stop = stop or StopRequest()
+    listener = _Listener(on_result, stop)
+    outcome = audit_plan(
+        plan,
+        settings=settings or EngineSettings(),
+        on_result=listener,
+        stop=stop,
+        repeat_command=CommandLine("run", inventory.inventory.sources).for_host,
+    )
+    if listener.error is not None:
+        raise listener.error
+    info = _describe(inventory, plan, selection, started)
+    run = AuditRun(run=info, scenarios=scenario_rows(plan), hosts=outcome.results)
+    return judge_run(run, plan, folder)
+
+
+def _describe(
+    inventory: LoadedInventory, plan: Plan, selection: HostSelection, started: str
+) -> RunInfo:
+    """Returns the description of a run that ends now."""
+    info = RunInfo(
+        id=started.replace(":", ""),
+        started=started,
+        finished=clock.format_rfc3339(clock.current_time()),
+        fleetaudit=__version__,
+        playbooks=plan.playbooks,
+        controller=describe_controller(),
+        inventory=inventory.inventory.sources,
+        limit=selection.limit,
+        tags=tuple(selection.tags),
+    )
+    return replace(info, job=job_name(info))
+
+
+def _playbooks(playbook: Playbook | Sequence[Playbook] | None) -> tuple[Playbook, ...]:
+    """Returns the playbooks of an audit."""
+    if playbook is None:
+        return (load_playbook(),)
+    return (playbook,) if isinstance(playbook, Playbook) else tuple(playbook)
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Passes results to the caller until the caller's function raises an exception."""
+
+    function: Callable[[HostResult], object] | None
+    stop: StopRequest
+    error: Exception | None = field(default=None, init=False)
+
+    def __call__(self, result: HostResult) -> None:
+        """Passes one result on; the first exception stops the audit."""
+        if self.function is None or self.error is not None:
+            return
+        try:
+            self.function(result)
+        except Exception as e:
+            self.error = e
+            self.stop.request(f"on_result raised {type(e).__name__}")
+
+
+def load_run(path: StrPath) -> AuditRun:
+    """Reads a run: a run folder of `fleetaudit run`, or its run.json. Raises `FleetauditError`."""
+    return read_run(expand_home(path))
+
+
+def compare(run: AuditRun) -> Comparison:
+    """Compares the hosts of a run: which kernels differ, which expectations are not met."""
+    return compare_run(run)
+
+
+def render(run: AuditRun, format: str = "text", *, width: int = 100) -> bytes:
+    """Renders a run in UTF-8: html, json, junit, csv, sarif, prometheus or text.
+
+    The same run gives the same bytes. "json" is what `load_run` reads. `width` is for "text".
+    Raises `UsageError` for any other format.
+    """
+    if format not in registry.SINGLE_FILE_NAMES:
+        raise UsageError(f"render: “{format}” is none of {', '.join(registry.SINGLE_FILE_NAMES)}")
+    return registry.render(run, format, width=width)
+
+
+def merge(*runs: AuditRun) -> AuditRun:
+    """Merges runs of different hosts into one; raises `InputError` for a host that differs."""
+    if not runs:
+        raise UsageError("merge: name at least one run")
+    return merge_runs([(Path(run.run.id), run) for run in runs])
+
+
+def diff(before: AuditRun, after: AuditRun) -> Drift:
+    """Returns what changed from one run to a later one of the same inventory and playbook.
+
+    Raises `InputError` if the two cannot be compared.
+    """
+    return diff_runs(before, after, names=(before.run.id, after.run.id))
