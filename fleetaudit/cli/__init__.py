@@ -1,8 +1,8 @@
-"""Words in, an exit status out: the command `fleetaudit`, a file a verb. The only room that prints.
+"""The command `fleetaudit`: options in, an exit status out; one module for each command.
 
-Rules: results go to stdout, everything else to stderr; what a host said passes `screen.safe` first.
-An error's class knows its exit status (errors.py); a bug is status 1, its traceback in the log.
-Heavy imports happen inside the verbs, so that --version, --help and usage errors are quick.
+Rules: results go to stdout, everything else to stderr; text of hosts is sanitized first. The class
+of an error knows its exit status (errors.py); a bug is status 1, its traceback is in the log. Heavy
+imports happen inside the commands, so that --version, --help and usage errors are quick.
 """
 
 from __future__ import annotations
@@ -45,10 +45,8 @@ from . import (
 )
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
-_HELP_WANTED: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""What click 8.2 and later raise for a group without a command, to print its help; click 8.1 prints
-it itself.
-"""
+_NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What click 8.2 and later raise for a group without a command; click 8.1 prints its help itself."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -62,11 +60,11 @@ def fleetaudit(context: click.Context) -> None:
     \b
     fleetaudit run localhost,          this machine
     fleetaudit run inventory.yml       every host of an Ansible inventory
-    """  # noqa: D301 — \b is for click: it keeps these lines apart
+    """  # noqa: D301 — \b is for click: it keeps these lines
     configuration.apply(context, fleetaudit.commands)
 
 
-for verb in (
+for command in (
     run.run,
     doctor.doctor,
     report.report,
@@ -82,7 +80,7 @@ for verb in (
     prune.prune,
     help.help_,
 ):
-    fleetaudit.add_command(verb)
+    fleetaudit.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -92,26 +90,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status of a command line, after running it; what went wrong is told on
-    stderr.
-    """
+    """Runs a command line, prints its error to stderr if there is one, and returns the exit status."""
     try:
         status = fleetaudit.main(arguments, prog_name="fleetaudit", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        return _interrupted()
+        return _report_interrupt()
     except Exception as e:
-        return _interrupted() if _after_interrupt(e) else _failed(e)
+        return _report_interrupt() if _is_after_interrupt(e) else _report_error(e)
     return status if isinstance(status, int) else 0
 
 
-def _interrupted() -> int:
+def _report_interrupt() -> int:
+    """Prints that the command was interrupted, and returns the exit status."""
     console.print_message("fleetaudit: interrupted")
     return INTERRUPTED
 
 
-def _after_interrupt(e: BaseException | None) -> bool:
-    """Returns whether `e` was raised while an interrupt was handled: a terminal that closes after
-    ^C gives EIO.
+def _is_after_interrupt(e: BaseException | None) -> bool:
+    """Returns whether `e` was raised while an interrupt was handled.
+
+    A terminal that closes after ^C gives EIO.
     """
     seen = set[int]()  # an error may be its own cause
     while e is not None and id(e) not in seen:
@@ -122,29 +120,39 @@ def _after_interrupt(e: BaseException | None) -> bool:
     return False
 
 
-def _failed(e: Exception) -> int:
+def _report_error(e: Exception) -> int:
     """Prints an error and returns its exit status."""
-    if isinstance(e, _HELP_WANTED):
-        return _help(e)
+    if isinstance(e, _NO_COMMAND):
+        return _print_help(e)
     if isinstance(e, click.UsageError):
-        return _usage(e)
+        return _report_usage(e)
     if isinstance(e, FleetauditError):
         if not isinstance(e, console.ReaderGoneError):
             console.print_message(f"fleetaudit: {e}")
         return e.exit_status
-    if (
-        isinstance(e, OSError)
-        and e.filename is None
-        and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO)
-    ):
+    if isinstance(e, OSError) and e.filename is None:
+        status = _report_stream_error(e)
+        if status is not None:
+            return status
+    return _report_bug(e)
+
+
+def _report_stream_error(e: OSError) -> int | None:
+    """Returns the exit status of an error of no named file, None if it is a bug."""
+    if e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
         console.discard_output()
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
-    if isinstance(e, FileNotFoundError) and e.filename is None and not _has_folder():
+    if isinstance(e, FileNotFoundError) and not _has_current_folder():
         console.print_message(
-            "fleetaudit: the current folder is gone; go to one that is there:  cd /"
+            "fleetaudit: the current folder does not exist any more; change to another one:  cd /"
         )
         return NothingToDoError.exit_status
-    if not logging.getLogger("fleetaudit").handlers:
+    return None
+
+
+def _report_bug(e: Exception) -> int:
+    """Logs a bug with its traceback, and returns the exit status."""
+    if not console.has_log():
         console.set_up_log(0)
     logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
     console.print_message(
@@ -154,8 +162,8 @@ def _failed(e: Exception) -> int:
     return BUG
 
 
-def _has_folder() -> bool:
-    """Returns whether the current folder is still there."""
+def _has_current_folder() -> bool:
+    """Returns whether the current folder still exists."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -163,7 +171,7 @@ def _has_folder() -> bool:
     return True
 
 
-def _help(e: click.UsageError) -> int:
+def _print_help(e: click.UsageError) -> int:
     """Prints the help of a group that was named without a command."""
     try:
         console.print_result(f"{e.message}\n")
@@ -172,24 +180,28 @@ def _help(e: click.UsageError) -> int:
     return 0
 
 
-def _usage(e: click.UsageError) -> int:
-    """Tells of a bad command line (click would end with 2), or of a bad variable of the
-    environment.
+def _report_usage(e: click.UsageError) -> int:
+    """Prints what is wrong with the command line, the environment or the configuration.
+
+    click would end with status 2, which means something else here.
     """
-    name = e.param.name if isinstance(e, click.BadParameter) and e.param else None
-    of_environment = (
-        e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
-    )
-    variable = (
-        e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
-    )
-    if isinstance(variable, str):
-        console.print_message(f"fleetaudit: {variable}: {e.message}")
-        return BAD_CONFIGURATION
-    if e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
-        console.print_message(f"fleetaudit: the configuration's {name}: {e.message}")
+    if place := _place_of_value(e):
+        console.print_message(f"fleetaudit: {place}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx:
         console.print_message(e.ctx.get_usage())
     console.print_message(f"fleetaudit: {e.format_message()}")
     return UsageError.exit_status
+
+
+def _place_of_value(e: click.UsageError) -> str:
+    """Returns what set a bad value that was not typed, "" for one that was."""
+    parameter = e.param if isinstance(e, click.BadParameter) else None
+    if not e.ctx or not parameter or not parameter.name:
+        return ""
+    source = e.ctx.get_parameter_source(parameter.name)
+    if source is ParameterSource.ENVIRONMENT and isinstance(parameter.envvar, str):
+        return parameter.envvar
+    if source is ParameterSource.DEFAULT_MAP:
+        return f"the configuration's {parameter.name}"
+    return ""

@@ -61,7 +61,7 @@ def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
 
 
 def add_colour(text: str) -> str:
-    """Returns a report's text with its words in colour; without the escapes it is the same text."""
+    """Returns the text of a report with its words in colour; otherwise it is unchanged."""
     text = _LEADING.sub(lambda found: f"{found[1] or ''}{_in(_TONES[found[2]], found[2])}", text)
     text = _HEADINGS.sub(lambda found: _in(BOLD, found[0]), text)
     text = _GOOD.sub(lambda found: _in(GREEN, found[0]), text)
@@ -69,4 +69,5 @@ def add_colour(text: str) -> str:
 
 
 def _in(colour: str, words: str) -> str:
+    """Returns words in a colour (ECMA-48 SGR)."""
     return f"\x1b[{colour}m{words}\x1b[0m"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RENAMED = {"playbook": "playbooks", "format": "formats"}
-"""Keys whose option has another name inside of this program."""
+"""Keys whose option has another name in the code."""
 
 CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("format", lambda text, name: params.parse_formats(text, name)),
@@ -27,43 +27,50 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("notify", notify.parse_notify_command),
     ("report_url", notify.parse_report_url),
 )
-"""Keys whose text the options would take as it stands, and what reads it."""
+"""Keys whose text click would accept as it is, and the functions that check it."""
 
 
-def apply(context: click.Context, verbs: Mapping[str, click.Command]) -> None:
-    """Makes what the configuration files say the defaults of every verb that has an option of that
-    name.
+def apply(context: click.Context, commands: Mapping[str, click.Command]) -> None:
+    """Makes the values of the configuration files the defaults of the commands that have the option.
 
-    Only `schedule` prints what was typed: what it prints reads the same files when its time comes.
-
-    The key `inventory` is not an option; `words.sources` asks the context for it.
+    `schedule` is an exception: it prints only what was typed, because the job reads the same files
+    when it runs. The key `inventory` is not an option; `params.inventory_sources` asks the context
+    for it.
     """
-    if not any_file():
+    if not _may_exist():
         return
     from fleetaudit.app.config import load_config
 
     configuration = load_config(os.environ, Path.cwd())
     for note in configuration.notes:
         console.print_message(f"fleetaudit: warning: {note}")
-    for key, check in CHECKS:
-        if key in configuration.values:
-            try:
-                check(str(configuration.values[key]), f"the configuration's {key}")
-            except UsageError as e:  # nobody typed it
-                raise ConfigError(str(e)) from e
+    _check(configuration.values)
     values = {RENAMED.get(key, key): value for key, value in configuration.values.items()}
     context.obj = {"inventory": tuple(values.pop("inventory", ()))}
     context.default_map = {
-        name: {p.name: values[p.name] for p in verb.params if p.name in values}
-        for name, verb in verbs.items()
-        if name != "schedule"
+        name: _defaults(command, values) for name, command in commands.items() if name != "schedule"
     }
 
 
-def any_file() -> bool:
-    """Returns whether there may be a configuration; where there is none, nothing that reads YAML is
-    imported.
-    """
+def _defaults(command: click.Command, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values for the options of a command."""
+    names = (parameter.name for parameter in command.params)
+    return {name: values[name] for name in names if name in values}
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for a value that an option would refuse."""
+    for key, check in CHECKS:
+        if key not in values:
+            continue
+        try:
+            check(str(values[key]), f"the configuration's {key}")
+        except UsageError as e:  # nobody typed it
+            raise ConfigError(str(e)) from e
+
+
+def _may_exist() -> bool:
+    """Returns whether there may be a configuration; if not, nothing that reads YAML is imported."""
     home, base = os.environ.get("HOME") or "/", os.environ.get("XDG_CONFIG_HOME") or "/"
     places = (
         Path("fleetaudit.yml"),

@@ -1,7 +1,7 @@
-"""What reaches the screen and the log: results on stdout, everything else on stderr, nothing that a
-terminal obeys.
+"""Writes to the terminal and the log: results on stdout, everything else on stderr.
 
-Rules: only this file and progress.py write to the streams. A reader that went away is no bug.
+Rules: only this module and progress.py write to the streams. Nothing that a terminal would obey is
+written. A reader that has closed the stream is not a bug.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from fleetaudit.errors import ConfigError, OutputError
 
 
 class ReaderGoneError(OutputError):
-    """Whoever read our output has closed it; there is nobody to tell."""
+    """The reader of standard output has closed it, so a message would reach nobody."""
 
 
 def open_standard_streams() -> None:
-    """Opens what of the three standard streams is closed, so that no file of ours becomes one of
-    them.
+    """Opens those of the three standard streams that are closed.
+
+    Otherwise the next file that is opened would become one of them.
     """
     for fd in range(3):
         try:
@@ -35,21 +36,24 @@ def open_standard_streams() -> None:
 
 
 def print_result(text: str) -> None:
-    """Writes to stdout at once; raises `OutputError` where that cannot be done."""
-    if sys.stdout is None:  # it was closed when we began
+    """Writes to stdout at once; raises `OutputError` if that fails."""
+    if sys.stdout is None:  # it was closed at the start
         raise ReaderGoneError("standard output is closed")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as e:
         raise _unwritable(e) from e
-    except UnicodeEncodeError:  # a locale that lacks our letters
+    except UnicodeEncodeError:  # the encoding of the locale lacks a character
         sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "replace"))
         sys.stdout.flush()
 
 
 def print_report(text: str) -> None:
-    """Writes a report's text to stdout, in colour where the terminal has it; raises as `print_result` does."""
+    """Writes the text of a report to stdout, in colour if the terminal has it.
+
+    Raises `OutputError`.
+    """
     from .colour import add_colour, has_colour
 
     print_result(
@@ -58,9 +62,7 @@ def print_report(text: str) -> None:
 
 
 def print_bytes(data: bytes) -> None:
-    """Writes to stdout what another program reads, as it is in whatever locale; raises as `print_result`
-    does.
-    """
+    """Writes to stdout what another program reads, whatever the locale is; raises `OutputError`."""
     if sys.stdout is None:
         raise ReaderGoneError("standard output is closed")
     try:
@@ -72,59 +74,65 @@ def print_bytes(data: bytes) -> None:
 
 
 def discard_output() -> None:
-    """Drops what stdout still buffers: writing it would fail again when Python closes the stream."""
+    """Drops what stdout has buffered: writing it would fail again when Python closes the stream."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _unwritable(e: OSError) -> OutputError:
+    """Returns the error of a stream that cannot be written."""
     discard_output()
     kind = ReaderGoneError if isinstance(e, BrokenPipeError) else OutputError
     return kind(f"standard output cannot be written: {e.strerror}")
 
 
 def print_message(text: str) -> None:
-    """Writes a line to stderr; each line of `text` is made harmless for a terminal."""
-    from fleetaudit.text.sanitize import terminal_line
-
+    """Writes a message to stderr; each line of `text` is sanitized for a terminal."""
     try:
         for line in text.splitlines() or [""]:
-            blanks = line[: len(line) - len(line.lstrip(" "))]
-            print(blanks + terminal_line(line.lstrip(" ")), file=sys.stderr, flush=True)
+            print(_sanitize_indented(line), file=sys.stderr, flush=True)
     except OSError:
         pass  # stderr is closed: the exit status still counts
 
 
 def width() -> int:
-    """Returns how wide a line may be: COLUMNS, else the terminal, else 80; never so narrow that
-    words break.
-    """
+    """Returns the width of a line: COLUMNS, else that of the terminal, else 80; from 60 to 160."""
     return max(60, min(shutil.get_terminal_size((80, 24)).columns, 160))
 
 
-def set_up_log(verbose: int) -> None:
-    """Sets up the log: warnings on stderr, with -v retries as well, with -vv each stage of each
-    attempt.
+_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+"""The level of stderr by the number of -v."""
 
-    FLEETAUDIT_LOG_PATH always gets each stage, and what stderr would get without -vv.
+
+def set_up_log(verbose: int) -> None:
+    """Sets up the log: warnings on stderr, retries too with -v, each stage of each attempt with -vv.
+
+    The file of FLEETAUDIT_LOG_PATH always gets each stage. With it, stderr gets the log only with
+    -vv.
     """
     path = os.environ.get("FLEETAUDIT_LOG_PATH")
     handlers = list[logging.Handler]()
     if path:
         handlers.append(_log_file(path))
-        handlers[0].setFormatter(_Harmless("%(asctime)s %(levelname)s %(message)s"))
+        handlers[0].setFormatter(_SanitizingFormatter("%(asctime)s %(levelname)s %(message)s"))
     if not path or verbose > 1:
-        handler = _Stderr()
-        handler.setFormatter(_Harmless("%(levelname)s %(message)s"))
-        handler.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
-        handlers.append(handler)
+        handlers.append(_StderrHandler())
+        handlers[-1].setFormatter(_SanitizingFormatter("%(levelname)s %(message)s"))
+        handlers[-1].setLevel(_LEVELS.get(verbose, logging.DEBUG))
     logger = logging.getLogger("fleetaudit")
     logger.handlers[:] = handlers
     logger.propagate = False
     logger.setLevel(min(handler.level for handler in handlers) or logging.DEBUG)
 
 
+def has_log() -> bool:
+    """Returns whether the log is set up."""
+    handlers = logging.getLogger("fleetaudit").handlers
+    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
 def _log_file(path: str) -> logging.Handler:
+    """Returns the handler of the log file; raises `ConfigError`."""
     try:
         # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is
         # slow.
@@ -137,32 +145,30 @@ def _log_file(path: str) -> logging.Handler:
             )
     except OSError as e:
         raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e
-    return _File(path, os.fdopen(fd, "a", encoding="utf-8"))
+    return _FileHandler(path, os.fdopen(fd, "a", encoding="utf-8"))
 
 
-class _File(logging.StreamHandler[TextIO]):
-    """Writes to the log file; where that fails (a full disk), says so once: a run goes on without
-    its log.
-    """
+class _FileHandler(logging.StreamHandler[TextIO]):
+    """Writes to the log file; if that fails (a full disk), prints one warning and continues."""
 
     def __init__(self, path: str, stream: TextIO) -> None:
         super().__init__(stream)
-        self._path, self._told = path, False
+        self._path, self._has_warned = path, False
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._told:
-            self._told = True
+        elif not self._has_warned:
+            self._has_warned = True
             print_message(
                 f"fleetaudit: warning: FLEETAUDIT_LOG_PATH={self._path}: cannot be written:"
                 f" {error.strerror}"
             )
 
 
-class _Stderr(logging.Handler):
-    """Writes to the current stderr: while a bar is shown, that is the one that prints above it."""
+class _StderrHandler(logging.Handler):
+    """Writes to the current stderr, which prints above the progress bar while that is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -173,10 +179,8 @@ class _Stderr(logging.Handler):
             self.handleError(record)
 
 
-class _Harmless(logging.Formatter):
-    """Keeps what a host said from forging a line of the log, or moving the cursor where the log is
-    a terminal.
-    """
+class _SanitizingFormatter(logging.Formatter):
+    """Sanitizes each line: text of a host must not forge a line or control a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         from fleetaudit.text.sanitize import terminal_line
@@ -184,18 +188,19 @@ class _Harmless(logging.Formatter):
         message = terminal_line(self.formatMessage(self._filled(record)))
         if not record.exc_info:
             return message
-        trace = self.formatException(record.exc_info).splitlines()
-        return "\n".join(
-            [
-                message,
-                *(
-                    " " * (len(line) - len(line.lstrip())) + terminal_line(line.lstrip())
-                    for line in trace
-                ),
-            ]
-        )
+        lines = self.formatException(record.exc_info).splitlines()
+        return "\n".join((message, *map(_sanitize_indented, lines)))
 
     def _filled(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Returns the record with its message and time, as `logging.Formatter.format` makes them."""
         record.message = record.getMessage()
         record.asctime = self.formatTime(record) if self.usesTime() else ""
         return record
+
+
+def _sanitize_indented(line: str) -> str:
+    """Returns a line sanitized for a terminal, with its indentation."""
+    from fleetaudit.text.sanitize import terminal_line
+
+    text = line.lstrip(" ")
+    return " " * (len(line) - len(text)) + terminal_line(text)

@@ -51,10 +51,7 @@ if TYPE_CHECKING:
     "--format", "formats", metavar="LIST", default="html", show_default=True, help="As in run."
 )
 @click.option("--fail-on", metavar="LIST", default="warning", show_default=True, help="As in run.")
-@click.pass_context
 def merge(
-    context: click.Context,
-    /,
     paths: tuple[Path, ...],
     playbooks: tuple[str, ...],
     inventories: tuple[str, ...],
@@ -81,7 +78,7 @@ def merge(
     from fleetaudit.app.render import render_summary
 
     if not inventories:
-        if source_of(context, "limit") is OptionSource.COMMAND_LINE:
+        if source_of(click.get_current_context(), "limit") is OptionSource.COMMAND_LINE:
             raise UsageError("-l selects hosts of an inventory: name it with -i")
         limit = None  # the limit of a configuration is for its inventory
     request = MergeRequest(

@@ -1,8 +1,7 @@
-"""SIGINT and SIGTERM during a run: the first asks for an early end with a report, the second ends
-at once.
+"""SIGINT and SIGTERM during a run: the first ends it early with a report, the second at once.
 
-Rules: a handler only sets a flag and wakes the audit; it runs between any two bytecodes of the main
-thread.
+Rules: a handler only sets a flag and wakes the audit, because it runs between any two bytecodes of
+the main thread.
 """
 
 from __future__ import annotations
@@ -23,23 +22,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """While it lasts, `stop` is asked by the first signal; `status` is then 128 and the signal's
-    number, else 0.
+    """Requests `stop` at the first signal; a context manager.
+
+    `status` is 128 and the number of the signal, 0 without one.
     """
 
     def __init__(self, stop: StopRequest) -> None:
         self.stop, self.status = stop, 0
-        self._before: dict[int, object] = {}
+        self._handlers_before: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._came)
+            self._handlers_before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers_before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal gave it
 
     @contextlib.contextmanager
@@ -51,11 +51,11 @@ class Signals:
             if not self.status:
                 raise
 
-    def _came(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Requests the end of the run; at the second signal, ends the process."""
         if self.status:
-            os._exit(
-                128 + number
-            )  # no clean-up: that is what was just asked twice; the journal is on the disk
+            # No clean-up: that is what a second signal means. The journal is on the disk.
+            os._exit(128 + number)
         self.status = 128 + number
         with contextlib.suppress(OSError):  # stderr may be gone with the terminal
             os.write(
