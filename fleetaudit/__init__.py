@@ -26,8 +26,8 @@ Each package has one job, and imports go down this list (tests/unit/test_archite
     inventory   Ansible's inventories and patterns; nothing about connecting
     model, text, errors   frozen nouns; sanitizing, YAML with lines, host ranges; one root of errors
 
-To follow one RST from close() to its cell in the page: probe/remote (verbs), probe/protocol.py,
-probe/verdict.py, analysis/compare/kernels.py, report/templates/kernels.html. `fleetaudit doctor`
+To follow one RST from close() to its cell in the page: probe/remote/verbs.py, probe/protocol.py,
+probe/trial_verdict.py, analysis/compare/kernels.py, report/templates/kernels.html. `fleetaudit doctor`
 goes the same way without an experiment.
 
 The Python API is in `__all__`; docs/api.md shows it. It is loaded when it is first used, so that
