@@ -15,6 +15,7 @@ connects.
     become.py             the user that the probe runs as
     interpreter.py        the Python that runs the probe
     ssh_arguments.py      arguments for OpenSSH: which matter, and which only it can follow
+    shell_words.py        arguments in variables: split, and described in errors
     ssh_keywords.py       options of ssh_config(5), by what they mean for an audit
     option_precedence.py  options of the command line that variables override
 """

@@ -9,13 +9,13 @@ audited.
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from fleetaudit.model import Become, BecomeMethod
 
 from .options import ConnectionOptions
+from .shell_words import UnsupportedArgumentError, describe_word, split_words
 from .variables import CannotReachError, Variables, first_set
 
 _METHODS: dict[str, BecomeMethod] = {method: method for method in get_args(BecomeMethod)}
@@ -29,7 +29,6 @@ _SHELL_OF_SU = ("-s", "--shell")
 _DEFAULT_METHOD, _DEFAULT_USER = "sudo", "root"
 _SUFFIXES = ("user", "exe", "flags", "password", "pass", "method")
 _SHORT_FLAGS = re.compile(r"-(?:[^-].*)?", re.DOTALL)
-_UNCLOSED = "an unclosed quotation"
 
 
 def resolve_become(
@@ -72,7 +71,13 @@ def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
 
 def flags_are_redundant(flags: str, method: BecomeMethod) -> bool:
     """Returns whether these flags only ask for what fleetaudit does anyway."""
-    return method in _REDUNDANT_FLAGS and not _first_significant_flag(flags, method)
+    if method not in _REDUNDANT_FLAGS:
+        return False
+    try:
+        _check_redundant(flags, method)
+    except UnsupportedArgumentError:
+        return False
+    return True
 
 
 def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
@@ -116,9 +121,10 @@ def _check_flags(variables: Variables, method: BecomeMethod) -> None:
     -i, for example, would run the probe in a login shell, and -E would pass on the environment.
     """
     for name in _flags_variables(method):
-        flag = _first_significant_flag(variables.text(name) or "", method)
-        if flag:
-            raise _unsupported_flag(variables, name, flag, method)
+        try:
+            _check_redundant(variables.text(name) or "", method)
+        except UnsupportedArgumentError as e:
+            raise _unsupported_flag(variables, name, e, method) from None
 
 
 def _variables_of(variables: Variables, method: BecomeMethod) -> Iterator[str]:
@@ -148,40 +154,41 @@ def _flags_of_su(variables: Variables) -> tuple[str, ...]:
     common, own = _flags_variables("su")
     name = own if variables.is_set(own) else common
     try:
-        words = shlex.split(variables.text(name) or "")
-    except ValueError:
-        raise _unsupported_flag(variables, name, _UNCLOSED, "su") from None
+        words = split_words(variables.text(name) or "")
+        _check_flags_of_su(words)
+    except UnsupportedArgumentError as e:
+        raise _unsupported_flag(variables, name, e, "su") from None
+    return tuple(words)
+
+
+def _check_flags_of_su(words: Iterable[str]) -> None:
+    """Raises `UnsupportedArgumentError` for a flag of su that changes what it runs."""
     rest = iter(words)
     for word in rest:
         if word in _SHELL_OF_SU:
             next(rest, None)  # the shell itself, which may be any word
         elif not _FLAGS_OF_SU.fullmatch(word):
-            shown = word[:2] if word.startswith("-") else "a word that is not an option"
-            raise _unsupported_flag(variables, name, shown, "su")
-    return tuple(words)
+            raise UnsupportedArgumentError(describe_word(word))
 
 
-def _unsupported_flag(variables: Variables, name: str, flag: str, method: str) -> CannotReachError:
+def _check_redundant(flags: str, method: str) -> None:
+    """Raises `UnsupportedArgumentError` for the first flag that asks for more than is done anyway.
+
+    Short flags may be joined, as in -HSn.
+    """
+    for word in split_words(flags):
+        if not _SHORT_FLAGS.fullmatch(word):
+            raise UnsupportedArgumentError("a word that is not a short flag")
+        if not _REDUNDANT_FLAGS[method].issuperset(word[1:]):
+            raise UnsupportedArgumentError(describe_word(word))
+
+
+def _unsupported_flag(
+    variables: Variables, name: str, problem: UnsupportedArgumentError, method: str
+) -> CannotReachError:
     """Returns the error about a flag in the variable `name`."""
     return CannotReachError(
-        f"{name} in {variables.origin(name)} is not supported: {flag}",
+        f"{name} in {variables.origin(name)} is not supported: {problem}",
         f"leave it out: the probe needs no more than {method} does by itself",
         "become",
     )
-
-
-def _first_significant_flag(flags: str, method: str) -> str:
-    """Returns the first flag that asks for more than is done anyway, "" if there is none.
-
-    Short flags may be joined, as in -HSn. A word that is not a flag is described and not repeated.
-    """
-    try:
-        words = shlex.split(flags)
-    except ValueError:
-        return _UNCLOSED
-    for word in words:
-        if not _SHORT_FLAGS.fullmatch(word):
-            return "a word that is not a short flag"
-        if not _REDUNDANT_FLAGS[method].issuperset(word[1:]):
-            return word[:2]
-    return ""

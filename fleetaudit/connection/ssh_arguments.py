@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from .shell_words import UnsupportedArgumentError, describe_word, split_words
 from .ssh_keywords import (
     FOLLOWED,
     KNOWN_HOSTS_FILES,
@@ -59,10 +59,6 @@ _SHORT_OPTIONS = re.compile(r"-[^-].*", re.DOTALL)
 _MAX_NAME = 40
 
 
-class UnsupportedArgumentError(ValueError):
-    """An argument with which ssh would do something else than run a command."""
-
-
 class _Option(NamedTuple):
     """What follows -o: the name as it is written, and the value."""
 
@@ -96,18 +92,22 @@ def first_significant_argument(arguments: str, *, password: bool = False) -> str
     None if there is none. `password` says whether there is a password that could be sent.
     """
     try:
-        rest = iter(shlex.split(arguments))
-    except ValueError:
-        return "an unclosed quotation"
+        words = split_words(arguments)
+    except UnsupportedArgumentError as e:
+        return str(e)
+    return next(_significant_arguments(words, password=password), None)
+
+
+def _significant_arguments(words: Iterable[str], *, password: bool) -> Iterator[str]:
+    """Yields the arguments that must not be ignored, without their values."""
+    rest = iter(words)
     for word in rest:
-        if word in _IGNORED_FLAGS:
-            continue
-        if not word.startswith("-o"):
-            return word[:2] if word.startswith("-") else "a word that is not an option"
-        option = _parse_option(word[2:] or next(rest, ""))
-        if _is_significant(option, password=password):
-            return str(option)
-    return None
+        if word.startswith("-o"):
+            option = _parse_option(word[2:] or next(rest, ""))
+            if _is_significant(option, password=password):
+                yield str(option)
+        elif word not in _IGNORED_FLAGS:
+            yield describe_word(word)
 
 
 def _is_significant(option: _Option, *, password: bool) -> bool:
@@ -127,10 +127,7 @@ def openssh_arguments(arguments: str) -> tuple[str, ...]:
     Left out are logging, terminals, master connections (-M), and /dev/null as known hosts: the
     command line alone says how host keys are checked. Raises `UnsupportedArgumentError`.
     """
-    try:
-        words = iter(shlex.split(arguments))
-    except ValueError as e:
-        raise UnsupportedArgumentError("an unclosed quotation") from e
+    words = iter(split_words(arguments))
     accepted = list[str]()
     for word in words:
         accepted += _accepted_words(word, words)

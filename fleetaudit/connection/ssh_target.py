@@ -21,8 +21,8 @@ from .ansible_cfg import AnsibleSettings
 from .become import resolve_become
 from .interpreter import resolve_interpreter
 from .options import ConnectionOptions
+from .shell_words import UnsupportedArgumentError
 from .ssh_arguments import (
-    UnsupportedArgumentError,
     first_openssh_only_argument,
     first_significant_argument,
     openssh_arguments,

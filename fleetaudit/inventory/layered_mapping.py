@@ -1,5 +1,6 @@
-"""A few entries of one's own above many that are shared: what a group sets is not copied for each
-host. Pure.
+"""A mapping of few own entries over many shared ones: group variables are not copied for hosts.
+
+Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ _MISSING: Any = object()
 
 
 def overlay(own: Mapping[str, V], shared: Mapping[str, V]) -> Mapping[str, V]:
-    """Returns `shared` with what `own` sets in its place; neither may change afterwards."""
+    """Returns the entries of `shared`, with those of `own` in the place of equal names.
+
+    Neither may change afterwards. Small mappings are merged, since that is faster to read.
+    """
     if not own:
         return shared
     return {**shared, **own} if len(shared) < _WORTH_SHARING else _Layered(own, shared)
@@ -33,8 +37,9 @@ class _Layered(Mapping[str, V]):
         return self._shared[name] if value is _MISSING else value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Returns the entry, `default` where there is none. Mapping's own way there, an exception,
-        is slow.
+        """Returns the value of a name, `default` if there is none.
+
+        The method of Mapping raises and catches an exception for each missing name, which is slow.
         """
         value: Any = self._own.get(name, _MISSING)
         return self._shared.get(name, default) if value is _MISSING else value

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
         parts.append(_parse_part("all"))
     matcher = _Matcher(inventory)
     selected = set[str]()
-    for part in sorted(parts, key=lambda part: part.order):
+    for part in sorted(parts, key=attrgetter("order")):
         _COMBINE[part.operator](selected, matcher.match(part))
     if not selected:
         raise NothingToDoError(f"no host matches all of the pattern “{pattern}”")
@@ -193,7 +194,7 @@ class _Matcher:
         """
         name = part.name
         if exists:
-            return NothingToDoError(f"“{part.text}” matches no host: “{name}” has too few")
+            return NothingToDoError(f"“{part.text}” matches no host: “{name}” has too few hosts")
         hint = did_you_mean(name, [*self._groups, *self._names])
         if not hint and name == "localhost":
             hint = "; this machine is the inventory “localhost,”, with a comma"

@@ -25,7 +25,7 @@ READ_ALIKE = [
     "mappings merge, and there are none",
     "an order of groups without variables",
     "patterns where no folder is read",
-    "a folder without what is passed over",
+    "a folder without what is skipped",
     "plug-ins with the one for INI",
     "Ansible's own plug-ins by their long names",
 ]

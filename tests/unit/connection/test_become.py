@@ -129,7 +129,7 @@ def test_a_kernel_is_root_already() -> None:
     )
 
 
-# ---- not passed over
+# ---- what is not ignored
 
 
 def test_an_unsupported_method_is_refused_with_its_origin() -> None:

@@ -103,8 +103,8 @@ def test_an_empty_pattern_gives_status_66_and_does_not_select_everything(pattern
         ("all:&porod", "did you mean “prod”"),
         ("web:nosuch*", "“nosuch\\*” matches no host"),
         ("~^nosuch", "matches no host"),
-        ("void", "“void” has too few"),
-        ("web:void", "“void” has too few"),
+        ("void", "“void” has too few hosts"),
+        ("web:void", "“void” has too few hosts"),
         ("web[9]", "“web” has too few"),
         ("web[-9]", "“web” has too few"),
         ("web:!db[9]", "“db” has too few"),
@@ -152,7 +152,7 @@ WORDS = st.sampled_from([*NAMES[:8], *GROUPS, "all", "w*", "*a*", "db-?", "web[1
 
 
 def naive(word: str) -> set[str]:
-    """One plain part, said as simply as it can be: groups that match with all in them, and hosts
+    """One plain part, in the simplest form: groups that match with all in them, and hosts
     that match.
     """
     groups = {g for g in ("all", *GROUPS) if fnmatch.fnmatchcase(g, word)}

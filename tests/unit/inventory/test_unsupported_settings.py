@@ -92,12 +92,12 @@ CHANGES: dict[str, tuple[str, Files, str]] = {
         {**INI, "group_vars/web.vars": "x: 1\n"},
         "whether or how group_vars/web.vars is read",
     ),
-    "a folder with an ending that is passed over": (
+    "a folder with an ending that is skipped": (
         "[defaults]\ninventory_ignore_extensions = .ini\n",
         {"inv/hosts.ini": "a\n", "inv/b": "b\n"},
         "which files of the folder inv are read (hosts.ini)",
     ),
-    "a folder with an ending that is not passed over": (
+    "a folder with an ending that is not skipped": (
         "[inventory]\nignore_extensions = .orig\n",
         {"inv/b": "b\n", "inv/b.bak": "a\n"},
         "which files of the folder inv are read (b.bak)",
@@ -226,7 +226,7 @@ CHANGES_NOTHING: dict[str, tuple[str, Files, bool]] = {
         ONE,
         True,
     ),
-    "a folder without what is passed over": (
+    "a folder without what is skipped": (
         "[defaults]\ninventory_ignore_extensions = .ini, "
         ".retry\n[inventory]\nignore_patterns = artifacts\n",
         {"inv/hosts.yml": "all: {hosts: {a: }}\n", "inv/group_vars/all": "x: 1\n"},
