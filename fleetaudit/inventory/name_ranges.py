@@ -16,7 +16,8 @@ MAX_NAMES = 100_000
 _SYNTAX = "a range is written [begin:end] or [begin:end:step], as in web[01:10] or db-[a:f]"
 _PIECES = re.compile(r"\[([^\[\]]*)\]")
 _BRACKET = re.compile(r"[\[\]]")
-_STEP = re.compile(r"[0-9]{1,9}")
+_RANGE = re.compile(r"([^:]*):([^:]+)(?::([^:]*))?", re.DOTALL)
+_STEP = re.compile(r"(?=[0-9]{1,9}\Z)0*[1-9][0-9]*")
 _LETTERS = re.compile(r"[A-Za-z]:[A-Za-z]")
 _NUMBERS = re.compile(r"[0-9]{1,18}:[0-9]{1,18}")
 
@@ -64,14 +65,7 @@ def expand_ranges(pattern: str) -> Sequence[str]:
     """
     if not _BRACKET.search(pattern):
         return (pattern,)
-    pieces = _PIECES.split(pattern)
-    literals = pieces[::2]
-    if _BRACKET.search("".join(literals)):
-        raise InvalidNameError(
-            f"a bracket in “{shorten(pattern)}” has no partner",
-            "a range is written web[01:10] or db-[a:f]",
-        )
-    ranges = [_expand_range(pattern, text) for text in pieces[1::2]]
+    literals, ranges = _split(pattern)
     count = math.prod(len(members.values) for members in ranges)
     if count > MAX_NAMES:
         raise InvalidNameError(
@@ -81,7 +75,22 @@ def expand_ranges(pattern: str) -> Sequence[str]:
     choices: list[Sequence[str]] = [(literals[0],)]
     for members, literal in zip(ranges, literals[1:], strict=True):
         choices += [members.texts(), (literal,)]
-    return ["".join(parts) for parts in itertools.product(*choices)]
+    return list(map("".join, itertools.product(*choices)))
+
+
+def _split(pattern: str) -> tuple[list[str], list[_Members]]:
+    """Returns the literal parts of a pattern, and the members of the range after each but the last.
+
+    Raises `InvalidNameError` for a bracket without a partner, and for an invalid range.
+    """
+    pieces = _PIECES.split(pattern)
+    literals = pieces[::2]
+    if _BRACKET.search("".join(literals)):
+        raise InvalidNameError(
+            f"a bracket in “{shorten(pattern)}” has no partner",
+            "a range is written web[01:10] or db-[a:f]",
+        )
+    return literals, [_expand_range(pattern, text) for text in pieces[1::2]]
 
 
 def _expand_range(pattern: str, text: str) -> _Members:
@@ -109,11 +118,11 @@ def _parse_range(pattern: str, text: str) -> _Range:
     A missing begin is 0 and a missing step is 1, as in Ansible. Raises `InvalidNameError` for
     anything but two or three parts, and for a step of 0.
     """
-    parts = text.split(":")
-    if not 2 <= len(parts) <= 3 or not parts[1]:
+    found = _RANGE.fullmatch(text)
+    if not found:
         raise _range_error(pattern, text, " is not a range", _SYNTAX)
-    begin, end, step = [*parts, "1"][:3]
-    if not _STEP.fullmatch(step) or int(step) == 0:
+    begin, end, step = found.groups("1")
+    if not _STEP.fullmatch(step):
         raise _range_error(pattern, text, ": the step must be a number above 0", _SYNTAX)
     return _Range(pattern, text, begin or "0", end, int(step))
 
