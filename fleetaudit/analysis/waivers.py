@@ -191,14 +191,20 @@ def apply_waivers(
     """
     hosts = tuple(hosts)
     valid = [_ActiveWaiver.of(waiver, select) for waiver in waivers if waiver.expiry >= today]
-    waived_hosts = tuple(_waive(host, valid) for host in hosts)
-    conclusive = {host.name for host in hosts if isinstance(host, Audited) and not host.void}
-    unused = filter(None, (active.why_unused(conclusive) for active in valid))
     return WaivedRun(
-        hosts=waived_hosts,
+        hosts=tuple(_waive(host, valid) for host in hosts),
         expired=tuple(waiver for waiver in waivers if waiver.expiry < today),
-        unused=tuple(unused),
+        unused=_find_unused(valid, hosts),
     )
+
+
+def _find_unused(
+    waivers: Iterable[_ActiveWaiver], hosts: Iterable[HostResult]
+) -> tuple[UnusedWaiver, ...]:
+    """Returns the waivers that excused nothing, after they were applied to the hosts of a run."""
+    conclusive = {host.name for host in hosts if isinstance(host, Audited) and not host.void}
+    unused = (waiver.why_unused(conclusive) for waiver in waivers)
+    return tuple(filter(None, unused))
 
 
 @dataclass(slots=True)

@@ -67,12 +67,15 @@ class HostAuditor:
             except TransportError as e:
                 failed += 1
                 pause = self._backoff_s(failed)
-                is_last = failed > self.settings.retries or pause >= deadline.remaining()
-                if is_last or not e.transient:
+                if not self._may_retry(e, failed) or pause >= deadline.remaining():
                     raise
                 log.info("%s: %s; trying again in %.1f s", host.name, e.reason, pause)
                 if self.closing.wait(pause):
                     raise
+
+    def _may_retry(self, e: TransportError, failed: int) -> bool:
+        """Returns whether trying again may help, and attempts are left after `failed` ones."""
+        return e.transient and failed <= self.settings.retries
 
     def _backoff_s(self, failed: int) -> float:
         """Returns the pause before the next attempt, in seconds.

@@ -89,8 +89,8 @@ class _HostQueue:
         self._running_guests = set[int]()
         self._max_guests = os.cpu_count() or 1
         for index, host in enumerate(plan.hosts):
-            queue = self._guests if _is_guest(host) else self._hosts
-            queue.append(index)
+            waiting = self._guests if _is_guest(host) else self._hosts
+            waiting.append(index)
 
     def __bool__(self) -> bool:
         return bool(self._hosts or self._guests)

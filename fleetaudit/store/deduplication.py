@@ -232,10 +232,14 @@ def reassign_evidence(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
         if not owner or owner in audited:
             return o
         new_owner = new_owners.setdefault((owner, o.scenario, o.family), host)
-        same_as = "" if new_owner == host else new_owner
-        return replace(o, evidence=replace(o.evidence, same_as=same_as))
+        return _with_owner(o, "" if new_owner == host else new_owner)
 
     return _with_observations(hosts, reassign)
+
+
+def _with_owner(observation: Observation, same_as: str) -> Observation:
+    """Returns an observation with evidence that names another host, "" for its own."""
+    return replace(observation, evidence=replace(observation.evidence, same_as=same_as))
 
 
 def _with_observations(

@@ -129,13 +129,20 @@ def _is_run(output: int, name: str) -> bool:
     It is one if its name is a start time and it has a run.json or a journal; an empty folder is
     not.
     """
-    if not RUN_NAME.fullmatch(name) or not is_folder(output, name):
+    if not _is_run_name(name) or not is_folder(output, name):
+        return False
+    return is_file(output, f"{name}/{RUN_FILE}") or is_file(output, f"{name}/{JOURNAL_FILE}")
+
+
+def _is_run_name(name: str) -> bool:
+    """Returns whether a name is a start time that exists: there is no month 13."""
+    if not RUN_NAME.fullmatch(name):
         return False
     try:
         _start_time(name)
     except ValueError:
         return False
-    return is_file(output, f"{name}/{RUN_FILE}") or is_file(output, f"{name}/{JOURNAL_FILE}")
+    return True
 
 
 def _read_run(output: int, name: str) -> _Run:

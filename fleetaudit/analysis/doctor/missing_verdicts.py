@@ -77,12 +77,15 @@ def find_fixes(
     """
     if not any(BECOME in each.reason for each in missing):
         return ()
-    fixes = list[str]()
-    if isinstance(host.target, NoTarget) or not host.target.become:
-        fixes.append(check_again("--become"))
+    fixes = [] if _becomes_another_user(host) else [check_again("--become")]
     if settings := _better_settings(audited):
         fixes.append(f"sysctl -w {' '.join(settings)} # as root, on the host")
     return tuple(fixes)
+
+
+def _becomes_another_user(host: HostPlan) -> bool:
+    """Returns whether the probe does not run as the login user of a host."""
+    return not isinstance(host.target, NoTarget) and host.target.become is not None
 
 
 def _better_settings(audited: Audited) -> list[str]:

@@ -95,11 +95,19 @@ def _scenario_notes(
         if name not in earlier:
             yield f"“{name}” was not in the earlier run."
         elif earlier[name].expect != row.expect:
-            edit = _describe_edit(row, earlier[name])
-            yield f"“{name}” {edit}; both runs are measured by the present expectation."
-    for name in earlier:
-        if name not in later:
-            yield f"“{name}” was not in the later run."
+            yield _edit_note(row, earlier[name])
+    for name in filter(lambda name: name not in later, earlier):
+        yield f"“{name}” was not in the later run."
+
+
+def _edit_note(now: ScenarioRow, before: ScenarioRow) -> str:
+    """Returns the sentence about an edited expectation.
+
+    Such as "“unread-close” is expected to end in FIN now, and was in RST; both runs are measured by
+    the present expectation."
+    """
+    edit = _describe_edit(now, before)
+    return f"“{now.name}” {edit}; both runs are measured by the present expectation."
 
 
 def _describe_limit(run: RunInfo) -> str:

@@ -98,19 +98,27 @@ def _candidate(row: ScenarioRow, behaviour: Behaviour, notes: list[str]) -> Iter
 
     Adds a note of each family that is omitted, and of a scenario that ends differently by family.
     """
-    endings = dict[Family, Ending]()
-    for (name, family), ending in behaviour.endings.items():
-        if name != row.name:
-            continue
-        if isinstance(ending, Omitted):
-            notes.append(f"{name} over {family}: {ending.reason}")
-        else:
-            endings[family] = ending
+    endings = _endings_by_family(row.name, behaviour, notes)
     if len(set(endings.values())) > 1:
         by_family = ", ".join(f"{ending} over {family}" for family, ending in endings.items())
         notes.append(f"{row.name}: it ends differently ({by_family})")
     elif endings:
         yield _Scenario(row, next(iter(endings.values())), tuple(endings))
+
+
+def _endings_by_family(
+    scenario: str, behaviour: Behaviour, notes: list[str]
+) -> dict[Family, Ending]:
+    """Returns the endings of a scenario by family; adds a note of each family that is omitted."""
+    endings = dict[Family, Ending]()
+    for (name, family), ending in behaviour.endings.items():
+        if name != scenario:
+            continue
+        if isinstance(ending, Omitted):
+            notes.append(f"{name} over {family}: {ending.reason}")
+        else:
+            endings[family] = ending
+    return endings
 
 
 def _choose_control(scenario: _Scenario, scenarios: Sequence[_Scenario]) -> str | Omitted | None:
@@ -143,14 +151,16 @@ def _choose_orderly_control(scenario: _Scenario, scenarios: Sequence[_Scenario])
 
     It is the scenario's own control if possible, else the usual one, else the first of the run.
     """
-    names = [
-        other.row.name
-        for other in scenarios
-        if other.ending == "FIN" and set(scenario.families) <= set(other.families)
-    ]
-    preferred = (name for name in (scenario.row.control, _USUAL_CONTROL) if name in names)
-    first = next(preferred, None) or next(iter(names), None)
-    return first or Omitted("no other scenario ends in FIN")
+    names = [other.row.name for other in scenarios if _is_orderly_twin(scenario, other)]
+    for preferred in (scenario.row.control, _USUAL_CONTROL):
+        if preferred in names:
+            return preferred
+    return names[0] if names else Omitted("no other scenario ends in FIN")
+
+
+def _is_orderly_twin(scenario: _Scenario, other: _Scenario) -> bool:
+    """Returns whether another scenario ends in FIN over at least the families of a scenario."""
+    return other.ending == "FIN" and set(scenario.families) <= set(other.families)
 
 
 # ---- the text ----------------------------------------------------------------------------------
