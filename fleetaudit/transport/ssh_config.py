@@ -133,14 +133,14 @@ class SshConfigs:
             self._configs[key] = self.query(program, arguments, name, deadline)
         return self._configs[key]
 
-    def log_not_honoured(self, keywords: Iterable[str]) -> None:
-        """Logs, once a run each, what ssh_config has and the built-in client does not honour."""
+    def log_unsupported(self, keywords: Iterable[str]) -> None:
+        """Logs, once a run each, what ssh_config has and the built-in client does not support."""
         with self._lock:
             new = sorted(set(keywords) - self._logged)
             self._logged.update(new)
         if new:
             log.info(
-                "ssh_config: not honoured by the built-in client: %s; --transport openssh honours"
+                "ssh_config: not supported by the built-in client: %s; --transport openssh supports"
                 " them",
                 ", ".join(new),
             )

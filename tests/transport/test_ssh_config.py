@@ -561,7 +561,7 @@ def test_address_family_and_bind_address_are_those_of_ssh_config(
     assert failure(through(file)).stage == "connect"
 
 
-def test_options_that_are_not_honoured_are_logged_once_and_dangerous_ones_are_refused(
+def test_options_that_are_not_supported_are_logged_once_and_dangerous_ones_are_refused(
     sshd: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "fleetaudit")
@@ -573,7 +573,7 @@ def test_options_that_are_not_honoured_are_logged_once_and_dangerous_ones_are_re
         transports.run(through(file), "true", b"", Deadline.after(20), Limits())
     assert (
         caplog.text.count(
-            "not honoured by the built-in client: verifyhostkeydns; --transport openssh"
+            "not supported by the built-in client: verifyhostkeydns; --transport openssh"
         )
         == 1
     )

@@ -75,7 +75,7 @@ def _complete(target: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
     config = hop.config
     if config.one("proxycommand") and config.one("proxyusefdpass") == "yes":
         raise _needs_openssh("ProxyUseFdpass needs the system's own ssh")
-    configs.log_not_honoured(_not_honoured(config, defaults))
+    configs.log_unsupported(_unsupported(config, defaults))
     options = _SetOptions(config, defaults)
     try:
         ssh_config = _ssh_config(hop, options)
@@ -187,8 +187,8 @@ def _agent_path(value: str) -> str:
     return os.environ.get(value[1:], "") if re.fullmatch(r"\$\w+", value) else value
 
 
-def _not_honoured(config: EffectiveConfig, defaults: EffectiveConfig) -> list[str]:
-    """Returns the options that matter and that the built-in client does not honour."""
+def _unsupported(config: EffectiveConfig, defaults: EffectiveConfig) -> list[str]:
+    """Returns the options that matter and that the built-in client does not support."""
     found = [
         keyword
         for keyword, values in config.values.items()
