@@ -175,8 +175,9 @@ class BecomeDialogue:
     # -- the result
 
     def check_output(self, output: Output) -> Output:
-        """Returns the output of the command itself; raises `TransportError` if it never ran: stage
-        "become", or "execute" if not even sudo ran.
+        """Returns the output of the command itself.
+
+        Raises `TransportError` if it never ran: stage "become", or "execute" if not even sudo ran.
         """
         if self._runs_as is None and (ready := ReadyLine().search(output.stdout)):
             self._command_runs(ready)
@@ -276,8 +277,9 @@ class BecomeDialogue:
 
 
 def _typed_password(become: Become) -> bytes:
-    """Returns the password as a line to type, b"" if none is to be typed; raises
-    `TransportError`.
+    """Returns the password as a line to type, b"" if none is to be typed.
+
+    Raises `TransportError`.
     """
     # doas asks on a terminal only, so it cannot be given one.
     if not become.password or become.method == "doas":

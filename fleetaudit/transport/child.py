@@ -75,11 +75,11 @@ def run_child(
     on_log: LogListener | None = None,
     memory: int = 0,
 ) -> ChildResult:
-    """Runs a program with `dialogue` as its stdin and returns its result; raises `OSError` if it
-    cannot be started.
+    """Runs a program with `dialogue` as its stdin and returns its result.
 
     `log` is closed here. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is
-    128 plus the signal's number if a signal ended the program, as in a shell.
+    128 plus the signal's number if a signal ended the program, as in a shell. Raises `OSError` if
+    it cannot be started.
     """
     with contextlib.ExitStack() as stack:
         if log:

@@ -72,10 +72,10 @@ class HostKeys:
         self._lines = 0
 
     def read(self, target: SshTarget, deadline: Deadline) -> None:
-        """Reads the files that say which keys of this host are trusted; raises `TransportError`
-        (stage "host key").
+        """Reads the files that say which keys of this host are trusted.
 
         A file is read once per run. A slow one costs at most the target's `connect_timeout_s`.
+        Raises `TransportError` (stage "host key").
         """
         until = deadline.within(target.connect_timeout_s)
         for path in _known_hosts_files(target):
@@ -92,10 +92,10 @@ class HostKeys:
         return tuple(a for key_type in types for a in _ALGORITHMS.get(key_type, (key_type,)))
 
     def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
-        """Returns "" for a known key, or a note that says why another one is trusted; raises
-        `TransportError` (stage "host key").
+        """Returns "" for a known key, or a note that says why another one is trusted.
 
-        `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …).
+        `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …). Raises `TransportError`
+        (stage "host key").
         """
         key = ShownKey(target, _name(target), key_type, blob)
         self._refuse_revoked(key)
@@ -109,8 +109,9 @@ class HostKeys:
         raise _untrusted(key, entries)
 
     def _is_known(self, key: ShownKey, entries: Sequence[Entry]) -> bool:
-        """Returns whether the key is known, False if none is; raises for a revoked or changed
-        key.
+        """Returns whether the key is known.
+
+        Raises `TransportError` for a revoked key, and if another key is known.
         """
         for entry in entries:
             if entry.marker == "@revoked" and entry.text == key.text:
@@ -124,8 +125,9 @@ class HostKeys:
         raise _changed_key(key, next(same_type, keys[0]))
 
     def _is_known_without_port(self, key: ShownKey) -> bool:
-        """Returns whether the host is known on port 22 with this key, which OpenSSH trusts as
-        well.
+        """Returns whether the host is known on port 22 with this key.
+
+        OpenSSH trusts it on other ports as well.
         """
         target = key.target
         if target.port == 22 or _alias(target):
@@ -134,8 +136,9 @@ class HostKeys:
         return any(entry.text == key.text and not entry.marker for entry in entries)
 
     def _refuse_revoked(self, key: ShownKey) -> None:
-        """Raises if RevokedHostKeys of ssh_config has the key, or cannot be read: as ssh, it then
-        trusts no key.
+        """Raises `TransportError` if RevokedHostKeys of ssh_config has the key.
+
+        It also does if that cannot be read: as ssh, it then trusts no key.
         """
         for path in _revoked_files(key.target):
             deadline = Deadline.after(key.target.connect_timeout_s)

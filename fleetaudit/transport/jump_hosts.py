@@ -35,8 +35,9 @@ class Hop:
 def iterate_hops(
     configs: SshConfigs, program: str, arguments: Sequence[str], name: str, deadline: Deadline
 ) -> Iterator[Hop]:
-    """Yields the host itself, then its jump hosts, the nearest to the host first; raises
-    `TransportError`.
+    """Yields the host itself, then its jump hosts, the nearest to the host first.
+
+    Raises `TransportError`.
     """
     config = configs.query(program, arguments, name, deadline)
     hop = Hop(name, arguments, config, Tokens.of(name, config))

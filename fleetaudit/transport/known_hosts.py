@@ -47,8 +47,9 @@ class Entry:
 
     @property
     def has_whole_key(self) -> bool:
-        """Whether the key is a sequence of SSH strings to its last byte: half a line after a crash
-        is not.
+        """Whether the key is a sequence of SSH strings to its last byte.
+
+        Half a line after a crash is not.
         """
         blob, at = decode_key(self.text), 0
         while at < len(blob):
@@ -66,8 +67,9 @@ class KnownHosts:
     _by_name: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     def add(self, text: str, *, source: str, first_line: int = 1) -> None:
-        """Adds the lines of `text`; ignores what is not an entry (comments, half a line, an unknown
-        marker).
+        """Adds the lines of `text`.
+
+        Ignores what is not an entry: comments, half a line, an unknown marker.
         """
         for number, line in enumerate(text.split("\n"), first_line):
             words = line.split(None, 4)
@@ -95,8 +97,9 @@ class KnownHosts:
         self.hashed.append((salt, digest, entry))
 
     def of(self, name: str) -> tuple[Entry, ...]:
-        """Returns the entries for `name` (a host, or [host]:port): plain, then hashed, then
-        patterns.
+        """Returns the entries for a name: plain names, then hashed ones, then patterns.
+
+        `name` is a host, or [host]:port.
         """
         name = name.lower()
         if name not in self._by_name:
@@ -110,8 +113,9 @@ class KnownHosts:
 
 
 def _name_matcher(names: str) -> Callable[[str], bool]:
-    """Returns the test for a list with * ? and !; one negated match refuses the whole line, as in
-    OpenSSH.
+    """Returns the test for a list with *, ? and !.
+
+    As in OpenSSH, one negated match refuses the whole line.
     """
     patterns = names.lower().split(",")
     refused = [pattern[1:] for pattern in patterns if pattern.startswith("!")]

@@ -69,11 +69,10 @@ class Transports:
         limits: Limits,
         on_stage: StageListener = ignore_stage,
     ) -> Output:
-        """Runs `command` on the target with `stdin` and returns its output; raises
-        `TransportError`.
+        """Runs `command` on the target with `stdin` and returns its output.
 
         No password of the target is in the output (except its result line), in a reason, or in a
-        call of `on_stage`. See `Transport.run` for the rest.
+        call of `on_stage`. See `Transport.run` for the rest. Raises `TransportError`.
         """
         masking = Masking(target)
 

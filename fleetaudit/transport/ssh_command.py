@@ -21,8 +21,9 @@ def known_hosts_name(host: str, port: int) -> str:
 
 
 def shell_join(words: Iterable[str]) -> str:
-    """Returns the words as one line for a POSIX shell; a leading ~/ stays, for the shell to
-    expand.
+    """Returns the words as one line for a POSIX shell.
+
+    A leading ~/ stays, for the shell to expand.
     """
     return " ".join(map(_shell_word, words))
 
@@ -66,8 +67,9 @@ def describe_status(exit_status: int | None) -> str:
 
 
 def dropped_before_login(printed: bytes | bytearray) -> bool:
-    """Returns whether the ssh to a jump host printed that the host hung up before the login
-    began.
+    """Returns whether ssh printed that the host hung up before the login.
+
+    `printed` is the stderr of the ssh to a jump host.
     """
     return _NO_GREETING.search(printed) is not None
 

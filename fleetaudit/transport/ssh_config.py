@@ -69,8 +69,9 @@ class EffectiveConfig:
         return "" if value.lower() == "none" else value
 
     def paths(self, *keywords: str) -> tuple[str, ...]:
-        """Returns the files of keywords whose value is a list, which ssh prints without quotation
-        marks.
+        """Returns the files of keywords whose value is a list.
+
+        ssh prints the list without quotation marks.
         """
         values = (value for keyword in keywords for value in self.all(keyword))
         lists = (value for value in values if value.lower() not in ("", "none"))

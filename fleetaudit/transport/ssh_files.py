@@ -87,8 +87,9 @@ def _files_of(hop: Hop) -> _Files:
 
 
 def own_files(target: SshTarget, hops: Sequence[Hop]) -> frozenset[str]:
-    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names
-    them.
+    """Returns the private keys and master sockets of the host and its jump hosts.
+
+    Their paths are written as ssh writes them.
     """
     named = [str(expand_home(path)) for path in target.private_keys or DEFAULT_KEYS]
     sockets = [hop.config.one("controlpath") for hop in hops]

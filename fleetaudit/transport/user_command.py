@@ -38,10 +38,10 @@ def run_as_user(
     by_hand: HandCommands,
     execute: Execute,
 ) -> Output:
-    """Returns the output of the command; raises `TransportError`, with the stage "become" for a
-    refusal.
+    """Returns the output of the command.
 
-    If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that.
+    If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that. Raises
+    `TransportError`, with the stage "become" for a refusal.
     """
     dialogue: ReadyDialogue | BecomeDialogue
     if become:

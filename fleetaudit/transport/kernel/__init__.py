@@ -38,8 +38,9 @@ _KILLED = 137  # the exit status of a program that SIGKILL ended
 
 
 class KernelTransport:
-    """A kernel image. The guest has no shell: the command is not run, Python starts `stdin`
-    itself.
+    """A kernel image.
+
+    The guest has no shell: the command is not run, and Python starts `stdin` itself.
     """
 
     has_child = True

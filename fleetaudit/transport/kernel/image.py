@@ -62,8 +62,9 @@ _OTHER_KERNELS = (
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A bootable x86-64 bzImage: its bytes, and the version string of its header (uname -r and
-    more), or "".
+    """A bootable x86-64 bzImage.
+
+    `version` is the version string of its header (uname -r and more), or "".
     """
 
     data: bytes
@@ -71,8 +72,9 @@ class Image:
 
 
 class NotAKernelError(Exception):
-    """These bytes are not a kernel that can be booted here: what they are, and what to give
-    instead.
+    """These bytes are not a kernel that can be booted here.
+
+    `found` is what they are, `hint` what to give instead.
     """
 
     def __init__(self, found: str, hint: str = "") -> None:
@@ -81,8 +83,9 @@ class NotAKernelError(Exception):
 
 
 def load_image(path: str) -> Image:
-    """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") if it is
-    missing or not a kernel image.
+    """Returns the kernel image at `path`.
+
+    Raises `TransportError` (stage "resolve") if it is missing or not a kernel image.
     """
     try:
         data = _read(Path(path))

@@ -34,8 +34,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Runs the guest. A traceback on the console and a panic report an error: process 1 must not
-    end.
+    """Runs the guest.
+
+    A traceback on the console and a panic report an error: process 1 must not end.
     """
     for source, folder in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")):
         if libc.mount(source.encode(), folder.encode(), source.encode(), 0, None):

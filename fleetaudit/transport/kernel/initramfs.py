@@ -108,8 +108,9 @@ def _pack_base(modules: tuple[str, ...]) -> bytes:
 
 
 def interpreters() -> tuple[str, ...]:
-    """Returns the interpreters to try, as real paths: the one that runs this (not a venv's link),
-    the system's.
+    """Returns the interpreters to try, as real paths.
+
+    They are the one that runs this (not a venv's link), and the system's.
     """
     own = getattr(sys, "_base_executable", sys.executable) or sys.executable
     usable = (path for path in (own, SYSTEM_PYTHON) if os.access(path, os.X_OK))

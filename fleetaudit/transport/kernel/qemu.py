@@ -72,8 +72,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """What a guest boots: a kernel, the pieces of its initramfs, more of its command line, its
-    memory.
+    """What a guest boots.
+
+    `initramfs` is in pieces; `append` is added to the command line of the kernel.
     """
 
     kernel: bytes
@@ -84,8 +85,9 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class GuestExit:
-    """How a guest ended: its output, the end of its kernel's log, QEMU's own stderr and exit
-    status.
+    """How a guest ended.
+
+    `log` is the end of its kernel's log; `stderr` and `status` are of QEMU itself.
     """
 
     guest: GuestOutput
@@ -100,8 +102,9 @@ _trying = threading.Lock()
 
 
 def find_machine(deadline: Deadline) -> Machine:
-    """Returns the QEMU on PATH after a trial, once a process, of what works; raises
-    `TransportError`.
+    """Returns the QEMU on PATH after a trial, once a process, of what works.
+
+    Raises `TransportError`.
     """
     program = shutil.which(PROGRAM)
     if program is None:

@@ -83,8 +83,9 @@ def _allow_tunnel(outer: Session, limits: Limits) -> None:
 
 
 class _LinkOpener:
-    """Opens a link to a hop: through the session with the hop before, by its ProxyCommand, or by
-    TCP.
+    """Opens a link to a hop.
+
+    It goes through the session with the hop before, by its ProxyCommand, or by TCP.
     """
 
     def __init__(

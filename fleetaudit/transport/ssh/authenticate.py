@@ -25,11 +25,10 @@ from .userauth import UserAuth
 def authenticate(
     session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline
 ) -> str:
-    """Returns what the user was let in with, in a few words; raises `TransportError` (stage
-    "authenticate").
+    """Returns what the user was let in with, in a few words.
 
     `files` are those of this target. The session's host key was checked, as its `host_key_policy`
-    says.
+    says. Raises `TransportError` (stage "authenticate").
     """
     identities = select_identities(target, files, deadline)
     if not identities.usable and target.private_keys and not target.password:

@@ -21,8 +21,9 @@ _FIRST_MESSAGE, _LAST_MESSAGE = common.MSG_CHANNEL_OPEN_SUCCESS, 100
 
 
 class OpenFailed(Exception):
-    """The host does not open the channel: `code` of RFC 4254, section 5.1, and its reason,
-    sanitized.
+    """The host does not open the channel.
+
+    `code` is of RFC 4254, section 5.1; `reason` is sanitized.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -40,8 +41,9 @@ class ChannelEnd:
         self.is_open = False
 
     def open(self, kind: str, fields: bytes = b"") -> None:
-        """Opens the channel; `fields` follow those of every kind. Raises `OpenFailed` or
-        `LinkError`.
+        """Opens the channel.
+
+        `fields` follow those that every kind has. Raises `OpenFailed` or `LinkError`.
         """
         request = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string(kind)
         request.add_int(self._number).add_int(WINDOW).add_int(PACKET)

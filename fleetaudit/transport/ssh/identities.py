@@ -51,8 +51,9 @@ class Identities:
 
 
 def select_identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
-    """Returns the keys for one target: the named ones, else the agent's and the user's default
-    ones.
+    """Returns the keys for one target.
+
+    They are the named ones, else the agent's and the user's default ones.
     """
     config = target.ssh_config or SshConfig(identities_only=bool(target.private_keys))
     if config.public_keys:

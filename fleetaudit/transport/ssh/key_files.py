@@ -126,10 +126,10 @@ def _version(file: Path) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=256)
 def _load(path: str, version: tuple[int, int]) -> paramiko.PKey | Unusable:
-    """Returns the private key in a file; raises `OSError`, which is not cached because it may be
-    temporary.
+    """Returns the private key in a file.
 
-    `version` keeps a replaced file from being taken for the old one.
+    `version` keeps a replaced file from being taken for the old one. Raises `OSError`, which is not
+    cached because it may be temporary.
     """
     file = expand_home(path)
     try:
@@ -177,8 +177,9 @@ def _parse_private_key(text: str, file: Path) -> paramiko.PKey:
 
 
 def _after_magic(text: str) -> Reader | None:
-    """Returns a reader after the magic of an OpenSSH private key (PROTOCOL.key), None for other
-    text.
+    """Returns a reader after the magic of an OpenSSH private key, None for other text.
+
+    Format: PROTOCOL.key.
     """
     if "BEGIN OPENSSH PRIVATE KEY" not in text:
         return None

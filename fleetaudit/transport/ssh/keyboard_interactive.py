@@ -57,8 +57,9 @@ class PasswordAnswers:
         self._answered, self._rounds = False, 0
 
     def answer(self, request: Message) -> Message:
-        """Returns the fields of the answer to an INFO_REQUEST, from its fields; raises
-        `LoginRefused`.
+        """Returns the fields of the answer to an INFO_REQUEST, from its fields.
+
+        Raises `LoginRefused`.
         """
         for _ in ("name", "instruction"):
             self.add_message(request.get_binary())

@@ -38,10 +38,10 @@ class Link(Protocol):
     """A connection for bytes in both directions."""
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
-        """Returns bytes that came in, at least one; meanwhile sends what is in `out` and removes
-        it.
+        """Returns bytes that came in, at least one.
 
-        `meanwhile` is called from time to time and may add to `out`. Raises `LinkError`.
+        Meanwhile sends what is in `out`, and removes it. `meanwhile` is called from time to time
+        and may add to `out`. Raises `LinkError`.
         """
         ...
 

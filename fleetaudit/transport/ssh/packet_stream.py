@@ -55,8 +55,9 @@ class PacketStream(Packetizer):
         return data
 
     def read_line(self, limit: int) -> bytes:
-        """Returns the next line without its end; raises `LinkError` for one of more than `limit`
-        bytes.
+        """Returns the next line without its end.
+
+        Raises `LinkError` for one of more than `limit` bytes.
         """
         while (end := self._in.find(b"\n", 0, limit + 1)) < 0:
             if len(self._in) > limit:

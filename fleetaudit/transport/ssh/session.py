@@ -98,11 +98,10 @@ class Session:
             raise LinkError(e.kind, e.text + sent) from e
 
     def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
-        """Returns the type and the raw blob of the host key that signed the exchange; raises
-        `LinkError`.
+        """Returns the type and the raw blob of the host key that signed the exchange.
 
         `preferred` are host key algorithms to ask for first; those that are not supported are
-        ignored.
+        ignored. Raises `LinkError`.
         """
         engine = self._engine
         self._restrict_algorithms()
@@ -151,8 +150,9 @@ class Session:
 
     @property
     def negotiating(self) -> bool:
-        """Whether keys are being agreed on, when nothing else may be sent (RFC 4253, section
-        7.1).
+        """Whether keys are being agreed on.
+
+        Nothing else may be sent then (RFC 4253, section 7.1).
         """
         return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
 
@@ -228,8 +228,9 @@ class Session:
         return None, message
 
     def _is_key_exchange(self, ptype: int) -> bool:
-        """Returns whether a message belongs to the key exchange; raises if another one is
-        expected.
+        """Returns whether a message belongs to the key exchange.
+
+        Raises `LinkError` if another one is expected.
         """
         expected = self._engine._expected_packet
         if not expected:
@@ -283,8 +284,9 @@ def do_nothing() -> None:
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[None]:
-    """Turns whatever paramiko raises over a host's bytes into `LinkError`: each of its parsers
-    raises something else.
+    """Turns whatever paramiko raises over a host's bytes into `LinkError`.
+
+    Each of its parsers raises something else.
     """
     try:
         yield

@@ -39,8 +39,9 @@ _KINDS: dict[int, FailureKind] = {
 def connect_tcp(
     target: SshTarget, deadline: Deadline, hint: str, on_stage: StageListener
 ) -> socket.socket:
-    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or
-    "connect" with `hint`).
+    """Returns a connected, non-blocking socket.
+
+    Raises `TransportError` (stage "resolve", or "connect" with `hint`).
     """
     addresses = _resolve(target, deadline)
     on_stage("resolve", ", ".join(str(address[0]) for _, address in addresses))
