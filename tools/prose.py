@@ -52,7 +52,7 @@ ADVICE = {
     r"lest": "so that … not",
     r"for want of": "without, for lack of",
     r"but for": "except",
-    r"(?<!there )(?-i:is none|are none)": "is not a …, has no …",
+    r"(?<!there )(?-i:is none|are none)(?! of\b)": "is not a …, has no …",
     r"l(?:ies|ie|ay) behind": "is the reason for",
     r"nothing is said": "the default",
     r"f[ae]lls? short": "does not meet",

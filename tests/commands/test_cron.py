@@ -66,7 +66,7 @@ def needs(program: str, package: str) -> str:
 def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_otherwise(
     place: Workspace,
 ) -> None:
-    told = place.path / "told"
+    told = place.path / "notified"
     arguments = (*NIGHTLY, "--notify", f"tee -a {shlex.quote(str(told))}")
     first = place.run(*arguments)
     assert (first.returncode, first.stderr) == (2, "")
@@ -97,7 +97,7 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
 def test_the_message_names_controller_inventory_status_and_the_report_by_its_whole_path(
     place: Workspace,
 ) -> None:
-    show = place.write("show", "env | grep ^FLEETAUDIT_ | sort > told\n")
+    show = place.write("show", "env | grep ^FLEETAUDIT_ | sort > notified\n")
     done = place.run(*NIGHTLY, "-l", "host00", "--notify", f"sh {show}", "inventory.yml")
     (folder,) = place.runs()
     first, second, *_, last = done.stdout.splitlines()
@@ -106,7 +106,7 @@ def test_the_message_names_controller_inventory_status_and_the_report_by_its_who
     assert " ".join(done.stdout.split()).startswith(" ".join(f"{first} {named}".split()))
     assert second.startswith("Inventory inventory.yml, limit host00")
     assert last == f"Report: {folder}/report.txt"
-    told = dict(line.split("=", 1) for line in (place.path / "told").read_text().splitlines())
+    told = dict(line.split("=", 1) for line in (place.path / "notified").read_text().splitlines())
     assert told == {
         "FLEETAUDIT_RUN": folder.name,
         "FLEETAUDIT_STATUS": "2",

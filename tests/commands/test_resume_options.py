@@ -71,7 +71,7 @@ for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
         del os.environ[variable]
     after = json.loads((folder / "run.json").read_bytes()) if (folder / "run.json").exists() else None
     found[name] = {"statuses": statuses, "in_force": list(in_force), "runs": [before, after]}
-pathlib.Path("told.json").write_text(json.dumps(found))
+pathlib.Path("found.json").write_text(json.dumps(found))
 """
 SYSCTLS = (
     "- name: sysctls\n  hosts: all\n  tags: [some]\n  sysctls: {collect:"
@@ -207,7 +207,7 @@ def gone_through(path: Path, cases: Mapping[str, Case]) -> dict[str, Any]:
     _, env = place.command(PYTHONPATH=str(ROOT))
     done = subprocess.run(command, cwd=path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads((path / "told.json").read_text())
+    found: dict[str, Any] = json.loads((path / "found.json").read_text())
     return found | {"said": done.stderr}
 
 
@@ -242,7 +242,7 @@ def test_a_run_whose_password_was_asked_for_asks_for_it_again(tmp_path: Path, na
         f"cd {shlex.quote(str(place.path))} && {line}", ("password", "x"), ("password", "x")
     )
     assert status == 0, shown
-    assert_resumed(json.loads((tmp_path / "told.json").read_text())[name], shown)
+    assert_resumed(json.loads((tmp_path / "found.json").read_text())[name], shown)
 
 
 # ---- given elsewhere, or not given

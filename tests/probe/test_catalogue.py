@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the probe runs on Linux"),
 ]
 
-# Both ends live in one namespace, so EstabResets counts both, but for one that had left ESTABLISHED
+# Both ends live in one namespace, so EstabResets counts both, except one that had left ESTABLISHED
 # and CLOSE_WAIT.
 ABORT_ON_CLOSE = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 UNCOUNTED_ABORT = {"OutRsts": 1, "EstabResets": 2}

@@ -146,9 +146,7 @@ def beside() -> probe_runs.TcpdumpRun:
 
 
 @pytest.mark.parametrize("name", WITHOUT_RAW)
-def test_tcpdump_beside_the_probe_sees_that_ending(
-    beside: probe_runs.TcpdumpRun, name: str
-) -> None:
+def test_tcpdump_sees_the_same_ending(beside: probe_runs.TcpdumpRun, name: str) -> None:
     known = WITHOUT_RAW[name]
     assert [e[:2] for e in endings(beside.reply, known.steps, name)] == [(known.ending, "")]
     assert closers_marks(beside, probe_runs.trial_of(beside.reply, name)) == ends_in_flags(

@@ -127,7 +127,7 @@ def test_without_a_namespace_an_ordinary_user_keeps_every_verdict_that_has_a_wit
     controls = {s.name: s.control for s in asked.scenarios}
     for o in seen.observations:
         if o.ending == "inconclusive" and o.evidence.peer is not None:
-            # The peer spoke, and what it said counts, but where the scenario's own control has no
+            # The peer spoke, and what it sent counts, but where the scenario's own control has no
             # witness.
             assert (controls[o.scenario], o.family) not in told, (o.scenario, o.family, o.reason)
     assert len(told) > len(seen.observations) / 2

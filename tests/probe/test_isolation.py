@@ -182,7 +182,7 @@ def test_a_copied_setting_changes_what_the_experiment_sees() -> None:
 
 def test_a_host_whose_sockets_answer_each_other_without_end_is_not_imitated() -> None:
     """With tcp_invalid_ratelimit 0, sockets at odds after a forged segment acknowledge each other
-    for ever.
+    without end.
     """
     within = in_new_network("echo 0 > /proc/sys/net/ipv4/tcp_invalid_ratelimit")
     urgent = "peer sends 1 urgent byte"

@@ -573,7 +573,7 @@ def test_a_step_that_fails_is_reported_by_its_index_and_reason(steps: str) -> No
     reply = run(request(scenario("wrong", steps)))
     for observation in reply.observations:
         trial = observation.trials[0]
-        why = trial.error.partition("; the host stalled")[0]  # on a busy machine that is said, too
+        why = trial.error.partition("; the host stalled")[0]  # added on a busy machine
         assert (trial.failed_step, why) == WRONG[steps]
 
 

@@ -17,8 +17,8 @@ from tests.unit.playbook.test_shipped_playbooks import NAMES, plan_of, play_of
 
 
 def test_a_host_with_the_kernels_own_defaults_meets_the_baseline() -> None:
-    """Those that this kernel told of a new namespace, and the documented ones of what a namespace
-    does not tell.
+    """Those that a new namespace of this kernel has, and the documented ones of sysctls whose
+    default a namespace does not show.
     """
     host = ran("tcp-sysctls")
     if host.isolation != "namespace":

@@ -1,5 +1,5 @@
 """In which TCP states a close resets a connection with unread data: the probe's verdict and
-tcpdump, side by side.
+tcpdump.
 
 The table is that of docs/scenarios.md, “Which states reset”.
 """

@@ -304,7 +304,7 @@ def error_of(text: str) -> str:
     return observation.trials[0].error if observation.trials else observation.not_run
 
 
-def test_waitall_does_not_wait_for_ever() -> None:
+def test_waitall_does_not_wait_forever() -> None:
     error = error_of("peer sends 5 bytes; closer reads 10 bytes with MSG_WAITALL; closer closes")
     assert "5 of 10 bytes within" in error
     assert "none of 10 bytes came" in error_of(

@@ -1,5 +1,5 @@
-"""Which line of which file sets a sysctl at boot: what the probe says of it, held against the real
-programs.
+"""Which line of which file sets a sysctl at boot: the answer of the probe, compared with the
+real programs.
 """
 
 from __future__ import annotations

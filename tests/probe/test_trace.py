@@ -1,4 +1,4 @@
-"""The probe's own trace beside that of a real tcpdump on the same loopback device."""
+"""The probe's own trace compared with that of a real tcpdump on the same loopback device."""
 
 from __future__ import annotations
 

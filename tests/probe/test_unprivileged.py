@@ -1,5 +1,5 @@
-"""An ordinary user on a host without user namespaces: which verdicts there are, and what is said of
-the others.
+"""An ordinary user on a host without user namespaces: which verdicts there are, and the reasons
+of the others.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ TARGETS = (
     Account(
         "erin",
         shell="/bin/bash",
-        files={".bashrc": 'printf "Password: " >&2; read -t 1 x; echo "heard ($x)"'},
+        files={".bashrc": 'printf "Password: " >&2; read -t 1 x; echo "got ($x)"'},
     ),
 )
 
@@ -168,7 +168,7 @@ def test_a_start_up_file_that_asks_like_su_is_not_answered(
     host: Accounts, client: SshClient
 ) -> None:
     output = run(over_ssh(host, client, "bobs own", login="erin"))
-    assert output.stdout.startswith(b"heard ()\n")
+    assert output.stdout.startswith(b"got ()\n")
     assert output.stdout.endswith(RAN)
 
 
@@ -213,7 +213,7 @@ CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
         "'su bob -c true'",
         "become password refused",
     ),
-    "a user that is none": (
+    "an unknown user": (
         None,
         {"user": "nobdy"},
         "the host has no user nobdy",

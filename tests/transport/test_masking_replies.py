@@ -1,5 +1,5 @@
 """A password that a host puts into its reply is in no output, no journal and no log, whatever
-becomes of the reply.
+happens to the reply.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ FAULTS: dict[str, dict[str, Any]] = {
         ]
     },
     "words": {
-        "notes": ["it said @secret@"],
+        "notes": ["it printed @secret@"],
         "kernel": {"release": "@secret@", "version": "", "machine": ""},
         "interpreter": "/@secret@",
         "sysctls": {"@secret@": {"value": "@secret@"}},

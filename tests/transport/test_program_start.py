@@ -35,10 +35,10 @@ PROGRAM = (
     b"#\nprint('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
 )
 
-# A start-up file of bash; whatever the account's process does next, it has said `begun` by then.
+# A start-up file of bash; whatever the account's process does next, it has printed `begun` by then.
 STARTUP = {
     "asks": 'echo "Ticket number?"; read -t 1 TICKET; echo "got ($TICKET)"',
-    "asks for ever": 'echo "Ticket number?"; touch ~/begun; read TICKET',
+    "asks forever": 'echo "Ticket number?"; touch ~/begun; read TICKET',
     "reads all": "echo 'loading' >&2; touch ~/begun; cat >/dev/null",
     "becomes another shell": "touch ~/begun; exec cat",
     "maintenance": 'echo "maintenance, come back later"; exit 3',
@@ -120,7 +120,7 @@ def test_a_question_of_a_start_up_file_never_eats_the_program(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("asks for ever", "; it printed “Ticket number?”"),
+        ("asks forever", "; it printed “Ticket number?”"),
         ("reads all", "; it printed on stderr “loading”"),
         ("becomes another shell", ""),
         ("forced read", ""),
@@ -208,7 +208,7 @@ def test_this_machine_runs_the_command_like_a_host() -> None:
             " or a "
             "forced command ended with status 3; it printed “maintenance, come back later”",
         ),
-        ("asks for ever", "our command was not started in time: "),
+        ("asks forever", "our command was not started in time: "),
     ],
 )
 @pytest.mark.parametrize("method", ["sudo", "su"])

@@ -40,7 +40,7 @@ def _ssh() -> None:
 
 
 def audited(target: SshTarget) -> NotAudited:
-    """Returns what becomes of one host with three retries."""
+    """Returns the result of one host with three retries."""
     plan = Plan(
         playbooks=(),
         hosts=(

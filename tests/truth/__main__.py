@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--trials", type=int, help="trials in each world, at least: as many rounds as it takes"
     )
     parser.add_argument(
-        "--load", action="store_true", help=f"run {busy_loops()} busy loops beside every world"
+        "--load", action="store_true", help=f"run {busy_loops()} busy loops in every world"
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument(

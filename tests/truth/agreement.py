@@ -148,7 +148,7 @@ def witness_of(peer: PeerWitness | None) -> Witness | None:
 
 
 def witnesses_match(one: Witness | None, other: Witness | None) -> bool:
-    """Returns whether two witnesses are the same but for when end of file was read (the probe reads
+    """Returns whether two witnesses are the same except when end of file was read (the probe reads
     it early, so that the ACK of a FIN goes at once), and how many bytes a full queue holds.
     """
     return _rounded(one) == _rounded(other)
@@ -168,5 +168,5 @@ def _rounded(peer: Witness | None) -> Witness | None:
 
 
 MANY = 1024
-"""Bytes: more than steps of these scenarios send, but for those that send until they are blocked.
+"""Bytes: more than steps of these scenarios send, except those that send until they are blocked.
 """

@@ -1,4 +1,4 @@
-"""What is run and what must come of it: the shipped playbook by its matrix, the generated sets by
+"""What is run and how it must end: the shipped playbook by its matrix, the generated sets by
 the models.
 """
 

@@ -3,7 +3,7 @@ ending.
 
 Rules: pure, and independent of the verdict and the probe. A function that has a name of net/ipv4
 does what that function does, in its order, as far as an ending depends on it; the file is named in
-its docstring. Left out: congestion control, timers (but for a linger time), memory pressure,
+its docstring. Left out: congestion control, timers (except a linger time), memory pressure,
 options of the header. Loopback is perfect: it delivers in order, and every acknowledgment comes
 before the next system call (the probe waits for it; the kernel may delay it by 40 ms).
 
@@ -303,7 +303,7 @@ def tw_send_ack(net: Net, tw: TimeWait) -> None:
 
 
 def tcp_receive_window(sk: Sock) -> int:
-    """include/net/tcp.h: what is left of the window that was last told to the sender."""
+    """include/net/tcp.h: what remains of the window that was last announced to the sender."""
     return max(0, sk.rcv_wup + sk.rcv_wnd - sk.rcv_nxt)
 
 
@@ -875,7 +875,7 @@ def inet_csk_listen_stop(child: Sock) -> None:
 
 
 def inet_shutdown(sk: Sock, how: int) -> None:
-    """net/ipv4/af_inet.c: the flags are set whatever the state; the sender is told nothing of
+    """net/ipv4/af_inet.c: the flags are set whatever the state; the sender learns nothing of
     SHUT_RD.
     """
     closed = sk.sk_state == "CLOSE"
@@ -930,7 +930,7 @@ class Experiment:
     def __init__(self, *, fix: bool, challenges_unsent: bool) -> None:
         self.net = Net(fix=fix, challenges_unsent=challenges_unsent)
         self.socks: dict[Side, Sock | None] = {"closer": None, "peer": None}
-        self.references = 0  # to the closer's socket, beside the first
+        self.references = 0  # to the closer's socket, after the first
         self.holds = True  # the closer's first reference
         self.waiting = False  # for accept()
         self.connected = False

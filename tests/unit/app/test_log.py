@@ -35,7 +35,7 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
         def run(self, target: Target, execution: Execution, *_: object) -> Output:
             execution.on_stage("connect", "hello hunter22\x1b[31m")
             raise TransportError(
-                "authenticate", "it said hunter22", hint="", kind="permission denied"
+                "authenticate", "it printed hunter22", hint="", kind="permission denied"
             )
 
     monkeypatch.setattr(registry, "transport_of", lambda target: Fake())
@@ -56,13 +56,13 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
         "attempt 1: connect passed after 1.000 s (1.000 s in all): hello …�[31m",
         (
             "attempt 1: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it"
-            " said …"
+            " printed …"
         ),
         "attempt 2: ssh 192.0.2.1",
         "attempt 2: connect passed after 1.000 s (1.000 s in all): hello …�[31m",
         (
             "attempt 2: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it"
-            " said …"
+            " printed …"
         ),
     ]
 

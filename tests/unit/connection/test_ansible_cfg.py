@@ -179,7 +179,7 @@ def test_host_keys_are_checked_whatever_ansible_cfg_says_and_there_is_a_note(her
     assert "ansible.cfg:2 is not supported: host keys are checked" in loaded(here).notes[0]
 
 
-def test_an_ansible_cfg_beside_the_inventory_is_not_read_and_there_is_a_note(here: Path) -> None:
+def test_an_ansible_cfg_next_to_the_inventory_is_not_read_and_there_is_a_note(here: Path) -> None:
     other = here.parent / "home"
     (other / "ansible.cfg").write_text("[defaults]\nremote_user=x\n")
     (other / "hosts").write_text("a\n")

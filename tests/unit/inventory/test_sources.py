@@ -242,7 +242,7 @@ def test_a_program_runs_only_if_the_command_line_names_it(tmp_path: Path) -> Non
     assert not (tmp_path / "ran").exists()
 
 
-# ---- folders, and what is beside
+# ---- folders, and files next to them
 
 
 def test_a_broken_file_in_a_folder_is_an_error(tmp_path: Path) -> None:

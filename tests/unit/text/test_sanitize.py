@@ -75,5 +75,5 @@ def test_bytes_that_are_not_utf_8_are_replaced() -> None:
 
 
 def test_a_quotation_is_empty_if_the_host_sent_nothing() -> None:
-    assert quote_line(b" \r\n", "; it said ") == ""
-    assert quote_line(b"no\x07", "; it said ") == "; it said “no\ufffd”"
+    assert quote_line(b" \r\n", "; it printed ") == ""
+    assert quote_line(b"no\x07", "; it printed ") == "; it printed “no\ufffd”"

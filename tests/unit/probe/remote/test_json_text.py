@@ -1,4 +1,4 @@
-"""The JSON writer, held against Python's own reader."""
+"""The JSON writer, tested with Python's own reader."""
 
 from __future__ import annotations
 
