@@ -32,7 +32,7 @@ from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import join_lines, wrap
 
-_RELATION_TEXTS = {
+_STATUS_TEXTS = {
     "met": "as expected",
     "not met": "NOT as expected",
     "untold": "unknown",
@@ -80,7 +80,7 @@ def _finding_lines(run: AuditRun, host: HostResult, finding: Finding, width: int
     details = [*_waiver_texts(run, host, finding), terminal_line(finding.because)]
     return [
         *wrap([title], width),
-        *wrap(filter(None, details), width, "  "),
+        *wrap(details, width, "  "),
         *_fix(finding.fix, width),
     ]
 
@@ -102,7 +102,7 @@ def _fix(fix: str, width: int) -> list[str]:
     text = terminal_line(fix)
     if is_command(fix):
         return [f"  {text}"]
-    return wrap(filter(None, [text]), width, "  ")
+    return wrap([text], width, "  ")
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
@@ -127,7 +127,7 @@ def _verdict_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[
     endings = terminal_line(describe_endings(o))
     trials = count_noun(o.trials, "trial")
     lines = [f"  {endings} in {trials}; {_expectation(row, o)}"]
-    lines += wrap(filter(None, [terminal_line(o.reason)]), width, "  ")
+    lines += wrap([terminal_line(o.reason)], width, "  ")
     if o.evidence.same_as:
         other = terminal_line(o.evidence.same_as)
         same = f"The evidence is that of {other}: the same except for times, ports and windows."
@@ -192,7 +192,7 @@ def _expectation(row: ScenarioRow | None, observation: Observation) -> str:
     """Returns the expected endings and the verdict."""
     if row is None or not row.expect:
         return "no expectation"
-    verdict = _RELATION_TEXTS[expectation_status(observation, row.expect)]
+    verdict = _STATUS_TEXTS[expectation_status(observation, row.expect)]
     return f"expected {' or '.join(row.expect)}: {verdict}"
 
 
@@ -207,7 +207,7 @@ def _packets(steps: Sequence[str], evidence: Evidence, width: int) -> list[str]:
     lines = [f"{at / 1000:11.3f} ms  {text}" for at, _, text in moments]
     if evidence.wire_omitted:
         lines.append(f"  {count_noun(evidence.wire_omitted, 'segment')} left out in the middle")
-    return lines + wrap(filter(None, [_wire_note(evidence)]), width)
+    return lines + wrap([_wire_note(evidence)], width)
 
 
 def _wire_note(evidence: Evidence) -> str:
@@ -259,7 +259,7 @@ def _witnesses(evidence: Evidence, width: int) -> list[str]:
         _kernel_counters(evidence.kernel),
         _join_counts("Bytes: ", evidence.bytes),
     )
-    return wrap(filter(None, lines), width)
+    return wrap(lines, width)
 
 
 def _peer(peer: PeerWitness | None) -> Iterator[str]:

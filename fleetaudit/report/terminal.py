@@ -110,7 +110,7 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
         return wrap([void], width)
     met = comparison.met
     sentences = (describe_met(met), _not_run(met), *_endings(comparison))
-    return wrap(filter(None, sentences), width)
+    return wrap(sentences, width)
 
 
 def _not_run(met: MetExpectations) -> str:
@@ -230,7 +230,7 @@ def _qualifications(comparison: Comparison, width: int) -> list[str]:
         ),
         *(terminal_line(note, 400) for note in comparison.run.notes),
     )
-    return wrap(filter(None, sentences), width)
+    return wrap(sentences, width)
 
 
 def _about_hosts(title: str, hosts: int, text: str) -> str:

@@ -64,7 +64,7 @@ def rest_line(n: int, noun: str, plural: str = "") -> list[str]:
 
 
 def wrap(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
-    """Returns the lines of the paragraphs; further lines of one hang, and no word is broken."""
+    """Returns the lines of the paragraphs; empty ones have none, and no word is broken."""
     lines = list[str]()
     for paragraph in paragraphs:
         lines += textwrap.wrap(
