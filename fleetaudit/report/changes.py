@@ -84,8 +84,7 @@ def _rate_lines(changes: Changes, width: int) -> Iterator[str]:
 
 def _rate(rate: ResetRate) -> str:
     """Returns the rate of one host, and its rate before."""
-    before = ""
-    if rate.before_per_thousand is not None:
-        before = f"; before, since boot: {rate.before_per_thousand:,.2f}"
+    before = "" if rate.before_per_thousand is None else f"{rate.before_per_thousand:,.2f}"
     counts = f"({rate.aborts:,} of {rate.connections:,})"
-    return f"{terminal_line(rate.host)}: {rate.per_thousand or 0:,.2f} {counts}{before}"
+    earlier = surround("; before, since boot: ", before)
+    return f"{terminal_line(rate.host)}: {rate.per_thousand or 0:,.2f} {counts}{earlier}"

@@ -7,10 +7,10 @@ Rules: pure, and plain text; every state is a word. Text from hosts and inventor
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from fleetaudit.analysis.doctor import HostCheck, StageResult
-from fleetaudit.text.phrases import and_more, count_noun
+from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import command_line, join_lines, wrap
@@ -104,12 +104,9 @@ def _stage_lines(stage: StageResult, reason: str, width: int) -> list[str]:
 
 def _system_lines(check: HostCheck, width: int) -> list[str]:
     """Returns kernel and operating system, and a note if there is no private namespace."""
-    lines = list[str]()
-    if check.kernel:
-        lines += ["", *wrap([_kernel(check)], width, "  ")]
-    if check.isolation == "host":
-        lines += wrap([_HOST_NAMESPACE], width, "  ")
-    return lines
+    kernel = wrap([_kernel(check)], width, "  ")
+    note = wrap([_HOST_NAMESPACE], width, "  ") if check.isolation == "host" else []
+    return ["", *kernel, *note] if kernel else note
 
 
 def _kernel(check: HostCheck) -> str:
@@ -120,7 +117,7 @@ def _kernel(check: HostCheck) -> str:
     system = terminal_line(check.os.pretty_name) if check.os else ""
     release, version = terminal_line(kernel.release), terminal_line(kernel.version)
     text = f"kernel {release} ({version}) {terminal_line(kernel.machine)}"
-    return f"{text}, {system}" if system else text
+    return text + surround(", ", system)
 
 
 def _limits(check: HostCheck, width: int) -> list[str]:
@@ -138,12 +135,12 @@ def _limits(check: HostCheck, width: int) -> list[str]:
     return lines
 
 
-def _limit_texts(check: HostCheck) -> Iterator[str]:
-    """Yields what a run could not do on any scenario."""
-    if check.no_capture:
-        yield f"No packet would be captured: {terminal_line(check.no_capture)}"
-    if check.sets_sysctls is False:
-        yield _NO_SYSCTLS
+def _limit_texts(check: HostCheck) -> list[str]:
+    """Returns what a run could not do on any scenario."""
+    return [
+        surround("No packet would be captured: ", terminal_line(check.no_capture)),
+        _NO_SYSCTLS if check.sets_sysctls is False else "",
+    ]
 
 
 def _scenarios(names: Sequence[str]) -> str:

@@ -116,23 +116,25 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
         *_verdict_lines(row, observation, width),
         *_evidence_lines(row, observation, width),
     ]
-    reasons = list(_reasons(row))
+    reasons = wrap(_reasons(row), width) if row else []
     if reasons:
-        lines += ["", *wrap(reasons, width)]
+        lines += ["", *reasons]
     return join_lines(lines)
 
 
 def _verdict_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
     """Returns the ending with its expectation, the reason, and the host of the evidence."""
     endings = terminal_line(describe_endings(o))
-    trials = count_noun(o.trials, "trial")
-    lines = [f"  {endings} in {trials}; {_expectation(row, o)}"]
-    lines += wrap([terminal_line(o.reason)], width, "  ")
-    if o.evidence.same_as:
-        other = terminal_line(o.evidence.same_as)
-        same = f"The evidence is that of {other}: the same except for times, ports and windows."
-        lines += wrap([same], width)
-    return lines
+    other_host = surround(
+        "The evidence is that of ",
+        terminal_line(o.evidence.same_as),
+        ": the same except for times, ports and windows.",
+    )
+    return [
+        f"  {endings} in {count_noun(o.trials, 'trial')}; {_expectation(row, o)}",
+        *wrap([terminal_line(o.reason)], width, "  "),
+        *wrap([other_host], width),
+    ]
 
 
 def _evidence_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
@@ -143,12 +145,13 @@ def _evidence_lines(row: ScenarioRow | None, o: Observation, width: int) -> list
     return ["", *_packets(steps, o.evidence, width), "", *_witnesses(o.evidence, width)]
 
 
-def _reasons(row: ScenarioRow | None) -> Iterator[str]:
-    """Yields why the playbook expects the ending, and the control of the scenario."""
-    if row and row.because:
-        yield f"Why: {terminal_line(row.because)}"
-    if row and row.control:
-        yield f"Control: {terminal_line(row.control)}, which must have the other ending"
+def _reasons(row: ScenarioRow) -> list[str]:
+    """Returns why the playbook expects the ending, and the control of the scenario."""
+    control = terminal_line(row.control or "")
+    return [
+        surround("Why: ", terminal_line(row.because)),
+        surround("Control: ", control, ", which must have the other ending"),
+    ]
 
 
 def _host_lines(host: HostResult, width: int) -> list[str]:
@@ -181,11 +184,9 @@ def _namespace(host: Audited) -> str:
     return "the host's own namespace"
 
 
-def _qualifications(host: Audited) -> Iterator[str]:
-    """Yields what limits the verdicts on a host."""
-    if host.void:
-        yield f"VOID: {terminal_line(host.void)}"
-    yield from map(terminal_line, host.notes)
+def _qualifications(host: Audited) -> list[str]:
+    """Returns what limits the verdicts on a host."""
+    return [surround("VOID: ", terminal_line(host.void)), *map(terminal_line, host.notes)]
 
 
 def _expectation(row: ScenarioRow | None, observation: Observation) -> str:
@@ -204,10 +205,16 @@ def _packets(steps: Sequence[str], evidence: Evidence, width: int) -> list[str]:
     moments = [(at, 0, f"-- {terminal_line(step_text(steps, i))}") for at, i in evidence.steps]
     moments += [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
     moments.sort(key=lambda moment: moment[:2])
-    lines = [f"{at / 1000:11.3f} ms  {text}" for at, _, text in moments]
-    if evidence.wire_omitted:
-        lines.append(f"  {count_noun(evidence.wire_omitted, 'segment')} left out in the middle")
-    return lines + wrap([_wire_note(evidence)], width)
+    return [
+        *(f"{at / 1000:11.3f} ms  {text}" for at, _, text in moments),
+        *wrap([_omitted(evidence.wire_omitted)], width, "  "),
+        *wrap([_wire_note(evidence)], width),
+    ]
+
+
+def _omitted(segments: int) -> str:
+    """Returns how many segments the probe left out, "" if none."""
+    return f"{count_noun(segments, 'segment')} left out in the middle" if segments else ""
 
 
 def _wire_note(evidence: Evidence) -> str:
