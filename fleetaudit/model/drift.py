@@ -24,10 +24,10 @@ Effect = Literal[
 ]
 """What a change means.
 
-Regression: an expectation was met before and is not met now; fix: the reverse. No longer told: the
-ending was known before and is unknown now; told again: the reverse. Rebuilt: another machine under
-the same name; renamed: the same machine under another name. No longer selected: plays matched the
-host before, and none does now.
+`regression`: an expectation was met before and is not met now; `fix`: the reverse. `no longer
+told`: the ending was known before and is unknown now; `told again`: the reverse. `rebuilt`: another
+machine under the same name; `renamed`: the same machine under another name. `no longer selected`:
+plays matched the host before, and none does now.
 """
 
 ChangeKind = Literal[

@@ -12,7 +12,7 @@ MAX_PATTERN = 200
 """Maximum length of a regular expression, in characters."""
 MAX_REPEATS = 4
 """Maximum number of repetitions, and of groups, of a regular expression: with more, a failing match
-can take practically for ever.
+may practically never end.
 """
 
 _TOKEN = re.compile(

@@ -120,7 +120,7 @@ _UNIX_ENDINGS: dict[tuple[bool, bool], Ending] = {
 
 
 def _poll_changes(peer: PeerWitness, steps: Sequence[Step]) -> list[tuple[str, ...]]:
-    """Returns the events that each ending step of the closer added, but for shutting reading."""
+    """Returns the events that each ending step of the closer added, except for shutting reading."""
     changes = list[tuple[str, ...]]()
     for index, events in peer.poll_added:
         if steps[index].call[1:] != ("shutdown", "read"):

@@ -152,7 +152,7 @@ def _no_witness(trial: RawTrial) -> str:
     """Returns why neither wire nor peer shows an ending."""
     gone = "the peer was gone"
     if trial.peer is not None:
-        gone = f"the peer's socket said {describe_peer(trial.peer)}"
+        gone = f"the peer's socket reported {describe_peer(trial.peer)}"
     return f"no witness: {gone}, and {capture_note(trial) or 'the wire was not read'}"
 
 
