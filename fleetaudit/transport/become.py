@@ -33,7 +33,7 @@ from .sudo_errors import (
     password_expired,
 )
 
-PATIENCE_S = 30.0
+STEP_TIMEOUT_S = 30.0
 """How long sudo or su may take to ask or to run the command, and again after the answer."""
 
 _OUR_MARK = re.compile(r"\[?fleetaudit-[0-9a-f]+\]?")
@@ -123,7 +123,7 @@ class BecomeDialogue:
         if self._state in ("shell", "running"):
             return deadline
         if self._step_deadline is None:
-            self._step_deadline = deadline.within(PATIENCE_S)
+            self._step_deadline = deadline.within(STEP_TIMEOUT_S)
         return self._step_deadline
 
     def _update_state(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> None:

@@ -427,7 +427,7 @@ def test_a_fake_sudo_is_detected_by_the_user_that_it_runs_as(tmp_path: Path) -> 
 def test_a_foreign_prompt_is_never_answered_and_is_reported_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None, script: str, words: str
 ) -> None:
-    monkeypatch.setattr(become, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(become, "STEP_TIMEOUT_S", 1.0)
     path = tmp_path / "sudo"
     path.write_text(f"#!/bin/sh\n{script}\ncat >{tmp_path}/heard\nexec sleep 600\n")
     path.chmod(0o755)

@@ -488,7 +488,7 @@ def test_a_silent_sudo_is_reported_and_its_password_uses_no_master_connection(
     password: Secret | None,
     logins: int,
 ) -> None:
-    monkeypatch.setattr(become, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(become, "STEP_TIMEOUT_S", 1.0)
     server, silent = start_sshd("LogLevel VERBOSE"), tmp_path / "sudo"
     silent.write_text("#!/bin/sh\nexec sleep 610.5\n")
     silent.chmod(0o755)
