@@ -7,6 +7,7 @@ some with tabs.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -35,19 +36,25 @@ def meets(value: str, expectation: SysctlExpectation) -> bool:
 
 def _equals(part: str, expectation: SysctlExpectation) -> bool:
     """Returns whether a text is the expected one; true if none is expected."""
-    return expectation.equals is None or part == normalize_spaces(expectation.equals)
+    if expectation.equals is None:
+        return True
+    return part == normalize_spaces(expectation.equals)
 
 
 def _is_one_of(part: str, expectation: SysctlExpectation) -> bool:
     """Returns whether a text is among those expected; true if none are."""
-    return expectation.one_of is None or part in map(normalize_spaces, expectation.one_of)
+    if expectation.one_of is None:
+        return True
+    return part in map(normalize_spaces, expectation.one_of)
 
 
 def _matches(part: str, expectation: SysctlExpectation) -> bool:
     """Returns whether a text matches the expected pattern; true if there is none."""
     if expectation.matches is None:
         return True
-    return len(part) <= MAX_MATCHED and bool(re.fullmatch(expectation.matches, part))
+    if len(part) > MAX_MATCHED:
+        return False
+    return re.fullmatch(expectation.matches, part) is not None
 
 
 def _is_in_bounds(part: str, expectation: SysctlExpectation) -> bool:
@@ -66,7 +73,9 @@ def word_at(value: str, position: int | None) -> str | None:
     if position is None:
         return normalize_spaces(value)
     words = value.split()
-    return words[position - 1] if position <= len(words) else None
+    if position > len(words):
+        return None
+    return words[position - 1]
 
 
 def parse_number(text: str) -> int | None:
@@ -74,7 +83,9 @@ def parse_number(text: str) -> int | None:
 
     Several numbers ("4096 131072") are not one, and Python's "1_0" is not a number of the kernel.
     """
-    return int(text) if re.fullmatch(r"-?[0-9]{1,40}", text, re.ASCII) else None
+    if not re.fullmatch(r"-?[0-9]{1,40}", text, re.ASCII):
+        return None
+    return int(text)
 
 
 def is_within(value: float | None, low: float | None, high: float | None) -> bool:
@@ -83,7 +94,9 @@ def is_within(value: float | None, low: float | None, high: float | None) -> boo
         return True
     if value is None:
         return False
-    return (low is None or value >= low) and (high is None or value <= high)
+    least = -math.inf if low is None else low
+    greatest = math.inf if high is None else high
+    return least <= value <= greatest
 
 
 # ---- as text
@@ -102,7 +115,9 @@ def describe_expectation(expectation: SysctlExpectation) -> str:
         texts.append("this kernel's own default")
     texts += describe_bounds(expectation.at_least, expectation.at_most)
     text = " and ".join(texts)
-    return f"{ordinal(expectation.position)} number {text}" if expectation.position else text
+    if not expectation.position:
+        return text
+    return f"{ordinal(expectation.position)} number {text}"
 
 
 _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
@@ -116,7 +131,9 @@ _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
 
 def ordinal(position: int) -> str:
     """Returns "first", "second", "third", "4th"…"""
-    return _ORDINALS[position - 1] if position <= len(_ORDINALS) else f"{position}th"
+    if position > len(_ORDINALS):
+        return f"{position}th"
+    return _ORDINALS[position - 1]
 
 
 def describe_bounds(low: float | None, high: float | None) -> list[str]:

@@ -88,13 +88,14 @@ def _range(head: str, runs: list[Run], width: int, tail: str) -> str:
     if width == 0:
         return head
     pad = max(width, 0)
-    texts = [_run_text(first, last, pad) for first, last, _ in runs]
-    inside = ",".join(texts)
-    single = len(runs) == 1 and runs[0][0] == runs[0][1]
-    return f"{head}{inside}{tail}" if single else f"{head}[{inside}]{tail}"
+    inside = ",".join(_run_text(first, last, pad) for first, last, _ in runs)
+    is_one_number = inside.isdigit()
+    return f"{head}{inside}{tail}" if is_one_number else f"{head}[{inside}]{tail}"
 
 
 def _run_text(first: int, last: int, pad: int) -> str:
     """Returns "001-240", or "001" for one number."""
     number = f"{first:0{pad}d}"
-    return number if first == last else f"{number}-{last:0{pad}d}"
+    if first == last:
+        return number
+    return f"{number}-{last:0{pad}d}"

@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable
 
 ReleaseKey = tuple[tuple[int, ...], int, tuple[tuple[int, int, str], ...]]
+_BASE = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,2}")
+_CANDIDATE = re.compile(r"[-._~]rc([0-9]{1,18})")
+_PARTS = re.compile(r"[0-9]{1,18}|[^0-9._~-]+")
 _FINAL = 1 << 62
 """Sorts a release after all of its candidates."""
 
@@ -17,10 +20,10 @@ def release_key(release: str) -> ReleaseKey:
     """Returns a sort key: 5.10.0-9, 5.10.0-10, 6.1, 6.12-rc3, 6.12; releases without a number
     first.
     """
-    base = re.match(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,2}", release)
+    base = _BASE.match(release)
     rest = release[base.end() :] if base else release
-    candidate = re.search(r"[-._~]rc([0-9]{1,18})", rest)
-    words = tuple(map(_word_key, re.findall(r"[0-9]{1,18}|[^0-9._~-]+", rest)))
+    candidate = _CANDIDATE.search(rest)
+    words = tuple(map(_word_key, _PARTS.findall(rest)))
     return _padded(base), int(candidate[1]) if candidate else _FINAL, words
 
 
@@ -34,7 +37,9 @@ def _padded(base: re.Match[str] | None) -> tuple[int, ...]:
 
 def _word_key(word: str) -> tuple[int, int, str]:
     """Returns a sort key of one part of a release: texts in their order, then numbers."""
-    return (1, int(word), "") if word[0] in "0123456789" else (0, 0, word)
+    if word[0] in "0123456789":
+        return (1, int(word), "")
+    return (0, 0, word)
 
 
 def fold_releases(releases: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

@@ -16,6 +16,19 @@ them), surrogate, private use, unassigned, line separator and paragraph separato
 QUOTE_MAX = 300
 """Maximum number of characters of a host's own text that a reason quotes."""
 _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def is_visible(character: str) -> bool:
+    """Returns whether a character is printed as it is."""
+    return unicodedata.category(character) not in INVISIBLE
+
+
+def is_plain(text: str) -> bool:
+    """Returns whether a text is printable ASCII, which is most of them: nothing in it is
+    replaced.
+    """
+    return text.isascii() and text.isprintable()
 
 
 def terminal_line(text: str, limit: int = 2000) -> str:
@@ -25,9 +38,8 @@ def terminal_line(text: str, limit: int = 2000) -> str:
     `limit` characters is cut and ends in "…".
     """
     line = _WHITE_SPACE.sub(" ", text[: limit + 1])
-    line = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in INVISIBLE else c for c in line
-    )
+    if not is_plain(line):
+        line = "".join(c if is_visible(c) else _REPLACEMENT for c in line)
     return line if len(line) <= limit else line[:limit] + "…"
 
 
@@ -39,14 +51,14 @@ def escape_line(text: str, limit: int = 4096) -> str:
     """
     if len(text) > limit:
         text = text[:limit] + "…"
-    if text.isascii() and text.isprintable():
+    if is_plain(text):
         return text
     return "".join(" " if c in "\t\n\r" else escape_character(c) for c in text)
 
 
 def escape_text(text: str) -> str:
     """Returns `text` with invisible characters escaped; line feeds and tabs stay."""
-    if text.isascii() and text.isprintable():
+    if is_plain(text):
         return text
     return "".join(c if c in "\n\t" else escape_character(c) for c in text)
 
@@ -55,8 +67,7 @@ def escape_character(character: str) -> str:
     r"""Returns a visible character unchanged, an invisible one as `\xNN`, `\uNNNN` or
     `\UNNNNNNNN`.
     """
-    visible = unicodedata.category(character) not in INVISIBLE
-    return character if visible else escape_code(character)
+    return character if is_visible(character) else escape_code(character)
 
 
 def escape_code(character: str) -> str:
@@ -79,7 +90,7 @@ def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
         part = part.decode("utf-8", "replace")
     line = " ".join(part.split())
     if not line.isprintable():
-        line = "".join(c if c.isprintable() else "\ufffd" for c in line)
+        line = "".join(c if c.isprintable() else _REPLACEMENT for c in line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
