@@ -50,7 +50,7 @@ check: $(STAMP)  ## ruff (lint and format), mypy --strict, plain English, densit
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	-$(RUN)/python -m tools.prose --count
+	$(RUN)/python -m tools.prose
 	-tools/density fleetaudit
 
 docs: $(VENV)/.docs man  ## build the documentation into site/, check its links; the man pages go to dist/man/

@@ -1,5 +1,5 @@
-"""Which run a new one is compared with, and what becomes of a run before it is written: waivers,
-dates and drift.
+"""Chooses the run that a new one is compared with, and completes a run before it is written:
+waivers, dates and drift.
 
 Rules: `last` is the run of the same job that finished last in the output folder (see store/run_search.py);
 an interrupted run does not count. A run that a user names is checked before the audit begins, so
@@ -76,8 +76,8 @@ def choose_baseline(output: Path, word: str, asked: RunInfo) -> Baseline:
     """Returns what `--baseline` names: `last`, `none`, a run of `output` by its id, or a folder or
     file elsewhere.
 
-    Raises `NothingToDoError` for a run that is missing and `InputError` for one that is none. That
-    there is no last run is no error.
+    Raises `NothingToDoError` for a run that is missing and `InputError` for a file that is not a
+    run. A missing last run is not an error.
     """
     if word == NONE:
         return Baseline()
@@ -114,7 +114,7 @@ def read_waivers(named: str | None, inventory: Inventory) -> ActiveWaivers:
     accepted = ActiveWaivers(waivers=found, select=lambda pattern: select_hosts(inventory, pattern))
     accepted.apply(
         (), date.min
-    )  # so that a pattern that is none is told before the audit, not after it
+    )  # so that a wrong pattern is an error before the audit, not after it
     return accepted
 
 

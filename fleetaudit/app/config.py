@@ -156,7 +156,7 @@ def _value(key: str, value: Any, folder: Path, here: Path) -> Any:
 
 
 def _file(name: str, folder: Path, here: Path) -> str:
-    """Returns the name of a file as seen from `here`; a list of hosts is none."""
+    """Returns the name of a file as seen from `here`; a list of hosts is not a file."""
     path = expand_home(name)
     if "," in name or path.is_absolute() or folder == here:
         return str(path) if name.startswith("~") else name

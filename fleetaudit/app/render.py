@@ -19,7 +19,7 @@ REPORT_FORMATS = SINGLE_FILE_NAMES
 
 
 def render_summary(comparison: Comparison, *, width: int, problems_only: bool = False) -> str:
-    """Returns the closing text of a run; "" if there are no problems and only these are wanted."""
+    """Returns the closing text of a run; "" for `problems_only` without problems."""
     from fleetaudit.report.terminal import summary
 
     return summary(comparison, width=width, problems_only=problems_only)

@@ -33,7 +33,7 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     """Shows what changed from the first RUN to the second: regressions first, then fixes, then the
     rest.
 
-    RUN is a run's folder or its run.json. What could not be told in one of the two is no
+    RUN is a run's folder or its run.json. What is unknown in one of the two is no
     regression. Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
     """
     from fleetaudit.app.diff import diff_files, render_drift

@@ -38,7 +38,7 @@ def policy() -> None:
 def make(run_path: Path, host_name: str | None, majority: bool, output: Path | None) -> None:
     """Writes a playbook: every ending and every sysctl of HOST in RUN, as expectations.
 
-    What could not be told and what depends on one host (its memory, its modules) is left out, with
+    What is unknown and what depends on one host (its memory, its modules) is left out, with
     the reason.
     """
     from fleetaudit.app.output_file import write_file

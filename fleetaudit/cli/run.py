@@ -64,7 +64,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     metavar="LIST",
     default="html",
     show_default=True,
-    help=f"What to write beside run.json, of {', '.join(params.RUN_FORMATS)}.",
+    help=f"Outputs to write in addition to run.json: {', '.join(params.RUN_FORMATS)}.",
 )
 @click.option(
     "--fail-on",

@@ -47,7 +47,7 @@ _REDUNDANT_WITHOUT_PASSWORD = frozenset(
         ("preferredauthentications", "publickey"),
     ]
 )
-# Letters of ssh's own options, by what becomes of them.
+# Letters of ssh's own options, by how they are treated.
 _WITH_VALUE = frozenset("bcDeFIiJLlmopRSw")
 _WITHOUT_VALUE = frozenset("46AaCgKkXxYy")
 # Logging, terminals and the master connection (-M overrides ControlMaster=no): the transport sets

@@ -88,7 +88,7 @@ def _skipped_by_pattern(setting: UnsupportedSetting, name: str) -> bool:
 def _may_match(pattern: str, name: str) -> bool:
     """Returns whether one pattern matches a name, or could.
 
-    Only a pattern without repetitions is tried, because another one may take for ever.
+    Only a pattern without repetitions is tried, because another one may take forever.
     """
     if not _SIMPLE_PATTERN.fullmatch(pattern):
         return True
@@ -159,11 +159,11 @@ def _vars_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
 def _inventory_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
     """Returns what other enable_plugins change: a source that another plugin would read.
 
-    A host list is read alike by every plugin, and for a listing Ansible has none.
+    Every plugin reads a host list in the same way, and Ansible has no plugin for a listing.
     """
     enabled = list(map(short_plugin_name, setting.values))
     for source, plugin in record.sources:
-        # Every plugin reads a list alike.
+        # Every plugin reads a list in the same way.
         if plugin not in ("", "host_list") and _first_reader(plugin, enabled) != plugin:
             return f"how {source} is read (by the plugin {plugin})"
     return ""

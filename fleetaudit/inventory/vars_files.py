@@ -66,7 +66,7 @@ def unread_vars_notes(
         if _may_have_variables(here / name, names):
             yield (
                 f"{name} in the current folder is not read: what a run sees does not depend on"
-                " where it starts; put it beside the inventory"
+                " where it starts; put it next to the inventory"
             )
 
 

@@ -1,5 +1,5 @@
-"""Reads the log of the system's `ssh`: how far it came, and why there was no login. Pure but for
-the key files that a reason names.
+"""Reads the log of the system's `ssh`: how far it came, and why there was no login. Pure, except
+for the key files that a reason names.
 
 Rules: the log is ssh's own, but a host may print any line on stderr. A cause of a jump host is
 found before its consequences for this host.

@@ -203,7 +203,7 @@ def has_relevant_options(path: str, depth: int = 0) -> bool:
     """Returns whether a file, or one that it includes, has a keyword that may matter.
 
     A file that is missing has none; one that cannot be read or understood may have any. Raises
-    `TransportError` for one that ssh itself would read for ever.
+    `TransportError` for one that ssh itself would read forever.
     """
     try:
         text = read_file(Path(path), _FILE_MAX).decode("utf-8", "replace")

@@ -1,5 +1,5 @@
 """Checks the files that the system's ssh would open for a host, because ssh would read some of them
-for ever.
+forever.
 
 Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file,
 or one that does not answer in time costs only the host that names it.
@@ -41,7 +41,7 @@ _KEY_SUFFIXES = ("", ".pub", "-cert", "-cert.pub")
 
 
 def check_ssh_config(arguments: Iterable[str], deadline: Deadline) -> None:
-    """Raises `TransportError` if ssh would read the file of -F for ever."""
+    """Raises `TransportError` if ssh would read the file of -F forever."""
     rest = iter(arguments)
     for word in rest:
         path = next(rest, "none") if word == "-F" else "none"
@@ -50,7 +50,7 @@ def check_ssh_config(arguments: Iterable[str], deadline: Deadline) -> None:
 
 
 def check_files(target: SshTarget, hops: Sequence[Hop], deadline: Deadline) -> None:
-    """Raises `TransportError` if ssh would read a file of the host, or of a jump host, for ever.
+    """Raises `TransportError` if ssh would read a file of the host, or of a jump host, forever.
 
     `hops` are the host and its jump hosts, () if ssh_config does not matter.
     """

@@ -206,8 +206,8 @@ CASES: dict[str, tuple[tuple[str, ...], str | None, dict[str, str], str, str]] =
         "as bob",
         "fleetaudit probe --sudoers",
     ),
-    "a user that is none": (FREE, None, {"user": "nobdy"}, "no user nobdy", "getent passwd nobdy"),
-    "a terminal wanted": (("Defaults requiretty", *FREE), None, {}, "requiretty", "visudo"),
+    "an unknown user": (FREE, None, {"user": "nobdy"}, "no user nobdy", "getent passwd nobdy"),
+    "a terminal required": (("Defaults requiretty", *FREE), None, {}, "requiretty", "visudo"),
     "sudoers broken": (
         ("alice ALL=(ALL NOPASSWD: ALL",),
         PASSWORD,
@@ -429,7 +429,7 @@ def test_a_foreign_prompt_is_never_answered_and_is_reported_in_time(
 ) -> None:
     monkeypatch.setattr(become, "STEP_TIMEOUT_S", 1.0)
     path = tmp_path / "sudo"
-    path.write_text(f"#!/bin/sh\n{script}\ncat >{tmp_path}/heard\nexec sleep 600\n")
+    path.write_text(f"#!/bin/sh\n{script}\ncat >{tmp_path}/got\nexec sleep 600\n")
     path.chmod(0o755)
     began = time.monotonic()
     secret = Secret(password) if password else None
@@ -437,7 +437,7 @@ def test_a_foreign_prompt_is_never_answered_and_is_reported_in_time(
     assert time.monotonic() - began < 10 + BUSY_S
     assert words in e.reason
     if password:
-        assert (tmp_path / "heard").read_bytes() == b""
+        assert (tmp_path / "got").read_bytes() == b""
 
 
 # ---- doas
@@ -498,15 +498,13 @@ def test_the_interpreter_reads_the_whole_program_and_never_the_password(
 ) -> None:
     python = tmp_path / "bin/python3"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\n[ "$3" = -c ] && exit 0\ncat >{tmp_path}/heard\n')
+    python.write_text(f'#!/bin/sh\n[ "$3" = -c ] && exit 0\ncat >{tmp_path}/got\n')
     python.chmod(0o755)
     privileged.sudoers(f"Defaults secure_path={python.parent}:/usr/bin:/bin", *rules)
     for client in CLIENTS:
         run(over_ssh(privileged, client, PASSWORD))
-        assert (tmp_path / "heard").read_bytes() == WHOLE.removeprefix(
-            b"#\n"
-        )  # which is the shell's
-        (tmp_path / "heard").unlink()
+        assert (tmp_path / "got").read_bytes() == WHOLE.removeprefix(b"#\n")  # which is the shell's
+        (tmp_path / "got").unlink()
 
 
 class _Watch(threading.Thread):

@@ -1,4 +1,4 @@
-"""A password that a host prints back: in no reason, and in nothing that is kept of what it said."""
+"""A password that a host prints back: in no reason, and in nothing that is kept of its output."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def error(reason: str) -> TransportError:
 
 
 def test_both_passwords_are_masked_and_the_rest_of_an_error_stays() -> None:
-    masked = Masking(target("hunter2", "sesame")).error(error("it said “hunter2, sesame”"))
-    assert (masked.reason, masked.hint) == ("it said “…, …”", "ssh hunter2@h")
+    masked = Masking(target("hunter2", "sesame")).error(error("it printed “hunter2, sesame”"))
+    assert (masked.reason, masked.hint) == ("it printed “…, …”", "ssh hunter2@h")
     assert (masked.stage, masked.transient, masked.changed_key) == ("execute", True, ("a", "b"))
 
 
@@ -81,10 +81,12 @@ def test_an_error_without_a_password_is_returned_unchanged() -> None:
 def test_a_password_is_masked_whole_and_where_it_was_cut(secret: str) -> None:
     masking = Masking(target(secret, "hunter2"))
     for before in range(250, 301, 3):  # the end of what a reason carries comes anywhere in it
-        reason = masking.error(error(quote_line("x" * before + " " + secret, "it said "))).reason
+        reason = masking.error(error(quote_line("x" * before + " " + secret, "it printed "))).reason
         assert printable_line(secret)[:4] not in reason
     for start in range(1, len(secret) - 5, 7):  # and so does the beginning
-        reason = masking.error(error(quote_line(secret[start:] + " and more", "it said "))).reason
+        reason = masking.error(
+            error(quote_line(secret[start:] + " and more", "it printed "))
+        ).reason
         assert printable_line(secret[start:])[:40] not in reason
 
 

@@ -1,5 +1,5 @@
-"""One command over SSH, against OpenSSH's sshd and dropbear: what goes, what comes, what a failure
-is told as.
+"""One command over SSH, against OpenSSH's sshd and dropbear: what goes, what comes, how a failure
+is reported.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def test_a_silent_command_ends_at_the_deadline_with_its_output_in_the_reason(
     assert not e.transient
 
 
-def test_a_command_that_trickles_for_ever_ends_at_the_deadline(sshd: Server) -> None:
+def test_a_command_that_trickles_forever_ends_at_the_deadline(sshd: Server) -> None:
     began = time.monotonic()
     e = failure(
         sshd.target(),

@@ -123,7 +123,7 @@ def test_included_files_are_relevant_also_by_a_pattern_and_a_circle_ends(
     config(tmp_path / "conf.d" / "a.conf", "Host x\n  ProxyJump y\n")
     assert has_relevant_options(str(quiet))
     circle = config(tmp_path / "circle", f"Include {tmp_path}/circle\n")
-    assert has_relevant_options(str(circle))  # which ssh refuses, in its own words
+    assert has_relevant_options(str(circle))  # which ssh refuses, with a message
     assert not has_relevant_options(str(tmp_path / "missing"))
 
 
@@ -146,7 +146,7 @@ def test_ssh_is_needed_only_for_a_relevant_file_and_then_its_absence_is_reported
     assert (e.value.stage, "openssh-client" in e.value.hint) == ("connect", True)
 
 
-# ---- what is said is what is done
+# ---- settings are followed
 
 
 def test_host_match_include_and_canonical_names_mean_what_they_mean_to_ssh(

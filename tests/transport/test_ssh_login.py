@@ -1,4 +1,4 @@
-"""Logging in: which key is offered, in which order, how often, and what a refusal is told as."""
+"""Logging in: which key is offered, in which order, how often, and how a refusal is reported."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Logging in with a password: by which method, how often, to whom not, and what a refusal is told
-as.
+"""Logging in with a password: by which method, how often, to which hosts not, and how a
+refusal is reported.
 """
 
 from __future__ import annotations
@@ -494,7 +494,7 @@ HIDDEN: Prompts = (("Password: ", False),)
         (((),) * 50, "sends messages without end"),
         ((tuple((f"{n}?", False) for n in range(200)),), "“0?”, “1?”, “2?”, “3?” at once"),
     ],
-    ids=["echoed", "two", "code", "one-time", "new", "escapes", "nothing, for ever", "two hundred"],
+    ids=["echoed", "two", "code", "one-time", "new", "escapes", "nothing, forever", "two hundred"],
 )
 def test_a_question_that_is_not_for_the_password_alone_is_reported_and_not_answered(
     keys: Keys, tmp_path: Path, rounds: tuple[Prompts, ...], reason: str

@@ -72,7 +72,7 @@ def place(tmp_path: Path) -> Workspace:
 
 
 def audit(place: Workspace, server: Server, *options: str) -> tuple[int, list[dict[str, str]], str]:
-    """Returns the exit status of a run over all of them, its rows and what it said."""
+    """Returns the exit status of a run over all of them, its rows and its output."""
     place.write("hosts.json", inventory(server))
     words = (
         "run",

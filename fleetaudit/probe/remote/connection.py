@@ -125,7 +125,7 @@ class Connection(object):
 
     def segments_sent(self, side):
         # type: (str) -> Optional[int]
-        """Returns how many segments a side's kernel sent but for a SYN-ACK (tcpi_segs_out, since
+        """Returns how many segments a side's kernel sent without a SYN-ACK (tcpi_segs_out, since
         4.2), None if unknown.
         """
         return self.info_field(side, "I", TCPI_SEGS_OUT)

@@ -97,7 +97,7 @@ def resend(c, actor, size, urgent="", fin=0):
         raise StepFailed("the peer sent %d bytes only" % c.sent[actor])
     if fin:
         c.forged = True
-        # Whatever becomes of the closer, it must not retransmit into the next trial.
+        # Whatever happens to the closer, it must not retransmit into the next trial.
         c.cleanups.append(lambda: sender.send(c.sent[actor] + 1, 0, RST))
     is_answered = sender.send(c.sent[actor] - size, size, PSH | ACK | fin, urgent)
     if not wait_until((lambda: c.has_fin("closer")) if fin else is_answered):

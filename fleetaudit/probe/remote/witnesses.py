@@ -54,7 +54,7 @@ def read_rest(c):
 
 def describe_trial(c, peer, before, after):
     # type: (Connection, Any, Any, Any) -> Dict[str, Any]
-    """Returns a trial as it is reported, but for its error."""
+    """Returns a trial as it is reported, without its error."""
     trial = {
         "count": 1,
         "wire": None,

@@ -3,7 +3,7 @@ and the program.
 
 Rules: what is the same for all guests is packed once a process and kept. Python and its modules
 keep the paths that they have here, so that no build has to be relocatable. Shared libraries go to
-/lib, where the loader is told to look, under the names by which programs need them. Nothing else of
+/lib, which is the path of the loader, under the names by which programs need them. Nothing else of
 this machine gets into a guest.
 """
 

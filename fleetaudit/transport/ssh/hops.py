@@ -45,7 +45,7 @@ def resolve_hops(
     If there is nothing to read (no arguments, and files without a relevant option), that is the
     target as it is.
     """
-    # A Match exec may wait for ever, and the rest of the time is for the host.
+    # A Match exec may wait forever, and the rest of the time is for the host.
     until = deadline.within(target.connect_timeout_s)
     if not (target.arguments or target.late_arguments or configs.relevant(until)):
         return (target,)

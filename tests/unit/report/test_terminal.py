@@ -493,7 +493,7 @@ def test_colour_never_changes_the_text() -> None:
         add_colour("1 of 2 scenarios as expected on 1 host.")
         == "1 of 2 scenarios as expected on 1 host."
     )
-    assert add_colour("      error  said a host\n") == "      error  said a host\n"
+    assert add_colour("      error  from a host\n") == "      error  from a host\n"
 
 
 def test_a_remedy_is_one_line_with_its_hosts_if_hosts_need_different_ones() -> None:

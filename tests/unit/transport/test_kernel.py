@@ -327,7 +327,7 @@ def test_a_lost_timer_is_distinguished_from_a_panic_of_the_image() -> None:
     assert explain(b"all is well\n", 256) is None
 
 
-# ---- which real kernels are wanted
+# ---- which real kernels are chosen
 
 
 def test_the_side_of_the_fix_follows_from_the_release_alone() -> None:

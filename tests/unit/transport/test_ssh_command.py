@@ -1,4 +1,4 @@
-"""Reasons and hints: what a host said is made harmless, and what is to be typed is quoted."""
+"""Reasons and hints: text from a host is made harmless, and what is to be typed is quoted."""
 
 from __future__ import annotations
 
