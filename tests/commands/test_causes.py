@@ -62,5 +62,15 @@ def test_a_hint_that_repeats_the_command_is_the_whole_line(
     assert place.run("run", "my inv.yml", *options, FLEETAUDIT_TIMEOUT="50").returncode == 4
     host = json.loads((place.runs()[-1] / "run.json").read_text())["hosts"][0]
     assert shlex.split(host["hint"]) == [
-        "fleetaudit", "run", "my inv.yml", "--playbook", "quick.yml", "--forks", "3", "--retries", "0", "-l", "web1",
-    ]  # fmt: skip
+        "fleetaudit",
+        "run",
+        "my inv.yml",
+        "--playbook",
+        "quick.yml",
+        "--forks",
+        "3",
+        "--retries",
+        "0",
+        "-l",
+        "web1",
+    ]

@@ -1,4 +1,4 @@
-"""A host key that has changed: not audited, and a finding with both fingerprints in every output."""
+"""A changed host key: not audited, and a finding with both fingerprints in every output."""
 
 from __future__ import annotations
 
@@ -134,8 +134,8 @@ def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditR
     assert (line.state, [finding[1] for finding in line.findings]) == ("not audited", [ID])
     text = " ".join(summary(comparison).split())
     assert (
-        "error changed host key: expected ssh-ed25519 SHA256:old, observed ssh-ed25519 SHA256:new: moved"
-        in text
+        "error changed host key: expected ssh-ed25519 SHA256:old,"
+        " observed ssh-ed25519 SHA256:new: moved" in text
     )
 
 

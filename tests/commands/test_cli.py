@@ -279,7 +279,7 @@ def test_status_1_for_a_bug_with_a_traceback_in_the_log_and_the_host_named(folde
 
 
 # ---- signals
-# -------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def journal_of(folder: Folder) -> list[Path]:
@@ -559,13 +559,17 @@ def test_a_terminal_sees_progress_and_no_color_is_honoured(folder: Folder) -> No
 
 
 # ---- help
-# ----------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_help_is_printed_on_request_and_is_no_error(folder: Folder) -> None:
-    for words, same in (((), ("--help",)), (("policy",), ("policy", "--help")), (("help",), ("--help",)),
-                        (("help", "run"), ("run", "--help")),
-                        (("help", "policy", "make"), ("policy", "make", "--help"))):  # fmt: skip
+    for words, same in (
+        ((), ("--help",)),
+        (("policy",), ("policy", "--help")),
+        (("help",), ("--help",)),
+        (("help", "run"), ("run", "--help")),
+        (("help", "policy", "make"), ("policy", "make", "--help")),
+    ):
         done, asked = folder.run(*words), folder.run(*same)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == asked.stdout

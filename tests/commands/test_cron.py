@@ -228,7 +228,8 @@ def test_a_signal_ends_ssh_connections_promptly(
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
     log = place.path / "times"
     program = (
-        "import sys, time; from fleetaudit import engine; from fleetaudit.cli import run_command_line\n"
+        "import sys, time; from fleetaudit import engine\n"
+        "from fleetaudit.cli import run_command_line\n"
         "request, audit = engine.StopRequest.request, engine.audit\n"
         "def requested(self, *why): times.append(time.monotonic()); request(self, *why)\n"
         "def timed(*a, **k): out = audit(*a, **k); times.append(time.monotonic()); return out\n"
@@ -238,8 +239,14 @@ def test_a_signal_ends_ssh_connections_promptly(
     )
     _, env = place.command()
     arguments = ["run", "silent.yml", "-p", "sysctls.yml", "-T", "600", "--host-deadline", "600"]
-    process = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=place.path, env=env,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=place.path,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     until(lambda: len(place.runs()) == 1, "the run to begin")
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=300)
@@ -248,7 +255,7 @@ def test_a_signal_ends_ssh_connections_promptly(
 
 
 # ---- old runs
-# ------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_old_runs_go_with_a_run_and_by_hand(place: Workspace) -> None:
@@ -323,7 +330,7 @@ def test_a_notification_that_is_no_command_is_a_bad_command_line(text: str) -> N
 
 
 # ---- schedules
-# -----------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 ODD = Job(
     command=(

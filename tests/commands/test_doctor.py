@@ -86,7 +86,7 @@ class Fleet(Workspace):
         return self.run("doctor", "inventory.json", *self.options, *words, **environment)
 
     def story(self, name: str) -> dict[str, str]:
-        """The story of one host: what follows each stage's name, and the line to type by "next:"."""
+        """The report of one host: what follows each stage's name, and the line after "next:"."""
         done = self.doctor("-l", name)
         assert done.stderr == ""
         assert done.returncode == (0 if done.stdout.startswith(f"{name}: ready") else 4), (
@@ -203,8 +203,21 @@ def test_a_fleet_is_a_table_with_each_host_once_in_order_and_the_cause_of_every_
     grid, causes = lines[: lines.index("")], lines[lines.index("") :]
     assert max(map(len, grid)) <= width
     names = [line.split()[0] for line in grid if line[0] != " "]
-    assert names == ["host", "here", "web01", "db1", "db2", "login", "stranger", "nowhere", "stalls", "windows", "evil",
-                     "nopython", LONG]  # fmt: skip
+    assert names == [
+        "host",
+        "here",
+        "web01",
+        "db1",
+        "db2",
+        "login",
+        "stranger",
+        "nowhere",
+        "stalls",
+        "windows",
+        "evil",
+        "nopython",
+        LONG,
+    ]
     failed = {line.split()[0] for line in grid if FAIL in line}
     assert failed == set(STOPS)
     row = next(line for line in grid if line.startswith("web01"))
@@ -266,8 +279,12 @@ def test_a_jump_host_is_shown_stage_by_stage_before_the_host_behind_it(
     steps = re.findall(r"^  (\w[\w ]*?)  +ok +[\d.]+ m?s  (jump host bastion|)", done.stdout, re.M)
     way = ["resolve", "connect", "host key", "authenticate"]
     told = [(stage, via != "") for stage, via in steps]
-    assert told == [*((stage, True) for stage in way), *((stage, False) for stage in way), ("interpreter", False),
-                    ("namespaces", False)]  # fmt: skip
+    assert told == [
+        *((stage, True) for stage in way),
+        *((stage, False) for stage in way),
+        ("interpreter", False),
+        ("namespaces", False),
+    ]
 
 
 def test_becoming_somebody_is_a_stage_that_passes_or_says_why_not(fleet: Fleet) -> None:
@@ -416,8 +433,19 @@ def test_json_satisfies_its_published_schema_and_names_every_stage_of_every_host
     validator.validate(as_json)
     assert as_json["format"] == "fleetaudit-doctor/1"
     hosts = {host["name"]: host for host in as_json["hosts"]}
-    assert list(hosts) == ["here", "web01", "db1", "db2", "login", "stranger", "nowhere", "windows", "evil", "nopython",
-                           LONG]  # fmt: skip
+    assert list(hosts) == [
+        "here",
+        "web01",
+        "db1",
+        "db2",
+        "login",
+        "stranger",
+        "nowhere",
+        "windows",
+        "evil",
+        "nopython",
+        LONG,
+    ]
     for host in hosts.values():
         assert [step["stage"] for step in host["steps"]] == list(doctor.CHECK_STAGES)
         assert host["stage"] == STOPS.get(host["name"])

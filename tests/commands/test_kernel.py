@@ -8,9 +8,7 @@ from fleetaudit.transport.kernel import initramfs
 from tests.unit.transport.test_kernel import unpacked
 
 
-def test_the_base_is_packed_once_and_holds_a_python_that_starts_outside_of_any_virtual_environment() -> (
-    None
-):
+def test_the_base_is_packed_once_with_a_python_that_starts_outside_of_any_environment() -> None:
     first, own = initramfs.pack(b"print(1)\n", {"net.ipv4.tcp_fin_timeout": "7"})
     again, _ = initramfs.pack(b"print(2)\n", {})
     assert first is again

@@ -78,8 +78,10 @@ def test_the_log_has_each_stage_of_each_host_with_its_time(
 
 def test_with_v_the_bar_stays_and_names_whom_it_waits_for(tmp_path: Path, silent_port: int) -> None:
     place = Workspace(tmp_path)
-    hosts = {"here": {"ansible_connection": "local"},
-             "slow": {"ansible_host": "127.0.0.1", "ansible_port": silent_port, "ansible_timeout": 100}}  # fmt: skip
+    hosts = {
+        "here": {"ansible_connection": "local"},
+        "slow": {"ansible_host": "127.0.0.1", "ansible_port": silent_port, "ansible_timeout": 100},
+    }
     place.write("inventory.json", json.dumps({"all": {"hosts": hosts}}))
     command, env = place.command(
         "run", "inventory.json", "-p", "quick.yml", "-v", TERM="xterm", COLUMNS="120"

@@ -1,4 +1,4 @@
-"""A test starts only programs that it is marked for; here, by its folder, it is marked `commands`."""
+"""A test starts only programs that it is marked for; in this folder: `commands`."""
 
 from __future__ import annotations
 

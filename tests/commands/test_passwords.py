@@ -174,7 +174,9 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
 """
 READS = {
-    "a file": "from fleetaudit.app import passwords; passwords.read_password_file(sys.argv[1], '--x')",
+    "a file": (
+        "from fleetaudit.app import passwords; passwords.read_password_file(sys.argv[1], '--x')"
+    ),
     "a vault password": (
         "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])"
     ),
@@ -252,8 +254,17 @@ def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Wor
     (line,) = place.run("run", "mixed.yml", "-C", "-k").stderr.splitlines()
     assert line.startswith("fleetaudit: note: -k: not used for 2 hosts: the system's own ssh")
     assert place.run("run", "mixed.yml", "-C", "-k", "-l", "a:d").stderr == ""
-    off = place.run("run", "mixed.yml", "-C", "--host-key-policy", "off", "--connection-password-file",
-                    file(place.path, b"x"), "-l", "a:d")  # fmt: skip
+    off = place.run(
+        "run",
+        "mixed.yml",
+        "-C",
+        "--host-key-policy",
+        "off",
+        "--connection-password-file",
+        file(place.path, b"x"),
+        "-l",
+        "a:d",
+    )
     assert (off.returncode, "its host key is not checked" in off.stdout) == (
         0,
         True,
@@ -482,9 +493,16 @@ def test_a_password_is_no_option() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--private-key", "--known-hosts", "--connection-password-file", "--become-password-file", "-p",
-               "--vault-password-file"],
-)  # fmt: skip
+    "option",
+    [
+        "--private-key",
+        "--known-hosts",
+        "--connection-password-file",
+        "--become-password-file",
+        "-p",
+        "--vault-password-file",
+    ],
+)
 def test_a_file_at_the_home_of_nobody_is_a_missing_file(place: Workspace, option: str) -> None:
     done = place.run("run", "localhost,", option, "~nobody-of-that-name/file")
     assert done.returncode == 66, done.stderr

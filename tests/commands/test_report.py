@@ -68,7 +68,7 @@ def part(hosts: tuple[HostResult, ...], id_: str, minutes: int = 0) -> AuditRun:
 
 
 # ---- formats
-# ---------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", [f for f in params.FORMATS if f != "text"])
@@ -127,7 +127,7 @@ def test_an_unknown_format_is_a_bad_command_line_that_names_the_known_ones(folde
 
 
 # ---- where it goes
-# ---------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_new_file_is_for_its_owner_and_an_existing_one_keeps_its_permissions(

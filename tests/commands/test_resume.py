@@ -351,7 +351,7 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_
 
 
 # ---- pure
-# ----------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_hosts_digests_differ_exactly_if_its_connection_or_experiment_does() -> None:

@@ -69,7 +69,8 @@ for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
     statuses.append(run_command_line(["run", "--resume", str(folder), *case["resume"]]))
     for variable in case["later"]:
         del os.environ[variable]
-    after = json.loads((folder / "run.json").read_bytes()) if (folder / "run.json").exists() else None
+    whole = folder / "run.json"
+    after = json.loads(whole.read_bytes()) if whole.exists() else None
     found[name] = {"statuses": statuses, "in_force": list(in_force), "runs": [before, after]}
 pathlib.Path("found.json").write_text(json.dumps(found))
 """
@@ -118,7 +119,7 @@ TOGETHER = [name for name in PARAMETERS if name not in ASKED]
 
 
 def words_for(parameter: click.Parameter) -> list[str]:
-    """Returns the words of a command line with this option, with a value that is not its default."""
+    """Returns the arguments with this option, and a value that is not its default."""
     name, option = parameter.name or "", parameter.opts[0]
     if isinstance(parameter, click.Argument):
         return list(SAMPLES[name])

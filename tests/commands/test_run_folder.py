@@ -110,13 +110,16 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
             except OutputError as e:
                 print(e)
             assert len(read_journal(folder.path / "hosts.jsonl")) == kept
-            for attempt in (lambda: folder.finish(a_run("h")), lambda: folder.write("report.html", b"x" * 100_000)):
+            large = b"x" * 100_000
+            for attempt in (
+                lambda: folder.finish(a_run("h")), lambda: folder.write("report.html", large)
+            ):
                 try:
                     attempt()
                 except OutputError as e:
                     print(e)
             try:
-                create_run_folder(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), b"x" * 100_000)
+                create_run_folder(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), large)
             except OutputError as e:
                 print(e)
             print(sorted(path.name for path in disk.iterdir()))

@@ -1,4 +1,4 @@
-"""Holds the picture in `fleetaudit/__init__.py`: who may import whom, and who owns which library."""
+"""The picture in `fleetaudit/__init__.py` holds: who imports whom, and who owns which library."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ SIDE_EFFECTS = {
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Yields the package and the path of every module but those of the probe, which run on hosts."""
+    """Yields the package and the path of every module, without those of the probe."""
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
         if relative.parts[0] != "__init__.py" and relative.parts[:2] != ("probe", "remote"):

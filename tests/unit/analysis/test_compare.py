@@ -103,8 +103,15 @@ def test_builds_are_in_the_order_of_their_numbers() -> None:
     ]
     found = [b.kernel.release for b in compare(run_of(hosts)).builds]
     assert found == [
-        "5.10.0-9-amd64", "5.10.0-10-amd64", "6.1.0", "6.12.0-rc3", "6.12.1", "7.2.13", "7.3-rc7", "7.3.0"
-    ]  # fmt: skip
+        "5.10.0-9-amd64",
+        "5.10.0-10-amd64",
+        "6.1.0",
+        "6.12.0-rc3",
+        "6.12.1",
+        "7.2.13",
+        "7.3-rc7",
+        "7.3.0",
+    ]
 
 
 def test_one_release_built_twice_is_two_builds() -> None:

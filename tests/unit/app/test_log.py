@@ -40,8 +40,16 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
 
     monkeypatch.setattr(registry, "transport_of", lambda target: Fake())
     target = SshTarget(address="192.0.2.1", password=Secret("hunter22"))
-    host = HostPlan(name="w\x1b[2J", groups=(), target=target, scenarios=(), trials=1, isolation="auto",
-                    sysctls_collect=(), sysctls_expect={})  # fmt: skip
+    host = HostPlan(
+        name="w\x1b[2J",
+        groups=(),
+        target=target,
+        scenarios=(),
+        trials=1,
+        isolation="auto",
+        sysctls_collect=(),
+        sysctls_expect={},
+    )
     activity = Activity(registry.Transports(), iter(float(n) for n in range(99)).__next__)
     with caplog.at_level(logging.DEBUG, logger="fleetaudit"):
         for _ in range(2):
@@ -90,8 +98,16 @@ class Held(Transports):
 
 
 def plan(name: str) -> HostPlan:
-    return HostPlan(name=name, groups=(), target=LocalTarget(), scenarios=(), trials=1, isolation="auto",
-                    sysctls_collect=(), sysctls_expect={})  # fmt: skip
+    return HostPlan(
+        name=name,
+        groups=(),
+        target=LocalTarget(),
+        scenarios=(),
+        trials=1,
+        isolation="auto",
+        sysctls_collect=(),
+        sysctls_expect={},
+    )
 
 
 def test_the_hosts_that_take_long_are_named_longest_first() -> None:

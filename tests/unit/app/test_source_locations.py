@@ -89,9 +89,7 @@ def places(run: AuditRun) -> dict[str, tuple[str, int] | None]:
     }
 
 
-def test_a_playbook_knows_the_line_of_each_expectation_and_of_an_adjusted_one_that_of_the_adjustment() -> (
-    None
-):
+def test_a_playbook_knows_the_line_of_each_expectation_and_of_each_adjustment() -> None:
     lines = parse_playbook(PLAYBOOK, source="x").lines
     assert lines.pop("scenario:zero-linger-close") == 5  # comes with the scenario that needs it
     assert lines == {

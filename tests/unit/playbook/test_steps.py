@@ -1,4 +1,6 @@
-"""The step language: every phrase parses to its tuple, and a line that is no phrase is explained word by word."""
+"""The step language: every phrase parses to its tuple, and a line that is no phrase is explained
+word by word.
+"""
 
 from __future__ import annotations
 
