@@ -8,6 +8,8 @@ audited.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import get_args
@@ -120,7 +122,7 @@ def _check_flags(variables: Variables, method: BecomeMethod) -> None:
 
     -i, for example, would run the probe in a login shell, and -E would pass on the environment.
     """
-    for name in _flags_variables(method):
+    for name in filter(variables.is_set, _flags_variables(method)):
         try:
             _check_redundant(variables.text(name) or "", method)
         except UnsupportedArgumentError as e:
@@ -132,13 +134,17 @@ def _variables_of(variables: Variables, method: BecomeMethod) -> Iterator[str]:
 
     Variables of another method are fine: Ansible does not read them either.
     """
-    known = {"ansible_become"}
-    for suffix in _SUFFIXES:
-        known |= {f"ansible_become_{suffix}", f"ansible_{method}_{suffix}"}
     prefixes = ("ansible_become", f"ansible_{method}_")
     for name in variables.host.variables:
-        if name.startswith(prefixes) and name not in known:
+        if name.startswith(prefixes) and name not in _known_variables(method):
             yield name
+
+
+@functools.cache
+def _known_variables(method: BecomeMethod) -> frozenset[str]:
+    """Returns the variables about becoming that are supported with this method."""
+    spellings = itertools.product(("become", method), _SUFFIXES)
+    return frozenset({"ansible_become", *(f"ansible_{of}_{what}" for of, what in spellings)})
 
 
 def _flags_variables(method: str) -> tuple[str, str]:

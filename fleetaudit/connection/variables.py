@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _INTEGER = re.compile(r"\s*(-?[0-9]{1,9})[0-9]*\s*")
 _UNSET = (None, "")
+_RENDERED_TYPES = (EncryptedText, list, dict, Mapping)
+_TEXT_OR_NUMBER = (str, int)
 
 
 class CannotReachError(Exception):
@@ -44,7 +46,7 @@ class Variables:
         Raises `CannotReachError` if that fails.
         """
         value = self.host.variables.get(name)
-        if not _needs_renderer(value):
+        if value is None or not _needs_renderer(value):
             return value
         try:
             return self._renderer.value(name)
@@ -154,12 +156,12 @@ def first_set(*values: T | None) -> T | None:
 
 def _needs_renderer(value: Any) -> bool:
     """Returns whether a value is encrypted, a template, or may contain either."""
-    return isinstance(value, EncryptedText | Mapping | list) or is_template(value)
+    return isinstance(value, _RENDERED_TYPES) or is_template(value)
 
 
 def is_text_or_number(value: Any) -> bool:
     """Returns whether a value is text or an integer; in Python a boolean is an integer, too."""
-    return isinstance(value, str | int) and not isinstance(value, bool)
+    return isinstance(value, _TEXT_OR_NUMBER) and not isinstance(value, bool)
 
 
 def _parse_number(value: Any) -> int | None:
