@@ -1,5 +1,4 @@
-"""What every host is doing: a line of the log for each stage of each attempt, and which hosts take
-long.
+"""Which hosts are being audited and which of them take long; logs each stage of each attempt.
 
 Rules: the threads of hosts write, the thread that draws the progress reads. The transport sanitizes
 and masks the text of a log line; the log sanitizes it once more. Times are of the monotonic clock.
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fleetaudit.analysis.doctor import describe_connection
 from fleetaudit.errors import TransportError
+from fleetaudit.text.sanitize import terminal_line
 from fleetaudit.transport import ignore_stage
 
 if TYPE_CHECKING:
@@ -28,25 +28,24 @@ if TYPE_CHECKING:
     from fleetaudit.transport.registry import Transports
 
 LONG_S = 10.0
-"""Seconds after which a host is named as one that takes long."""
-MOST_NAMED = 3
+"""Seconds after which a host counts as one that takes long."""
+MAX_NAMED = 3
 
 log = logging.getLogger(__name__)
 
 
 class Activity:
-    """The hosts that are audited now, and since when. `runner_for` returns the function that runs a
-    command on a host.
-    """
+    """The hosts that are being audited, and since when."""
 
     def __init__(self, transports: Transports, clock: Callable[[], float] = time.monotonic) -> None:
         self._transports, self._clock = transports, clock
-        self._since = dict[str, float]()  # one thread a host writes its own key
-        self._tries = dict[str, int]()
+        self._began = dict[str, float]()  # the thread of a host writes its own key
+        self._attempts = dict[str, int]()
 
-    def runner_for(self, host: HostPlan, also: StageListener = ignore_stage) -> RunCommand:
-        """Returns the function that runs a command on this host and logs each stage; it calls
-        `also` for each stage.
+    def runner_for(self, host: HostPlan, listener: StageListener = ignore_stage) -> RunCommand:
+        """Returns the function that runs a command on this host and logs each stage.
+
+        It calls `listener` for each stage, too.
         """
 
         def run(
@@ -56,7 +55,7 @@ class Activity:
 
             def passed(stage: Stage, what: str) -> None:
                 attempt.passed(stage, what)
-                also(stage, what)
+                listener(stage, what)
 
             try:
                 output = self._transports.run(target, command, stdin, deadline, limits, passed)
@@ -69,31 +68,26 @@ class Activity:
         return run
 
     def ended(self, name: str) -> None:
-        """Takes a host off the list of those that run."""
-        self._since.pop(name, None)
+        """Removes a host that has a result."""
+        self._began.pop(name, None)
 
     def waiting(self) -> str:
-        """Returns the hosts that take long in words, "" where there are none: "waiting for web7 (38
-        s), db2 (31 s)".
-        """
-        from fleetaudit.text.sanitize import terminal_line
-
+        """Returns the hosts that take long: "waiting for web7 (38 s), db2 (31 s)", "" if none does."""
         now = self._clock()
-        since = sorted(
-            (began, name) for name, began in dict(self._since).items() if now - began >= LONG_S
-        )
-        if not since:
+        began = dict(self._began).items()
+        slow = sorted((since, name) for name, since in began if now - since >= LONG_S)
+        if not slow:
             return ""
         named = ", ".join(
-            f"{terminal_line(name, 60)} ({now - began:.0f} s)" for began, name in since[:MOST_NAMED]
+            f"{terminal_line(name, 60)} ({now - since:.0f} s)" for since, name in slow[:MAX_NAMED]
         )
-        more = len(since) - MOST_NAMED
-        return f"waiting for {named}" + (f" and {more:,} more" if more > 0 else "")
+        more = len(slow) - MAX_NAMED
+        return f"waiting for {named} and {more:,} more" if more > 0 else f"waiting for {named}"
 
     def _begin(self, host: HostPlan) -> _Attempt:
-        now = self._clock()
-        self._since.setdefault(host.name, now)
-        self._tries[host.name] = number = self._tries.get(host.name, 0) + 1
+        """Starts an attempt at a host."""
+        self._began.setdefault(host.name, self._clock())
+        self._attempts[host.name] = number = self._attempts.get(host.name, 0) + 1
         log.debug("%s: attempt %d: %s", host.name, number, describe_connection(host.target))
         return _Attempt(host.name, number, self._clock)
 
@@ -106,20 +100,24 @@ class _Attempt:
         self._began = self._last = clock()
 
     def passed(self, stage: Stage, what: str) -> None:
+        """Logs a stage that was passed."""
         self._log(f"{stage} passed", what)
 
     def failed(self, error: TransportError) -> None:
+        """Logs the stage that failed."""
         kind = f" ({error.kind})" if error.kind else ""
         self._log(f"{error.stage} failed{kind}", error.reason)
 
     def executed(self, output: Output) -> None:
+        """Logs that the command ended."""
         status = (
             "no exit status" if output.exit_status is None else f"exit status {output.exit_status}"
         )
         self._log("execute passed", f"{status}, {len(output.stdout)} bytes of output")
 
     def _log(self, event: str, what: str) -> None:
+        """Logs an event with the time since the last one and since the attempt began."""
         now = self._clock()
-        took, all_ = now - self._last, now - self._began
-        log.debug("%s: %s after %.3f s (%.3f s in all): %s", self._name, event, took, all_, what)
+        took, total = now - self._last, now - self._began
+        log.debug("%s: %s after %.3f s (%.3f s in all): %s", self._name, event, took, total, what)
         self._last = now

@@ -1,9 +1,8 @@
-"""Chooses the run that a new one is compared with, and completes a run before it is written:
-waivers, dates and drift.
+"""The run that a new one is compared with; and what depends on it: waivers, dates, drift, history.
 
-Rules: `last` is the run of the same job that finished last in the output folder (see store/run_search.py);
-an interrupted run does not count. A run that a user names is checked before the audit begins, so
-that a misspelt name costs no time.
+Rules: `last` is the run of the same job that finished last in the output folder; an interrupted run
+does not count. A run that a user names is checked before the audit begins, so that a misspelt name
+costs no time. An old run that is damaged does not cost the new one.
 """
 
 from __future__ import annotations
@@ -14,16 +13,18 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
-from fleetaudit.analysis import drift
-from fleetaudit.analysis import waivers as accepting
 from fleetaudit.analysis.compare import history_entry
+from fleetaudit.analysis.drift import compute_drift, set_first_seen
+from fleetaudit.analysis.waivers import Select, WaivedRun, Waiver, apply_waivers, convert_waivers
 from fleetaudit.errors import FleetauditError
 from fleetaudit.model import (
     AuditRun,
+    Drift,
     HostResult,
     Inventory,
+    PastRun,
     RunInfo,
 )
 from fleetaudit.store.jobs import job_name
@@ -34,33 +35,27 @@ from fleetaudit.text.files import expand_home
 from fleetaudit.text.yaml_lines import load_yaml
 
 LAST, NONE = "last", "none"
-MOST_PAST = 29
-"""How many runs before it a run remembers in numbers: a month of nights with it."""
+MAX_HISTORY = 29
+"""The most earlier runs of which a run has the counts: a month of nights with the run itself."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The folder or file of the run to compare with, and that of the last run, whose dates are
-    carried on.
-    """
+    """The folder or file of the run to compare with, and of the last run, whose dates continue."""
 
     compared: Path | None = None
     last: Path | None = None
 
-    def runs(self) -> tuple[AuditRun | None, tuple[AuditRun, ...]]:
-        """Returns the run to compare with, and the runs that know since when a finding stands,
-        newest first.
-        """
-        compared = read_run(self.compared) if self.compared else None
-        if self.last is None or self.last == self.compared:
-            return compared, (compared,) if compared else ()
-        last = read_run(self.last)
-        return compared, (last, compared) if compared else (last,)
+    def read(self) -> EarlierRuns:
+        """Reads both runs; raises `FleetauditError`."""
+        runs = {path: read_run(path) for path in (self.last, self.compared) if path}
+        compared = runs[self.compared] if self.compared else None
+        return EarlierRuns(compared, tuple(runs.values()))
 
-    def since_last(self, run: AuditRun) -> drift.Drift | None:
-        """Returns what changed in `run` since the last run, None where there is none."""
+    def since_last(self, run: AuditRun) -> Drift | None:
+        """Returns what changed in `run` since the last run, None if there is no last run."""
         if self.last is None:
             return None
         if self.last == self.compared:
@@ -68,110 +63,123 @@ class Baseline:
         try:
             last = read_run(self.last)
         except FleetauditError as e:
-            return _unknown(self.last, run, str(e))
-        return drift.compute_drift(last, run)
+            return _unknown_drift(self.last, run, e)
+        return compute_drift(last, run)
 
 
-def choose_baseline(output: Path, word: str, asked: RunInfo) -> Baseline:
-    """Returns what `--baseline` names: `last`, `none`, a run of `output` by its id, or a folder or
-    file elsewhere.
+@dataclass(frozen=True, slots=True)
+class EarlierRuns:
+    """The run to compare with, and the runs that date findings, the newest first."""
 
-    Raises `NothingToDoError` for a run that is missing and `InputError` for a file that is not a
-    run. A missing last run is not an error.
+    compared: AuditRun | None = None
+    dated: tuple[AuditRun, ...] = ()
+
+
+def choose_baseline(output: Path, name: str, info: RunInfo) -> Baseline:
+    """Returns the baseline of the run `info`: `last`, `none`, a run of `output` by its id, or a
+    folder or file elsewhere.
+
+    Raises `NothingToDoError` for a run that is missing, `InputError` for what is not a run. That
+    there is no last run is no error.
     """
-    if word == NONE:
+    if name == NONE:
         return Baseline()
-    last = _last(output, asked)
-    if word == LAST:
+    last = _find_last(output, info)
+    if name == LAST:
         return Baseline(compared=last, last=last)
-    inside = output / word
-    path = inside if len(Path(word).parts) == 1 and inside.exists() else expand_home(word)
+    stored = output / name
+    is_stored = len(Path(name).parts) == 1 and stored.exists()
+    path = stored if is_stored else expand_home(name)
     read_head(path)
     return Baseline(compared=path, last=last)
 
 
+def _find_last(output: Path, info: RunInfo) -> Path | None:
+    """Returns the last finished run of the job of `info`, except `info` itself.
+
+    A run that cannot be read is logged if it may be a later one.
+    """
+    runs, job = find_runs(output), job_name(info)
+    others = (run for run in runs.finished if run.path.name != info.id)
+    last = next((run.path for run in others if job_name(run.info) == job), None)
+    for path, error in runs.unreadable:
+        if last is None or name_order(path.name) > name_order(last.name):
+            _log.warning("not used as a baseline: %s", error)
+    return last
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveWaivers:
-    """The waivers, and the inventory that tells which hosts they mean."""
+    """The waivers, and the function that selects the hosts of a pattern."""
 
-    waivers: tuple[accepting.Waiver, ...] = ()
-    select: accepting.Select = field(repr=False)
+    waivers: tuple[Waiver, ...] = ()
+    select: Select = field(repr=False)
 
-    def apply(self, hosts: Sequence[HostResult], today: date) -> accepting.WaivedRun:
-        """Returns `hosts` with their waivers, as `waivers.apply` does."""
-        return accepting.apply_waivers(hosts, self.waivers, today, self.select)
+    def apply(self, hosts: Sequence[HostResult], today: date) -> WaivedRun:
+        """Returns `hosts` with their waivers, as `apply_waivers` does."""
+        return apply_waivers(hosts, self.waivers, today, self.select)
 
 
 def read_waivers(named: str | None, inventory: Inventory) -> ActiveWaivers:
     """Returns the waivers of the file that `--waivers` names, none without one.
 
     Raises `InputError` for what makes no sense in it, host patterns included, and
-    `NothingToDoError` where it is missing.
+    `NothingToDoError` if it is missing.
     """
     from fleetaudit.inventory.patterns import select_hosts
 
-    found = accepting.convert_waivers(load_yaml(expand_home(named))) if named else ()
-    accepted = ActiveWaivers(waivers=found, select=lambda pattern: select_hosts(inventory, pattern))
-    accepted.apply(
-        (), date.min
-    )  # so that a wrong pattern is an error before the audit, not after it
-    return accepted
+    waivers = convert_waivers(load_yaml(expand_home(named))) if named else ()
+    active = ActiveWaivers(waivers=waivers, select=lambda pattern: select_hosts(inventory, pattern))
+    # A pattern that makes no sense is an error before the audit, not after it.
+    active.apply((), date.min)
+    return active
 
 
-def annotate_run(run: AuditRun, baseline: Baseline, accepted: ActiveWaivers) -> AuditRun:
+def annotate_run(run: AuditRun, baseline: Baseline, waivers: ActiveWaivers) -> AuditRun:
     """Returns `run` with its waivers applied, its findings dated, what changed since the baseline,
-    and the runs before.
+    and the counts of earlier runs.
 
-    The day is that on which the run began.
+    Waivers apply as of the day on which the run began.
     """
     today = run.run.started[:10]
-    compared, earlier, unreadable = None, tuple[AuditRun, ...](), ""
+    earlier, error = EarlierRuns(), None
     try:
-        compared, earlier = baseline.runs()
-    except FleetauditError as e:  # an old run that is damaged does not cost this one
-        unreadable = str(e)
-    applied = accepted.apply(run.hosts, date.fromisoformat(today))
-    info = msgspec.structs.replace(
+        earlier = baseline.read()
+    except FleetauditError as e:
+        error = e
+    waived = waivers.apply(run.hosts, date.fromisoformat(today))
+    compared = earlier.compared
+    info = replace(
         run.run,
         baseline=compared.run.id if compared else None,
-        notes=(*run.run.notes, *applied.notes()),
+        notes=(*run.run.notes, *waived.notes()),
     )
-    history = (
-        (*earlier[0].history, history_entry(earlier[0]))[-MOST_PAST:]
-        if baseline.last and earlier
-        else ()
+    run = replace(
+        run,
+        run=info,
+        hosts=set_first_seen(waived.hosts, earlier.dated, today),
+        history=_history(earlier.dated) if baseline.last else (),
     )
-    run = msgspec.structs.replace(
-        run, run=info, hosts=drift.set_first_seen(applied.hosts, earlier, today), history=history
-    )
-    if unreadable and baseline.compared:
-        return msgspec.structs.replace(run, drift=_unknown(baseline.compared, run, unreadable))
-    return (
-        msgspec.structs.replace(run, drift=drift.compute_drift(compared, run)) if compared else run
-    )
+    if error is not None and baseline.compared:
+        return replace(run, drift=_unknown_drift(baseline.compared, run, error))
+    return replace(run, drift=compute_drift(compared, run)) if compared else run
 
 
-def _unknown(before: Path, run: AuditRun, why: str) -> drift.Drift:
-    """Returns what is known to have changed since a run that cannot be read."""
+def _history(earlier: Sequence[AuditRun]) -> tuple[PastRun, ...]:
+    """Returns the counts of the earlier runs of the job, the last run at the end."""
+    if not earlier:
+        return ()
+    last = earlier[0]
+    return (*last.history, history_entry(last))[-MAX_HISTORY:]
+
+
+def _unknown_drift(before: Path, run: AuditRun, error: FleetauditError) -> Drift:
+    """Returns the drift since a run that cannot be read."""
     now = run.run.started
-    return drift.Drift(
+    return Drift(
         before=before.name,
         after=run.run.id,
         since=now,
         until=now,
-        refused=f"it cannot be read: {why}",
+        refused=f"it cannot be read: {error}",
     )
-
-
-def _last(output: Path, asked: RunInfo) -> Path | None:
-    runs, job = find_runs(output), job_name(asked)
-    of_this_job = (
-        run.path for run in runs.finished if job_name(run.info) == job and run.path.name != asked.id
-    )
-    last = next(of_this_job, None)
-    for path, e in runs.unreadable:
-        if last is None or name_order(path.name) > name_order(
-            last.name
-        ):  # it may be the newest one
-            _log.warning("passed over as a baseline: %s", e)
-    return last

@@ -1,6 +1,4 @@
-"""The time of day, the only place that asks for it, so that a run can be repeated to the byte
-(SOURCE_DATE_EPOCH).
-"""
+"""The time of day. Nothing else asks for it, so that a run can be repeated byte for byte."""
 
 from __future__ import annotations
 
@@ -11,8 +9,10 @@ from fleetaudit.errors import ConfigError
 
 
 def current_time() -> datetime:
-    """Returns the time in UTC, whole seconds; SOURCE_DATE_EPOCH (reproducible-builds.org) stops the
-    clock.
+    """Returns the time in UTC, in whole seconds.
+
+    SOURCE_DATE_EPOCH (reproducible-builds.org) replaces it. Raises `ConfigError` if that is not a
+    time.
     """
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if not fixed:

@@ -6,6 +6,7 @@ not repeated: they apply again.
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,16 +61,14 @@ class CommandLine:
         """
         limit = () if "-l" in options else ("-l", host)
         names = self.names or {}
-        replaced = {names[word] for word in options if word in names}
-        for pair in PASSWORD_OPTIONS:
-            if not replaced.isdisjoint(pair):
-                replaced.update(pair)
-        return self._line(self.verb, (*limit, *options), frozenset(replaced))
+        replaced = frozenset(names[word] for word in options if word in names)
+        pairs = [pair for pair in PASSWORD_OPTIONS if not replaced.isdisjoint(pair)]
+        return self._line(self.verb, (*limit, *options), replaced.union(*pairs))
 
     def _line(self, verb: str, more: Sequence[str], replaced: frozenset[str]) -> str:
         """Returns the line without the `replaced` options, and with `more` arguments."""
         kept = (words for name, words in self.options if name not in replaced)
-        options = [*(word for words in kept for word in words), *more]
+        options = [*itertools.chain.from_iterable(kept), *more]
         first, last = self.sources, tuple[str, ...]()
         if any(source.startswith("-") for source in self.sources):
             # A name that looks like an option has to follow "--".

@@ -1,9 +1,8 @@
-"""Configuration files: which are read, in which order, and what may be in them.
+"""Reads the configuration files: /etc/fleetaudit/config.yml, the user's own, ./fleetaudit.yml.
 
-Rules: /etc/fleetaudit/config.yml, then the user's own, then fleetaudit.yml of the current folder;
-each key of a later file replaces that of an earlier one. A folder that everybody may write into
-gives no configuration. FLEETAUDIT_CONFIG names one file instead of them all. What is in no table
-here is an error with file and line, never passed over.
+Rules: each key of a later file replaces that of an earlier one. A file that everybody may write is
+not read. FLEETAUDIT_CONFIG names one file instead of all of them. An unknown key is an error with
+file and line.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ _Seconds = Annotated[float, Meta(gt=0, le=7 * 86400)]
 
 
 class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a configuration file may say: the long options of `run`, with _ for -; lists where an
-    option takes several.
+    """The keys of a configuration file: the long options of `run`, with _ instead of -.
 
-    A name of a file is relative to the folder of the configuration file.
+    An option that takes several values may be a list. A name of a file is relative to the folder of
+    the configuration file.
     """
 
     inventory: _Texts | None = None
@@ -81,41 +80,37 @@ _LISTS = ("inventory", "playbook")
 
 
 class Configuration(NamedTuple):
-    """What the files say together, by key, as text, numbers and lists of text; `notes` are warnings
-    for people.
-    """
+    """The values of all files by key, as text, numbers and lists of text, and warnings for people."""
 
     values: dict[str, Any]
     notes: tuple[str, ...] = ()
 
 
 def load_config(environment: Mapping[str, str], here: Path) -> Configuration:
-    """Returns what the configuration files say, for a process with this environment in the folder
-    `here`.
+    """Returns the configuration of a process with this environment in the folder `here`.
 
     Raises `ConfigError` for a file that is named and missing, cannot be read, or makes no sense.
     """
-    named = environment.get("FLEETAUDIT_CONFIG")
-    if named:
+    if named := environment.get("FLEETAUDIT_CONFIG"):
         path = expand_home(named)
         if not path.exists():
             raise ConfigError(f"FLEETAUDIT_CONFIG={named}: there is no such file")
         return Configuration(_read(path, here))
     values, notes = dict[str, Any](), list[str]()
-    for path in (SYSTEM, *_of_user(environment), here / HERE):
-        if not path.exists():
-            continue
-        if path.parent == here and (why := _open_to_all(path)):
+    files = (SYSTEM, *_user_files(environment), here / HERE)
+    for path in filter(Path.exists, files):
+        if path.parent == here and (reason := _why_untrusted(path)):
             notes.append(
-                f"{path}: passed over, because {why}; FLEETAUDIT_CONFIG={HERE} reads it all the"
-                " same"
+                f"{path}: not read, because {reason}; to read it nevertheless:"
+                f"  FLEETAUDIT_CONFIG={HERE}"
             )
-            continue
-        values |= _read(path, here)
+        else:
+            values |= _read(path, here)
     return Configuration(values, tuple(notes))
 
 
-def _of_user(environment: Mapping[str, str]) -> tuple[Path, ...]:
+def _user_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Returns the user's own configuration file, if there can be one."""
     base, home = environment.get("XDG_CONFIG_HOME"), environment.get("HOME")
     # The XDG Base Directory Specification: a relative path in it is invalid and is ignored.
     if base and Path(base).is_absolute():
@@ -123,40 +118,40 @@ def _of_user(environment: Mapping[str, str]) -> tuple[Path, ...]:
     return (Path(home) / ".config/fleetaudit/config.yml",) if home else ()
 
 
-def _open_to_all(path: Path) -> str:
-    """Returns why anybody could have written the file, "" where that is not so."""
-    for what, where in (("its folder", path.parent), ("it", path)):
-        if where.stat().st_mode & stat.S_IWOTH:
-            return f"everybody may write into {what}"
+def _why_untrusted(path: Path) -> str:
+    """Returns why anybody could have written the file, "" if nobody else could."""
+    if path.parent.stat().st_mode & stat.S_IWOTH:
+        return "everybody may write into its folder"
+    if path.stat().st_mode & stat.S_IWOTH:
+        return "everybody may write into it"
     return ""
 
 
 def _read(path: Path, here: Path) -> dict[str, Any]:
+    """Returns the values of one file by key; raises `ConfigError`."""
     try:
-        document = load_yaml(path)
-        found = convert_document(document, ConfigFile)
+        config = convert_document(load_yaml(path), ConfigFile)
     except FleetauditError as e:
         raise ConfigError(str(e)) from e
-    values = {
-        key: value for key in found.__struct_fields__ if (value := getattr(found, key)) is not None
+    values = msgspec.structs.asdict(config)
+    return {
+        key: _option_value(key, value, path.parent, here)
+        for key, value in values.items()
+        if value is not None
     }
-    return {key: _value(key, value, path.parent, here) for key, value in values.items()}
 
 
-def _value(key: str, value: Any, folder: Path, here: Path) -> Any:
-    if key in _LISTS and not isinstance(value, list):
-        value = [value]
-    if key not in _FILES:
-        return ",".join(value) if isinstance(value, list) else value
-    return (
-        [_file(name, folder, here) for name in value]
-        if isinstance(value, list)
-        else _file(value, folder, here)
-    )
+def _option_value(key: str, value: Any, folder: Path, here: Path) -> Any:
+    """Returns the value of a key as the option takes it."""
+    if key in _FILES:
+        names = value if isinstance(value, list) else [value]
+        files = [_file_name(name, folder, here) for name in names]
+        return files if key in _LISTS else files[0]
+    return ",".join(value) if isinstance(value, list) else value
 
 
-def _file(name: str, folder: Path, here: Path) -> str:
-    """Returns the name of a file as seen from `here`; a list of hosts is not a file."""
+def _file_name(name: str, folder: Path, here: Path) -> str:
+    """Returns the name of a file as seen from `here`; a list of hosts stays as it is."""
     path = expand_home(name)
     if "," in name or path.is_absolute() or folder == here:
         return str(path) if name.startswith("~") else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 
 from fleetaudit.model import SEVERITIES, AuditRun, NotAudited
@@ -18,21 +19,28 @@ def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
     not audited. 8: "drift" is in `fail_on`, and something changed since the baseline or that is
     unknown.
     """
-    status = NOT_MET if _has_finding(run, fail_on) else 0
+    status = 0
+    if _has_finding(run, fail_on):
+        status |= NOT_MET
     if any(isinstance(host, NotAudited) for host in run.hosts):
         status |= NOT_AUDITED
-    if "drift" in fail_on and run.drift is not None and not run.drift.is_unchanged:
+    if "drift" in fail_on and _has_drift(run):
         status |= DRIFT
     return status
 
 
+def _has_drift(run: AuditRun) -> bool:
+    """Returns whether something changed since the baseline, or that is unknown."""
+    return run.drift is not None and not run.drift.is_unchanged
+
+
 def _has_finding(run: AuditRun, fail_on: Collection[str]) -> bool:
     """Returns whether a finding without a waiver is at least as severe as `fail_on` says."""
-    ranks = [rank for rank, severity in enumerate(SEVERITIES) if severity in fail_on]
-    if not ranks:
+    named = [severity for severity in SEVERITIES if severity in fail_on]
+    if not named:
         return False
-    counted = SEVERITIES[min(ranks) :]
-    findings = (finding for host in run.hosts for finding in host.findings)
+    counted = SEVERITIES[SEVERITIES.index(named[0]) :]
+    findings = itertools.chain.from_iterable(host.findings for host in run.hosts)
     return any(finding.waived is None and finding.severity in counted for finding in findings)
 
 

@@ -42,12 +42,10 @@ def explain_host(
 
 def _find_host(run: AuditRun, name: str, run_path: Path) -> HostResult:
     """Returns the result of a host; raises `NothingToDoError`."""
-    for host in run.hosts:
-        if host.name == name:
-            return host
-    raise NothingToDoError(
-        f"{run_path}: no host “{name}” in this run" + _suggest(name, (h.name for h in run.hosts))
-    )
+    hosts = {host.name: host for host in run.hosts}
+    if name not in hosts:
+        raise NothingToDoError(f"{run_path}: no host “{name}” in this run{_suggest(name, hosts)}")
+    return hosts[name]
 
 
 def _find_observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from fleetaudit.errors import InputError
-from fleetaudit.model import AuditRun, HostResult, RunInfo, ScenarioRow
+from fleetaudit.model import AuditRun, HostResult, Location, RunInfo, ScenarioRow
 from fleetaudit.store.jobs import job_name
 from fleetaudit.text.host_ranges import fold_hosts
 
@@ -39,13 +40,17 @@ def merge_runs(runs: NamedRuns) -> AuditRun:
         "host",
         "leave one of the two runs out, or audit each host in one",
     )
-    every = (run.locations.items() for _, run in reversed(runs))
-    return AuditRun(
-        run=_merge_infos([run.run for _, run in runs]),
-        scenarios=scenarios,
-        hosts=hosts,
-        locations=dict(itertools.chain.from_iterable(every)),
-    )
+    infos = [run.run for _, run in runs]
+    locations = _merge_locations(run for _, run in reversed(runs))
+    return AuditRun(run=_merge_infos(infos), scenarios=scenarios, hosts=hosts, locations=locations)
+
+
+def _merge_locations(runs: Iterable[AuditRun]) -> dict[str, Location]:
+    """Returns the locations of the expectations; those of a later run take precedence."""
+    locations = dict[str, Location]()
+    for run in runs:
+        locations.update(run.locations)
+    return locations
 
 
 def refuse_repeated_hosts(runs: NamedRuns) -> None:
@@ -93,20 +98,20 @@ def _merge_infos(infos: Sequence[RunInfo]) -> RunInfo:
 
     RFC 3339 in UTC sorts as text.
     """
-    baselines = {info.baseline for info in infos}
+    baselines = _distinct_values(infos, "baseline")
     info = RunInfo(
-        id="+".join(_distinct([info.id] for info in infos)),
-        started=min(info.started for info in infos),
-        finished=max(info.finished for info in infos),
-        fleetaudit=", ".join(_distinct([info.fleetaudit] for info in infos)),
-        playbooks=_distinct(info.playbooks for info in infos),
-        controller=", ".join(_distinct([info.controller] for info in infos)),
-        baseline=infos[0].baseline if len(baselines) == 1 else None,
-        inventory=_distinct(info.inventory for info in infos),
+        id="+".join(_distinct_values(infos, "id")),
+        started=min(_distinct_values(infos, "started")),
+        finished=max(_distinct_values(infos, "finished")),
+        fleetaudit=", ".join(_distinct_values(infos, "fleetaudit")),
+        playbooks=_distinct_items(infos, "playbooks"),
+        controller=", ".join(_distinct_values(infos, "controller")),
+        baseline=baselines[0] if len(baselines) == 1 else None,
+        inventory=_distinct_items(infos, "inventory"),
         limit=_merge_limits(infos),
-        tags=_merge_tags([info.tags for info in infos]),
-        skip_tags=_merge_tags([info.skip_tags for info in infos]),
-        notes=_distinct(info.notes for info in infos),
+        tags=_merge_tags(infos, "tags"),
+        skip_tags=_merge_tags(infos, "skip_tags"),
+        notes=_distinct_items(infos, "notes"),
     )
     return replace(info, job=job_name(info))
 
@@ -116,15 +121,22 @@ def _merge_limits(infos: Sequence[RunInfo]) -> str | None:
 
     A run without a limit had every host of its inventory.
     """
-    limits = [info.limit for info in infos if info.limit is not None]
-    return ":".join(_distinct([limits])) if len(limits) == len(infos) else None
+    limits = _distinct_values(infos, "limit")
+    return None if None in limits else ":".join(limits)
 
 
-def _merge_tags(tags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _merge_tags(infos: Sequence[RunInfo], field: str) -> tuple[str, ...]:
     """Returns the tags of all runs, () if one of the runs had none."""
-    return _distinct(tags) if all(tags) else ()
+    if not all(map(attrgetter(field), infos)):
+        return ()
+    return _distinct_items(infos, field)
 
 
-def _distinct(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """Returns the words of all parts, each once, in their order."""
-    return tuple(dict.fromkeys(itertools.chain.from_iterable(parts)))
+def _distinct_values(infos: Sequence[RunInfo], field: str) -> tuple[Any, ...]:
+    """Returns the values of a field, each once, in the order of the runs."""
+    return tuple(dict.fromkeys(map(attrgetter(field), infos)))
+
+
+def _distinct_items(infos: Sequence[RunInfo], field: str) -> tuple[str, ...]:
+    """Returns the items of a field that is a sequence, each once, in the order of the runs."""
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(map(attrgetter(field), infos))))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
 
 from fleetaudit.model import Scenario
 from fleetaudit.report.text_lines import wrap
@@ -13,9 +15,14 @@ from .planning import read_playbooks
 
 def render_scenarios(playbooks: Sequence[str], *, width: int) -> str:
     """Returns every scenario of the playbooks: its steps, what is expected, and why."""
-    plays = (play for playbook in read_playbooks(playbooks) for play in playbook.plays)
-    scenarios = (scenario for play in plays for scenario in play.scenarios)
-    return "".join(f"{line}\n" for scenario in scenarios for line in _lines(scenario, width))
+    plays = chain.from_iterable(map(attrgetter("plays"), read_playbooks(playbooks)))
+    scenarios = chain.from_iterable(map(attrgetter("scenarios"), plays))
+    return "".join(_scenario_text(scenario, width) for scenario in scenarios)
+
+
+def _scenario_text(scenario: Scenario, width: int) -> str:
+    """Returns the text of one scenario, with an empty line at its end."""
+    return "".join(f"{line}\n" for line in _lines(scenario, width))
 
 
 def _lines(scenario: Scenario, width: int) -> Iterator[str]:

@@ -1,10 +1,9 @@
-"""A run that comes back every night: the text of a crontab line, or of a systemd service and its
-timer. Pure.
+"""The text of a crontab line, and of a systemd service with its timer, for a nightly job. Pure.
 
-Rules: nothing is installed here. Every word is quoted for the one that reads it: cron's shell and
-its “%”, systemd's own quoting and its “%” and “$”. The service may do what an audit needs,
-namespaces and sudo included, and little else. Sources: crontab(5), systemd.service(5),
-systemd.exec(5), systemd.timer(5).
+Rules: nothing is installed here. Every argument is quoted for its reader: cron's shell and its “%”,
+systemd's own quoting and its “%” and “$”. The service may do what an audit needs, namespaces and
+sudo included, and little else. Sources: crontab(5), systemd.service(5), systemd.exec(5),
+systemd.timer(5).
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is run: `command` and its arguments, in `folder`. `hour` and `minute` are when, in local
-    time.
+    """A command with its arguments, the folder to run it in, and the local time of day.
 
-    The default is a time that every day has in every time zone: clocks are put forward between
-    22:00 and 04:00.
+    The default time is one that every day has in every time zone: clocks are put forward between 22:00
+    and 04:00.
     """
 
     command: tuple[str, ...]
@@ -31,52 +29,48 @@ class Job:
 def crontab_line(job: Job) -> str:
     """Returns one line for `crontab -e`; the shell of cron is /bin/sh."""
     line = f"cd {shlex.quote(job.folder)} && {shlex.join(job.command)}"
-    _refuse_odd(line)
+    _refuse_unusable(line)
     # crontab(5): an unescaped % is a newline, and what follows it is the command's input, inside of
     # quotes as well.
     return f"{job.minute} {job.hour} * * * " + line.replace("%", "\\%") + "\n"
 
 
 def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
-    """Returns the text of a systemd service that runs the job once, as `user`, with as little power
-    as it needs.
-    """
+    """Returns the text of a systemd service that runs the job once, as `user`, with few privileges."""
     return _SERVICE.format(
         name=name,
         user=_value(user),
         folder=_value(job.folder),
-        command=" ".join(_word(word) for word in job.command),
+        command=" ".join(_argument(word) for word in job.command),
         privileges=_MORE_PRIVILEGES if _becomes(job) else _NO_MORE_PRIVILEGES,
     )
 
 
 def _becomes(job: Job) -> bool:
-    """Returns whether the probe runs as another user, on this machine as well where it is one of
-    the hosts.
-    """
+    """Returns whether the probe runs as another user, which may be on this machine, too."""
     return not {"-b", "--become"}.isdisjoint(job.command)
 
 
 def timer(job: Job) -> str:
-    """Returns the text of the timer that goes with `service`: every night, spread over half an
-    hour.
-    """
+    """Returns the text of the timer of `service`: every night, spread over half an hour."""
     return _TIMER.format(hour=job.hour, minute=job.minute)
 
 
-def _word(word: str) -> str:
-    """Quotes one argument for ExecStart=: quotes and backslashes, % (specifiers) and $ (variables)."""
-    _refuse_odd(word)
+def _argument(word: str) -> str:
+    """Returns one argument quoted for ExecStart=, with % (specifiers) and $ (variables) escaped."""
+    _refuse_unusable(word)
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if not word or any(c in " \t'\"\\;" for c in word) else escaped
 
 
 def _value(text: str) -> str:
-    _refuse_odd(text)
+    """Returns the value of a setting, with % escaped."""
+    _refuse_unusable(text)
     return text.replace("%", "%%")
 
 
-def _refuse_odd(text: str) -> None:
+def _refuse_unusable(text: str) -> None:
+    """Raises ValueError for text that cannot be in a crontab or a unit."""
     if any(c in text for c in "\n\r\0"):
         raise ValueError(f"{text!r}: a line break cannot be scheduled")
     if any("\ud800" <= c <= "\udfff" for c in text):

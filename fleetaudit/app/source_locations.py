@@ -14,63 +14,73 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from fleetaudit.model import AuditRun, Location, Plan
+from fleetaudit.model import AuditRun, HostResult, Location, Plan
 
-_LONGEST = 4096
+MAX_NAME = 4096
+"""The longest name of a file, in characters."""
 
 
-def add_locations(run: AuditRun, plan: Plan, here: Path | None = None) -> AuditRun:
+def add_locations(run: AuditRun, plan: Plan, folder: Path | None = None) -> AuditRun:
     """Returns the run with the locations of its hosts in the inventory, and of its expectations in
     the playbooks.
 
-    A host of a `host,host,` list has none. `here` is the folder in which their files were named, by
+    A host of a `host,host,` list has none. `folder` is the one in which the files were named, by
     default the current one.
     """
-    place = _Places(here or Path.cwd())
+    files = _SourceFiles(folder or Path.cwd())
     origins = {host.name: host.origin for host in plan.hosts}
-    hosts = tuple(
-        replace(host, location=place.of_origin(origins.get(host.name, ""))) for host in run.hosts
-    )
-    expectations = {id_: place.of(source, line) for id_, (source, line) in plan.lines.items()}
-    return replace(run, hosts=hosts, locations=expectations)
+
+    def locate(host: HostResult) -> HostResult:
+        return replace(host, location=files.location_of(origins.get(host.name, "")))
+
+    locations = {id_: files.location(*place) for id_, place in plan.lines.items()}
+    return replace(run, hosts=tuple(map(locate, run.hosts)), locations=locations)
 
 
-class _Places:
-    """Makes locations of names of files as they were typed."""
+class _SourceFiles:
+    """Makes locations of files as they were named in `folder`."""
 
-    def __init__(self, here: Path) -> None:
-        self._here = here
-        self._top = next(
-            (folder for folder in (here, *here.parents) if (folder / ".git").exists()), here
-        )
-        self._relative = functools.cache(self._named)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        parents = (folder, *folder.parents)
+        self._top = next((parent for parent in parents if (parent / ".git").exists()), folder)
+        self._relative_name = functools.cache(self._find_relative_name)
 
-    def of_origin(self, origin: str) -> Location | None:
-        """Returns the location of “file:line” or “file”, None if that is not a file; of a program
-        its file.
+    def location_of(self, origin: str) -> Location | None:
+        """Returns the location of “file:line” or “file”; of a program the location of its file.
+
+        None if that is not a file.
         """
         file, _, line = origin.rpartition(":")
         if not line.isdecimal():
             file, line = origin, "1"
+        if self._exists(file):
+            return self.location(file, int(line))
         program = file.rpartition(" --")[0]
-        if not self._exists(file) and program:
-            file, line = program, "1"
-        return self.of(file, int(line)) if self._exists(file) else None
+        return self.location(program, 1) if self._exists(program) else None
 
-    def of(self, file: str, line: int) -> Location:
-        return Location(file=self._relative(file), line=max(1, line))
+    def location(self, file: str, line: int) -> Location:
+        """Returns the location of a line; lines count from 1."""
+        return Location(file=self._relative_name(file), line=max(1, line))
 
     def _exists(self, file: str) -> bool:
+        """Returns whether a name is that of a file."""
         try:
-            return bool(file) and (self._here / file).is_file()
+            return bool(file) and (self._folder / file).is_file()
         except (OSError, ValueError):
             return False
 
-    def _named(self, file: str) -> str:
-        if not self._exists(file):  # a shipped playbook has its name
-            return file[:_LONGEST]
-        path = Path(os.path.normpath(self._here / file))
-        for one, top in ((path, self._top), (path.resolve(), self._top.resolve())):
-            if one.is_relative_to(top):
-                return one.relative_to(top).as_posix()[:_LONGEST]
-        return path.as_posix()[:_LONGEST]
+    def _find_relative_name(self, file: str) -> str:
+        """Returns the name relative to the repository; a shipped playbook keeps its name."""
+        if not self._exists(file):
+            return file[:MAX_NAME]
+        path = Path(os.path.normpath(self._folder / file))
+        name = _relative_to(path, self._top)
+        if name is None:
+            name = _relative_to(path.resolve(), self._top.resolve()) or path
+        return name.as_posix()[:MAX_NAME]
+
+
+def _relative_to(path: Path, folder: Path) -> Path | None:
+    """Returns a path relative to a folder, None if it is elsewhere."""
+    return path.relative_to(folder) if path.is_relative_to(folder) else None

@@ -177,4 +177,4 @@ def test_a_world_writable_folder_is_warned_of_and_its_file_not_used(tmp_path: Pa
     tmp_path.chmod(0o777)
     done = place.run("scenarios")
     assert done.returncode == 0
-    assert "fleetaudit.yml: passed over, because everybody may write into its folder" in done.stderr
+    assert "fleetaudit.yml: not read, because everybody may write into its folder" in done.stderr
