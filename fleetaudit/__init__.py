@@ -3,13 +3,12 @@
 Data goes one way and touches the network once:
 
     inventory.yml ── inventory ── Inventory ┐                     ┌ ssh      a remote host
-                     connection ─ Target ───┤                     ├ openssh  the same, by its own ssh
+                     connection ─ Target ───┤                     ├ openssh  by the system's ssh
     playbook.yml ─── playbook ─── Plan ─────┴ engine ─ protocol ──┤ local    this machine
                                                        (request)  └ kernel   an image under QEMU
                                                                        │ the probe runs there
     report.html ┐                                                      ▼ one line of JSON
-    junit, csv… ┴ report ─ Comparison ─ analysis ─ AuditRun ─ store ─ HostResult ─ verdict ─ protocol
-                                                                    (three witnesses)  (decode)
+    junit, csv… ┴ report ─ Comparison ─ analysis ─ AuditRun ─ store ─ HostResult ─ probe.verdict
 
 Each package has one job, and imports go down this list (tests/unit/test_architecture.py holds it):
 
@@ -27,8 +26,8 @@ Each package has one job, and imports go down this list (tests/unit/test_archite
     model, text, errors   frozen nouns; sanitizing, YAML with lines, host ranges; one root of errors
 
 To follow one RST from close() to its cell in the page: probe/remote/verbs.py, probe/protocol.py,
-probe/trial_verdict.py, analysis/compare/kernels.py, report/templates/kernels.html. `fleetaudit doctor`
-goes the same way without an experiment.
+probe/trial_verdict.py, analysis/compare/kernels.py, report/templates/kernels.html. `fleetaudit
+doctor` does the same without an experiment.
 
 The Python API is in `__all__`; docs/api.md shows it. It is loaded when it is first used, so that
 `fleetaudit --version` stays fast.

@@ -72,7 +72,7 @@ class Activity:
         self._began.pop(name, None)
 
     def waiting(self) -> str:
-        """Returns the hosts that take long: "waiting for web7 (38 s), db2 (31 s)", "" if none does."""
+        """Returns "waiting for web7 (38 s), db2 (31 s)", "" if no host takes long."""
         now = self._clock()
         began = dict(self._began).items()
         slow = sorted((since, name) for name, since in began if now - since >= LONG_S)

@@ -174,7 +174,7 @@ def prepare_run(
 
 
 def _select_shard(plan: Plan, run: RunOptions) -> Plan:
-    """Returns the part of the plan that --shard selects; raises `NothingToDoError` if it is empty."""
+    """Returns the part of the plan that --shard selects; raises `NothingToDoError` for no host."""
     if run.shard is None:
         return plan
     from fleetaudit.playbook.shards import select_shard

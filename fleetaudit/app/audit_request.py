@@ -37,7 +37,7 @@ class RunOptions:
     scheduled: bool = False
     report_latest: bool = True
     needs_drift: bool = False
-    """Whether what changed since the last run is needed besides the comparison with the baseline."""
+    """Whether somebody is notified of what changed since the last run."""
     report_url: str | None = None
 
 

@@ -80,7 +80,7 @@ _LISTS = ("inventory", "playbook")
 
 
 class Configuration(NamedTuple):
-    """The values of all files by key, as text, numbers and lists of text, and warnings for people."""
+    """The values of all files by key (text, numbers, lists of text), and warnings for people."""
 
     values: dict[str, Any]
     notes: tuple[str, ...] = ()

@@ -96,14 +96,14 @@ def describe_status(status: int) -> str:
 
 
 def report_address(report: Path, base: str | None) -> str:
-    """Returns the address of a report: below the URL of the output folder, else its absolute path."""
+    """Returns the address of a report: below the URL `base`, else its absolute path."""
     if base is None:
         return str(report.absolute())
     return "/".join((base.rstrip("/"), quote(report.parent.name), quote(report.name)))
 
 
 def parse_report_url(text: str, option: str = "--report-url") -> str:
-    """Returns the base of --report-url; raises `UsageError` if it is not a URL that can be printed."""
+    """Returns the URL of --report-url; raises `UsageError` if it is not one that can be printed."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
         raise UsageError(
             f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"

@@ -1,4 +1,4 @@
-"""Makes the plan of an audit: reads inventories and playbooks, applies patterns, resolves targets."""
+"""Makes the plan of an audit: reads inventories and playbooks, selects hosts, resolves targets."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def describe_controller() -> str:
 
 
 def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
-    """Returns the scenarios of a plan as run.json has them, each once, in the order of declaration."""
+    """Returns the scenarios of a plan as run.json has them, each once, as they are declared."""
     scenarios = dict[str, Scenario]()
     # Hosts that run the same scenarios share one tuple of them.
     distinct = {id(host.scenarios): host.scenarios for host in plan.hosts}

@@ -9,7 +9,7 @@ from fleetaudit.store.run_file import read_run
 
 
 def make_policy(run_path: Path, host_name: str | None) -> str:
-    """Returns the text of a playbook that expects what `host_name` did; None: what most hosts did."""
+    """Returns a playbook that expects what `host_name` did, or, if it is None, most hosts."""
     run = read_run(run_path)
     if host_name is None:
         return render_playbook(run, behaviour_of_majority(run))

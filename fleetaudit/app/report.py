@@ -24,7 +24,7 @@ _MAX_OTHER_FILES, _HEAD_BYTES = 100, 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RenderedReport:
-    """A report in UTF-8, its run, and how many hosts are left out because of a bug in fleetaudit."""
+    """A report in UTF-8, its run, and how many hosts a bug in fleetaudit cost."""
 
     run: AuditRun
     data: bytes
@@ -43,7 +43,7 @@ def render_report(run_paths: Sequence[Path], format_: str, *, width: int) -> Ren
 
 
 def write_report(path: Path, data: bytes) -> None:
-    """Replaces a file in one step; what is not a regular file (a pipe, /dev/stdout) is written into.
+    """Replaces a file in one step; writes into what is not a regular file (a pipe, /dev/stdout).
 
     Raises `OutputError`.
     """

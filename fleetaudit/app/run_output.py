@@ -59,7 +59,7 @@ def write_run(
     finish: Finish = lambda run: run,
     render: Callable[[Comparison], object] = lambda _: None,
 ) -> WrittenRun:
-    """Finishes and compares a run, renders `formats` and writes them into its folder, run.json last.
+    """Finishes and compares a run, and writes `formats` into its folder, run.json last.
 
     `finish` adds what depends on all hosts. `render` uses the comparison as well, so that a bug in
     it is found. A bug that no single host causes is raised after everything else is written.

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 class Job:
     """A command with its arguments, the folder to run it in, and the local time of day.
 
-    The default time is one that every day has in every time zone: clocks are put forward between 22:00
-    and 04:00.
+    The default is a time that every day has in every time zone: clocks are put forward between
+    22:00 and 04:00.
     """
 
     command: tuple[str, ...]
@@ -36,7 +36,7 @@ def crontab_line(job: Job) -> str:
 
 
 def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
-    """Returns the text of a systemd service that runs the job once, as `user`, with few privileges."""
+    """Returns a systemd service that runs the job once as `user`, with few privileges."""
     return _SERVICE.format(
         name=name,
         user=_value(user),
@@ -81,7 +81,7 @@ def _refuse_unusable(text: str) -> None:
 # PrivateUsers), sysctls that are copied into them (ProtectKernelTunables), packets
 # (RestrictAddressFamilies without AF_PACKET and AF_NETLINK).
 _SERVICE = """\
-# Put this into /etc/systemd/system/{name}.service and the timer beside it, then:
+# Write this to /etc/systemd/system/{name}.service, the timer to {name}.timer there, then:
 #   systemctl daemon-reload && systemctl enable --now {name}.timer
 [Unit]
 Description=Audit how every host of the fleet closes TCP connections
@@ -93,7 +93,7 @@ Type=oneshot
 User={user}
 WorkingDirectory={folder}
 ExecStart={command}
-# 2, 4, 6: there are findings, or hosts that were not audited; 8 on top: something changed. The report says so.
+# 2, 4, 6: findings, or hosts that were not audited; 8 more: changes. They are in the report.
 SuccessExitStatus=2 4 6 8 10 12 14
 TimeoutStartSec=6h
 StateDirectory={name}
@@ -125,8 +125,9 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
 RestrictNamespaces=user net mnt
 """
 _MORE_PRIVILEGES = """\
-# The probe becomes another user: on this machine by sudo, doas or su, which NoNewPrivileges= would stop. So would every
-# setting that implies it: Restrict…=, ProtectKernel…=, ProtectClock=, ProtectHostname=, LockPersonality=, SystemCall…=.
+# The probe becomes another user: on this machine by sudo, doas or su, which NoNewPrivileges= would
+# stop. So would every setting that implies it: Restrict…=, ProtectKernel…=, ProtectClock=,
+# ProtectHostname=, LockPersonality=, SystemCall…=.
 """
 
 _TIMER = """\

@@ -46,7 +46,7 @@ from . import (
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
 _NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""What click 8.2 and later raise for a group without a command; click 8.1 prints its help itself."""
+"""What click 8.2 raises for a group without a command; click 8.1 prints its help itself."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,7 +55,8 @@ _NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 )
 @click.pass_context
 def fleetaudit(context: click.Context) -> None:
-    """Audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each kernel.
+    """Audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each
+    kernel.
 
     \b
     fleetaudit run localhost,          this machine
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line, prints its error to stderr if there is one, and returns the exit status."""
+    """Runs a command line, prints the error if there is one, and returns the exit status."""
     try:
         status = fleetaudit.main(arguments, prog_name="fleetaudit", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):

@@ -31,7 +31,7 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
 
 
 def apply(context: click.Context, commands: Mapping[str, click.Command]) -> None:
-    """Makes the values of the configuration files the defaults of the commands that have the option.
+    """Makes the values of the configuration files the defaults of the options of all commands.
 
     `schedule` is an exception: it prints only what was typed, because the job reads the same files
     when it runs. The key `inventory` is not an option; `params.inventory_sources` asks the context

@@ -20,7 +20,7 @@ _OPTIONS = (
         "--extra-vars",
         metavar="KEY=VALUE",
         multiple=True,
-        help="A variable of every host, above all others.",
+        help="A variable of every host; takes precedence over all others.",
     ),
     click.option(
         "-f",
@@ -30,25 +30,27 @@ _OPTIONS = (
         default=32,
         show_default=True,
         envvar="FLEETAUDIT_FORKS",
-        help="How many hosts at once.",
+        help="Number of hosts to audit at once.",
     ),
     click.option(
-        "-u", "--user", metavar="USER", help="Log in as this user, where the inventory names none."
+        "-u", "--user", metavar="USER", help="Log in as this user, unless the inventory names one."
     ),
     click.option(
         "--private-key",
         metavar="FILE",
-        help="Log in with this key, where the inventory names none.",
+        help="Log in with this key, unless the inventory names one.",
     ),
     click.option("-k", "--ask-pass", is_flag=True, help="Ask for the password to log in with."),
-    click.option("--connection-password-file", metavar="FILE", help="The password to log in with."),
+    click.option(
+        "--connection-password-file", metavar="FILE", help="File with the password to log in with."
+    ),
     click.option(
         "-b",
         "--become",
         is_flag=True,
-        help="Run as another user, where the inventory does not say.",
+        help="Become another user, unless the inventory says.",
     ),
-    click.option("--become-user", metavar="USER", help="Which one; default: root."),
+    click.option("--become-user", metavar="USER", help="User to become. Default: root."),
     click.option(
         "--become-method", type=click.Choice(["sudo", "doas", "su"]), help="Default: sudo."
     ),
@@ -56,13 +58,13 @@ _OPTIONS = (
         "-K",
         "--ask-become-pass",
         is_flag=True,
-        help="Ask for the password that sudo or su asks for.",
+        help="Ask for the password of sudo or su.",
     ),
     click.option(
         "--become-password-file",
         metavar="FILE",
         envvar="FLEETAUDIT_BECOME_PASSWORD_FILE",
-        help="The password that sudo or su asks for.",
+        help="File with the password of sudo or su.",
     ),
     click.option(
         "-T",
@@ -80,7 +82,7 @@ _OPTIONS = (
         metavar="SECONDS",
         default=120.0,
         show_default=True,
-        help="Seconds for everything about one host, retries included.",
+        help="Seconds for one host, retries included.",
     ),
     click.option(
         "--retries",
@@ -88,7 +90,7 @@ _OPTIONS = (
         metavar="N",
         default=2,
         show_default=True,
-        help="After transient failures.",
+        help="Number of retries after transient failures.",
     ),
     click.option(
         "--host-key-policy",
@@ -97,7 +99,9 @@ _OPTIONS = (
         show_default=True,
         envvar="FLEETAUDIT_HOST_KEY_POLICY",
     ),
-    click.option("--known-hosts", metavar="FILE", help="Instead of your own known_hosts."),
+    click.option(
+        "--known-hosts", metavar="FILE", help="Use this file instead of your own known_hosts."
+    ),
     click.option(
         "--transport",
         type=click.Choice(["paramiko", "openssh"]),
@@ -108,7 +112,7 @@ _OPTIONS = (
     click.option(
         "--vault-password-file",
         metavar="FILE",
-        help="The password of what ansible-vault encrypted.",
+        help="File with the ansible-vault password.",
     ),
 )
 

@@ -105,7 +105,7 @@ _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
 
 def set_up_log(verbose: int) -> None:
-    """Sets up the log: warnings on stderr, retries too with -v, each stage of each attempt with -vv.
+    """Sets up the log: warnings on stderr, with -v retries, with -vv each stage of each attempt.
 
     The file of FLEETAUDIT_LOG_PATH always gets each stage. With it, stderr gets the log only with
     -vv.
@@ -192,7 +192,7 @@ class _SanitizingFormatter(logging.Formatter):
         return "\n".join((message, *map(_sanitize_indented, lines)))
 
     def _filled(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Returns the record with its message and time, as `logging.Formatter.format` makes them."""
+        """Returns the record with message and time, as `logging.Formatter.format` makes them."""
         record.message = record.getMessage()
         record.asctime = self.formatTime(record) if self.usesTime() else ""
         return record

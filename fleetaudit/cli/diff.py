@@ -27,14 +27,14 @@ DRIFT = 8
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Default: standard output.",
+    help="Write to this file. Default: standard output.",
 )
 def diff(before_path: Path, after_path: Path, format_: str, output: Path | None) -> int:
     """Shows what changed from the first RUN to the second: regressions first, then fixes, then the
     rest.
 
-    RUN is a run's folder or its run.json. What is unknown in one of the two is no
-    regression. Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
+    RUN is a run folder or its run.json. What is unknown in one of the two is not a regression.
+    Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
     """
     from fleetaudit.app.diff import diff_files, render_drift
     from fleetaudit.app.output_file import write_file

@@ -25,13 +25,13 @@ BUG = 1
     "playbooks",
     metavar="PLAYBOOK",
     multiple=True,
-    help="Default: unread-close.",
+    help="Playbook to check. Default: unread-close.",
 )
 @connection_options
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only the hosts that are not ready.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the hosts that are not ready.")
 @click.option(
     "-v",
     "--verbose",

@@ -1,6 +1,4 @@
-"""`fleetaudit inventory`: prints what an inventory says, as `ansible-inventory` does, read as `run`
-reads it.
-"""
+"""`fleetaudit inventory`: prints inventories as `ansible-inventory` does."""
 
 from __future__ import annotations
 
@@ -14,17 +12,17 @@ from . import console, params
 @click.command(short_help="List the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @click.option(
-    "--list", "list_all", is_flag=True, help="Groups, hosts and their variables, as JSON."
+    "--list", "list_all", is_flag=True, help="Print groups, hosts and their variables as JSON."
 )
-@click.option("--graph", is_flag=True, help="Groups and hosts, as a tree.")
-@click.option("--host", metavar="NAME", help="One host's variables, as JSON.")
-@click.option("--list-hosts", is_flag=True, help="One name a line, in the inventory's order.")
+@click.option("--graph", is_flag=True, help="Print groups and hosts as a tree.")
+@click.option("--host", metavar="NAME", help="Print the variables of one host as JSON.")
+@click.option(
+    "--list-hosts", is_flag=True, help="Print one host per line, in the order of the inventory."
+)
 @click.option(
     "-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."
 )
-@click.option(
-    "--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted."
-)
+@click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
 def inventory(
     inventories: tuple[str, ...],
     list_all: bool,
@@ -34,13 +32,13 @@ def inventory(
     limit: str | None,
     vault_password_file: str | None,
 ) -> None:
-    """Prints what is read from inventories, one of --list, --graph, --host and --list-hosts.
+    """Prints inventories as fleetaudit reads them; needs --list, --graph, --host or --list-hosts.
 
-    The JSON is that of ansible-inventory. Values that are encrypted stay so. --graph and --host
+    The JSON is that of ansible-inventory. Encrypted values stay encrypted. --graph and --host
     ignore --limit.
     """
     if sum((list_all, graph, host is not None, list_hosts)) != 1:
-        raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
+        raise UsageError("inventory: use one of --list, --graph, --host NAME and --list-hosts")
     from fleetaudit.app.inventory_listing import ListingRequest, render_inventory
 
     request = ListingRequest(

@@ -63,9 +63,10 @@ def merge(
 ) -> int:
     """Writes one run with the hosts of every RUN and REPLY.
 
-    RUN is the folder of a run or its run.json. REPLY is a file with the output of the program that `fleetaudit probe`
-    prints, named after its host (web7, web7.reply or web7.txt), or a folder of such files. For replies, give the same
-    -p as to `probe`. With -i, a host without a reply is in the run as not audited.
+    RUN is the folder of a run or its run.json. REPLY is a file with the output of the program that
+    `fleetaudit probe` prints, named after its host (web7, web7.reply or web7.txt), or a folder of
+    such files. For replies, give the same -p as to `probe`. With -i, a host without a reply is in
+    the run as not audited.
 
     \b
     fleetaudit merge shard1/latest shard2/latest

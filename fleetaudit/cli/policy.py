@@ -1,6 +1,4 @@
-"""`fleetaudit policy make`: a playbook of expectations out of what a golden host, or most hosts,
-did.
-"""
+"""`fleetaudit policy make`: makes a playbook of expectations from a golden host."""
 
 from __future__ import annotations
 
@@ -26,26 +24,26 @@ def policy() -> None:
     "host_name", metavar="[HOST]", required=False, shell_complete=completion.complete_hosts
 )
 @click.option(
-    "--majority", is_flag=True, help="What more than half of the hosts did, in place of HOST."
+    "--majority", is_flag=True, help="Expect what more than half of the hosts did, instead of HOST."
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Default: standard output.",
+    help="Write to this file. Default: standard output.",
 )
 def make(run_path: Path, host_name: str | None, majority: bool, output: Path | None) -> None:
     """Writes a playbook: every ending and every sysctl of HOST in RUN, as expectations.
 
-    What is unknown and what depends on one host (its memory, its modules) is left out, with
-    the reason.
+    What is unknown and what depends on one host (its memory, its modules) is left out, with the
+    reason.
     """
     from fleetaudit.app.output_file import write_file
     from fleetaudit.app.policy import make_policy
 
     if majority == (host_name is not None):
-        raise UsageError("policy make: name a host of the run, or say --majority")
+        raise UsageError("policy make: name a host of the run, or use --majority")
     text = make_policy(run_path, host_name)
     if output is None:
         console.print_result(text)

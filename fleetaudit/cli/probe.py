@@ -1,4 +1,4 @@
-"""`fleetaudit probe`: prints the program that runs on a host, or the command line that starts it."""
+"""`fleetaudit probe`: prints the program that runs on a host, or the command that starts it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .options import is_typed
     "playbooks",
     metavar="PLAYBOOK",
     multiple=True,
-    help="Default: unread-close.",
+    help="Playbook of the program. Default: unread-close.",
 )
 @click.option(
     "-l",
@@ -48,7 +48,8 @@ def probe(
 ) -> None:
     """Prints the program that runs on a host, with the scenarios of the playbook.
 
-    Use it to review the program, to run it by hand, or for a host that fleetaudit cannot reach (docs/replies.md):
+    Use it to review the program, to run it by hand, or for a host that fleetaudit cannot reach
+    (docs/replies.md):
 
     \b
     fleetaudit probe | python3 -E -s -       run it on this machine; it prints one line

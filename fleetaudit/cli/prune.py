@@ -13,7 +13,7 @@ from . import console, params
     metavar="30d|N",
     default="30d",
     show_default=True,
-    help="Keep the runs of so many days, or the newest N.",
+    help="Keep the runs of this many days, or the newest N.",
 )
 @click.option(
     "--baseline",

@@ -44,16 +44,18 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     "playbooks",
     metavar="PLAYBOOK",
     multiple=True,
-    help="Default: unread-close.",
+    help="Playbook to run. Default: unread-close.",
 )
 @click.option(
     "-t",
     "--tags",
     metavar="LIST",
     default="",
-    help="Only what has one of these tags, as in Ansible.",
+    help="Run only what has one of these tags, as in Ansible.",
 )
-@click.option("--skip-tags", metavar="LIST", default="", help="Not what has one of these tags.")
+@click.option(
+    "--skip-tags", metavar="LIST", default="", help="Do not run what has one of these tags."
+)
 @connection_options
 @click.option(
     "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
@@ -79,7 +81,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.option(
     "--waivers",
     metavar="FILE",
-    help="Findings that somebody has accepted, with owner, reason and expiry.",
+    help="File of accepted findings, with owner, reason and expiry.",
 )
 @click.option(
     "--baseline",
@@ -87,7 +89,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     shell_complete=completion.complete_runs,
     default="last",
     show_default=True,
-    help="The run to compare with; last: the last finished one of the same job.",
+    help="Run to compare with; last: the last finished run of the same job.",
 )
 @click.option(
     "--resume",
@@ -95,8 +97,14 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     shell_complete=completion.complete_runs,
     help="Finish this run, which was interrupted or killed.",
 )
-@click.option("--shard", metavar="I/N", help="Only part I of N, by the order of the hosts' names.")
-@click.option("-C", "--check", is_flag=True, help="Only say what would run where; connect nowhere.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Audit only part I of N of the hosts, in the order of their names.",
+)
+@click.option(
+    "-C", "--check", is_flag=True, help="Print what would run where, and connect to no host."
+)
 @click.option(
     "--keep",
     metavar="30d|N",
@@ -106,7 +114,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     "--run-deadline",
     type=params.Seconds(1, 7 * 86400),
     metavar="SECONDS",
-    help="Seconds for the whole run; hosts that did not answer by then are not audited.",
+    help="Seconds for the whole run; hosts without an answer by then are not audited.",
 )
 @click.option(
     "--cron",
@@ -116,14 +124,14 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.option(
     "--notify",
     metavar="COMMAND",
-    help="If something changed, run this with the summary on its input.",
+    help="If something changed, run this command with the summary on its stdin.",
 )
 @click.option(
     "--report-url",
     metavar="BASE",
     help="URL of the output folder, for the links that --cron and --notify print.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only problems.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only problems.")
 @click.option(
     "-v",
     "--verbose",
@@ -285,7 +293,7 @@ class _RunCommand:
             run_notify_command(self.notify, text, console.print_message, notification.environment())
 
     def _print_summary(self, finished: FinishedAudit) -> None:
-        """Prints the closing text and the name of the report; with -q only if there are problems."""
+        """Prints the closing text and the report; with -q only if there are problems."""
         text = self._summary(finished.comparison)
         if self.is_quiet and not text:
             return

@@ -1,4 +1,4 @@
-"""`fleetaudit runs`: lists the runs of an output folder, and makes `latest` point to another one."""
+"""`fleetaudit runs`: lists the runs of an output folder, and sets the one of `latest`."""
 
 from __future__ import annotations
 

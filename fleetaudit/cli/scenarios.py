@@ -14,7 +14,7 @@ from . import console
     "playbooks",
     metavar="PLAYBOOK",
     multiple=True,
-    help="Default: unread-close.",
+    help="Playbook to list. Default: unread-close.",
 )
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""

@@ -58,10 +58,10 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     metavar="HH:MM",
     default="04:17",
     show_default=True,
-    help="When, every day, in local time.",
+    help="Time of day, in local time.",
 )
-@click.option("--cron", "as_cron", is_flag=True, help="A crontab line (the default).")
-@click.option("--systemd", "as_systemd", is_flag=True, help="A service and a timer.")
+@click.option("--cron", "as_cron", is_flag=True, help="Print a crontab line (the default).")
+@click.option("--systemd", "as_systemd", is_flag=True, help="Print a systemd service and a timer.")
 @click.option(
     "-o",
     "units",

@@ -38,8 +38,8 @@ def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ([], 64, "name a host of the run, or say --majority"),
-        (["app01", "--majority"], 64, "name a host of the run, or say --majority"),
+        ([], 64, "name a host of the run, or use --majority"),
+        (["app01", "--majority"], 64, "name a host of the run, or use --majority"),
         (["app99"], 66, "no host “app99”"),
         (["db2.example.net"], 66, "proves nothing"),
         (["bastion"], 66, "was not audited"),
