@@ -21,6 +21,7 @@ from fleetaudit.model import KernelTarget, Stage
 from fleetaudit.text.sanitize import printable_line, quote_line
 from fleetaudit.transport import Deadline, Output
 from fleetaudit.transport.base import Execution, SharedState, Transport
+from fleetaudit.transport.ssh_command import shell_join
 
 from . import console, initramfs, qemu
 from .image import Image, load_image
@@ -151,13 +152,21 @@ def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
     if not end.guest.started and console.timer_lost(end.log):
         # This is not a fault of the image: try once more.
         end = qemu.boot(machine, guest, execution.deadline, execution.limits)
-    return _Outcome(end, _name(target, image), target.memory_mib).output()
+    return _Outcome(end, target, _name(target, image)).output()
 
 
 def _name(target: KernelTarget, image: Image) -> str:
     """Returns the file name of the image, and its release."""
     name = Path(target.image).name
     return f"{name} ({image.version.split()[0]})" if image.version else name
+
+
+def _boot_command(target: KernelTarget) -> str:
+    """Returns the command that boots the image by hand, with its log on the terminal."""
+    append = f"console=ttyS0 panic=-1 {target.append}".strip()
+    options = ("-nographic", "-cpu", "max", "-m", str(target.memory_mib))
+    words = (qemu.PROGRAM, *options, "-kernel", target.image, "-append", append)
+    return printable_line(shell_join(words), 2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +188,8 @@ _PROGRAM = _Phase(
 class _Outcome:
     """What came of one guest. `name` is the kernel image for people."""
 
-    def __init__(self, end: qemu.GuestExit, name: str, memory_mib: int) -> None:
-        self._end, self._name, self._memory_mib = end, name, memory_mib
+    def __init__(self, end: qemu.GuestExit, target: KernelTarget, name: str) -> None:
+        self._end, self._target, self._name = end, target, name
         self._phase = _PROGRAM if end.guest.started else _BOOT
         self._last_lines = console.last_lines(end.log)
 
@@ -202,7 +211,7 @@ class _Outcome:
             raise self._error(
                 f"{self._name} {self._phase.at_deadline} at the deadline and was ended;"
                 f" {self._last_lines}",
-                "raise --host-deadline, or run fewer guests at once (-f 1)",
+                rerun_hint("-f", "1", "--host-deadline", "600"),
                 "timed out",
             )
         raise self._explained() or self._qemu_failed() or self._ended_early()
@@ -219,12 +228,17 @@ class _Outcome:
 
     def _raise_if_explained(self) -> None:
         """Raises `TransportError` if the kernel's log says why the program was killed."""
-        if known := console.explain(self._end.log, self._memory_mib):
+        if known := self._known_cause():
             raise TransportError("execute", known[0], hint=known[1])
+
+    def _known_cause(self) -> tuple[str, str] | None:
+        """Returns the reason and the hint that the kernel's log leads to."""
+        target = self._target
+        return console.explain(self._end.log, target.memory_mib, _boot_command(target))
 
     def _explained(self) -> TransportError | None:
         """Returns the error that the kernel's log explains."""
-        known = console.explain(self._end.log, self._memory_mib)
+        known = self._known_cause()
         if not known:
             return None
         return TransportError(
@@ -250,13 +264,13 @@ class _Outcome:
         if not self._end.guest.started and not self._end.log.strip():
             return self._error(
                 f"{self._name} ended without any output on its serial console",
-                f"give it more memory (kernel_memory: 256; it had {self._memory_mib}), and a kernel"
+                f"give it more memory (kernel_memory: 256; it had {self._target.memory_mib}), and a kernel"
                 " with 8250 serial ports, devtmpfs, initramfs and #! scripts built in"
                 " (docs/kernels.md)",
             )
         return self._error(
             f"{self._name} {self._phase.end}; {self._last_lines}",
-            "boot the image by hand: qemu-system-x86_64 -nographic",
+            _boot_command(self._target),
         )
 
     def _error(self, reason: str, hint: str, kind: FailureKind = "") -> TransportError:

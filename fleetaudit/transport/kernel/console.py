@@ -17,6 +17,7 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
+from fleetaudit.errors import rerun_hint
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Limits, Output
 
@@ -108,8 +109,11 @@ class GuestOutput:
             self.cut = self.cut or name
 
 
-def explain(log: bytes, memory_mib: int) -> tuple[str, str] | None:
-    """Returns the reason that the kernel's log names and what to try next, None for none."""
+def explain(log: bytes, memory_mib: int, boot_command: str) -> tuple[str, str] | None:
+    """Returns the reason that the kernel's log names and what to do next, None for none.
+
+    `boot_command` is the command that boots the image by hand.
+    """
     lines = _lines(log)
     if line := _first(lines, _OUT_OF_MEMORY):
         cause = re.sub(r" total-vm:.*", "", line)
@@ -121,11 +125,12 @@ def explain(log: bytes, memory_mib: int) -> tuple[str, str] | None:
     if not panic:
         return None
     if timer_lost(log):
-        hint = "the machine is too busy to emulate a timer: run again with fewer guests (-f 1)"
-    elif "init" in panic and "kill init" not in panic:
+        reason = f"the machine is too busy to emulate a timer, so the kernel panicked: {panic}"
+        return reason, rerun_hint("-f", "1")
+    if "init" in panic and "kill init" not in panic:
         hint = "the kernel found no /init: remove init=, rdinit= and root= from kernel_append"
     else:
-        hint = "boot the image with the same kernel_append: qemu-system-x86_64 -nographic"
+        hint = boot_command
     return f"the kernel panicked: {_with_line_before(lines, panic)}", hint
 
 

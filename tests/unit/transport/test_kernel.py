@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import shlex
 import stat
 import struct
 import sys
@@ -311,9 +312,10 @@ def test_a_panic_is_quoted_in_one_printable_line() -> None:
         b"[    0.1] \x1b[31mhello\x1b[0m\r\n[    3.621360] Kernel panic - not syncing: VFS: Unable"
         b" to mount root\r\n"
     )
-    known = explain(log, 256)
+    known = explain(log, 256, "qemu")
     assert known is not None
     assert known[0] == "the kernel panicked: Kernel panic - not syncing: VFS: Unable to mount root"
+    assert known[1] == "qemu"
     assert last_lines(log).startswith("the console ends: hello / Kernel panic")
     assert last_lines(b"\x00\x9b\xff" * 100_000).isprintable()
 
@@ -321,10 +323,21 @@ def test_a_panic_is_quoted_in_one_printable_line() -> None:
 def test_a_lost_timer_is_distinguished_from_a_panic_of_the_image() -> None:
     log = b"Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\n"
     assert timer_lost(log)
-    known = explain(log, 256)
+    known = explain(log, 256, "qemu")
     assert known is not None
-    assert "busy" in known[1]
-    assert explain(b"all is well\n", 256) is None
+    assert "busy" in known[0]
+    assert known[1] == "fleetaudit run -f 1"
+    assert explain(b"all is well\n", 256, "qemu") is None
+
+
+def test_the_command_that_boots_an_image_by_hand_can_be_typed() -> None:
+    from fleetaudit.transport.kernel import _boot_command
+
+    target = KernelTarget(image="/boot/my vmlinuz", memory_mib=64, append="quiet")
+    assert shlex.split(_boot_command(target)) == [
+        *("qemu-system-x86_64", "-nographic", "-cpu", "max", "-m", "64"),
+        *("-kernel", "/boot/my vmlinuz", "-append", "console=ttyS0 panic=-1 quiet"),
+    ]
 
 
 # ---- which real kernels are chosen
