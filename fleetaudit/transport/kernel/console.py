@@ -30,6 +30,12 @@ _SHOWN_LINES, _SHOWN_WIDTH = 4, 160
 _TIME_STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ")
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78cM])")
 _PANIC = "Kernel panic"
+# Not "Attempted to kill init!", after which /init has run.
+_NO_INIT = re.compile(r"Unable to mount root|(?<!kill )init\b")
+_NO_INIT_HINT = (
+    "the kernel found no /init: remove init=, rdinit= and root= from kernel_append, or give a kernel"
+    " with initramfs built in"
+)
 _OUT_OF_MEMORY = re.compile(
     r"Out of memory|System is deadlocked on memory|out of memory"
     r"|Initramfs unpacking failed: write error|initrd too large|Memory cgroup out"
@@ -127,10 +133,7 @@ def explain(log: bytes, memory_mib: int, boot_command: str) -> tuple[str, str] |
     if timer_lost(log):
         reason = f"the machine is too busy to emulate a timer, so the kernel panicked: {panic}"
         return reason, rerun_hint("-f", "1")
-    if "init" in panic and "kill init" not in panic:
-        hint = "the kernel found no /init: remove init=, rdinit= and root= from kernel_append"
-    else:
-        hint = boot_command
+    hint = _NO_INIT_HINT if _NO_INIT.search(panic) else boot_command
     return f"the kernel panicked: {_with_line_before(lines, panic)}", hint
 
 

@@ -315,9 +315,18 @@ def test_a_panic_is_quoted_in_one_printable_line() -> None:
     known = explain(log, 256, "qemu")
     assert known is not None
     assert known[0] == "the kernel panicked: Kernel panic - not syncing: VFS: Unable to mount root"
-    assert known[1] == "qemu"
+    assert "kernel_append" in known[1]
     assert last_lines(log).startswith("the console ends: hello / Kernel panic")
     assert last_lines(b"\x00\x9b\xff" * 100_000).isprintable()
+
+
+def test_a_panic_with_another_cause_leads_to_the_command_that_boots_by_hand() -> None:
+    killed = "/init: line 1: Oops\nKernel panic - not syncing: Attempted to kill init! exitcode=1\n"
+    for log in (killed, "Kernel panic - not syncing: corrupted stack end detected\n"):
+        known = explain(log.encode(), 256, "qemu")
+        assert known is not None
+        assert known[1] == "qemu"
+    assert "Oops / Kernel panic" in (explain(killed.encode(), 256, "qemu") or ("",))[0]
 
 
 def test_a_lost_timer_is_distinguished_from_a_panic_of_the_image() -> None:
