@@ -61,6 +61,7 @@ PURE = (
     "probe.command",
     "probe.controls",
     "probe.counters",
+    "probe.joiner",
     "probe.peer_socket",
     "probe.reply",
     "probe.reply_errors",
