@@ -77,7 +77,7 @@ def rerun_options(hint: str) -> tuple[str, ...]:
 
 
 class FleetauditError(Exception):
-    """An error that is shown to the user; `exit_status` is the status of the command (sysexits.h)."""
+    """An error for the user; `exit_status` is the status of the command (sysexits.h)."""
 
     exit_status = 70
 

@@ -128,7 +128,7 @@ def _agreement(
 def _disagreement(
     trial: RawTrial, wire: Ending | None, peer: Ending | None, steps: Sequence[Step]
 ) -> Verdict:
-    """Returns the verdict if wire and peer differ: more may come, or something was not delivered."""
+    """Returns the verdict if wire and peer differ: more may come, or it was not delivered."""
     testimony = _testimony(wire, peer)
     if trial.outstanding and connects_over_mptcp(steps):
         return "inconclusive", f"more may come: {trial.outstanding} ({testimony})"

@@ -8,8 +8,8 @@ from .constants import SNAP, SO_ATTACH_FILTER
 from .errors import Unsupported
 from .optional import array
 
-# Opcodes: load a byte, a half word, a word, a half word after the IP header; load the length of that
-# header; mask; compare; return how many bytes pass.
+# Opcodes: load a byte, a half word, a word, a half word after the IP header; load the length of
+# that header; mask; compare; return how many bytes pass.
 LDB, LDH, LDW, LDH_X = 0x30, 0x28, 0x20, 0x48
 LDX, AND, JEQ, RET = 0xB1, 0x54, 0x15, 0x06
 PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE

@@ -264,8 +264,8 @@ class _Outcome:
         if not self._end.guest.started and not self._end.log.strip():
             return self._error(
                 f"{self._name} ended without any output on its serial console",
-                f"give it more memory (kernel_memory: 256; it had {self._target.memory_mib}), and a kernel"
-                " with 8250 serial ports, devtmpfs, initramfs and #! scripts built in"
+                f"give it more memory (kernel_memory: 256; it had {self._target.memory_mib}), and a"
+                " kernel with 8250 serial ports, devtmpfs, initramfs and #! scripts built in"
                 " (docs/kernels.md)",
             )
         return self._error(

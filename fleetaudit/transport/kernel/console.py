@@ -33,8 +33,8 @@ _PANIC = "Kernel panic"
 # Not "Attempted to kill init!", after which /init has run.
 _NO_INIT = re.compile(r"Unable to mount root|(?<!kill )init\b")
 _NO_INIT_HINT = (
-    "the kernel found no /init: remove init=, rdinit= and root= from kernel_append, or give a kernel"
-    " with initramfs built in"
+    "the kernel found no /init: remove init=, rdinit= and root= from kernel_append, or give a"
+    " kernel with initramfs built in"
 )
 _OUT_OF_MEMORY = re.compile(
     r"Out of memory|System is deadlocked on memory|out of memory"
