@@ -7,6 +7,8 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # tests/unit needs no server, kernel, browser, sudo or Ansible, and starts no program.
 FAST_ARGS ?= -n auto --dist worksteal tests/unit
+# Branches per line of functions. It only goes down; the aim is the 0.18 of tools/density.
+MAX_DENSITY ?= 0.215
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
@@ -51,7 +53,7 @@ check: $(STAMP)  ## ruff (lint and format), mypy --strict, plain English, densit
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/python -m tools.prose
-	-tools/density fleetaudit
+	tools/density --max $(MAX_DENSITY) fleetaudit
 
 docs: $(VENV)/.docs man  ## build the documentation into site/, check its links; the man pages go to dist/man/
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(RUN)/mkdocs build --strict
