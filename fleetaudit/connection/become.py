@@ -109,7 +109,7 @@ def _check_variables(variables: Variables, method: BecomeMethod) -> None:
 
     It may be misspelt, or ask for something that fleetaudit does not do.
     """
-    for name in _variables_of(variables, method):
+    for name in _unknown_variables(variables, method):
         if variables.is_set(name):
             origin = variables.origin(name)
             raise CannotReachError(f"{name} in {origin} is not supported", "leave it out", "become")
@@ -129,7 +129,7 @@ def _check_flags(variables: Variables, method: BecomeMethod) -> None:
             raise _unsupported_flag(variables, name, e, method) from None
 
 
-def _variables_of(variables: Variables, method: BecomeMethod) -> Iterator[str]:
+def _unknown_variables(variables: Variables, method: BecomeMethod) -> Iterator[str]:
     """Yields the host's variables that look like ones about becoming and are unknown.
 
     Variables of another method are fine: Ansible does not read them either.
