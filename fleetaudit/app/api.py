@@ -10,18 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from fleetaudit import __version__
 from fleetaudit.analysis.compare import Comparison
 from fleetaudit.analysis.compare import compare as compare_run
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.engine import EngineSettings, StopRequest
 from fleetaudit.errors import UsageError
-from fleetaudit.model import AuditRun, Drift, HostResult, Plan, Playbook, RunInfo
+from fleetaudit.model import AuditRun, Drift, HostResult, Playbook
 from fleetaudit.playbook import load_playbook as read_playbook
 from fleetaudit.report import registry
-from fleetaudit.store.jobs import job_name
 from fleetaudit.store.run_file import read_run
 from fleetaudit.text.files import expand_home
 
@@ -34,7 +30,7 @@ from .planning import (
     HostSelection,
     LoadedInventory,
     build_plan,
-    describe_controller,
+    make_run_info,
     read_inventory,
     scenario_rows,
 )
@@ -88,38 +84,20 @@ def audit(
     selection = HostSelection(limit=limit, tags=tuple(tags))
     playbooks = _playbooks(playbook)
     plan = build_plan(inventory, playbooks, selection, connection or ConnectionOptions())
-    stop = stop or StopRequest()
+    sources, stop = inventory.inventory.sources, stop or StopRequest()
     listener = _Listener(on_result, stop)
     outcome = audit_plan(
         plan,
         settings=settings or EngineSettings(),
         on_result=listener,
         stop=stop,
-        repeat_command=CommandLine("run", inventory.inventory.sources).for_host,
+        repeat_command=CommandLine("run", sources).for_host,
     )
     if listener.error is not None:
         raise listener.error
-    info = _describe(inventory, plan, selection, started)
+    info = make_run_info(plan, sources, selection, id_=started.replace(":", ""), started=started)
     run = AuditRun(run=info, scenarios=scenario_rows(plan), hosts=outcome.results)
     return judge_run(run, plan, folder)
-
-
-def _describe(
-    inventory: LoadedInventory, plan: Plan, selection: HostSelection, started: str
-) -> RunInfo:
-    """Returns the description of a run that ends now."""
-    info = RunInfo(
-        id=started.replace(":", ""),
-        started=started,
-        finished=clock.format_rfc3339(clock.current_time()),
-        fleetaudit=__version__,
-        playbooks=plan.playbooks,
-        controller=describe_controller(),
-        inventory=inventory.inventory.sources,
-        limit=selection.limit,
-        tags=tuple(selection.tags),
-    )
-    return replace(info, job=job_name(info))
 
 
 def _playbooks(playbook: Playbook | Sequence[Playbook] | None) -> tuple[Playbook, ...]:

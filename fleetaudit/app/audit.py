@@ -26,7 +26,6 @@ from fleetaudit.model import AuditRun, HostResult, Plan, RunInfo
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
 from fleetaudit.store.deduplication import judge_and_deduplicate
-from fleetaudit.store.jobs import job_name
 from fleetaudit.store.lock import hold_lock, refuse_if_locked
 from fleetaudit.store.run_folder import RunFolder, create_run_folder
 from fleetaudit.store.run_search import find_runs
@@ -45,10 +44,9 @@ from .connection_arguments import (
 from .exit_status import BUG, exit_status, has_bug
 from .notify import Notification, report_address
 from .planning import (
-    HostSelection,
     LoadedInventory,
     build_plan,
-    describe_controller,
+    make_run_info,
     read_inventory,
     read_playbooks,
     scenario_rows,
@@ -91,22 +89,15 @@ class PreparedRun:
 
     def info(self, id_: str, started: str = "") -> RunInfo:
         """Returns the description of the run as of now; `started` is now, too, if it is ""."""
-        now = clock.format_rfc3339(clock.current_time())
-        run = self.request.run
-        info = RunInfo(
-            id=id_,
-            started=started or now,
-            finished=now,
-            fleetaudit=__version__,
-            playbooks=self.plan.playbooks,
-            controller=describe_controller(),
-            inventory=self.request.sources,
-            limit=self.connection.limit,
-            shard=run.shard_text,
-            tags=run.tags,
-            skip_tags=run.skip_tags,
+        request = self.request
+        return make_run_info(
+            self.plan,
+            request.sources,
+            request.run.selection(self.connection.limit),
+            id_=id_,
+            started=started,
+            shard=request.run.shard_text,
         )
-        return replace(info, job=job_name(info))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +149,7 @@ def prepare_run(
     plan = build_plan(
         loaded,
         read_playbooks(run.playbooks),
-        HostSelection(limit=connection.limit, tags=run.tags, skip_tags=run.skip_tags),
+        run.selection(connection.limit),
         options,
         connects=connects,
         report=reporter.note,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .command_line import CommandLine
     from .connection_arguments import ConnectionArguments
     from .options import CommandOptions
+    from .planning import HostSelection
     from .resume import UnfinishedRun
 
 
@@ -39,6 +40,12 @@ class RunOptions:
     needs_drift: bool = False
     """Whether somebody is notified of what changed since the last run."""
     report_url: str | None = None
+
+    def selection(self, limit: str | None) -> HostSelection:
+        """Returns the hosts and scenarios that the options select."""
+        from .planning import HostSelection
+
+        return HostSelection(limit=limit, tags=self.tags, skip_tags=self.skip_tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,6 @@ from collections.abc import Collection
 from fleetaudit.model import SEVERITIES, AuditRun, NotAudited
 
 BUG, NOT_MET, NOT_AUDITED, DRIFT = 1, 2, 4, 8
-FAIL_ON = (*SEVERITIES, "drift")
-"""The words of `--fail-on`, the least severe first."""
 
 
 def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from fleetaudit import __version__
 from fleetaudit.analysis.judge import judge_fleet, judge_host
 from fleetaudit.engine import EngineSettings, RunCommand, audit
 from fleetaudit.errors import NothingToDoError, TransportError
@@ -27,19 +26,17 @@ from fleetaudit.model import (
     NoTarget,
     NotAudited,
     Plan,
-    RunInfo,
     Target,
 )
 from fleetaudit.store.deduplication import judge_and_deduplicate
-from fleetaudit.store.jobs import job_name
 from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_options import host_argument
 
-from . import clock
 from .planning import (
+    HostSelection,
     build_offline_plan,
-    describe_controller,
+    make_run_info,
     read_inventory,
     read_playbooks,
     scenario_rows,
@@ -172,16 +169,5 @@ def _make_run(plan: Plan, hosts: tuple[HostResult, ...], request: RepliesRequest
 
     When each reply was made is unknown: the run begins and ends now.
     """
-    now = clock.format_rfc3339(clock.current_time())
-    info = RunInfo(
-        id="",
-        started=now,
-        finished=now,
-        fleetaudit=__version__,
-        playbooks=plan.playbooks,
-        controller=describe_controller(),
-        inventory=request.inventories,
-        limit=request.limit,
-    )
-    info = msgspec.structs.replace(info, job=job_name(info))
+    info = make_run_info(plan, request.inventories, HostSelection(limit=request.limit))
     return add_locations(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)

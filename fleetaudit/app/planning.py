@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as replace_fields
 
+from fleetaudit import __version__
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.connection.settings_check import check_connection_settings
@@ -26,6 +27,7 @@ from fleetaudit.model import (
     NotSelected,
     Plan,
     Playbook,
+    RunInfo,
     Scenario,
     ScenarioRow,
     Secret,
@@ -33,8 +35,10 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.plan import make_plan
+from fleetaudit.store.jobs import job_name
 from fleetaudit.text.files import expand_home
 
+from . import clock
 from .passwords import read_password_file
 from .reporter import Report, ignore_message
 
@@ -195,7 +199,34 @@ def _configured_password(settings: AnsibleSettings, name: str, report: Report) -
     return read_password_file(path, f"{name} in {settings.origins[name]}:", report)
 
 
-def describe_controller() -> str:
+def make_run_info(
+    plan: Plan,
+    sources: Sequence[str],
+    selection: HostSelection,
+    *,
+    id_: str = "",
+    started: str = "",
+    shard: str | None = None,
+) -> RunInfo:
+    """Returns the description of a run as of now; it began at `started`, or now if that is ""."""
+    now = clock.format_rfc3339(clock.current_time())
+    info = RunInfo(
+        id=id_,
+        started=started or now,
+        finished=now,
+        fleetaudit=__version__,
+        playbooks=plan.playbooks,
+        controller=_describe_controller(),
+        inventory=tuple(sources),
+        limit=selection.limit,
+        shard=shard,
+        tags=tuple(selection.tags),
+        skip_tags=tuple(selection.skip_tags),
+    )
+    return replace_fields(info, job=job_name(info))
+
+
+def _describe_controller() -> str:
     """Returns this machine's Python and kernel, as run.json names the controller."""
     return f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
 

@@ -139,7 +139,7 @@ def test_the_message_says_each_change_once(place: Workspace) -> None:
     assert len(lines) == len(set(lines) - {""}) + lines.count("")
 
 
-def test_an_exit_status_is_put_into_words() -> None:
+def test_an_exit_status_is_described() -> None:
     assert news.describe_status(0) == "all well"
     assert (
         news.describe_status(14)
@@ -324,7 +324,7 @@ def test_a_notification_that_hangs_is_ended_with_its_children(
 
 
 @pytest.mark.parametrize("text", ["", "  ", "mail 'me"])
-def test_a_notification_that_is_no_command_is_a_bad_command_line(text: str) -> None:
+def test_a_notification_without_a_command_is_a_bad_command_line(text: str) -> None:
     with pytest.raises(UsageError):
         news.parse_notify_command(text)
 

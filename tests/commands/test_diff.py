@@ -270,7 +270,7 @@ def stored(folder: Folder, day: int, **about: Any) -> Path:
     return path
 
 
-def test_last_is_the_newest_finished_run_that_was_asked_the_same(folder: Folder) -> None:
+def test_last_is_the_newest_finished_run_of_the_same_job(folder: Folder) -> None:
     assert folder.audit(day=1).returncode == 0
     stored(folder, 2, inventory=("other.yml",))
     stored(folder, 3, playbooks=("strict.yml",))

@@ -257,7 +257,7 @@ def test_a_healthy_host_is_shown_stage_by_stage_with_times_its_kernel_and_the_ru
     assert done.stdout.startswith("web01  ssh ")
 
 
-def test_the_systems_own_ssh_claims_no_time_that_nobody_measured(fleet: Fleet) -> None:
+def test_openssh_reports_only_times_that_were_measured(fleet: Fleet) -> None:
     told = fleet.story(LONG)
     assert told["authenticate"].split()[0] == "ok"
     assert told["interpreter"].startswith("ok ")
@@ -331,7 +331,7 @@ def test_a_host_that_stalls_costs_its_timeout_and_no_more(fleet: Fleet) -> None:
     assert "stalled in the key exchange" in told["all"]
 
 
-def test_quiet_tells_only_of_what_fails(fleet: Fleet) -> None:
+def test_quiet_prints_only_the_hosts_that_are_not_ready(fleet: Fleet) -> None:
     well = fleet.doctor("-q", "-l", "here:web01")
     assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
     assert fleet.doctor("-q", "-l", "here").stdout == ""
@@ -341,14 +341,14 @@ def test_quiet_tells_only_of_what_fails(fleet: Fleet) -> None:
     assert "  inventory: ansible_connection “winrm”" in ill.stdout
 
 
-def test_verbose_tells_a_line_a_host_on_stderr_as_they_come(fleet: Fleet) -> None:
+def test_verbose_prints_a_line_for_each_host_on_stderr(fleet: Fleet) -> None:
     done = fleet.doctor("-v", "-l", "here:windows")
     told = sorted(line for line in done.stderr.splitlines() if not line.startswith("INFO"))
     assert re.fullmatch(r"here: ready in [\d.]+ m?s", told[0])
     assert told[1].startswith("windows: NOT ready: inventory: ansible_connection")
 
 
-def test_nothing_is_written_not_even_the_key_of_a_host_that_is_met_for_the_first_time(
+def test_nothing_is_written_not_even_the_key_of_a_new_host(
     fleet: Fleet,
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in fleet.path.rglob("*")}
@@ -364,7 +364,7 @@ def test_a_key_that_is_not_checked_is_shown_as_such(fleet: Fleet) -> None:
     assert ", not checked" in " ".join(done.stdout.split())
 
 
-def test_an_interrupted_examination_tells_of_every_host_and_ends_with_130(fleet: Fleet) -> None:
+def test_an_interrupted_check_reports_every_host_and_ends_with_130(fleet: Fleet) -> None:
     words = (
         "doctor",
         "inventory.json",

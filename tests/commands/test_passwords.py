@@ -134,7 +134,7 @@ def fed(place: Workspace, data: bytes, *arguments: str) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("option", ["--become-password-file", "--connection-password-file"])
-def test_a_job_that_nobody_watches_may_be_piped_its_password(place: Workspace, option: str) -> None:
+def test_an_unattended_job_may_read_its_password_from_a_pipe(place: Workspace, option: str) -> None:
     done = fed(place, b"hunter 2\n", *PLAN, "--cron", option, "-")
     assert (done.returncode, done.stderr) == (0, b"")
     done = fed(place, b"", *PLAN, "--cron", option, "-")
@@ -152,7 +152,7 @@ def test_standard_input_is_not_read_for_two_passwords(place: Workspace) -> None:
 @pytest.mark.parametrize(
     ("asks", "option"), [("-K", "--become-password-file"), ("-k", "--connection-password-file")]
 )
-def test_to_be_asked_and_to_name_a_file_are_refused_together(
+def test_a_prompt_and_a_file_for_one_password_are_refused(
     place: Workspace, verb: str, asks: str, option: str
 ) -> None:
     done = place.run(verb, "web1,", asks, option, file(place.path, b"x"))
@@ -223,7 +223,7 @@ def test_options_of_become_without_become_are_reported_once(
     assert why.startswith("not used, because no host becomes another user; -b makes")
 
 
-def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Workspace) -> None:
+def test_become_options_are_used_if_a_host_becomes_another_user(place: Workspace) -> None:
     words = ("--become-user", "app", "-K")
     assert place.run(*PLAN, *words, "-b").stderr == ""
     place.write("one.yml", "all: {hosts: {a: {ansible_become: true}, b: }}\n")
@@ -503,7 +503,9 @@ def test_a_password_is_no_option() -> None:
         "--vault-password-file",
     ],
 )
-def test_a_file_at_the_home_of_nobody_is_a_missing_file(place: Workspace, option: str) -> None:
+def test_a_file_in_the_home_of_an_unknown_user_is_a_missing_file(
+    place: Workspace, option: str
+) -> None:
     done = place.run("run", "localhost,", option, "~nobody-of-that-name/file")
     assert done.returncode == 66, done.stderr
     assert "~nobody-of-that-name/file" in done.stderr

@@ -198,7 +198,7 @@ def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Workspace)
     assert isinstance(merged(place, *words, "web8.reply", status=0)["web8"], Audited)
 
 
-def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(
+def test_a_second_reply_and_a_reply_of_an_unknown_host_are_errors_that_name_the_files(
     place: Workspace,
 ) -> None:
     for name in ("web7.reply", "web7.txt", "web6.reply"):

@@ -95,7 +95,7 @@ def test_text_is_what_is_rendered_where_no_format_is_named(folder: Folder) -> No
     assert "27 hosts: 18 audited, 9 not audited." in folder.run("report", "reports/latest").stdout
 
 
-def test_run_writes_the_formats_it_is_asked_for_into_its_folder(folder: Folder) -> None:
+def test_run_writes_the_named_formats_into_its_folder(folder: Folder) -> None:
     folder.write("met.yml", PLAYBOOK.replace("{SENTENCE}", MET))
     formats = ",".join(params.FORMATS)
     done = folder.run(
@@ -255,7 +255,7 @@ def test_a_host_that_is_equal_in_two_runs_is_in_the_report_once(folder: Folder) 
     ]
 
 
-def test_hosts_that_two_runs_tell_differently_are_named_with_the_runs(folder: Folder) -> None:
+def test_hosts_that_differ_between_two_runs_are_named_with_the_runs(folder: Folder) -> None:
     slower = tuple(
         msgspec.structs.replace(host, elapsed_s=9.0) if isinstance(host, Audited) else host
         for host in RUN.hosts[:5]
@@ -269,7 +269,7 @@ def test_hosts_that_two_runs_tell_differently_are_named_with_the_runs(folder: Fo
     assert f"{second}: hosts web[001-005]: also in {first}, with different content" in done.stderr
 
 
-def test_a_scenario_with_two_meanings_joins_no_runs() -> None:
+def test_runs_in_which_a_scenario_differs_are_not_merged() -> None:
     row = msgspec.structs.replace(RUN.scenarios[0], steps=("closer closes",))
     other = msgspec.structs.replace(part((), "two"), scenarios=(row, *RUN.scenarios[1:]))
     with pytest.raises(

@@ -309,7 +309,7 @@ def test_another_version_is_refused(place: Workspace, left: Path) -> None:
     assert "begun by fleetaudit 0.0.1" in finished(fake(place, "run", "--resume", left.name), 65)
 
 
-def test_from_another_folder_the_way_back_is_named(place: Workspace, left: Path) -> None:
+def test_resuming_from_another_folder_prints_the_cd_command(place: Workspace, left: Path) -> None:
     (place.path / "elsewhere").mkdir()
     there = Workspace(place.path / "elsewhere")
     said = finished(fake(there, "run", "--resume", str(left)), 65)
@@ -375,7 +375,7 @@ def test_a_hosts_digests_differ_exactly_if_its_connection_or_experiment_does() -
         assert (other.connection, other.experiment == a.experiment) == (a.connection, False), name
 
 
-def test_a_later_answer_replaces_an_interruption_and_never_the_other_way_round() -> None:
+def test_a_later_result_replaces_an_interruption_and_never_the_reverse() -> None:
     gone = NotAudited(name="a", stage="interrupted", reason="stopped")
     refused = NotAudited(name="a", stage="connect", reason="refused")
     assert results_to_keep([gone]) == {}

@@ -235,7 +235,9 @@ def test_a_run_begun_with_an_option_is_resumed_with_it(found: dict[str, Any], na
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_a_run_whose_password_was_asked_for_asks_for_it_again(tmp_path: Path, name: str) -> None:
+def test_a_resumed_run_that_prompted_for_a_password_prompts_again(
+    tmp_path: Path, name: str
+) -> None:
     only = {name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())])}
     place, command = prepared(tmp_path, only)
     line = shlex.join(["env", f"PYTHONPATH={ROOT}", f"HOME={tmp_path}", *command])
@@ -273,14 +275,14 @@ def test_how_many_hosts_at_once_may_be_typed_anew(found: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("name", ["earlier version", "earlier version, default"])
-def test_a_plan_of_an_earlier_version_does_not_say_what_was_given(
+def test_a_plan_of_an_earlier_version_does_not_record_which_options_were_set(
     found: dict[str, Any], name: str
 ) -> None:
     """There, what differs from the default was."""
     assert_resumed(found[name])
 
 
-def test_what_ansible_cfg_says_holds_where_no_option_was_given(tmp_path: Path) -> None:
+def test_ansible_cfg_applies_if_no_option_was_set(tmp_path: Path) -> None:
     (tmp_path / "ansible.cfg").write_text("[defaults]\ntimeout = 44\nforks = 7\n")
     found = gone_through(
         tmp_path, {"none": case("none", []), "given": case("given", ["-T", "10", "-f", "32"])}

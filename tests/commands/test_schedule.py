@@ -203,7 +203,7 @@ def test_a_service_that_becomes_another_user_may_gain_privileges(word: str) -> N
     assert "# The probe becomes another user" in text
 
 
-def test_a_service_that_becomes_nobody_gains_no_privileges() -> None:
+def test_a_service_without_become_gains_no_privileges() -> None:
     job = Job(command=("fleetaudit", "run", "--cron", "inventory.yml"), folder="/srv")
     assert settings(service(job, user="audit"))["NoNewPrivileges"] == "yes"
 

@@ -57,7 +57,7 @@ def test_a_run_that_does_not_exist_is_named_as_it_was_typed(saved: Path) -> None
 @pytest.mark.parametrize(
     "words", ["run localhost, -vv", "run localhost, -q", "doctor localhost, -v"]
 )
-def test_a_closed_stderr_costs_its_words_and_nothing_else(tmp_path: Path, words: str) -> None:
+def test_a_closed_stderr_costs_its_messages_and_nothing_else(tmp_path: Path, words: str) -> None:
     done = sh(f"{words} 2>&-", tmp_path)
     assert done.returncode in (0, 2), done.stdout
     assert "Traceback" not in done.stdout
@@ -65,7 +65,7 @@ def test_a_closed_stderr_costs_its_words_and_nothing_else(tmp_path: Path, words:
 
 
 @pytest.mark.parametrize("words", ["scenarios >&-", "--help >/dev/full", "scenarios >/dev/full"])
-def test_output_that_nobody_can_take_is_status_73_and_no_traceback(
+def test_output_that_cannot_be_written_is_status_73_without_a_traceback(
     tmp_path: Path, words: str
 ) -> None:
     done = sh(words, tmp_path)

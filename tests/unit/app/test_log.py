@@ -138,7 +138,7 @@ def test_the_hosts_that_take_long_are_named_longest_first() -> None:
         thread.join(60)
 
 
-def test_without_a_terminal_there_is_a_line_a_host_with_v_and_no_bar(
+def test_without_a_terminal_v_prints_a_line_for_each_host_and_no_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr", out := io.StringIO())

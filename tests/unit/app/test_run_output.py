@@ -95,7 +95,7 @@ def test_hosts_that_cannot_be_compared_are_left_out_and_the_others_are_reported(
     assert len(list((done.reports[0].parent / "traces").iterdir())) >= len(others)
 
 
-def test_a_host_that_fails_in_company_only_is_found() -> None:
+def test_a_host_that_fails_only_together_with_others_is_found() -> None:
     hosts = fleet_of(9)
 
     def fails_together(some: tuple[HostResult, ...]) -> list[str]:
@@ -108,7 +108,7 @@ def test_a_host_that_fails_in_company_only_is_found() -> None:
     assert (bugs, made) == (1, [f"web{n}" for n in range(9) if n != 6])
 
 
-def test_what_the_disk_refuses_is_no_hosts_fault() -> None:
+def test_an_error_of_the_disk_leaves_out_no_host() -> None:
     def full(some: tuple[HostResult, ...]) -> None:
         raise OutputError("no space left")
 
@@ -124,7 +124,7 @@ def breaks(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Callable[
     return broken
 
 
-def test_a_bug_that_is_no_hosts_fault_is_raised_after_all_that_could_be_written(
+def test_a_bug_that_no_host_causes_is_raised_after_everything_else_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fleetaudit.report import junit
@@ -138,7 +138,7 @@ def test_a_bug_that_is_no_hosts_fault_is_raised_after_all_that_could_be_written(
     assert {"report.html", "report.csv", "report.sarif", "metrics.prom", "report.txt"} <= names
 
 
-def test_where_nothing_can_be_compared_the_run_is_kept(
+def test_a_run_that_cannot_be_compared_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaks(monkeypatch, run_output, "compare")
@@ -148,7 +148,7 @@ def test_where_nothing_can_be_compared_the_run_is_kept(
     assert len(read_run(tmp_path / folder).hosts) == 5
 
 
-def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_finished_is_kept_as_it_is(tmp_path: Path) -> None:
     def broken(run: AuditRun) -> AuditRun:
         raise KeyError("a bug")
 
@@ -158,7 +158,7 @@ def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> 
     assert len(read_run(tmp_path / folder).hosts) == 5
 
 
-def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(
+def test_a_bug_that_too_many_hosts_cause_leaves_out_no_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run_output, "MAX_FAILING", 5)
