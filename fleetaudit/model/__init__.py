@@ -57,7 +57,7 @@ from .playbook import (
 )
 from .run import MAX_SEQUENCE, RUN_FORMAT, AuditRun, PastRun, RunInfo, ScenarioRow, step_text
 from .secret import Secret
-from .system import Exposure, Kernel, Os, Sysctl, SysctlLine, SysctlLines, UnreadSockets
+from .system import NOT_READ, Exposure, Kernel, Os, Sysctl, SysctlLine, SysctlLines, UnreadSockets
 from .target import (
     Become,
     BecomeMethod,
@@ -75,6 +75,7 @@ __all__ = [
     "DECODE_ERRORS",
     "EXPECTABLE_ENDINGS",
     "MAX_SEQUENCE",
+    "NOT_READ",
     "NO_CAPTURE",
     "RUN_FORMAT",
     "SEVERITIES",

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from .base import Frozen, LongText, Seconds, ShortText
 from .evidence import Observation
-from .playbook import Severity
+from .playbook import Family, Severity
 from .system import Exposure, Kernel, Os, Sysctl, SysctlLines
 
 Stage = Literal[
@@ -145,6 +145,10 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     findings: tuple[Finding, ...] = ()
     elapsed_s: Seconds = 0.0
     location: Location | None = None
+
+    def observations_by_scenario(self) -> dict[tuple[str, Family], Observation]:
+        """Returns the observations by the name of the scenario and the family."""
+        return {(o.scenario, o.family): o for o in self.observations}
 
 
 NO_CAPTURE = "no packets are captured"

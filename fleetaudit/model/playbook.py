@@ -108,6 +108,14 @@ class SysctlExpectation(Expectation, frozen=True, kw_only=True):
     present: bool | None = None
     position: int | None = None
 
+    @property
+    def is_about_presence_only(self) -> bool:
+        """Whether it says `present: true` and nothing about the value."""
+        if not self.present or self.is_default:
+            return False
+        tests = {self.equals, self.one_of, self.at_least, self.at_most, self.matches}
+        return tests == {None}
+
 
 class ExposureExpectation(Expectation, frozen=True, kw_only=True):
     """What a playbook expects of one exposure number; only the tests that are set apply."""

@@ -50,6 +50,30 @@ class Sysctl(Frozen, frozen=True, kw_only=True):
     state: ShortText = ""
     used: LongText | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether the host has the sysctl, readable or not."""
+        return self.value is not None or self.state.startswith("unreadable")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the host is known not to have the sysctl."""
+        return bool(self.state) and not self.exists
+
+    @property
+    def text(self) -> str:
+        """The value with one space between its numbers, or why there is none.
+
+        Such as "4096 131072 6291456", "absent", "unreadable: EACCES", "not read".
+        """
+        if self.value is None:
+            return self.state or "not read"
+        return " ".join(self.value.split())
+
+
+NOT_READ = Sysctl()
+"""What is known of a sysctl that the host did not report."""
+
 
 class UnreadSockets(Frozen, frozen=True, kw_only=True):
     """Sockets with a non-empty receive queue now; counts only, never addresses.

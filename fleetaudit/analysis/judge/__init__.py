@@ -14,17 +14,16 @@ import msgspec
 
 from fleetaudit.model import Audited, HostPlan
 
-from .exposure import exposure_expectations, judge_exposure
-from .findings import is_unknown, severity_order
-from .fleet import is_of_fleet, judge_fleet
+from .exposure import judge_exposure
+from .findings import expectation_ids, is_unknown, severity_order
+from .fleet import is_finding_of_fleet, is_of_fleet, judge_fleet
 from .scenarios import (
     ExpectationStatus,
     describe_endings,
     expectation_status,
     judge_scenarios,
-    void_finding,
 )
-from .sysctls import judge_sysctls, sysctl_expectations
+from .sysctls import judge_sysctls
 
 __all__ = [
     "ExpectationStatus",
@@ -39,14 +38,21 @@ __all__ = [
 def judge_host(audited: Audited, plan: HostPlan) -> Audited:
     """Returns `audited` with the findings that follow from `plan`, the most severe first, then by
     id. Earlier findings are replaced, except those of `judge_fleet`.
+
+    `plan` is the plan of this host: the scenarios that it ran, and what the playbook expects of
+    them, of its sysctls and of its production numbers. Also set are the ids of the expectations
+    that apply to the host, met or not ("sysctl:net.ipv4.tcp_rfc1337"); those of scenarios are not
+    among them, because the observations of the host name the scenarios.
     """
-    found = [void_finding(audited, plan)] if audited.void else [*judge_scenarios(audited, plan)]
-    found += judge_sysctls(audited, plan)
-    found += judge_exposure(audited, plan)
-    found += (finding for finding in audited.findings if is_of_fleet(finding.id))
+    found = [
+        *judge_scenarios(audited, plan),
+        *judge_sysctls(audited, plan),
+        *judge_exposure(audited, plan),
+        *filter(is_finding_of_fleet, audited.findings),
+    ]
     expectations = (
-        *sysctl_expectations(audited, plan),
-        *exposure_expectations(audited, plan),
+        *expectation_ids("sysctl", plan.sysctls_expect, audited),
+        *expectation_ids("exposure", plan.exposure_expect, audited),
         *filter(is_of_fleet, audited.expectations),
     )
     found.sort(key=severity_order)

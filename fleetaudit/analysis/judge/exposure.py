@@ -7,13 +7,14 @@ scan that was cut short leave a number unknown: a warning at most.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from fleetaudit.analysis.remediation import EXPOSURE_REMEDIES
 from fleetaudit.model import Audited, Exposure, ExposureExpectation, Finding, HostPlan
 from fleetaudit.playbook.expectation_tests import describe_bounds, is_within
 
-from .findings import Unmet, applying, make_finding
+from .findings import Unmet, applying_by_name, find_unmet, make_finding
 
 
 class Number(NamedTuple):
@@ -25,6 +26,22 @@ class Number(NamedTuple):
     is_partial: bool = False
     note: str = ""
 
+    def __str__(self) -> str:
+        """Returns the number with its note, or why it is unknown.
+
+        Such as "4.32 (83 of 19213 connections)", "12", "2 or more", "sockets could not be read".
+        """
+        if self.value is None:
+            return self.note
+        more = " or more" if self.is_partial else ""
+        note = f" ({self.note})" if self.note else ""
+        return f"{self._digits}{more}{note}"
+
+    @property
+    def _digits(self) -> str:
+        """The value with two decimals if it is a rate, a count as it is."""
+        return f"{self.value:.2f}" if isinstance(self.value, float) else f"{self.value}"
+
 
 Measure = Callable[[Exposure], Number]
 
@@ -33,8 +50,9 @@ def _counter(name: str) -> Measure:
     """Returns the function that reads one counter."""
 
     def measure(exposure: Exposure) -> Number:
-        count = exposure.counters.get(name)
-        return Number(count, note="" if count is not None else f"the host reports no {name}")
+        if name in exposure.counters:
+            return Number(exposure.counters[name])
+        return Number(None, note=f"the host reports no {name}")
 
     return measure
 
@@ -65,13 +83,17 @@ _INCONSISTENT = Number(
 def _unread_sockets(exposure: Exposure) -> Number:
     """Returns how many sockets have unread data."""
     unread = exposure.unread_sockets
-    return Number(unread.sockets, unread.partial) if unread else _NO_SOCKETS
+    if unread is None:
+        return _NO_SOCKETS
+    return Number(unread.sockets, unread.partial)
 
 
 def _unread_bytes(exposure: Exposure) -> Number:
     """Returns how many bytes no application has read."""
     unread = exposure.unread_sockets
-    return Number(unread.bytes, unread.partial) if unread else _NO_SOCKETS
+    if unread is None:
+        return _NO_SOCKETS
+    return Number(unread.bytes, unread.partial)
 
 
 _NO_SOCKETS = Number(None, note="sockets could not be read")
@@ -87,24 +109,17 @@ EXPOSURE_NUMBERS: Mapping[str, Measure] = {
 """The function that measures each number, by its name in a playbook."""
 
 
-def exposure_expectations(audited: Audited, plan: HostPlan) -> Iterator[str]:
-    """Yields the ids of the expectations of production that apply to this host."""
-    for name, expectations in plan.exposure_expect.items():
-        if applying(expectations, audited):
-            yield f"exposure:{name}"
-
-
 def judge_exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for every number that does not meet its expectations or is unknown.
 
-    The expectations of one number make one finding.
+    The expectations of one number make one finding, such as "exposure:listen_overflows". A host
+    that reports no exposure at all has a finding for each of its expectations, a warning at most.
     """
-    for name, expectations in plan.exposure_expect.items():
+    for name, expectations in applying_by_name(plan.exposure_expect, audited):
         number = _measure(name, audited.exposure)
-        found = (_check(expectation, number) for expectation in applying(expectations, audited))
-        if unmet := [each for each in found if each is not None]:
+        if unmet := find_unmet(partial(_check, number), expectations):
             remedy = EXPOSURE_REMEDIES.get(name, "")
-            yield make_finding(f"exposure:{name}", unmet, _describe(number), remedy)
+            yield make_finding(f"exposure:{name}", unmet, str(number), remedy)
 
 
 def _measure(name: str, exposure: Exposure | None) -> Number:
@@ -114,7 +129,7 @@ def _measure(name: str, exposure: Exposure | None) -> Number:
     return EXPOSURE_NUMBERS[name](exposure)
 
 
-def _check(expectation: ExposureExpectation, number: Number) -> Unmet | None:
+def _check(number: Number, expectation: ExposureExpectation) -> Unmet | None:
     """Returns the expectation as unmet, None if it is met."""
     is_met = is_within(number.value, expectation.at_least, expectation.at_most)
     is_open = number.is_partial and _may_change(expectation, number, is_met=is_met)
@@ -133,16 +148,3 @@ def _may_change(expectation: ExposureExpectation, number: Number, *, is_met: boo
     if expectation.at_most is None:
         return not is_met
     return number.value is None or number.value <= expectation.at_most
-
-
-def _describe(number: Number) -> str:
-    """Returns a number with its note, or why it is unknown.
-
-    Such as "4.32 (83 of 19213 connections)", "12", "2 or more".
-    """
-    if number.value is None:
-        return number.note
-    text = f"{number.value:.2f}" if isinstance(number.value, float) else f"{number.value}"
-    more = " or more" if number.is_partial else ""
-    note = f" ({number.note})" if number.note else ""
-    return f"{text}{more}{note}"

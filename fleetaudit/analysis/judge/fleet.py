@@ -7,6 +7,7 @@ is that of most hosts, all have it.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -48,29 +49,41 @@ _Counts = Mapping[_Place, Counter[Ending]]
 
 
 def is_of_fleet(id_: str) -> bool:
-    """Returns whether the id of a finding is of those that only all hosts together show."""
+    """Returns whether the id of a finding is of those that only all hosts together show.
+
+    Such an id is "kernel:same-ending:unread-close/ipv4".
+    """
     return id_.startswith(FLEET_PREFIX)
+
+
+def is_finding_of_fleet(finding: Finding) -> bool:
+    """Returns whether a finding is of those that only all hosts together show."""
+    return is_of_fleet(finding.id)
 
 
 def judge_fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, ...]:
     """Returns the hosts of a run, in their order, with the findings that only all together show.
 
-    It comes after `judge_host`; findings of an earlier call are replaced. Without such an
-    expectation the hosts are returned as they are. A host that is void or was not audited is
-    neither counted nor judged.
+    It comes after `judge_host`; findings of an earlier call are replaced. `plan` has the
+    expectations of the fleet's kernels, by host. Without such an expectation the hosts are returned
+    as they are. A host that is void or was not audited is neither counted nor judged.
     """
     hosts = tuple(results)
+    expectations = _expectations_by_host(hosts, plan)
+    counts = _count_endings(filter(lambda host: expectations.get(host.name), hosts))
+    return tuple(_judge(host, expectations.get(host.name, ()), counts) for host in hosts)
+
+
+def _expectations_by_host(
+    hosts: Iterable[HostResult], plan: Plan
+) -> dict[str, Sequence[Expectation]]:
+    """Returns the expectations of the fleet that apply to each host whose endings count."""
     planned = {host.name: host.kernels_expect.get(SAME_ENDING, ()) for host in plan.hosts}
-    expectations = {
-        host.name: applying(planned.get(host.name, ()), host)
-        for host in hosts
-        if isinstance(host, Audited) and not host.void
-    }
-    counts = _count_endings(host for host in hosts if expectations.get(host.name))
-    return tuple(
-        _judge(host, expectations.get(host.name, ()), counts) if isinstance(host, Audited) else host
-        for host in hosts
-    )
+    expectations = dict[str, Sequence[Expectation]]()
+    for host in hosts:
+        if isinstance(host, Audited) and not host.void:
+            expectations[host.name] = applying(planned.get(host.name, ()), host)
+    return expectations
 
 
 def _count_endings(hosts: Iterable[HostResult]) -> _Counts:
@@ -91,14 +104,16 @@ def _endings(host: HostResult) -> Iterator[tuple[_Place, Ending]]:
             yield _Place(host.kernel, o.scenario, o.family), o.ending
 
 
-def _judge(host: Audited, expectations: Sequence[Expectation], counts: _Counts) -> Audited:
+def _judge(host: HostResult, expectations: Sequence[Expectation], counts: _Counts) -> HostResult:
     """Returns a host with its findings of the fleet, and the ids of the expectations.
 
     Without expectations its earlier findings of the fleet are removed. A host that does not change
     is returned as it is, so that hosts keep sharing memory.
     """
-    findings = [finding for finding in host.findings if not is_of_fleet(finding.id)]
-    ids = [id_ for id_ in host.expectations if not is_of_fleet(id_)]
+    if not isinstance(host, Audited):
+        return host
+    findings = [*itertools.filterfalse(is_finding_of_fleet, host.findings)]
+    ids = [*itertools.filterfalse(is_of_fleet, host.expectations)]
     if expectations:
         ids += (place.finding_id for place, _ in _endings(host))
         findings += _fleet_findings(host, expectations, counts)

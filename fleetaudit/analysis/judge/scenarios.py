@@ -39,8 +39,9 @@ _Observations = dict[tuple[str, Family], Observation]
 def expectation_status(observation: Observation, expect: Iterable[Ending]) -> ExpectationStatus:
     """Returns whether `observation` has one of the expected endings.
 
-    It is "untold" also if the verdict is expected but a trial ended in another way, and "no
-    expectation" if `expect` is empty.
+    `expect` are the endings that are correct. It is "untold" also if the verdict is expected but a
+    trial ended in another way, and "no expectation" if `expect` is empty. A scenario that did not
+    run is "not run" whatever is expected.
     """
     if status := _WITHOUT_VERDICT.get(observation.ending):
         return status
@@ -49,7 +50,9 @@ def expectation_status(observation: Observation, expect: Iterable[Ending]) -> Ex
         return "no expectation"
     if observation.ending not in expected:
         return "not met"
-    return "met" if expected.issuperset(observation.endings) else "untold"
+    if not expected.issuperset(observation.endings):
+        return "untold"
+    return "met"
 
 
 def describe_endings(observation: Observation) -> str:
@@ -66,20 +69,24 @@ def judge_scenarios(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for every scenario and family that does not end as expected, or whose ending
     is unknown.
 
-    Scenarios without an expectation, or with one that does not apply to the host, have none. It is
-    for hosts that are not void.
+    Its id is such as "scenario:unread-close/ipv4". Scenarios without an expectation, or with one
+    that does not apply to the host, have none. A void host has one finding instead, named after the
+    positive control that failed: "control:unread-close/ipv4".
     """
-    observations = _by_scenario(audited)
+    observations = audited.observations_by_scenario()
+    if audited.void:
+        yield _void_finding(audited, plan, observations)
+        return
+    for scenario, family in _expected_verdicts(audited, plan):
+        observation = observations.get((scenario.name, family))
+        yield from _judge(scenario, family, observation, audited.kernel.release)
+
+
+def _expected_verdicts(audited: Audited, plan: HostPlan) -> Iterator[tuple[Scenario, Family]]:
+    """Yields each scenario whose ending is expected on this host, with each of its families."""
     for scenario in plan.scenarios:
         if scenario.expect and applies(scenario.when, audited):
-            for family in scenario.families:
-                observation = observations.get((scenario.name, family))
-                yield from _judge(scenario, family, observation, audited.kernel.release)
-
-
-def _by_scenario(audited: Audited) -> _Observations:
-    """Returns the observations of a host by scenario and family."""
-    return {(o.scenario, o.family): o for o in audited.observations}
+            yield from ((scenario, family) for family in scenario.families)
 
 
 def _judge(
@@ -93,18 +100,23 @@ def _judge(
     if observation is None:
         yield _unknown(scenario, family, "the host reported nothing")
         return
-    match expectation_status(observation, scenario.expect):
-        case "not met":
-            remedy = scenario_remedy(scenario, observation, release)
-            yield _not_met(scenario, family, _describe(observation), remedy)
-        case "untold":
-            yield _unknown(scenario, family, _describe(observation))
+    status = expectation_status(observation, scenario.expect)
+    if status == "not met":
+        remedy = scenario_remedy(scenario, observation, release)
+        yield _not_met(scenario, family, _describe(observation), remedy)
+    elif status == "untold":
+        yield _unknown(scenario, family, _describe(observation))
 
 
 def _describe(observation: Observation) -> str:
-    """Returns what was observed, with the reason if there is one."""
+    """Returns what was observed, with the reason if there is one.
+
+    Such as "RST", "inconclusive; no witness reported".
+    """
     endings = describe_endings(observation)
-    return f"{endings}; {observation.reason}" if observation.reason else endings
+    if not observation.reason:
+        return endings
+    return f"{endings}; {observation.reason}"
 
 
 def _not_met(scenario: Scenario, family: Family, observed: str, remedy: str) -> Finding:
@@ -136,40 +148,52 @@ def _describe_expected(scenario: Scenario) -> str:
     return " or ".join(scenario.expect)
 
 
-def void_finding(audited: Audited, plan: HostPlan) -> Finding:
+# ---- a void host -------------------------------------------------------------------------------
+
+
+def _void_finding(audited: Audited, plan: HostPlan, observations: _Observations) -> Finding:
     """Returns the one finding of a void host.
 
     It is named after the first positive control that failed, in the playbook's order, so that its
     id is stable.
     """
-    observations = _by_scenario(audited)
-    for scenario in plan.scenarios:
-        for family in scenario.families if scenario.is_positive_control else ():
-            if _control_failed(scenario, observations.get((scenario.name, family))):
-                return Finding(
-                    id=f"control:{scenario.name}/{family}",
-                    severity="error",
-                    expected=_describe_expected(scenario),
-                    observed=audited.void,
-                    because=(
-                        "If the positive control fails, a RST would not be seen: no verdict of the"
-                        " host counts."
-                    ),
-                )
+    failed = next(_failed_controls(plan, observations), None)
+    if failed is None:
+        return Finding(
+            id="control:run",
+            severity="error",
+            expected="a positive control that holds",
+            observed=audited.void,
+        )
+    scenario, family = failed
     return Finding(
-        id="control:run",
+        id=f"control:{scenario.name}/{family}",
         severity="error",
-        expected="a positive control that holds",
+        expected=_describe_expected(scenario),
         observed=audited.void,
+        because=(
+            "If the positive control fails, a RST would not be seen: no verdict of the host counts."
+        ),
     )
 
 
-def _control_failed(scenario: Scenario, observation: Observation | None) -> bool:
-    """Returns whether a trial of a positive control ended in another way than expected.
+def _failed_controls(
+    plan: HostPlan, observations: _Observations
+) -> Iterator[tuple[Scenario, Family]]:
+    """Yields each positive control with a trial that did not end as expected, in the plan's order.
 
     On a void host the verdict of every scenario has become inconclusive, so the trials count. An
     inconclusive trial is no proof.
     """
+    for scenario in plan.scenarios:
+        if scenario.is_positive_control:
+            for family in scenario.families:
+                if _ended_otherwise(scenario, observations.get((scenario.name, family))):
+                    yield scenario, family
+
+
+def _ended_otherwise(scenario: Scenario, observation: Observation | None) -> bool:
+    """Returns whether a trial had a known ending that is not expected."""
     if observation is None:
         return False
     return bool(observation.endings.keys() - {*scenario.expect, "inconclusive"})
