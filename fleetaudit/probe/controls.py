@@ -7,6 +7,7 @@ AF_UNIX only.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,12 +15,15 @@ from typing import NamedTuple
 import msgspec
 
 from fleetaudit.model import Family, HostPlan, Observation, Scenario
+from fleetaudit.text.phrases import surround
 
 Key = tuple[str, Family]
 """A scenario's name and a family."""
 Observations = Mapping[Key, Observation]
 MAX_NAMED = 3
 """Maximum number of failed controls that the reason of a void host names."""
+_NO_VERDICT = frozenset({"inconclusive", "not run"})
+"""Endings that are none."""
 
 
 class Controlled(NamedTuple):
@@ -31,33 +35,42 @@ class Controlled(NamedTuple):
 
 
 def apply_controls(plan: HostPlan, observations: Observations) -> Controlled:
-    """Returns the observations of a host, inconclusive where their control failed."""
+    """Returns the observations of a host, inconclusive where their control failed.
+
+    A failed positive control over TCP makes the verdicts of all families void: an RST would not
+    have been seen. One over AF_UNIX counts for AF_UNIX only.
+    """
     scenarios = {scenario.name: scenario for scenario in plan.scenarios}
     controls = _Controls(scenarios, observations)
     positive = [key for key in observations if scenarios[key[0]].is_positive_control]
-    failed = [key for key in positive if has_failed(observations[key], scenarios[key[0]])]
+    failed = [key for key in positive if controls.has_failed(key)]
     failed_over_tcp = [key for key in failed if key[1] != "unix"]
     over_tcp = _positive_reason(failed_over_tcp)
-    over_unix = over_tcp or _positive_reason(failed)
-    applied = dict[Key, Observation]()
-    for key in observations:
-        applied[key] = controls.apply(key, over_unix if key[1] == "unix" else over_tcp)
-    notes = (_missing_verdict_note(key, observations) for key in positive)
-    return Controlled(applied, controls.void_reason(failed_over_tcp), list(filter(None, notes)))
+    reasons = defaultdict[Family, str](lambda: over_tcp)
+    reasons["unix"] = over_tcp or _positive_reason(failed)
+    return Controlled(
+        {key: controls.apply(key, reasons[key[1]]) for key in observations},
+        controls.void_reason(failed_over_tcp),
+        [*filter(None, map(controls.missing_verdict_note, positive))],
+    )
 
 
 def _positive_reason(failed: Sequence[Key]) -> str:
     """Returns why a failed positive control makes observations void, "" if none failed."""
-    return f"void: control {' over '.join(failed[0])} failed" if failed else ""
+    if not failed:
+        return ""
+    return f"void: control {' over '.join(failed[0])} failed"
 
 
 def has_failed(observation: Observation, control: Scenario) -> bool:
     """Returns whether a control ended in another way than it must.
 
-    A control without an expectation cannot fail, and an inconclusive one has not failed.
+    A control without an expectation cannot fail, and an inconclusive one, or one that was not run,
+    has not failed: it has no verdict.
     """
-    accepted = (*control.expect, "inconclusive", "not run")
-    return bool(control.expect) and observation.ending not in accepted
+    if not control.expect or observation.ending in _NO_VERDICT:
+        return False
+    return observation.ending not in control.expect
 
 
 @dataclass(frozen=True)
@@ -67,65 +80,73 @@ class _Controls:
     scenarios: Mapping[str, Scenario]
     observations: Observations
 
+    def has_failed(self, key: Key) -> bool:
+        """Returns whether the control that was observed as `key` failed."""
+        return has_failed(self.observations[key], self.scenarios[key[0]])
+
     def apply(self, key: Key, void: str) -> Observation:
         """Returns an observation, inconclusive if it is void or its own control proves nothing.
 
-        `void` is the reason if a positive control failed.
+        `void` is the reason if a positive control failed, else "".
         """
         observation = self.observations[key]
         if not observation.trials:
             return observation
         reason = void or self._failed_control(key)
-        return _doubt(observation, reason) if reason else observation
+        if not reason:
+            return observation
+        return _doubt(observation, reason)
 
     def void_reason(self, failed: Sequence[Key]) -> str:
-        """Returns why all verdicts of the host prove nothing, "" if no positive control failed."""
-        texts = [self._describe(key) for key in failed]
-        named, more = texts[:MAX_NAMED], len(texts) - MAX_NAMED
+        """Returns why all verdicts of the host prove nothing, "" if no positive control failed.
+
+        Names `MAX_NAMED` controls at most, in at most 4,096 characters.
+        """
+        named = [*map(self._describe, failed[:MAX_NAMED])]
+        more = len(failed) - MAX_NAMED
         if more > 0:
             named.append(f"and {more} more controls")
         return "; ".join(named)[:4096]
+
+    def missing_verdict_note(self, key: Key) -> str:
+        """Returns a note if the positive control has no verdict over a family that other scenarios
+        ran over, else "".
+        """
+        over_family = (each for (_, family), each in self.observations.items() if family == key[1])
+        if not any(each.trials for each in over_family):
+            return ""
+        name = f"the positive control {' over '.join(key)}"
+        missing = _missing_verdict(name, self.observations[key])
+        return surround("nothing shows that a RST would have been seen: ", missing)
 
     def _failed_control(self, key: Key) -> str:
         """Returns why the control that a scenario names makes it inconclusive, "" if it does
         not.
         """
         name = self.scenarios[key[0]].control or ""
-        control = self.observations.get((name, key[1]))
-        if control is None:
+        control = (name, key[1])
+        if control not in self.observations:
             return ""
-        if has_failed(control, self.scenarios[name]):
-            return f"void: its {self._describe((name, key[1]))}"
-        return _missing_verdict(f"its control {name}", control)
+        if self.has_failed(control):
+            return f"void: its {self._describe(control)}"
+        return _missing_verdict(f"its control {name}", self.observations[control])
 
     def _describe(self, key: Key) -> str:
         """Returns how a control ended, and how it must end."""
         observation = self.observations[key]
         expected = " or ".join(self.scenarios[key[0]].expect)
-        why = f" ({observation.reason[:300]})" if observation.reason else ""
         return (
             f"control {' over '.join(key)} ended {observation.ending} "
-            f"where it must end {expected}{why}"
+            f"where it must end {expected}{surround(' (', observation.reason[:300], ')')}"
         )
 
 
 def _missing_verdict(name: str, control: Observation) -> str:
     """Returns why a control has no verdict, "" if it has one."""
-    if control.ending not in ("inconclusive", "not run"):
+    if control.ending not in _NO_VERDICT:
         return ""
     what = "was inconclusive" if control.trials else "was not run"
     return f"{name} {what}: {control.reason[:300]}"
-
-
-def _missing_verdict_note(key: Key, observations: Observations) -> str:
-    """Returns a note if the positive control has no verdict over a family that other scenarios ran
-    over.
-    """
-    over_family = (each for (_, family), each in observations.items() if family == key[1])
-    if not any(each.trials for each in over_family):
-        return ""
-    missing = _missing_verdict(f"the positive control {' over '.join(key)}", observations[key])
-    return missing and f"nothing shows that a RST would have been seen: {missing}"
 
 
 def _doubt(observation: Observation, why: str) -> Observation:

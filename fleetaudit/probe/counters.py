@@ -8,7 +8,7 @@ grow by at least what the ending needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from fleetaudit.model import Ending, Segment
@@ -24,57 +24,65 @@ _NOT_RESET = {None, "nothing"}
 def shows_dropped_reset(
     trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Isolation
 ) -> bool:
-    """Returns whether the counters show an RST that was made, and that neither left nor arrived."""
-    counters = trial.kernel or {}
-    failed = counters.get("TCPAbortFailed", 0)
+    """Returns whether the counters show an RST that was made, and that neither left nor arrived.
+
+    `wire` and `peer` are the endings that these witnesses show, None for no ending. In the host's
+    namespace other processes' RSTs count, too: there it is only true if nothing was observed, and
+    the counters fit one RST of this trial. TCPAbortFailed: tcp_send_active_reset().
+    """
+    failed = trial.counter("TCPAbortFailed")
     if not failed:
         return False
-    observed = {wire, peer}
     if isolation == "namespace":
-        return observed <= {*_NOT_RESET, "FIN"}
-    # In the host's namespace other processes' RSTs count, too: only if nothing was observed, and
-    # the counters fit one RST of this trial.
-    aborts = sum(n for name, n in counters.items() if name.startswith("TCPAbortOn"))
-    return failed == aborts == 1 and observed <= _NOT_RESET
+        return {wire, peer} <= {*_NOT_RESET, "FIN"}
+    return failed == _aborts(trial) == 1 and {wire, peer} <= _NOT_RESET
+
+
+def _aborts(trial: RawTrial) -> int:
+    """Returns how many connections were aborted, for all reasons together."""
+    counters = trial.kernel or {}
+    return sum(n for name, n in counters.items() if name.startswith("TCPAbortOn"))
 
 
 def contradiction(trial: RawTrial, ending: Ending, isolation: Isolation) -> str:
-    """Returns how the counters contradict `ending`, "" if they do not or could not be read."""
-    counters = trial.kernel
-    if counters is None:
+    """Returns how the counters contradict `ending`, "" if they do not or could not be read.
+
+    In the host's namespace only a counter that did not move at all contradicts an ending. In a
+    private one they must equal what was captured or, without a capture, fit what arrived.
+    """
+    if trial.kernel is None:
         return ""
-    if "RST" in ending and not counters.get("OutRsts", 0):
+    if "RST" in ending and not trial.counter("OutRsts"):
         return "OutRsts did not move"
     if isolation == "host":
         return ""
     wire = whole_wire(trial)
     if wire is None:
-        return _contradicts_peer(counters, ending)
-    return _contradicts_wire(counters, wire)
+        return _contradicts_peer(trial, ending)
+    return _contradicts_wire(trial, wire)
 
 
-def _contradicts_peer(counters: Mapping[str, int], ending: Ending) -> str:
+def _contradicts_peer(trial: RawTrial, ending: Ending) -> str:
     """Returns how the counters contradict an ending that only the peer's socket shows.
 
     The socket answered, so it is open: only the closer closed one.
     """
-    aborts = counters.get("TCPAbortOnClose", 0)
+    aborts = trial.counter("TCPAbortOnClose")
     if "RST" in ending or not aborts:
         return ""
     return f"TCPAbortOnClose moved by {aborts}"
 
 
-def _contradicts_wire(counters: Mapping[str, int], wire: Sequence[Segment]) -> str:
+def _contradicts_wire(trial: RawTrial, wire: Sequence[Segment]) -> str:
     """Returns which counter does not equal what both sides sent, "" if they fit."""
-    resets = counters.get("OutRsts", 0)
-    aborts = counters.get("TCPAbortOnClose", 0)
-    failed = counters.get("TCPAbortFailed", 0)
+    resets = trial.counter("OutRsts")
+    aborts = trial.counter("TCPAbortOnClose")
     closers = count_resets(wire, "closer")
     peers = count_resets(wire, "peer")
     seen = f"the wire has {closers} RST of the closer and {peers} of the peer"
     if resets != closers + peers:
         return f"OutRsts moved by {resets}, and {seen}"
     # Each count of tcp_close() is one RST, or one that could not be made.
-    if aborts > closers + peers + failed:
+    if aborts > closers + peers + trial.counter("TCPAbortFailed"):
         return f"TCPAbortOnClose moved by {aborts}, and {seen}"
     return ""

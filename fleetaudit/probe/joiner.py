@@ -12,8 +12,10 @@ begins at the first column must be one that `_parse` knows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 _DOCSTRING = re.compile(r'"""(.*?)"""\n', re.DOTALL)
 _STANDARD = re.compile(r"^import (\w+)\n", re.MULTILINE)
@@ -36,23 +38,37 @@ class JoinError(ValueError):
 
 @dataclass(frozen=True)
 class _Module:
+    """The parts of a module that the joined text needs.
+
+    `standard` has the modules that it imports from the standard library, `imports` the other
+    modules with the names that it imports from each, `names` what it defines.
+    """
+
     name: str
     docstring: str
     standard: list[str]
-    imports: list[tuple[str, list[str]]]
-    names: set[str]
+    imports: dict[str, list[str]]
+    names: list[str]
     body: str
+
+    @property
+    def file(self) -> str:
+        """The name of its file, for messages."""
+        return f"{self.name}.py"
 
 
 def join(read: Callable[[str], str], first: str = "main") -> str:
     """Returns the text of the module `first` and of all modules that it imports.
 
     `read` returns the text of a module by its name. The docstring of the package (`__init__`) comes
-    first. Raises `JoinError`.
+    first. The same modules give the same text, byte for byte. Raises `JoinError` if a name has two
+    definitions or none, and for a line that the regular expressions do not know.
     """
     modules: dict[str, _Module] = {}
     _collect(read, first, modules, ())
-    _check_names(modules)
+    _check_definitions(modules.values())
+    for module in modules.values():
+        _check_imports(module, modules)
     standard = sorted({name for module in modules.values() for name in module.standard})
     parts = [read("__init__"), *(f"import {name}" for name in standard)]
     for module in modules.values():
@@ -77,53 +93,84 @@ def _collect(
     modules: dict[str, _Module],
     importers: tuple[str, ...],
 ) -> None:
-    """Adds a module to `modules`, after those that it imports."""
+    """Adds a module to `modules`, after those that it imports.
+
+    `importers` are the modules that lead here, the first one first; raises `JoinError` if `name` is
+    among them.
+    """
     if name in importers:
         raise JoinError(f"modules import each other: {' imports '.join([*importers, name])}")
     if name in modules:
         return
     module = _parse(name, read(name))
-    for other, _ in module.imports:
+    for other in module.imports:
         _collect(read, other, modules, (*importers, name))
     modules[name] = module
 
 
 def _parse(name: str, text: str) -> _Module:
-    """Returns the parts of a module; raises `JoinError`."""
+    """Returns the parts of a module, without what only type checkers need; raises `JoinError`."""
     docstring = _DOCSTRING.match(text)
     if not docstring:
         raise JoinError(f"{name}.py begins without a docstring")
     text = _TYPING.sub("", text[docstring.end() :])
     text = _TYPE_COMMENT.sub("", _TYPE_LINE.sub("", text))
-    imports = [
-        (other, re.findall(r"\w+", lines or line)) for other, lines, line in _RELATIVE.findall(text)
-    ]
-    standard = _STANDARD.findall(text)
     body = _STANDARD.sub("", _RELATIVE.sub("", text)).strip()
-    names: set[str] = set()
+    return _Module(
+        name=name,
+        docstring=docstring[1],
+        standard=_STANDARD.findall(text),
+        imports=_imports(text),
+        names=_defined_names(name, body),
+        body=body,
+    )
+
+
+def _imports(text: str) -> dict[str, list[str]]:
+    """Returns the names that a module imports from each other module of the probe."""
+    imports = dict[str, list[str]]()
+    for other, lines, line in _RELATIVE.findall(text):
+        imports.setdefault(other, []).extend(re.findall(r"\w+", lines + line))
+    return imports
+
+
+def _defined_names(module: str, body: str) -> list[str]:
+    """Returns the names that a module defines at its top level.
+
+    Raises `JoinError` for a name that is defined twice, and for a line at the first column that
+    defines nothing.
+    """
+    names = list[str]()
     for line in _TOP_LEVEL.findall(body):
         defined = _DEFINITION.match(line)
         if not defined:
-            raise JoinError(f"{name}.py has a line that cannot be joined: {line}")
-        for found in (defined[1] or defined[2]).split(", "):
-            if found in names:
-                raise JoinError(f"{found} is defined twice in {name}.py")
-            names.add(found)
-    return _Module(name, docstring[1], standard, imports, names, body)
+            raise JoinError(f"{module}.py has a line that cannot be joined: {line}")
+        names += (defined[1] or defined[2]).split(", ")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise JoinError(f"{name} is defined twice in {module}.py")
+    return names
 
 
-def _check_names(modules: dict[str, _Module]) -> None:
-    """Raises `JoinError` for a name that two modules define, or one that is imported in vain."""
-    owners = {name: "the standard library" for m in modules.values() for name in m.standard}
-    for module in modules.values():
+def _check_definitions(modules: Collection[_Module]) -> None:
+    """Raises `JoinError` for a name that two modules define, or a module and the standard library:
+    all of them share one namespace.
+    """
+    owners = dict.fromkeys(
+        chain.from_iterable(module.standard for module in modules), "the standard library"
+    )
+    for module in modules:
         for name in sorted(module.names):
             if name in owners:
-                raise JoinError(f"{name} is defined by {owners[name]} and by {module.name}.py")
-            owners[name] = f"{module.name}.py"
-    for module in modules.values():
-        for other, names in module.imports:
-            for name in names:
-                if name not in modules[other].names:
-                    raise JoinError(
-                        f"{module.name}.py imports {name} from {other}.py, which does not define it"
-                    )
+                raise JoinError(f"{name} is defined by {owners[name]} and by {module.file}")
+            owners[name] = module.file
+
+
+def _check_imports(module: _Module, modules: Mapping[str, _Module]) -> None:
+    """Raises `JoinError` for a name that a module imports and the other one does not define."""
+    for other, names in module.imports.items():
+        for name in names:
+            if name not in modules[other].names:
+                raise JoinError(
+                    f"{module.file} imports {name} from {other}.py, which does not define it"
+                )

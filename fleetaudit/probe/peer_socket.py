@@ -6,7 +6,7 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, takewhile
 
 from fleetaudit.model import Ending, PeerWitness, Step
@@ -22,10 +22,20 @@ _OPEN = (*_NO_FIN_CAME, 8)
 CLOSE = 7
 """TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs.
 """
+_RESET_ERRORS = frozenset({"ECONNRESET", "EPIPE"})
+"""What tcp_reset() sets sk_err to."""
+_HANG_UPS = frozenset({"HUP", "RDHUP"})
+"""Events of poll(2) that show an end of file: RDHUP that the other side ended, HUP that both did.
+"""
+_ENDED = frozenset({"ERR", "HUP"})
+"""Events of poll(2) of which a reset raises at least one."""
 
 
 def describe_peer(peer: PeerWitness | None) -> str:
-    """Returns what the peer's socket reported, as text."""
+    """Returns what the peer's socket reported, as text for the reason of a verdict.
+
+    None is a peer that was gone. The names are those of poll(2), recv(2) and errno(3).
+    """
     if peer is None:
         return "the peer is gone"
     poll = "|".join(peer.poll) or "none"
@@ -35,6 +45,9 @@ def describe_peer(peer: PeerWitness | None) -> str:
 def peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     """Returns the ending that the peer's TCP socket shows, None if it shows neither an end nor an
     open connection.
+
+    The errors of a reset decide first, whatever else the socket shows. `steps` tell which of its
+    results the peer itself caused, and whether it is an MPTCP socket, whose state says less.
     """
     errors = _errors(peer, steps)
     if _was_reset_after_poll(peer, errors):
@@ -49,30 +62,45 @@ def peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
 
 def _errors(peer: PeerWitness, steps: Sequence[Step]) -> set[str]:
     """Returns the results of recv, of the steps' sends and SO_ERROR, of which some are errors."""
-    results = (*peer.recv, peer.so_error)
-    errors = {result.removeprefix("send: ") for result in results if result != "send: EPIPE"}
+    results = {*peer.recv, peer.so_error}
     # A peer that shut writing itself cannot send: its EPIPE says nothing of the closer.
-    if "send: EPIPE" in peer.recv and not shuts_peer(steps, "write"):
-        errors.add("EPIPE")
-    return errors
+    if "send: EPIPE" in results and shuts_peer(steps, "write"):
+        results.discard("send: EPIPE")
+    return _without_call(results)
+
+
+def _without_call(results: Iterable[str]) -> set[str]:
+    """Returns results without the call that had them: EPIPE for "send: EPIPE"."""
+    return {result.removeprefix("send: ") for result in results}
 
 
 def _was_reset_after_poll(peer: PeerWitness, errors: set[str]) -> bool:
     """Returns whether a reset came after poll: it answers to the window that recv opened."""
-    if errors.isdisjoint(("ECONNRESET", "EPIPE")):
+    if errors.isdisjoint(_RESET_ERRORS):
         return False
-    return peer.state in _OPEN and "ERR" not in peer.poll and "HUP" not in peer.poll
+    return peer.state in _OPEN and _ENDED.isdisjoint(peer.poll)
 
 
 def _reset_ending(peer: PeerWitness, errors: set[str]) -> Ending | None:
     """Returns the ending that the errors of a reset show, None if there are none."""
-    if peer.so_error == "ECONNRESET" and "0" in peer.recv and "ECONNRESET" not in peer.recv:
-        # tcp_fin() set SOCK_DONE, for which recv returns end of file before an error.
+    if _is_reset_after_end_of_file(peer):
         return "FIN, then RST"
     if "ECONNRESET" in errors:
         return "RST"
-    # tcp_reset() in CLOSE_WAIT: the FIN had come first. recv returns 0, and yet it was reset.
-    return "FIN, then RST" if "EPIPE" in errors else None
+    if "EPIPE" in errors:
+        # tcp_reset() in CLOSE_WAIT: the FIN had come first. recv returns 0, and yet it was reset.
+        return "FIN, then RST"
+    return None
+
+
+def _is_reset_after_end_of_file(peer: PeerWitness) -> bool:
+    """Returns whether recv met the end of file and SO_ERROR alone has the reset.
+
+    tcp_fin() set SOCK_DONE, for which recv returns end of file before an error.
+    """
+    if peer.so_error != "ECONNRESET":
+        return False
+    return "0" in peer.recv and "ECONNRESET" not in peer.recv
 
 
 def _ending_without_error(
@@ -83,7 +111,7 @@ def _ending_without_error(
         return "nothing"  # an end of file would be the peer's own, by shutting reading
     if "0" in peer.recv:
         return "FIN"
-    if "EAGAIN" in errors and "HUP" not in peer.poll and "RDHUP" not in peer.poll:
+    if "EAGAIN" in errors and _HANG_UPS.isdisjoint(peer.poll):
         return "nothing"
     return None
 
@@ -98,8 +126,7 @@ def unix_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     that is not an end of what the peer reads. A failed send is no evidence: EPIPE only repeats what
     is shut. docs/scenarios.md has the table.
     """
-    results = {result.removeprefix("send: ") for result in peer.recv}
-    reset = "ECONNRESET" in results or peer.so_error == "ECONNRESET"
+    reset = "ECONNRESET" in _without_call((*peer.recv, peer.so_error))
     changes = _poll_changes(peer, steps)
     fin = _shows_end_of_file(peer, steps, changes)
     if not reset and "ERR" in chain(peer.poll, *changes):
@@ -121,11 +148,9 @@ _UNIX_ENDINGS: dict[tuple[bool, bool], Ending] = {
 
 def _poll_changes(peer: PeerWitness, steps: Sequence[Step]) -> list[tuple[str, ...]]:
     """Returns the events that each ending step of the closer added, except for shutting reading."""
-    changes = list[tuple[str, ...]]()
-    for index, events in peer.poll_added:
-        if steps[index].call[1:] != ("shutdown", "read"):
-            changes.append(events)
-    return changes
+    return [
+        events for index, events in peer.poll_added if steps[index].call[1:] != ("shutdown", "read")
+    ]
 
 
 def _shows_end_of_file(
@@ -142,6 +167,4 @@ def _shows_end_of_file(
 
 def _is_hang_up(events: tuple[str, ...]) -> bool:
     """Returns whether a step added an end of file to the events of poll, without an error."""
-    if "ERR" in events:
-        return False
-    return "RDHUP" in events or "HUP" in events
+    return "ERR" not in events and not _HANG_UPS.isdisjoint(events)

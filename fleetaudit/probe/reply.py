@@ -60,6 +60,12 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     outstanding: LongText = ""
     failed_step: Annotated[int, Meta(ge=0, le=63)] | None = None
 
+    def counter(self, name: str) -> int:
+        """Returns by how much a counter of the kernel moved; 0 also if none could be read."""
+        if self.kernel is None:
+            return 0
+        return self.kernel.get(name, 0)
+
 
 class RawObservation(Frozen, frozen=True, kw_only=True):
     """One scenario over one family.
@@ -73,6 +79,16 @@ class RawObservation(Frozen, frozen=True, kw_only=True):
     trials: Annotated[tuple[RawTrial, ...], Meta(max_length=100)] = ()
     not_run: LongText = ""
     failed: bool = False
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there are trials to judge."""
+        return bool(self.trials) and not self.not_run
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether it did not run because the host lacks something that it needs."""
+        return bool(self.not_run) and not self.failed
 
 
 class Reply(Frozen, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from fleetaudit.model import Step
 
@@ -21,32 +21,41 @@ def forges_segments(steps: Sequence[Step]) -> bool:
 
     Data that is sent again is not such a case: its acknowledgement acknowledges nothing new.
     """
-    return any(step.call[1] in _FORGING for step in steps)
+    return not _FORGING.isdisjoint(step.verb for step in steps)
 
 
 def shuts_peer(steps: Sequence[Step], direction: str) -> bool:
-    """Returns whether a step shuts a direction of the peer's socket, "read" or "write"."""
-    return any(direction in shut for shut in _peer_shutdowns(steps))
+    """Returns whether a step shuts a direction of the peer's socket, "read" or "write".
+
+    shutdown(SHUT_RDWR), "both" in a step, shuts the two of them.
+    """
+    return any(direction in _shut_of_peer(step) for step in steps)
 
 
-def _peer_shutdowns(steps: Sequence[Step]) -> Iterator[Collection[str]]:
-    """Yields the directions that each step shuts of the peer's socket; most steps shut none."""
-    for step in steps:
-        if step.call[:2] == ("peer", "shutdown"):
-            direction = str(step.call[2])
-            yield _BOTH if direction == "both" else {direction}
-        else:
-            yield ()
+def _shut_of_peer(step: Step) -> Collection[str]:
+    """Returns the directions that a step shuts of the peer's socket; most steps shut none."""
+    if step.call[:2] != ("peer", "shutdown"):
+        return ()
+    direction = str(step.call[2])
+    if direction == "both":
+        return _BOTH
+    return (direction,)
 
 
 def makes_peer_reset(steps: Sequence[Step]) -> bool:
     """Returns whether the closer sends data after the peer shut both ways.
 
-    Then the peer resets the connection itself (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2).
+    Then the peer resets the connection itself (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2),
+    and the RST at the closer says nothing of the closer's ending.
     """
     shut = set[str]()
-    for step, directions in zip(steps, _peer_shutdowns(steps), strict=True):
-        shut.update(directions)
-        if shut == _BOTH and step.actor == "closer" and step.verb.startswith("send"):
+    for step in steps:
+        shut.update(_shut_of_peer(step))
+        if shut == _BOTH and _sends_from_closer(step):
             return True
     return False
+
+
+def _sends_from_closer(step: Step) -> bool:
+    """Returns whether the closer sends in a step, in any manner ("send", "send-urgent"…)."""
+    return step.actor == "closer" and step.verb.startswith("send")

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetaudit.model import Ending, Family, PeerWitness, Step
+from fleetaudit.text.phrases import surround
 
 from .counters import Isolation, contradiction, shows_dropped_reset
 from .peer_socket import CLOSE, describe_peer, peer_ending, unix_ending
@@ -36,29 +37,37 @@ _LESS_THAN = {
     ("FIN, then RST", "nothing"),
 }
 """What the wire and the peer show if something was sent and did not arrive."""
+_DROPPED_RESET = (
+    "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?"
+)
+_RECEIVERS = {"closer": "peer", "peer": "closer"}
+"""The receiver by the sender."""
 
 
 def trial_verdict(
     trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Isolation
 ) -> Verdict:
-    """Returns the ending of one trial, and why if it is not simply what was observed."""
+    """Returns the ending of one trial, and why if it is not simply what was observed.
+
+    `steps` are those of the scenario: they tell which witnesses can be believed. `isolation` is
+    where the trial ran, which tells how strictly the counters must fit. A trial that failed, or
+    whose witnesses disagree, is "inconclusive"; a segment that a witness saw leaving and that did
+    not arrive is "sent, not delivered".
+    """
     if trial.error:
         return "inconclusive", _error_text(trial, steps)
     if family == "unix":
         return _unix_verdict(trial.peer, steps)
     wire = wire_ending(trial)
     peer = _credible_peer_ending(trial, steps, wire)
-    if wire is None and peer is None:
+    endings: set[Ending | None] = {wire, peer} - {None}
+    if not endings:
         return "inconclusive", _no_witness(trial)
     if shows_dropped_reset(trial, wire, peer, isolation):
-        return (
-            "sent, not delivered",
-            "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in"
-            " OUTPUT?",
-        )
-    if wire == peer or None in (wire, peer):
-        return _agreement(trial, wire, peer, steps, isolation)
-    return _disagreement(trial, wire, peer, steps)
+        return "sent, not delivered", _DROPPED_RESET
+    if len(endings) == 2:
+        return _disagreement(trial, wire, peer, steps)
+    return _agreement(trial, wire, peer, steps, isolation)
 
 
 def _unix_verdict(peer: PeerWitness | None, steps: Sequence[Step]) -> Verdict:
@@ -88,9 +97,11 @@ def _credible_peer_ending(
         return None
     if "RST" in peer and "RST" not in wire:
         return peer
-    # The peer's kernel drops what acknowledges segments that it never sent, so that its socket
-    # shows less than was sent.
-    return None if forges_segments(steps) else peer
+    if forges_segments(steps):
+        # The peer's kernel drops what acknowledges segments that it never sent, so that its socket
+        # shows less than was sent.
+        return None
+    return peer
 
 
 def _peer_resets(trial: RawTrial, steps: Sequence[Step]) -> bool:
@@ -113,15 +124,19 @@ def _agreement(
     steps: Sequence[Step],
     isolation: Isolation,
 ) -> Verdict:
-    """Returns the verdict if wire and peer do not differ: is it final, and do the counters fit?"""
+    """Returns the verdict if wire and peer do not differ: is it final, and do the counters fit?
+
+    Segments of MPTCP move other counters, which are not compared.
+    """
     ending = wire or peer or "inconclusive"
     testimony = _testimony(wire, peer)
     if trial.outstanding and "RST" not in ending:
-        return "inconclusive", f"more may come: {trial.outstanding} ({testimony})"
-    if not connects_over_mptcp(steps):
-        problem = contradiction(trial, ending, isolation)
-        if problem:
-            return "inconclusive", f"the witnesses disagree: {testimony}, but {problem}"
+        return _more_may_come(trial, testimony)
+    if connects_over_mptcp(steps):
+        return ending, _window_left(trial, steps)
+    problem = contradiction(trial, ending, isolation)
+    if problem:
+        return "inconclusive", f"the witnesses disagree: {testimony}, but {problem}"
     return ending, _window_left(trial, steps)
 
 
@@ -131,21 +146,22 @@ def _disagreement(
     """Returns the verdict if wire and peer differ: more may come, or it was not delivered."""
     testimony = _testimony(wire, peer)
     if trial.outstanding and connects_over_mptcp(steps):
-        return "inconclusive", f"more may come: {trial.outstanding} ({testimony})"
+        return _more_may_come(trial, testimony)
     if (wire, peer) in _LESS_THAN:
         what = f"it left and did not arrive; {_likely_drop(trial)}"
         return "sent, not delivered", f"{testimony}: {what}"
     return "inconclusive", f"the witnesses disagree: {testimony} ({describe_peer(trial.peer)})"
 
 
+def _more_may_come(trial: RawTrial, testimony: str) -> Verdict:
+    """Returns the verdict on an ending that was not final when the probe stopped waiting."""
+    return "inconclusive", f"more may come: {trial.outstanding} ({testimony})"
+
+
 def _testimony(wire: Ending | None, peer: Ending | None) -> str:
     """Returns what wire and peer say, those that say something."""
-    texts = []
-    if wire:
-        texts.append(f"the wire says {wire}")
-    if peer:
-        texts.append(f"the peer says {peer}")
-    return " and ".join(texts)
+    texts = (surround("the wire says ", wire), surround("the peer says ", peer))
+    return " and ".join(filter(None, texts))
 
 
 def _no_witness(trial: RawTrial) -> str:
@@ -158,7 +174,7 @@ def _no_witness(trial: RawTrial) -> str:
 
 def _likely_drop(trial: RawTrial) -> str:
     """Returns what may have dropped a segment on its way."""
-    wrong = (trial.kernel or {}).get("InCsumErrors", 0)
+    wrong = trial.counter("InCsumErrors")
     if wrong:
         return f"{wrong} segments had a wrong checksum (InCsumErrors)"
     return "is a firewall in INPUT?"
@@ -173,11 +189,14 @@ def _error_text(trial: RawTrial, steps: Sequence[Step]) -> str:
 
 
 def _window_left(trial: RawTrial, steps: Sequence[Step]) -> str:
-    """Returns a sentence if a sender was blocked before the receiver's window was zero, else ""."""
+    """Returns a sentence if a sender was blocked before the receiver's window was zero, else "".
+
+    Only the first such sender is named; a window is in bytes.
+    """
     for step in steps:
         if step.call[1] != "send-until-blocked":
             continue
-        receiver = "peer" if step.actor == "closer" else "closer"
+        receiver = _RECEIVERS[step.actor]
         left = trial.queue.get(f"{receiver} window")
         if left:
             return (

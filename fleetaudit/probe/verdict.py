@@ -13,12 +13,14 @@ from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
     NO_CAPTURE,
     Audited,
+    Ending,
     Evidence,
     Family,
     HostPlan,
     Observation,
     Scenario,
 )
+from fleetaudit.text.phrases import surround
 
 from .controls import Key, Observations, apply_controls
 from .counters import Isolation
@@ -30,6 +32,8 @@ from .wire import capture_note
 __all__ = ["NO_COUNTERS", "result_from_output", "result_from_reply", "trial_verdict"]
 
 NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
+_NOT_ANSWERED = RawObservation(scenario="", family="ipv4", failed=True)
+"""Stands for a scenario that the reply does not mention."""
 
 
 def result_from_output(
@@ -39,9 +43,10 @@ def result_from_output(
     exit_status: int | None = None,
     cut: str = "",
 ) -> Audited:
-    """Returns the result of a host from its output; raises `ReplyError`.
+    """Returns the result of a host from its output.
 
-    The arguments are those of `protocol.decode_reply`.
+    The arguments are those of `protocol.decode_reply`. Raises `ReplyError` if there is no reply to
+    this plan in the output, and in the cases of `result_from_reply`.
     """
     return result_from_reply(plan, decode_reply(plan, stdout, stderr, exit_status, cut))
 
@@ -49,17 +54,18 @@ def result_from_output(
 def result_from_reply(plan: HostPlan, reply: Reply) -> Audited:
     """Returns the result of a host: a verdict on each planned scenario, in the order of the plan.
 
-    Raises `ReplyError` if the reply has observations that were not asked for, or if not one
-    scenario ran.
+    A plan of 0 trials gives observations that only say whether a scenario could run. Raises
+    `ReplyError` if the reply has observations that were not asked for, more trials or other steps
+    than planned, or if not one scenario ran.
     """
     planned = {(s.name, family): s for s in plan.scenarios for family in s.families}
     raw = _raw_observations(reply, planned)
     if not plan.trials:
         return _result(plan, reply, {key: _could_run(key, raw.get(key)) for key in planned})
-    observations = {
-        key: _observe(key[1], scenario, raw.get(key), plan.trials, reply.isolation)
-        for key, scenario in planned.items()
-    }
+    observations = dict[Key, Observation]()
+    for key, scenario in planned.items():
+        one = raw.get(key, _NOT_ANSWERED)
+        observations[key] = _observe(key[1], scenario, one, plan.trials, reply.isolation)
     if planned and not any(each.trials for each in observations.values()):
         raise _nothing_ran(plan, reply, next(iter(observations.values())))
     controlled = apply_controls(plan, observations)
@@ -72,13 +78,17 @@ def _raw_observations(reply: Reply, planned: Mapping[Key, Scenario]) -> dict[Key
     found = dict[Key, RawObservation]()
     for raw in reply.observations:
         key = (raw.scenario, raw.family)
-        if key not in planned or key in found:
-            what = "two answers to" if key in found else "an answer to"
-            raise ReplyError(
-                f"the reply has {what} {raw.scenario} over {raw.family}; expected at most one"
-            )
+        if key in found:
+            raise _unexpected("two answers to", key)
+        if key not in planned:
+            raise _unexpected("an answer to", key)
         found[key] = raw
     return found
+
+
+def _unexpected(what: str, key: Key) -> ReplyError:
+    """Returns the error for an observation that was not asked for; `what` is "an answer to"."""
+    return ReplyError(f"the reply has {what} {key[0]} over {key[1]}; expected at most one")
 
 
 def _lacks_counters(reply: Reply) -> bool:
@@ -92,7 +102,9 @@ def _could_run(key: Key, raw: RawObservation | None) -> Observation:
     """Returns a scenario of which no trial was planned: its reason says why it would not run, "" if
     it would.
     """
-    reason = raw.not_run if raw else "the probe did not say whether it would run"
+    reason = "the probe did not say whether it would run"
+    if raw is not None:
+        reason = raw.not_run
     return Observation(scenario=key[0], family=key[1], ending="not run", trials=0, reason=reason)
 
 
@@ -138,7 +150,10 @@ def _result(
 
 
 def _sysctl_lines(reply: Reply) -> dict[str, tuple[str, ...]] | None:
-    """Returns where the sysctls of this reply are set; leaves out all other sysctls."""
+    """Returns where the sysctls of this reply are set; leaves out all other sysctls.
+
+    None if the host did not tell: its program was older, or its files could not be read.
+    """
     if reply.sysctl_places is None:
         return None
     places = sorted(reply.sysctl_places.items())
@@ -151,19 +166,20 @@ def _sysctl_lines(reply: Reply) -> dict[str, tuple[str, ...]] | None:
 def _observe(
     family: Family,
     scenario: Scenario,
-    raw: RawObservation | None,
+    raw: RawObservation,
     usual_trials: int,
     isolation: Isolation,
 ) -> Observation:
-    """Returns the verdict on one scenario over one family; raises `ReplyError`."""
-    if raw is None or raw.not_run or not raw.trials:
+    """Returns the verdict on one scenario over one family; raises `ReplyError`.
+
+    `usual_trials` is how many trials were planned if the scenario has no number of its own.
+    """
+    if not raw.has_run:
         return _without_trials(family, scenario, raw)
     for trial in raw.trials:
         _check_steps(trial, scenario, family)
     verdicts = [trial_verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
-    endings = Counter[str]()
-    for trial, (ending, _) in zip(raw.trials, verdicts, strict=True):
-        endings[ending] += trial.count
+    endings = _count_endings(raw.trials, verdicts)
     planned, ran = scenario.trials or usual_trials, endings.total()
     if ran > planned:
         raise ReplyError(f"the reply has {ran} trials of {scenario.name}, {planned} were asked")
@@ -181,18 +197,25 @@ def _observe(
     )
 
 
-def _without_trials(family: Family, scenario: Scenario, raw: RawObservation | None) -> Observation:
+def _count_endings(trials: Sequence[RawTrial], verdicts: Sequence[Verdict]) -> Counter[str]:
+    """Returns how often each ending occurred: one reported trial may stand for several."""
+    endings = Counter[str]()
+    for trial, (ending, _) in zip(trials, verdicts, strict=True):
+        endings[ending] += trial.count
+    return endings
+
+
+def _without_trials(family: Family, scenario: Scenario, raw: RawObservation) -> Observation:
     """Returns a scenario of which no trial ran: not run if the host lacks something, else
     inconclusive.
     """
-    reason = raw.not_run if raw else ""
-    lacks_something = bool(reason) and raw is not None and not raw.failed
+    ending: Ending = "not run" if raw.is_impossible else "inconclusive"
     return Observation(
         scenario=scenario.name,
         family=family,
-        ending="not run" if lacks_something else "inconclusive",
+        ending=ending,
         trials=0,
-        reason=reason or "the probe did not say why it was not run",
+        reason=raw.not_run or "the probe did not say why it was not run",
     )
 
 
@@ -201,7 +224,8 @@ def _verdict_on_all(
 ) -> tuple[RawTrial, Verdict]:
     """Returns the trial to show, and the verdict on all trials together.
 
-    If trials disagree, that is the first one that differs from most.
+    If trials agree, that is the first one with a reason; if they disagree, the first one that
+    differs from most.
     """
     if len(endings) == 1:
         index = next((i for i, (_, why) in enumerate(verdicts) if why), 0)
@@ -209,13 +233,15 @@ def _verdict_on_all(
     usual = endings.most_common(1)[0][0]
     index = next(i for i, (ending, _) in enumerate(verdicts) if ending != usual)
     reasons = "; ".join(dict.fromkeys(why for _, why in verdicts if why))
-    reason = f"trials disagree: {_counts_text(endings)}"
-    return trials[index], ("inconclusive", f"{reason} ({reasons})" if reasons else reason)
+    reason = f"trials disagree: {_counts_text(endings)}{surround(' (', reasons, ')')}"
+    return trials[index], ("inconclusive", reason)
 
 
 def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
     """Raises `ReplyError` if a trial has steps that the scenario does not have, or in another
     order.
+
+    A trial that failed has only the steps that began.
     """
     count = len(scenario.steps)
     if trial.peer and any(index >= count for index, _ in trial.peer.poll_added):
@@ -238,7 +264,7 @@ def _counts_text(endings: Counter[str]) -> str:
 
 
 def _evidence(trial: RawTrial) -> Evidence:
-    """Returns the evidence of a trial."""
+    """Returns the evidence of a trial, as the report shows it."""
     return Evidence(
         wire=trial.wire,
         connection=trial.connection,

@@ -11,31 +11,48 @@ from .reply import RawTrial
 
 
 def whole_wire(trial: RawTrial) -> tuple[Segment, ...] | None:
-    """Returns the trace if the capture saw every segment, else None."""
-    return None if trial.wire_lost else trial.wire
+    """Returns the trace if the capture saw every segment, else None.
+
+    One record that the packet socket dropped (PACKET_STATISTICS, packet(7)) may be the RST, so a
+    trace with a gap is no witness.
+    """
+    if trial.wire_lost:
+        return None
+    return trial.wire
 
 
 def capture_note(trial: RawTrial) -> str:
-    """Returns why the capture is incomplete or missing, "" if it is neither."""
+    """Returns why the capture is incomplete or missing, "" if it is neither.
+
+    At most 4,096 characters, as `LongText` allows.
+    """
     if not trial.wire_lost:
         return trial.wire_note
     lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it"
-    return f"{lost}; {trial.wire_note}"[:4096] if trial.wire_note else lost
+    return "; ".join(filter(None, (lost, trial.wire_note)))[:4096]
 
 
 def wire_ending(trial: RawTrial) -> Ending | None:
     """Returns the ending by the closer's own segments, None if the capture does not show it.
 
-    A capture that missed the SYN may have missed the end, too. RFC 8684, section 3.3.3: DATA_FIN is
-    to an MPTCP connection what FIN is to TCP; a subflow's own FIN may come much later.
+    A capture that missed the SYN may have missed the end, too. Of several ends the first one
+    counts, and whether an RST followed. RFC 8684, section 3.3.3: DATA_FIN is to an MPTCP connection
+    what FIN is to TCP; a subflow's own FIN may come much later.
     """
-    sent = segments_of(whole_wire(trial) or (), "closer")
+    wire = whole_wire(trial)
+    if wire is None:
+        return None
+    sent = segments_of(wire, "closer")
     if not any("S" in segment.flags for segment in sent):
         return None
     ends = [*chain.from_iterable(map(_ends, sent))]
+    if not ends:
+        return "nothing"
     if "RST" not in ends:
-        return "FIN" if ends else "nothing"
-    return "RST" if ends[0] == "RST" else "FIN, then RST"
+        return "FIN"
+    if ends[0] == "RST":
+        return "RST"
+    return "FIN, then RST"
 
 
 def _ends(segment: Segment) -> list[str]:
@@ -49,10 +66,10 @@ def _ends(segment: Segment) -> list[str]:
 
 
 def segments_of(wire: Iterable[Segment], sender: str) -> list[Segment]:
-    """Returns the segments that one side sent."""
+    """Returns the segments that one side sent, in their order; `sender` is "closer" or "peer"."""
     return [segment for segment in wire if segment.sender == sender]
 
 
 def count_resets(wire: Iterable[Segment], sender: str) -> int:
-    """Returns how many RSTs a side sent."""
+    """Returns how many RSTs a side sent; `sender` is "closer" or "peer"."""
     return sum("R" in segment.flags for segment in segments_of(wire, sender))
