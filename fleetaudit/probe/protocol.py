@@ -35,6 +35,7 @@ import msgspec
 from fleetaudit import __version__
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import DECODE_ERRORS, HostPlan, Scenario
+from fleetaudit.text.phrases import surround
 
 from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
 from .joiner import join
@@ -125,15 +126,22 @@ def _call(plan: HostPlan) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "isolation": plan.isolation,
         "sysctls": list(plan.sysctls_collect),
-        "scenarios": [
-            scenario_call(scenario, (scenario.trials or plan.trials) if plan.trials else 0)
-            for scenario in plan.scenarios
-        ],
+        "scenarios": [scenario_call(each, _trials(plan, each)) for each in plan.scenarios],
     }
 
 
+def _trials(plan: HostPlan, scenario: Scenario) -> int:
+    """Returns how often a scenario runs over each family; 0 for all if the plan runs nothing."""
+    if not plan.trials:
+        return 0
+    return scenario.trials or plan.trials
+
+
 def scenario_call(scenario: Scenario, trials: int) -> dict[str, Any]:
-    """Returns a scenario as the probe is sent it, without the expected endings."""
+    """Returns a scenario as the probe is sent it, without the expected endings.
+
+    `trials` is how often it runs over each family. The probe needs no titles and no texts of steps.
+    """
     return {
         "name": scenario.name,
         "steps": [step.call for step in scenario.steps],
@@ -158,7 +166,8 @@ def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
     first.
 
     The call's strings are ASCII, so its repr means the same in Python 2.7 and 3. The first line is
-    for `COMMAND`'s shell.
+    for `COMMAND`'s shell; a path may have any bytes (PEP 383). Raises `ValueError` if the probe's
+    text cannot be a raw string, which is a mistake in `remote/`.
     """
     text = probe_text()
     if "'''" in text or text.endswith("\\"):
@@ -187,11 +196,12 @@ def decode_reply(
     exit_status: int | None = None,
     cut: str = "",
 ) -> Reply:
-    """Returns the reply in a host's output, which must answer this plan's call; raises
-    `ReplyError`.
+    """Returns the reply in a host's output, which must answer this plan's call.
 
-    `cut` names the stream that was cut off at its limit. Only the result line counts; `exit_status`
-    and the rest of the output only explain why there is none.
+    `cut` names the stream that was cut off at its limit ("stdout", "stderr", "" for none). Only the
+    result line counts; `exit_status` and the rest of the output only explain why there is none.
+    Raises `ReplyError` if there is no such line, if there are several, if it is larger than
+    `MAX_LINE`, nests deeper than `MAX_DEPTH` or is not a `Reply`, or if it answers another call.
     """
     line = _result_line(stdout)
     if line is None:
@@ -205,7 +215,10 @@ def decode_reply(
 
 
 def parse_reply(stdout: bytes) -> Reply:
-    """Returns the reply in what a host printed, whatever it answers; raises `ReplyError`."""
+    """Returns the reply in what a host printed, whatever call it answers.
+
+    Raises `ReplyError` in the cases of `decode_reply`, except for a reply to another call.
+    """
     line = _result_line(stdout)
     if line is None:
         raise ReplyError("no result line", kind="no reply")
@@ -217,9 +230,11 @@ def _result_line(stdout: bytes) -> bytes | None:
     several.
     """
     lines = [line for line in re.split(rb"\r?\n", stdout) if line.startswith(REPLY_MARK)]
+    if not lines:
+        return None
     if len(lines) > 1:
         raise ReplyError(f"{len(lines)} result lines, expected exactly one")
-    return lines[0][len(REPLY_MARK) :] if lines else None
+    return lines[0][len(REPLY_MARK) :]
 
 
 def _parse_line(line: bytes) -> Reply:
@@ -252,16 +267,18 @@ def _check_digest(plan: HostPlan, reply: Reply) -> None:
     """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
     that was sent again.
     """
-    if reply.digest == request_digest(plan):
-        return
-    reason = (
-        "the reply answers another call (other scenarios, sysctls, isolation or program text): "
-        "was it made with other playbooks?"
-    )
+    if reply.digest != request_digest(plan):
+        raise ReplyError(_why_another_call(reply), kind="reply to another call")
+
+
+def _why_another_call(reply: Reply) -> str:
+    """Returns how the call that a reply answers differs from this program's."""
     if not reply.digest:
-        reason = "the reply has no digest of the call that it answers"
-    elif reply.fleetaudit != __version__:
-        version = f"fleetaudit {reply.fleetaudit[:40]}"
-        made_by = version if reply.fleetaudit else "an unknown version of fleetaudit"
-        reason = f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}"
-    raise ReplyError(reason, kind="reply to another call")
+        return "the reply has no digest of the call that it answers"
+    if reply.fleetaudit == __version__:
+        return (
+            "the reply answers another call (other scenarios, sysctls, isolation or program text): "
+            "was it made with other playbooks?"
+        )
+    version = surround("fleetaudit ", reply.fleetaudit[:40]) or "an unknown version of fleetaudit"
+    return f"the reply answers a call of {version}, and this is fleetaudit {__version__}"

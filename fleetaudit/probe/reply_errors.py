@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import HostPlan, Interpreter, NoTarget
+from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import printable_line
 
 from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK
@@ -34,12 +35,21 @@ class ProbeOutput:
 
 
 def interpreter_of(plan: HostPlan) -> Interpreter | None:
-    """Returns the Python that the inventory names for a host, None if there is none."""
-    return None if isinstance(plan.target, NoTarget) else plan.target.interpreter
+    """Returns the Python that the inventory names for a host, None if there is none.
+
+    A host that cannot be reached, or that no play matches, has none.
+    """
+    if isinstance(plan.target, NoTarget):
+        return None
+    return plan.target.interpreter
 
 
 def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:
-    """Returns why the Python of the inventory was not used, "" if it was used or none is set."""
+    """Returns why the Python of the inventory was not used, "" if it was used or none is set.
+
+    `stdout` is what the host printed: `COMMAND` prints the exit status of a Python that does not
+    work, of which POSIX shells define 126 and 127 (sh(1p), "Exit Status for Commands").
+    """
     interpreter = interpreter_of(plan)
     if interpreter is None or not interpreter.origin:
         return ""
@@ -48,7 +58,7 @@ def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:
     failed = _FAILED_PYTHON.search(stdout)
     if not failed:
         return ""
-    why = _SHELL_STATUSES.get(failed[1]) or f"status {failed[1].decode()}"
+    why = _SHELL_STATUSES.get(failed[1], f"status {failed[1].decode()}")
     return f"{_describe(interpreter)} does not work: {why}"
 
 
@@ -70,7 +80,11 @@ def _describe(interpreter: Interpreter) -> str:
 
 
 def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
-    """Returns the error for an output without a result line."""
+    """Returns the error for an output without a result line.
+
+    The likeliest cause comes first: the output was cut off, no Python works, the command failed. In
+    all other cases only what the host printed can explain it.
+    """
     unused = unused_interpreter(plan, output.stdout)
     tried = "" if unused else tried_first(plan)
     if output.cut:
@@ -107,13 +121,18 @@ def _no_python(unused: str) -> ReplyError:
 
 def _printed(output: ProbeOutput) -> str:
     """Returns what the host printed, as part of a reason; "" if it printed nothing."""
-    streams = (("", _last_text(output.stdout)), ("on stderr ", _last_text(output.stderr)))
-    quotes = [f"{stream}“{text}”" for stream, text in streams if text]
-    return f"; it printed {' and '.join(quotes)}" if quotes else ""
+    quotes = (
+        surround("“", _last_text(output.stdout), "”"),
+        surround("on stderr “", _last_text(output.stderr), "”"),
+    )
+    return surround("; it printed ", " and ".join(filter(None, quotes)))
 
 
 def _last_text(printed: bytes) -> str:
-    """Returns the end of a stream without fleetaudit's own lines, as one printable line."""
+    """Returns the end of a stream without fleetaudit's own lines, as one printable line.
+
+    At most the last `MAX_QUOTED` characters of the last 4,096 bytes: an error comes last.
+    """
     lines = printed[-4096:].decode("utf-8", "replace").splitlines()
     text = " ".join(line for line in lines if not line.startswith((SHELL_MARK, PYTHON_MARK)))
     return printable_line(text, 4096)[-MAX_QUOTED:]
