@@ -14,6 +14,15 @@ MAX_RANGES = 12
 """Maximum number of ranges that a folded list names before it counts the rest."""
 Run = tuple[int, int, int]
 """Numbers that follow one another: the first, the last, and how many hosts have one of them."""
+Series = tuple[str, str, int]
+"""What numbered names have in common: the text before the number, the text after it, and the number
+of digits; 0 for names without a number, `ANY_WIDTH` for numbers without leading zeros.
+"""
+ANY_WIDTH = -1
+
+_ADDRESS = re.compile(r"[0-9.]+")
+_LAST_NUMBER = re.compile(r"(.*?)([0-9]{1,18})([^0-9]*)", re.DOTALL)
+_PADDED = re.compile(r"0[0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +39,8 @@ class HostRanges:
 def fold_hosts(names: Iterable[str], *, limit: int = MAX_RANGES) -> HostRanges:
     """Returns `names` as at most `limit` runs of numbers, each range where its first name stood.
 
-    Numbers with leading zeros are folded with numbers of their own width only.
+    Numbers with leading zeros are folded with numbers of their own width only. Names that no range
+    has room for are counted in `more`.
     """
     parts = [_split(name) for name in names]
     ranges, named, left = list[str](), 0, limit
@@ -48,31 +58,31 @@ def _split(name: str) -> tuple[str, str, str]:
     """Returns a name as the text before its number, the digits, and the text after it.
 
     The number that counts hosts is the last one of the first label (web01.dc1), and the last of an
-    address.
+    address. A name without a number is all text before it.
     """
-    label = name if re.fullmatch(r"[0-9.]+", name) else name.split(".", 1)[0]
-    found = re.match(r"(.*?)([0-9]{1,18})([^0-9]*)\Z", label, re.DOTALL)
+    label = name.split(".", 1)[0]
+    if _ADDRESS.fullmatch(name):
+        label = name
+    found = _LAST_NUMBER.fullmatch(label)
     if not found:
         return name, "", ""
     return found[1], found[2], found[3] + name[len(label) :]
 
 
-def _series(parts: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, int], list[int]]:
-    """Returns the numbers of names that differ in nothing else, by head, tail and width.
-
-    The width is 0 for names without a number, -1 for numbers without leading zeros.
-    """
-    padded = {(head, tail) for head, digits, tail in parts if len(digits) > 1 and digits[0] == "0"}
-    series = dict[tuple[str, str, int], list[int]]()
+def _series(parts: Iterable[tuple[str, str, str]]) -> dict[Series, list[int]]:
+    """Returns the numbers of names that differ in nothing else, by head, tail and width."""
+    padded = {(head, tail) for head, digits, tail in parts if _PADDED.match(digits)}
+    series = dict[Series, list[int]]()
     for head, digits, tail in parts:
-        fixed = not digits or (head, tail) in padded
-        width = len(digits) if fixed else -1
+        width = len(digits)
+        if digits and (head, tail) not in padded:
+            width = ANY_WIDTH
         series.setdefault((head, tail, width), []).append(int(digits or 0))
     return series
 
 
 def _runs(numbers: Iterable[int]) -> list[Run]:
-    """Returns the runs of numbers that follow one another, in order."""
+    """Returns the runs of numbers that follow one another, in order; equal numbers are one."""
     runs = list[Run]()
     for n in sorted(numbers):
         if runs and n <= runs[-1][1] + 1:
@@ -89,8 +99,9 @@ def _range(head: str, runs: list[Run], width: int, tail: str) -> str:
         return head
     pad = max(width, 0)
     inside = ",".join(_run_text(first, last, pad) for first, last, _ in runs)
-    is_one_number = inside.isdigit()
-    return f"{head}{inside}{tail}" if is_one_number else f"{head}[{inside}]{tail}"
+    if inside.isdigit():
+        return f"{head}{inside}{tail}"
+    return f"{head}[{inside}]{tail}"
 
 
 def _run_text(first: int, last: int, pad: int) -> str:

@@ -17,7 +17,11 @@ _NULL = {"type": "null"}
 
 
 def encode_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
-    """Returns a value as JSON, with U+FFFD for what is not text: a file's name may be any bytes."""
+    """Returns a value as JSON, with U+FFFD for what is not text: a file's name may be any bytes.
+
+    `enc_hook` is msgspec's: it returns what is encoded in place of a type that msgspec does not
+    know. The value is copied only if it has a text that cannot be encoded.
+    """
     try:
         return msgspec.json.encode(value, enc_hook=enc_hook)
     except UnicodeEncodeError:
@@ -25,7 +29,10 @@ def encode_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> byt
 
 
 def file_name_text(name: object) -> str:
-    """Returns the name of a file as text, with U+FFFD for bytes that are not UTF-8."""
+    """Returns the name of a file as text, with U+FFFD for bytes that are not UTF-8.
+
+    Python has such bytes as lone surrogates (PEP 383).
+    """
     text = _NO_BYTE.sub("\ufffd", str(name))
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -46,6 +53,9 @@ def _with_texts(value: Any) -> Any:
 def json_schema_of(type_: Any, title: str) -> bytes:
     """Returns the JSON Schema (2020-12) of a msgspec type, indented, with a line feed at its
     end.
+
+    The text is the same with every release of Python and msgspec that fleetaudit supports, because
+    it is committed and published.
     """
     schema: dict[str, Any] = msgspec.json.schema(type_)
     for definition in schema["$defs"].values():

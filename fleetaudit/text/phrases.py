@@ -4,20 +4,26 @@ from __future__ import annotations
 
 
 def count_noun(n: int, noun: str, plural: str = "") -> str:
-    """Returns "1 host", "2 hosts"; `plural` defaults to the noun with an s."""
+    """Returns "1 host", "2 hosts", "10,000 hosts".
+
+    `plural` defaults to the noun with an s.
+    """
     return f"{n:,} {agree(n, noun, plural or noun + 's')}"
 
 
 def agree(n: int, singular: str, plural: str) -> str:
-    """Returns the word that goes with `n` things."""
+    """Returns the word that goes with `n` things; 0 goes with the plural."""
     return singular if n == 1 else plural
 
 
 def surround(before: str, value: object, after: str = "") -> str:
-    """Returns a text or number between `before` and `after`; "" if it is "", 0 or None."""
+    """Returns a text or number between `before` and `after`; "" if it is "", 0 or None.
+
+    For a part of a sentence that is left out if there is nothing to say: surround(" (", why, ")").
+    """
     return f"{before}{value}{after}" if value else ""
 
 
 def and_more(n: int) -> str:
-    """Returns " and 3 more"; "" if nothing is left out."""
+    """Returns " and 3 more" after a list that names only some; "" if nothing is left out."""
     return f" and {n:,} more" if n > 0 else ""

@@ -13,7 +13,8 @@ _CHUNK_BYTES = 65_536
 def read_chunks(fd: int, wait_s: float) -> Iterator[bytes]:
     """Yields what a file or a pipe delivers, as it comes, up to its end.
 
-    Raises `TimeoutError` if all of it takes longer than `wait_s` seconds.
+    A chunk has at most 64 KiB. Raises `TimeoutError` if all of it takes longer than `wait_s`
+    seconds, also if the caller is slow; OSError passes through. The caller closes `fd`.
     """
     until = time.monotonic() + wait_s
     poll = select.poll()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from .phrases import surround
+
 INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Unicode categories that are never printed as they are: control, format (bidi overrides among
 them), surrogate, private use, unassigned, line separator and paragraph separator.
@@ -17,10 +19,11 @@ QUOTE_MAX = 300
 """Maximum number of characters of a host's own text that a reason quotes."""
 _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_BLANKS = str.maketrans("\t\n\r", "   ")
 
 
 def is_visible(character: str) -> bool:
-    """Returns whether a character is printed as it is."""
+    """Returns whether a character is printed as it is: whether its category is not `INVISIBLE`."""
     return unicodedata.category(character) not in INVISIBLE
 
 
@@ -39,8 +42,20 @@ def terminal_line(text: str, limit: int = 2000) -> str:
     """
     line = _WHITE_SPACE.sub(" ", text[: limit + 1])
     if not is_plain(line):
-        line = "".join(c if is_visible(c) else _REPLACEMENT for c in line)
-    return line if len(line) <= limit else line[:limit] + "…"
+        line = "".join(map(_replace_invisible, line))
+    return _cut(line, limit)
+
+
+def _replace_invisible(character: str) -> str:
+    """Returns a visible character unchanged, U+FFFD for an invisible one."""
+    return character if is_visible(character) else _REPLACEMENT
+
+
+def _cut(text: str, limit: int) -> str:
+    """Returns a text of at most `limit` characters unchanged, a longer one cut there, with "…"."""
+    if len(text) <= limit:
+        return text
+    return text[:limit] + "…"
 
 
 def escape_line(text: str, limit: int = 4096) -> str:
@@ -49,15 +64,17 @@ def escape_line(text: str, limit: int = 4096) -> str:
     The result can be encoded as UTF-8 and has no character that XML 1.0 forbids. A text of more
     than `limit` characters is cut and ends in "…".
     """
-    if len(text) > limit:
-        text = text[:limit] + "…"
+    text = _cut(text, limit)
     if is_plain(text):
         return text
-    return "".join(" " if c in "\t\n\r" else escape_character(c) for c in text)
+    return escape_text(text.translate(_BLANKS))
 
 
 def escape_text(text: str) -> str:
-    """Returns `text` with invisible characters escaped; line feeds and tabs stay."""
+    """Returns `text` with invisible characters escaped; line feeds and tabs stay.
+
+    For outputs of several lines, whose reader knows what line feeds and tabs are.
+    """
     if is_plain(text):
         return text
     return "".join(c if c in "\n\t" else escape_character(c) for c in text)
@@ -71,18 +88,24 @@ def escape_character(character: str) -> str:
 
 
 def escape_code(character: str) -> str:
-    r"""Returns the escape of any character: `\xNN`, `\uNNNN` or `\UNNNNNNNN`."""
+    r"""Returns the escape of any character, also of a visible one, as Python writes it.
+
+    `\xNN` below U+0100, `\uNNNN` below U+10000, `\UNNNNNNNN` for all others.
+    """
     code = ord(character)
     if code < 0x100:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\U{code:08x}"
 
 
 def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
     """Returns text of a host as one printable line of at most `limit` characters, for a reason.
 
     White space is joined to one blank. Every other character that is not printable (escape
-    sequences, bidirectional marks) becomes U+FFFD. A longer text is cut and ends in "…".
+    sequences, bidirectional marks), and every byte that is not UTF-8, becomes U+FFFD. A longer text
+    is cut and ends in "…", which counts.
     """
     # A character has at most four bytes, so this cut removes nothing that would be shown.
     part = text[: limit * 8]
@@ -91,13 +114,15 @@ def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
     line = " ".join(part.split())
     if not line.isprintable():
         line = "".join(c if c.isprintable() else _REPLACEMENT for c in line)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return shorten(line, limit)
 
 
 def quote_line(text: bytes | str, before: str = "", limit: int = QUOTE_MAX) -> str:
-    """Returns `before` and a host's text in quotation marks, or "" if the text is blank."""
-    line = printable_line(text, limit)
-    return f"{before}“{line}”" if line else ""
+    """Returns `before` and a host's text in quotation marks, or "" if the text is blank.
+
+    The text is made one line of at most `limit` characters as by `printable_line`.
+    """
+    return surround(f"{before}“", printable_line(text, limit), "”")
 
 
 def bounded_text(text: str, limit: int = 4000) -> str:
@@ -106,6 +131,11 @@ def bounded_text(text: str, limit: int = 4000) -> str:
 
 
 def shorten(name: object, limit: int = 80) -> str:
-    """Returns a key or a name for a message, cut to `limit` characters: it may have a megabyte."""
+    """Returns a key or a name for a message, cut to `limit` characters: it may have a megabyte.
+
+    The "…" at the end of a cut text counts.
+    """
     text = str(name)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    return text[: limit - 1] + "…"
