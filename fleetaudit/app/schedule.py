@@ -12,10 +12,8 @@ import re
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
 
 from fleetaudit.errors import NothingToDoError, UsageError
@@ -23,10 +21,11 @@ from fleetaudit.inventory.patterns import select_hosts
 from fleetaudit.store.disk import write_atomically
 from fleetaudit.text.files import expand_home
 
-from . import clock, schedule_units
+from . import schedule_units
 from .baseline import read_waivers
 from .planning import read_inventory, read_playbooks
 from .reporter import Report
+from .time_of_day import TimeOfDay
 
 _OF_THIS_PROCESS = re.compile(
     r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL
@@ -35,40 +34,8 @@ _OF_THIS_PROCESS = re.compile(
 _UNITS = Path("/etc/systemd/system")
 _FLAGS = {"playbooks": "--playbook", "formats": "--format"}
 """The flags of options whose name differs from the flag."""
-_DAYS = 731
-"""The days after today on which the time of the job must exist."""
 
 OptionValues = Mapping[str, str | bool | tuple[str, ...] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class TimeOfDay:
-    """A time of day, in the time zone of this machine."""
-
-    hour: int
-    minute: int
-
-    def __str__(self) -> str:
-        return f"{self.hour:02}:{self.minute:02}"
-
-    @classmethod
-    def parse(cls, text: str) -> TimeOfDay:
-        """Returns the time of --at; raises `UsageError`."""
-        match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
-        if not match:
-            raise UsageError(f"--at {text}: not a time of day; expected one such as 04:17")
-        return cls(int(match[1]), int(match[2]))
-
-    def first_day_without(self) -> date | None:
-        """Returns the first day within two years that does not have this time of day, if any."""
-        today = clock.current_time().date()
-        days = (today + timedelta(days=n) for n in range(_DAYS))
-        return next((day for day in days if not self._exists_on(day)), None)
-
-    def _exists_on(self, day: date) -> bool:
-        """Returns whether the clocks of a day show this time."""
-        expected = (day.year, day.month, day.day, self.hour, self.minute)
-        return time.localtime(time.mktime((*expected, 0, 0, 0, -1)))[:5] == expected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from fleetaudit.app.notify import parse_notify_command, parse_report_url
+from fleetaudit.app.time_of_day import TimeOfDay
 from fleetaudit.errors import UsageError
 
 from . import console, params
@@ -83,8 +84,6 @@ def schedule(
     The inventory, playbooks and waivers are checked now, so that the first night does not fail
     because of them.
     """
-    from fleetaudit.app.schedule import ScheduleRequest, TimeOfDay, make_schedule
-
     if as_cron and as_systemd:
         raise UsageError("schedule: --cron or --systemd, not both")
     if units and not as_systemd:
@@ -94,6 +93,8 @@ def schedule(
         )
     time = TimeOfDay.parse(at)
     _check(options)
+    from fleetaudit.app.schedule import ScheduleRequest, make_schedule
+
     request = ScheduleRequest(
         sources=params.inventory_sources(inventories), at=time, options=options
     )

@@ -26,7 +26,7 @@ JudgeHost = Callable[[Audited, HostPlan], Audited]
 
 
 class RepeatCommand(Protocol):
-    """Completes a hint with the command that the user typed; `cli.command_line.Typed.for_host`."""
+    """Completes a hint with the typed command; `app.command_line.CommandLine.for_host` is one."""
 
     def __call__(self, host: str, options: Sequence[str]) -> str:
         """Returns the shell command that repeats the command for one host with these options."""
