@@ -23,7 +23,7 @@ Observations = Mapping[Key, Observation]
 MAX_NAMED = 3
 """Maximum number of failed controls that the reason of a void host names."""
 _NO_VERDICT = frozenset({"inconclusive", "not run"})
-"""Endings that are none."""
+"""Verdicts that are not endings."""
 
 
 class Controlled(NamedTuple):
