@@ -44,12 +44,21 @@ MPTCP_LINGER_FIX, MPTCP_UNREAD_FIX = "f14d6e9c3678", "d21f83485518"
 
 
 def kernel_with(fix: str, since: str) -> str:
-    """Returns the remedy that is a kernel with this fix."""
+    """Returns the remedy that is a kernel with this fix.
+
+    `fix` is the id of a commit in mainline, abbreviated to 12 digits, and `since` the first release
+    that has it, as it follows in the text: "A kernel with d21f83485518 (6.1); …".
+    """
     return f"A kernel with {fix} ({since}); {MEASURE_AGAIN}."
 
 
 def reread_remedy(release: str) -> str:
-    """Returns which release of this kernel's own series has REREAD_FIX first, or that none has."""
+    """Returns which release of this kernel's own series has REREAD_FIX first, or that none has.
+
+    `release` is that of uname -r: "6.12.40", "5.14.0-503.el9.x86_64". A distribution may carry the
+    fix under an earlier number, so the text ends with the advice to measure again; for a vendor's
+    own series it names the vendor.
+    """
     texts = [_reread_fix_of_series(release_numbers(release)[:2])]
     if _VENDORS.match(release):
         texts.append(_ASK_THE_VENDOR)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from fleetaudit.model import Ending, Observation, Scenario
+from fleetaudit.model import Ending, Observation, Scenario, Step
 
 from .exposure import CLOSE_REMEDY, DROPPED_ON_THE_WAY_IN, DROPPED_ON_THE_WAY_OUT
 from .kernel_fixes import (
@@ -22,21 +20,33 @@ def scenario_remedy(scenario: Scenario, observation: Observation, release: str) 
     """Returns the remedy if `scenario` did not end as expected on a host with this kernel release
     (uname -r), "" if none is known.
 
-    Hosts of one series get the same text, so that they can be shown together.
+    A remedy is one or more sentences: a kernel that has a fix, a change of the application, or what
+    drops segments. Hosts of one series get the same text, so that they can be shown together.
     """
     if observation.ending == "sent, not delivered":
         return _remedy_of_dropped_segment(observation)
-    if observation.ending in _RESETS and _RESETS.isdisjoint(scenario.expect):
+    if _is_unexpected_reset(scenario, observation.ending):
         return _remedy_of_reset(scenario, observation, release)
-    if observation.ending == "FIN" and "RST" in scenario.expect:
+    if _is_missing_reset(scenario, observation.ending):
         return _remedy_of_missing_reset(scenario)
     return ""
 
 
+def _is_unexpected_reset(scenario: Scenario, ending: Ending) -> bool:
+    """Returns whether a connection was reset and no reset is expected."""
+    return ending in _RESETS and _RESETS.isdisjoint(scenario.expect)
+
+
+def _is_missing_reset(scenario: Scenario, ending: Ending) -> bool:
+    """Returns whether a connection ended in FIN and may be expected to end in RST."""
+    return ending == "FIN" and "RST" in scenario.expect
+
+
 def _remedy_of_dropped_segment(observation: Observation) -> str:
     """Returns the remedy if the closer sent a segment that did not arrive."""
-    failed = _counter(observation, "TCPAbortFailed")
-    return DROPPED_ON_THE_WAY_OUT if failed else DROPPED_ON_THE_WAY_IN
+    if _counter(observation, "TCPAbortFailed"):
+        return DROPPED_ON_THE_WAY_OUT
+    return DROPPED_ON_THE_WAY_IN
 
 
 def _remedy_of_reset(scenario: Scenario, observation: Observation, release: str) -> str:
@@ -48,11 +58,11 @@ def _remedy_of_reset(scenario: Scenario, observation: Observation, release: str)
     verbs = _verbs(scenario)
     if "resend-fin" in verbs:
         return reread_remedy(release)
-    if observation.family == "unix":
-        since = "2025, and stable kernels since"
-        return kernel_with(UNIX_FIX, since) if "read-urgent" in verbs else ""
-    # The kernel itself names the branch: unread data.
-    return CLOSE_REMEDY if _counter(observation, "TCPAbortOnClose") else ""
+    if observation.family == "unix" and "read-urgent" in verbs:
+        return kernel_with(UNIX_FIX, "2025, and stable kernels since")
+    if observation.family != "unix" and _counter(observation, "TCPAbortOnClose"):
+        return CLOSE_REMEDY
+    return ""
 
 
 def _remedy_of_missing_reset(scenario: Scenario) -> str:
@@ -60,22 +70,21 @@ def _remedy_of_missing_reset(scenario: Scenario) -> str:
 
     MPTCP sent no fastclose for zero linger, nor for unread data, before these fixes.
     """
-    calls = [step.call for step in scenario.steps]
-    if ("connect", "mptcp") not in {call[1:3] for call in calls}:
+    if not any(step.call[1:3] == ("connect", "mptcp") for step in scenario.steps):
         return ""
-    if _sets_linger(calls):
+    if any(map(_sets_linger, scenario.steps)):
         return kernel_with(MPTCP_LINGER_FIX, "7.1, and stable kernels")
     return kernel_with(MPTCP_UNREAD_FIX, "6.1")
 
 
-def _sets_linger(calls: Iterable[tuple[str | int, ...]]) -> bool:
+def _sets_linger(step: Step) -> bool:
     """Returns whether a step sets SO_LINGER."""
-    return any(call[1] == "set" and "SO_LINGER" in call for call in calls)
+    return step.verb == "set" and "SO_LINGER" in step.call
 
 
-def _verbs(scenario: Scenario) -> set[str | int]:
+def _verbs(scenario: Scenario) -> set[str]:
     """Returns what the steps of a scenario do."""
-    return {step.call[1] for step in scenario.steps}
+    return {step.verb for step in scenario.steps}
 
 
 def _counter(observation: Observation, name: str) -> int:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from fleetaudit.model import Audited, Sysctl, SysctlExpectation
+from fleetaudit.model import NOT_READ, Audited, Sysctl, SysctlExpectation
 from fleetaudit.playbook.expectation_tests import meets, normalize_spaces, parse_number, word_at
 
 # Measured with procps 4.0 and systemd 252: `sysctl --system` reads /etc/sysctl.conf after all
@@ -31,11 +31,13 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_.,: -]+", re.ASCII)
 def sysctl_remedy(key: str, expectations: Sequence[SysctlExpectation], host: Audited) -> str:
     """Returns the command that makes a sysctl meet all expectations now and after every boot.
 
-    It is a sentence if no command on the host helps, and "" if no value is known that does.
+    `key` is the name of the sysctl with dots, and `expectations` are those that apply to `host`.
+    The command changes the value as little as possible, such as "sysctl -w
+    net.ipv4.tcp_rfc1337=1 && printf … >>/etc/sysctl.d/zzz_fleetaudit.conf". It is a sentence if no
+    command on the host helps, and "" if no value is known that does, or if the value of the host
+    has characters that must not enter a command.
     """
-    sysctl = host.sysctls.get(key)
-    if sysctl is None:
-        return ""
+    sysctl = host.sysctls.get(key, NOT_READ)
     if sysctl.value is None:
         return _remedy_of_absent(key, sysctl, expectations)
     value = _value_that_meets(expectations, sysctl.value, sysctl.default)
@@ -46,15 +48,27 @@ def sysctl_remedy(key: str, expectations: Sequence[SysctlExpectation], host: Aud
             f"Set {key} = {value} where this container is started (docker run --sysctl), or on its"
             " host if they share the network: /proc/sys is mounted read-only here."
         )
-    command = _set_command(key, value, host.sysctl_places)
-    # The module is loaded now; at boot its sysctls are set only if it is loaded before.
+    return _load_command(key) + _set_command(key, value, host.sysctl_places)
+
+
+def _load_command(key: str) -> str:
+    """Returns the beginning of the command that loads the module of a sysctl at boot.
+
+    The module is loaded now; at boot its sysctls are set only if it is loaded before. It is "" if
+    the sysctl needs no module.
+    """
     module = _module_of(key)
-    return f"echo {module} >>{MODULES_FILE} && {command}" if module else command
+    if not module:
+        return ""
+    return f"echo {module} >>{MODULES_FILE} && "
 
 
 def _module_of(key: str) -> str:
     """Returns the module without which a sysctl does not exist, "" if it needs none."""
-    return next((module for start, module in MODULES.items() if key.startswith(start)), "")
+    for start, module in MODULES.items():
+        if key.startswith(start):
+            return module
+    return ""
 
 
 def _remedy_of_absent(key: str, sysctl: Sysctl, expectations: Sequence[SysctlExpectation]) -> str:
@@ -125,10 +139,13 @@ def _value_that_meets(
     The expectations are met one after the other; a later change may break an earlier one, so all
     are checked in the end.
     """
-    changed: str | None = normalize_spaces(value)
+    changed = normalize_spaces(value)
     for expectation in expectations:
-        changed = _change_value(expectation, changed, default) if changed is not None else None
-    if changed is None or not all(meets(changed, expectation) for expectation in expectations):
+        new = _change_value(expectation, changed, default)
+        if new is None:
+            return None
+        changed = new
+    if not all(meets(changed, expectation) for expectation in expectations):
         return None
     return changed
 
@@ -143,14 +160,16 @@ def _change_value(expectation: SysctlExpectation, value: str, default: str | Non
     if meets(value, expectation) and not expectation.is_default:
         return value
     new = _new_word(expectation, word_at(value, expectation.position), default)
-    return None if new is None else _replace_word(value, expectation.position, new)
+    return _replace_word(value, expectation.position, new)
 
 
-def _replace_word(value: str, position: int | None, new: str) -> str | None:
+def _replace_word(value: str, position: int | None, new: str | None) -> str | None:
     """Returns `value` with another word at `position` (from 1), None if it has fewer words.
 
-    Without a position the whole value is replaced.
+    Without a position the whole value is replaced. None if no new word is known.
     """
+    if new is None:
+        return None
     if position is None:
         return normalize_spaces(new)
     words = value.split()
@@ -185,4 +204,6 @@ def _nearest_bound(number: int | None, expectation: SysctlExpectation) -> str | 
     low, high = expectation.at_least, expectation.at_most
     if low is not None and number < low:
         return str(low)
-    return None if high is None else str(high)
+    if high is not None:
+        return str(high)
+    return None
