@@ -102,3 +102,7 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     drift: Drift | None = None
     history: tuple[PastRun, ...] = ()
     locations: dict[str, Location] = {}
+
+    def scenarios_by_name(self) -> dict[str, ScenarioRow]:
+        """Returns the scenarios of the run by name."""
+        return {row.name: row for row in self.scenarios}

@@ -20,45 +20,50 @@ def why_not_comparable(before: AuditRun, after: AuditRun, pairs: Pairs) -> str:
     """Returns why two runs cannot be compared, "" if they can.
 
     They can if the steps of their common scenarios are equal, if they share a scenario or a sysctl,
-    and if they share a host.
+    and if they share a host, be it a rebuilt one. `pairs` are the hosts of the two runs. The text
+    follows "cannot be compared: ", such as "the two runs have no host in common".
     """
     if names := _scenarios_with_other_steps(before, after):
         return f"the steps of {_list_names(names)} differ between the two runs"
     if not _have_subject_in_common(before, after):
-        playbooks = (", ".join(run.run.playbooks) or "none" for run in (before, after))
         return (
             "the two runs have no scenario and no sysctl in common (playbooks:"
-            f" {'; '.join(playbooks)})"
+            f" {_list_playbooks(before)}; {_list_playbooks(after)})"
         )
-    if not pairs.both and not pairs.rebuilt:
+    if not (*pairs.both, *pairs.rebuilt):
         return "the two runs have no host in common"
     return ""
 
 
+def _list_playbooks(run: AuditRun) -> str:
+    """Returns the playbooks of a run, "none" without one."""
+    return ", ".join(run.run.playbooks) or "none"
+
+
 def _scenarios_with_other_steps(before: AuditRun, after: AuditRun) -> list[str]:
     """Returns the names of the scenarios of both runs that have other steps now."""
-    earlier = _rows_by_name(before)
+    earlier = before.scenarios_by_name()
     return [row.name for row in after.scenarios if earlier.get(row.name, row).steps != row.steps]
-
-
-def _rows_by_name(run: AuditRun) -> dict[str, ScenarioRow]:
-    """Returns the scenarios of a run by name."""
-    return {row.name: row for row in run.scenarios}
 
 
 def _list_names(names: list[str]) -> str:
     """Returns the first names in quotes, and how many more there are."""
     text = ", ".join(f"“{name}”" for name in names[:_MAX_NAMES])
     more = len(names) - _MAX_NAMES
-    return f"{text} and {more} more" if more > 0 else text
+    if more <= 0:
+        return text
+    return f"{text} and {more} more"
 
 
 def _have_subject_in_common(before: AuditRun, after: AuditRun) -> bool:
     """Returns whether two runs share a scenario or a sysctl, or none of them has a scenario."""
-    names_before, names_after = _rows_by_name(before).keys(), _rows_by_name(after).keys()
-    if names_before & names_after or not names_before | names_after:
+    names_before = before.scenarios_by_name().keys()
+    names_after = after.scenarios_by_name().keys()
+    if not names_before | names_after:
         return True
-    return bool(_sysctl_keys(before) & _sysctl_keys(after))
+    if not names_before.isdisjoint(names_after):
+        return True
+    return not _sysctl_keys(before).isdisjoint(_sysctl_keys(after))
 
 
 def _sysctl_keys(run: AuditRun) -> set[str]:
@@ -69,22 +74,29 @@ def _sysctl_keys(run: AuditRun) -> set[str]:
 def comparison_notes(before: AuditRun, after: AuditRun, pairs: Pairs) -> Iterator[str]:
     """Yields a sentence for each thing that only one of the two runs has, or that differs.
 
-    These are scenarios, expectations and the limit. There is also a note if the second run is the
-    earlier one.
+    These are scenarios, expectations and the limit: "“unread-close” was not in the earlier run."
+    There is also a note if the second run is the earlier one. The two can be compared, as
+    `why_not_comparable` has found.
     """
-    yield from _scenario_notes(_rows_by_name(before), _rows_by_name(after))
+    yield from _scenario_notes(before.scenarios_by_name(), after.scenarios_by_name())
     outside = len(pairs.gone) + len(pairs.new)
     if outside and selection(before.run) != selection(after.run):
-        hosts = "host that was" if outside == 1 else "hosts that were"
         yield (
             f"The limit differs ({_describe_limit(before.run)}; {_describe_limit(after.run)}): "
-            f"{outside} {hosts} in one run only {'is' if outside == 1 else 'are'} left out."
+            f"{_describe_left_out(outside)}"
         )
     if after.run.started < before.run.started:
         yield (
             "The second run is the earlier one: “before” and “after” follow the order of the"
             " command line."
         )
+
+
+def _describe_left_out(hosts: int) -> str:
+    """Returns how many hosts are not compared because the limit of one run excludes them."""
+    if hosts == 1:
+        return "1 host that was in one run only is left out."
+    return f"{hosts} hosts that were in one run only are left out."
 
 
 def _scenario_notes(
@@ -96,8 +108,9 @@ def _scenario_notes(
             yield f"“{name}” was not in the earlier run."
         elif earlier[name].expect != row.expect:
             yield _edit_note(row, earlier[name])
-    for name in filter(lambda name: name not in later, earlier):
-        yield f"“{name}” was not in the later run."
+    for name in earlier:
+        if name not in later:
+            yield f"“{name}” was not in the later run."
 
 
 def _edit_note(now: ScenarioRow, before: ScenarioRow) -> str:
@@ -112,8 +125,9 @@ def _edit_note(now: ScenarioRow, before: ScenarioRow) -> str:
 
 def _describe_limit(run: RunInfo) -> str:
     """Returns the limit and the shard of a run: "web, shard 1/2", "none" without both."""
-    shard = f"shard {run.shard}" if run.shard else ""
-    return ", ".join(filter(None, (run.limit, shard))) or "none"
+    if not run.shard:
+        return run.limit or "none"
+    return ", ".join(filter(None, (run.limit, f"shard {run.shard}")))
 
 
 def _describe_edit(now: ScenarioRow, before: ScenarioRow) -> str:

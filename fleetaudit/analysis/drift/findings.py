@@ -15,7 +15,8 @@ _COMPARED_ELSEWHERE = ("scenario", "sysctl", "control")
 def finding_changes(diff: HostDiff) -> Iterator[Change]:
     """Yields the changes of the findings that are not about a scenario, a sysctl or a control.
 
-    An expectation without a finding is met.
+    These are the production numbers ("exposure:listen_overflows") and what only the whole fleet
+    shows ("kernel:same-ending:unread-close/ipv4"). An expectation without a finding is met.
     """
     for id_ in dict.fromkeys([*diff.findings_after, *diff.findings_before]):
         if _is_compared(diff, id_.partition(":")[0]):
@@ -27,10 +28,9 @@ def _is_compared(diff: HostDiff, kind: str) -> bool:
 
     A void host is not compared with the others of its kernel.
     """
-    if kind in _COMPARED_ELSEWHERE:
+    if diff.has_void_host and kind == "kernel":
         return False
-    is_void = diff.before.void or diff.after.void
-    return kind != "kernel" or not is_void
+    return kind not in _COMPARED_ELSEWHERE
 
 
 def _finding_change(diff: HostDiff, id_: str) -> Iterator[Change]:
@@ -40,25 +40,28 @@ def _finding_change(diff: HostDiff, id_: str) -> Iterator[Change]:
     in one of them, that is the change. Otherwise a new finding is a regression, and one that is
     gone a fix.
     """
-    old, new = diff.findings_before.get(id_), diff.findings_after.get(id_)
-    texts = _describe(old), _describe(new)
+    findings = diff.findings(id_)
+    was_unknown, is_unknown_now = map(is_unknown, findings)
+    texts = map(_describe, findings)
     if not diff.is_expected_in_both(id_):
         yield diff.expectation_change(id_)
-    elif is_unknown(old) != is_unknown(new):
-        yield diff.knowledge_change("finding", id_, *texts, is_known=is_unknown(old))
-    elif (old is None) != (new is None):
-        yield diff.change("regression" if new else "fix", "finding", id_, *texts)
+    elif was_unknown != is_unknown_now:
+        yield diff.knowledge_change("finding", id_, *texts, is_known=was_unknown)
+    elif findings.has_appeared_or_gone:
+        yield diff.change(findings.effect, "finding", id_, *texts)
 
 
 def _describe(finding: Finding | None) -> str:
-    """Returns a finding for a reader."""
-    return f"expected {finding.expected}, observed {finding.observed}" if finding else "met"
+    """Returns a finding for a reader: "expected at most 10, observed 12", "met"."""
+    if finding is None:
+        return "met"
+    return f"expected {finding.expected}, observed {finding.observed}"
 
 
 def waiver_changes(diff: HostDiff) -> Iterator[Change]:
     """Yields a change for each finding of both runs that is waived in one of them only.
 
-    Another text of the waiver is no change.
+    Its texts are those of the waiver and "not waived". Another text of the waiver is no change.
     """
     for id_, new in diff.findings_after.items():
         old = diff.findings_before.get(id_, new)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,14 +37,31 @@ class RunContext:
     @classmethod
     def of(cls, before: AuditRun, after: AuditRun) -> RunContext:
         """Returns the context of two runs."""
-        earlier = {row.name: row.expect for row in before.scenarios}
-        rows = {row.name: row for row in after.scenarios}
+        earlier = before.scenarios_by_name()
+        rows = {row.name: row for row in after.scenarios if row.name in earlier}
         return cls(
-            rows={name: row for name, row in rows.items() if name in earlier},
-            edited=frozenset(name for name, row in rows.items() if earlier.get(name) != row.expect),
+            rows=rows,
+            edited=frozenset(n for n, row in rows.items() if row.expect != earlier[n].expect),
             before=before.run.started[:10],
             after=after.run.started[:10],
         )
+
+
+class FindingPair(NamedTuple):
+    """A finding of one host in two runs, None in a run that does not have it."""
+
+    before: Finding | None
+    after: Finding | None
+
+    @property
+    def has_appeared_or_gone(self) -> bool:
+        """Whether exactly one of the runs has the finding."""
+        return (self.before is None) != (self.after is None)
+
+    @property
+    def effect(self) -> Effect:
+        """What it means that the finding appeared ("regression") or is gone ("fix")."""
+        return "fix" if self.after is None else "regression"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +79,22 @@ class HostDiff:
         """Returns the two hosts with their findings by id."""
         return cls(before, after, context, _by_id(before), _by_id(after))
 
+    @property
+    def has_void_host(self) -> bool:
+        """Whether the positive control failed in one of the runs, so that its endings prove
+        nothing.
+        """
+        return bool(self.before.void or self.after.void)
+
     def change(
         self, effect: Effect, kind: ChangeKind, what: str, before: str, after: str
     ) -> Change:
         """Returns a change, with the date, severity and waiver of its finding.
 
-        A fix has the earlier run's finding, any other change that of the later run.
+        `what` is the id of a finding ("sysctl:net.ipv4.tcp_rfc1337") or, for what has none, a name
+        such as "kernel". `before` and `after` are the texts of the two runs, for a reader. A fix
+        has the earlier run's finding, any other change that of the later run. Without a finding the
+        date is that of the run, and the change has no severity.
         """
         finding, date = self.findings_after.get(what), self.context.after
         if effect == "fix":
@@ -86,21 +114,22 @@ class HostDiff:
         self, kind: ChangeKind, what: str, before: str, after: str, *, is_known: bool
     ) -> Change:
         """Returns the change of something that is known in one of the two runs only; `is_known`: in
-        the later one.
+        the later one. The other arguments are as in `change`.
         """
-        return self.change(
-            "told again" if is_known else "no longer told", kind, what, before, after
-        )
+        effect: Effect = "told again" if is_known else "no longer told"
+        return self.change(effect, kind, what, before, after)
 
     def expectation_change(self, what: str) -> Change:
         """Returns the change of an expectation.
 
-        One run has a finding of it, the other did not expect it.
+        One run has a finding of it, the other did not expect it: "expected 1" and "no finding".
         """
-        before, after = self.findings_before.get(what), self.findings_after.get(what)
-        return self.change(
-            "changed", "expectation", what, _describe_expected(before), _describe_expected(after)
-        )
+        texts = map(_describe_expected, self.findings(what))
+        return self.change("changed", "expectation", what, *texts)
+
+    def findings(self, what: str) -> FindingPair:
+        """Returns the findings of both runs with the id `what`."""
+        return FindingPair(self.findings_before.get(what), self.findings_after.get(what))
 
     def is_expected_in_both(self, what: str) -> bool:
         """Returns whether both runs had an expectation of `what`, as far as is known: an old run
@@ -123,7 +152,9 @@ def _with_finding(change: Change, finding: Finding) -> Change:
 
 def _describe_expected(finding: Finding | None) -> str:
     """Returns the expectation of a finding for a reader."""
-    return f"expected {finding.expected}" if finding else "no finding"
+    if finding is None:
+        return "no finding"
+    return f"expected {finding.expected}"
 
 
 def _is_expected(what: str, host: Audited, findings: Mapping[str, Finding]) -> bool:
