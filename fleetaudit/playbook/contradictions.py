@@ -28,26 +28,46 @@ class Bounds(NamedTuple):
     high: float
     when: Condition
 
+    def excludes(self, other: Bounds) -> bool:
+        """Returns whether both apply together and leave no number."""
+        if self.when != other.when and _ALWAYS not in (self.when, other.when):
+            return False
+        return max(self.low, other.low) > min(self.high, other.high)
+
 
 def find_contradiction(one: Play, other: Play) -> str:
     """Returns the first sysctl or exposure number of which two plays expect what no value can meet
     on one host; "" if there is none.
+
+    Whether a host has both plays is for the caller to know. Kernel expectations cannot contradict
+    each other.
     """
+    return next(chain(_contradictory_sysctls(one, other), _disjoint_exposures(one, other)), "")
+
+
+def _contradictory_sysctls(one: Play, other: Play) -> Iterator[str]:
+    """Yields the sysctls of which two plays expect what no value can meet."""
     for key in one.sysctls_expect.keys() & other.sysctls_expect.keys():
         if is_contradictory(one.sysctls_expect[key] + other.sysctls_expect[key]):
-            return key
+            yield key
+
+
+def _disjoint_exposures(one: Play, other: Play) -> Iterator[str]:
+    """Yields the exposure numbers of which two plays expect what no number can meet."""
     for name in one.exposure_expect.keys() & other.exposure_expect.keys():
-        both = one.exposure_expect[name] + other.exposure_expect[name]
-        if are_disjoint(map(bounds_of, both)):
-            return name
-    return ""
+        if are_disjoint(map(bounds_of, one.exposure_expect[name] + other.exposure_expect[name])):
+            yield name
 
 
 # ---- sysctls
 
 
 def is_contradictory(expectations: Sequence[SysctlExpectation]) -> bool:
-    """Returns whether no value can meet all expectations of one sysctl that apply together."""
+    """Returns whether no value can meet all expectations of one sysctl that apply together.
+
+    Expectations with different conditions may never apply to one host, so only those are taken
+    together that have the same condition, or none.
+    """
     return any(map(_cannot_be_met, _applying_together(expectations)))
 
 
@@ -69,13 +89,22 @@ def _cannot_be_met(expectations: Sequence[SysctlExpectation]) -> bool:
     by_position = defaultdict[int | None, list[SysctlExpectation]](list)
     for each in expectations:
         by_position[each.position].append(each)
-    if any(map(_bounds_exclude_all, by_position.values())):
+    if any(map(_excludes_all, by_position.values())):
         return True
-    if any(map(_named_values_are_excluded, by_position.values())):
-        return True
-    wholes = _values(by_position.pop(None, []), "equals")
-    parts = chain.from_iterable(by_position.values())
-    return any(not meets(whole, part) for whole, part in product(wholes, parts))
+    return _whole_fails_parts(by_position.pop(None, []), chain(*by_position.values()))
+
+
+def _excludes_all(expectations: Sequence[SysctlExpectation]) -> bool:
+    """Returns whether the expectations of one position leave no number, or no named value."""
+    return _bounds_exclude_all(expectations) or _named_values_are_excluded(expectations)
+
+
+def _whole_fails_parts(
+    wholes: Iterable[SysctlExpectation], parts: Iterable[SysctlExpectation]
+) -> bool:
+    """Returns whether a whole value that is expected does not have the parts that are expected."""
+    values = _values(wholes, "equals")
+    return any(not meets(value, part) for value, part in product(values, parts))
 
 
 def _values(expectations: Iterable[SysctlExpectation], field: str) -> list[Any]:
@@ -114,18 +143,17 @@ def _passing(values: Iterable[str], expectations: Sequence[SysctlExpectation]) -
 
 
 def bounds_of(expectation: ExposureExpectation) -> Bounds:
-    """Returns the bounds of an expectation; a number is at least 0."""
+    """Returns the bounds of an expectation.
+
+    Exposure numbers are counts and rates, so the least is 0 if no other bound is set.
+    """
     high = math.inf if expectation.at_most is None else expectation.at_most
     return Bounds(expectation.at_least or 0, high, expectation.when)
 
 
 def are_disjoint(bounds: Iterable[Bounds]) -> bool:
-    """Returns whether two of the bounds apply together and leave no number between them."""
-    return any(_exclude_each_other(one, other) for one, other in combinations(bounds, 2))
+    """Returns whether two of the bounds apply together and leave no number between them.
 
-
-def _exclude_each_other(one: Bounds, other: Bounds) -> bool:
-    """Returns whether two bounds apply together and leave no number."""
-    if one.when != other.when and _ALWAYS not in (one.when, other.when):
-        return False
-    return max(one.low, other.low) > min(one.high, other.high)
+    Bounds apply together if they have the same condition, or if one of them has none.
+    """
+    return any(one.excludes(other) for one, other in combinations(bounds, 2))

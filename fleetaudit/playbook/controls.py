@@ -30,33 +30,41 @@ class PlacedScenario(NamedTuple):
 
 
 def expects_reset(expect: Collection[Ending]) -> bool:
-    """Returns whether a RST is among the expected endings."""
+    """Returns whether a RST is among the expected endings, alone or after a FIN."""
     return not _RESETS.isdisjoint(expect)
 
 
 def names_with_controls(selected: Iterable[Scenario], offered: Iterable[Scenario]) -> set[str]:
-    """Returns the names of the selected scenarios, of their controls, and of the positive controls
-    that they need, of those `offered`.
+    """Returns the names of the selected scenarios and of the controls that they need.
+
+    These are the controls that they name, and all positive controls of those `offered` if one of
+    them expects a RST.
     """
     names = set[str]()
     needs_positive = False
     for scenario in selected:
-        names.add(scenario.name)
-        names.add(scenario.control or scenario.name)
+        names.update((scenario.name, scenario.control or scenario.name))
         needs_positive = needs_positive or expects_reset(scenario.expect)
     if needs_positive:
-        names |= {scenario.name for scenario in offered if scenario.is_positive_control}
+        names.update(scenario.name for scenario in offered if scenario.is_positive_control)
     return names
 
 
 def check_controls(document: Document, placed: Sequence[PlacedScenario]) -> None:
-    """Raises `InputError` at the first scenario whose control proves nothing."""
+    """Raises `InputError` at the first scenario of a play whose control proves nothing.
+
+    First every named control is looked at: it must be a scenario of the play that can fail, that
+    expects another ending, and that runs over the same families. Then every scenario that expects a
+    RST: a positive control must run over its families.
+    """
     by_name = {each.scenario.name: each.scenario for each in placed}
     for each in placed:
         if each.scenario.control is not None:
             _check_control(document, each, each.scenario.control, by_name)
-    positive = [each.scenario for each in placed if each.scenario.is_positive_control]
-    covered = {family for scenario in positive for family in scenario.families}
+    covered = set[Family]()
+    for scenario in by_name.values():
+        if scenario.is_positive_control:
+            covered.update(scenario.families)
     for each in placed:
         if expects_reset(each.scenario.expect):
             _check_positive_control(document, each, covered)
@@ -86,8 +94,14 @@ def _check_control(
         raise document.error(
             f"the control “{name}” must end the other way, but may end the same way", at
         )
-    if missing := [f for f in placed.scenario.families if f not in control.families]:
+    missing = _families_without(placed.scenario, control.families)
+    if missing:
         raise document.error(f"the control “{name}” does not run over {', '.join(missing)}", at)
+
+
+def _families_without(scenario: Scenario, covered: Collection[Family]) -> list[Family]:
+    """Returns the families of a scenario that are not `covered`."""
+    return [family for family in scenario.families if family not in covered]
 
 
 def _check_positive_control(
@@ -95,7 +109,7 @@ def _check_positive_control(
 ) -> None:
     """Raises `InputError` if no positive control covers the families of a scenario that resets."""
     # AF_UNIX has no zero linger.
-    missing = [f for f in placed.scenario.families if f != "unix" and f not in covered]
+    missing = _families_without(placed.scenario, {*covered, "unix"})
     if missing:
         raise document.error(
             f"“{placed.scenario.name}” expects a RST over {missing[0]}, and the play has no"

@@ -4,7 +4,8 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from fleetaudit.model import Family, Step
 
@@ -22,26 +23,38 @@ _RAW = frozenset({"resend", "resend-fin", "send-out-of-order"})
 _UNIX = frozenset({"unix", "seqpacket"})
 _NOT_OVER_UNIX = _RAW | {"accept", "destroy", "disconnect", "fill-queue", "ktls", "sign"}
 _URGENT = frozenset({"send-urgent", "read-urgent"})
+_IP_FAMILIES = {"mapped": {"ipv6"}}
+"""The families over which a kind of connection makes sense, if not over both."""
+_FILL_QUEUE, _CLOSE_LISTENER = ("others", "fill-queue"), ("listener", "close")
 
 
 def step_families(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Family, ...]:
-    """Returns the families over which the steps make sense, of those that the play offers; AF_UNIX
-    follows from a step.
+    """Returns the families over which the steps make sense, of those that the play offers.
+
+    AF_UNIX follows from the step that connects, whatever is offered. IPv4-mapped addresses are
+    IPv6's. The result is empty if the play offers none that fits.
     """
     how = connection_kind(steps)
     if how in _UNIX:
         return ("unix",)
-    accepted = {"ipv6"} if how == "mapped" else {"ipv4", "ipv6"}
+    accepted = _IP_FAMILIES.get(how, {"ipv4", "ipv6"})
     return tuple(family for family in offered if family in accepted)
 
 
 def connection_kind(steps: Iterable[Step]) -> str:
-    """Returns how closer and peer connect, the third word of a connect's call."""
+    """Returns how closer and peer connect, the third word of a connect's call.
+
+    "tcp" if no step connects: then the peer connects over TCP.
+    """
     return next((str(step.call[2]) for step in steps if step.verb == "connect"), "tcp")
 
 
 def order_problem(steps: Sequence[Step]) -> str:
-    """Returns why no probe can run the steps in this order, "" if one can."""
+    """Returns why no probe can run the steps in this order, "" if one can.
+
+    The message begins with the text of the step, in “…”, if one step is to blame. Which families
+    remain is another question: see `step_families`.
+    """
     return _first(check(steps) for check in _CHECKS)
 
 
@@ -60,31 +73,44 @@ def _is_empty(steps: Sequence[Step]) -> str:
 
 def _wrong_sequence(steps: Sequence[Step]) -> str:
     """Returns which step comes too late, "" if none does."""
-    gone = dict[str, str]()
-    acted = False
+    sequence = _Sequence()
     for step in steps:
-        problem = _too_late(step, acted, gone)
+        problem = sequence.add(step)
         if problem:
             return problem
-        if step.actor in _SIDES and step.verb != "sign":
-            acted = True
-        if step.verb in _GOES:
-            gone[step.actor] = step.text
     return ""
 
 
-def _too_late(step: Step, acted: bool, gone: Mapping[str, str]) -> str:
-    """Returns why a step comes too late, "" if it does not.
+@dataclass
+class _Sequence:
+    """The steps so far.
 
-    `acted` tells whether closer or peer did something before, `gone` by which step an actor ended.
+    `acted` tells whether closer or peer did something, `gone` after which step an actor is gone.
     """
-    if acted and step.verb == "connect":
-        return f"“{step.text}” must come before every other step of closer and peer, and only once"
-    if acted and (step.actor, step.verb) in _BEFORE_CONNECT:
-        return f"“{step.text}” must come before every step of closer and peer"
-    if step.actor in gone and step.verb != "close-other":
-        return f"“{step.text}”: {step.actor} is gone since “{gone[step.actor]}”"
-    return ""
+
+    acted: bool = False
+    gone: dict[str, str] = field(default_factory=dict)
+
+    def add(self, step: Step) -> str:
+        """Adds the next step; returns why it comes too late, "" if it does not."""
+        problem = self._too_late(step)
+        if step.actor in _SIDES and step.verb != "sign":
+            self.acted = True
+        if step.verb in _GOES:
+            self.gone[step.actor] = step.text
+        return problem
+
+    def _too_late(self, step: Step) -> str:
+        """Returns what should have come after a step, "" if nothing should."""
+        if self.acted and step.verb == "connect":
+            return (
+                f"“{step.text}” must come before every other step of closer and peer, and only once"
+            )
+        if self.acted and (step.actor, step.verb) in _BEFORE_CONNECT:
+            return f"“{step.text}” must come before every step of closer and peer"
+        if step.actor in self.gone and step.verb != "close-other":
+            return f"“{step.text}”: {step.actor} is gone since “{self.gone[step.actor]}”"
+        return ""
 
 
 # ---- steps that exclude each other
@@ -93,18 +119,19 @@ def _too_late(step: Step, acted: bool, gone: Mapping[str, str]) -> str:
 def _closes_full_listener(steps: Sequence[Step]) -> str:
     """Returns a problem if the listener closes with a queue that strangers filled, else ""."""
     texts = {step.call: step.text for step in steps}
-    full, close = texts.get(("others", "fill-queue")), texts.get(("listener", "close"))
-    if full is None or close is None:
+    if not {_FILL_QUEUE, _CLOSE_LISTENER} <= texts.keys():
         return ""
-    return f"“{close}”: not after “{full}”, the RST of each stranger would be counted, too"
+    return (
+        f"“{texts[_CLOSE_LISTENER]}”: not after “{texts[_FILL_QUEUE]}”, the RST of each stranger"
+        " would be counted, too"
+    )
 
 
 def _wrong_raw_segments(steps: Sequence[Step]) -> str:
     """Returns which raw segment cannot be sent, "" if all can."""
-    texts = {step.verb: step.text for step in steps}
-    signed, how = texts.get("sign", ""), connection_kind(steps)
-    raw = (step for step in steps if step.verb in _RAW)
-    return _first(_wrong_raw_segment(step, signed, how) for step in raw)
+    signed = {step.verb: step.text for step in steps}.get("sign", "")
+    how = connection_kind(steps)
+    return _first(_wrong_raw_segment(step, signed, how) for step in steps if step.verb in _RAW)
 
 
 def _wrong_raw_segment(step: Step, signed: str, how: str) -> str:
@@ -149,14 +176,18 @@ def _wrong_over_unix(steps: Sequence[Step]) -> str:
 
 def _wrong_unix_step(step: Step, how: str) -> str:
     """Returns why a step makes no sense over AF_UNIX, "" if it does."""
-    nothing = f"“{step.text}”: AF_UNIX has nothing of the kind"
-    if step.actor == "listener" or step.verb in _NOT_OVER_UNIX:
-        return nothing
-    if step.verb == "set" and str(step.call[2]).startswith("TCP_"):
-        return nothing
+    if _is_for_tcp(step):
+        return f"“{step.text}”: AF_UNIX has nothing of the kind"
     if how == "seqpacket" and step.verb in _URGENT:
         return f"“{step.text}”: AF_UNIX SOCK_SEQPACKET has no urgent data"
     return ""
+
+
+def _is_for_tcp(step: Step) -> bool:
+    """Returns whether a step needs what only TCP has: segments, its options, an accept queue."""
+    if step.actor == "listener" or step.verb in _NOT_OVER_UNIX:
+        return True
+    return step.verb == "set" and str(step.call[2]).startswith("TCP_")
 
 
 _CHECKS: tuple[Callable[[Sequence[Step]], str], ...] = (
