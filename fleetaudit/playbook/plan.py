@@ -11,7 +11,7 @@ scenario are selected with it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -35,11 +35,13 @@ from fleetaudit.model import (
     Target,
 )
 from fleetaudit.text.host_ranges import fold_hosts
+from fleetaudit.text.phrases import surround
 
 from . import find_contradiction, is_empty, is_same_experiment
 from .controls import names_with_controls
 from .tags import is_selected_by_tags
 
+T = TypeVar("T")
 E = TypeVar("E", bound=Expectation)
 
 
@@ -78,7 +80,8 @@ def make_plan(
     `targets` says how each selected host is reached; `select` returns the names that a play's
     pattern matches. `tags` and `skip_tags` are those of the command line. Raises `InputError` if
     plays contradict each other on a host, `NothingToDoError` if the tags select nothing or no play
-    matches any selected host. Exceptions of `select` pass through.
+    matches any selected host, `ValueError` if a selected host is not in the inventory. Exceptions
+    of `select` pass through.
     """
     names = frozenset(selected)
     unknown = names - {host.name for host in inventory.hosts}
@@ -102,26 +105,32 @@ def _place_plays(
     tags: Collection[str],
     skip_tags: Collection[str],
 ) -> list[PlacedPlay]:
-    """Returns the plays with what the tags select; raises `NothingToDoError` if that is nothing."""
-    plays = [
-        (book.source, _select_by_tags(play, tags, skip_tags))
-        for book in playbooks
-        for play in book.plays
-    ]
+    """Returns the plays with what the tags select; raises `NothingToDoError` if that is nothing.
+
+    A play that the tags left empty still matches its hosts: they were not forgotten.
+    """
+    plays = list[tuple[str, Play]]()
+    for book in playbooks:
+        plays += [(book.source, _select_by_tags(play, tags, skip_tags)) for play in book.plays]
     if all(is_empty(play) for _, play in plays):
-        options = f"--tags {','.join(sorted(tags)) or 'all'}"
-        if skip_tags:
-            options += f" --skip-tags {','.join(sorted(skip_tags))}"
+        skipped = surround(" --skip-tags ", _tags_text(skip_tags))
+        options = f"--tags {_tags_text(tags) or 'all'}{skipped}"
         raise NothingToDoError(f"no scenario and no expectation has the tags of {options}")
-    # A play that the tags left empty still matches its hosts: they were not forgotten.
     return [PlacedPlay(source, play, frozenset(select(play.hosts))) for source, play in plays]
+
+
+def _tags_text(tags: Collection[str]) -> str:
+    """Returns tags as an option has them."""
+    return ",".join(sorted(tags))
 
 
 def _lines(playbooks: Sequence[Playbook]) -> dict[str, tuple[str, int]]:
     """Returns the playbook and the line of each expectation; the first playbook counts."""
-    return {
-        id_: (book.source, line) for book in reversed(playbooks) for id_, line in book.lines.items()
-    }
+    lines = dict[str, tuple[str, int]]()
+    for book in playbooks:
+        for id_, line in book.lines.items():
+            lines.setdefault(id_, (book.source, line))
+    return lines
 
 
 class _Planner:
@@ -162,10 +171,10 @@ def _not_selected(host: Host) -> NotSelected:
 def _no_match_message(plays: Sequence[PlacedPlay], hosts: Sequence[HostPlan]) -> str:
     """Returns the message if no play matches any of the `hosts`: the patterns that were tried."""
     names = fold_hosts(host.name for host in hosts)
-    more = f" and {names.more} more" if names.more else ""
     tried = dict.fromkeys(f"“hosts: {each.play.hosts}” ({each.source})" for each in plays)
     return (
-        f"no play matches any selected host ({', '.join(names.ranges)}{more})\n"
+        f"no play matches any selected host ({', '.join(names.ranges)}"
+        f"{surround(' and ', names.more, ' more')})\n"
         f"  tried: {', '.join(tried)}\n"
         "  change “hosts:” in the playbook, or select other hosts with --limit"
     )
@@ -180,15 +189,10 @@ def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) ->
     tagged = [scenario for scenario in play.scenarios if selection.has(scenario.tags)]
     names = names_with_controls(tagged, play.scenarios)
     sysctls = selection.expectations(play.sysctls_expect)
-    collected = set(sysctls)
-    if selection.has(()):
-        # What the play reads and expects nothing of has the play's tags.
-        collected.update(play.sysctls_collect)
-        collected -= play.sysctls_expect.keys() - sysctls.keys()
     return msgspec.structs.replace(
         play,
         scenarios=tuple(s for s in play.scenarios if s.name in names),
-        sysctls_collect=tuple(key for key in play.sysctls_collect if key in collected),
+        sysctls_collect=selection.collected(play, sysctls.keys()),
         sysctls_expect=sysctls,
         exposure_expect=selection.expectations(play.exposure_expect),
         kernels_expect=selection.expectations(play.kernels_expect),
@@ -216,6 +220,16 @@ class _TagSelection:
                 selected[name] = kept
         return selected
 
+    def collected(self, play: Play, expected: Set[str]) -> tuple[str, ...]:
+        """Returns the sysctls that the play reads; those `expected` have a selected expectation.
+
+        What the play reads and expects nothing of has the play's tags.
+        """
+        if not self.has(()):
+            return tuple(key for key in play.sysctls_collect if key in expected)
+        dropped = play.sysctls_expect.keys() - expected
+        return tuple(key for key in play.sysctls_collect if key not in dropped)
+
 
 # ---- several plays on one host
 
@@ -224,20 +238,29 @@ def _combine(plays: Sequence[PlacedPlay], host: str) -> _Work:
     """Returns what the plays that match a host ask of it together; raises `InputError`."""
     if not plays:
         return _Work()
-    for one, other in itertools.combinations(plays, 2):
-        if name := find_contradiction(one.play, other.play):
-            raise _contradiction(one, other, f"expect different things of {name}", host)
+    _check_agreement(plays, host)
     trials = max(each.play.trials for each in plays)
-    globs = (glob for each in plays for glob in each.play.sysctls_collect)
     return _Work(
         scenarios=_combine_scenarios(plays, trials, host),
         trials=trials,
         isolation=_combine_isolation(plays, host),
-        sysctls_collect=tuple(dict.fromkeys(globs)),
+        sysctls_collect=_unique(*(each.play.sysctls_collect for each in plays)),
         sysctls_expect=_combine_expectations(each.play.sysctls_expect for each in plays),
         exposure_expect=_combine_expectations(each.play.exposure_expect for each in plays),
         kernels_expect=_combine_expectations(each.play.kernels_expect for each in plays),
     )
+
+
+def _check_agreement(plays: Sequence[PlacedPlay], host: str) -> None:
+    """Raises `InputError` if two plays expect of a host what no value can meet."""
+    for one, other in itertools.combinations(plays, 2):
+        if name := find_contradiction(one.play, other.play):
+            raise _contradiction(one, other, f"expect different things of {name}", host)
+
+
+def _unique(*several: Iterable[T]) -> tuple[T, ...]:
+    """Returns the items of all arguments, each once, where it was first."""
+    return tuple(dict.fromkeys(itertools.chain(*several)))
 
 
 def _combine_scenarios(plays: Sequence[PlacedPlay], trials: int, host: str) -> tuple[Scenario, ...]:
@@ -259,17 +282,18 @@ def _combine_scenarios(plays: Sequence[PlacedPlay], trials: int, host: str) -> t
 
 def _without_usual_trials(scenario: Scenario, trials: int) -> Scenario:
     """Returns a scenario with its number of trials only if that is not the host's."""
-    own = None if scenario.trials == trials else scenario.trials
-    return msgspec.structs.replace(scenario, trials=own)
+    if scenario.trials != trials:
+        return scenario
+    return msgspec.structs.replace(scenario, trials=None)
 
 
 def _merge_scenarios(one: Scenario, other: Scenario) -> Scenario:
     """Returns a scenario with the families, tags and trials of both."""
     return msgspec.structs.replace(
         one,
-        families=tuple(dict.fromkeys((*one.families, *other.families))),
+        families=_unique(one.families, other.families),
         trials=max(one.trials or 0, other.trials or 0),
-        tags=tuple(dict.fromkeys((*one.tags, *other.tags))),
+        tags=_unique(one.tags, other.tags),
     )
 
 
@@ -278,10 +302,12 @@ def _combine_isolation(plays: Sequence[PlacedPlay], host: str) -> Isolation:
     ones.
     """
     asking = [each for each in plays if each.play.isolation != "auto"]
+    if not asking:
+        return "auto"
     for one, other in itertools.pairwise(asking):
         if one.play.isolation != other.play.isolation:
             raise _contradiction(one, other, "ask for different isolation", host)
-    return asking[0].play.isolation if asking else "auto"
+    return asking[0].play.isolation
 
 
 def _combine_expectations(
@@ -291,7 +317,7 @@ def _combine_expectations(
     combined = dict[str, tuple[E, ...]]()
     for expectations in several:
         for key, some in expectations.items():
-            combined[key] = tuple(dict.fromkeys((*combined.get(key, ()), *some)))
+            combined[key] = _unique(combined.get(key, ()), some)
     return combined
 
 

@@ -27,22 +27,32 @@ from .steps import StepError, parse_step
 def build_scenarios(
     document: Document, file: PlayFile, where: ValuePath, shipped: ShippedPlaybooks
 ) -> tuple[PlacedScenario, ...]:
-    """Returns the scenarios of the play at `where`; raises `InputError` at the line of what makes
-    no sense.
+    """Returns the scenarios of a play, in the order of the file.
+
+    `where` is the play's path in the document. A shipped scenario that is named twice counts once.
+    Raises `InputError` at the line of what makes no sense: a step that is none, an unknown name, a
+    control that proves nothing.
     """
     placed = list[PlacedScenario]()
     for number, item in enumerate(file.scenarios):
         at = (*where, "scenarios", number)
         if isinstance(item, str):
-            names = {each.scenario.name for each in placed}
             found = shipped_scenarios(document, item, at, file.families, shipped)
-            placed += [PlacedScenario(s, at) for s in found if s.name not in names]
+            placed += _new_ones(placed, found, at)
         else:
             placed.append(PlacedScenario(_build_scenario(document, item, at, file.families), at))
     _check_names(document, placed)
     placed = _adjust_scenarios(document, placed, file.adjust, (*where, "adjust"))
     check_controls(document, placed)
     return tuple(placed)
+
+
+def _new_ones(
+    placed: Sequence[PlacedScenario], found: Sequence[Scenario], where: ValuePath
+) -> list[PlacedScenario]:
+    """Returns the shipped scenarios that the play does not have yet."""
+    names = {each.scenario.name for each in placed}
+    return [PlacedScenario(scenario, where) for scenario in found if scenario.name not in names]
 
 
 # ---- one scenario
@@ -54,9 +64,9 @@ def _build_scenario(
     """Returns a scenario that the play itself describes; `offered` are the play's families."""
     steps = tuple(_parse(document, text, (*where, "steps", n)) for n, text in enumerate(file.steps))
     _check_order(document, steps, (*where, "steps"))
-    families = step_families(
-        steps, [f for f in offered if file.families is None or f in file.families]
-    )
+    if file.families is not None:
+        offered = [family for family in offered if family in file.families]
+    families = step_families(steps, offered)
     if not families:
         raise document.error(f"“{file.name}” runs over none of the play's families", where)
     expect = _endings(file.expect)
@@ -101,7 +111,9 @@ def _endings(expect: Ending | Sequence[Ending] | UnsetType) -> tuple[Ending, ...
     """Returns the expected endings, each once; () if none are expected."""
     if expect is UNSET:
         return ()
-    return (expect,) if isinstance(expect, str) else tuple(dict.fromkeys(expect))
+    if isinstance(expect, str):
+        return (expect,)
+    return tuple(dict.fromkeys(expect))
 
 
 def _resolve_control(
@@ -137,28 +149,20 @@ def _adjust_scenarios(
     files: Mapping[str, AdjustFile],
     where: ValuePath,
 ) -> list[PlacedScenario]:
-    """Returns the scenarios with the changes that the play makes to some of them."""
-    names = [each.scenario.name for each in placed]
-    for name in files:
-        if name not in names:
+    """Returns the scenarios with the changes that the play makes to some of them.
+
+    Raises `InputError` at a change of a scenario that the play does not have.
+    """
+    adjusted = {each.scenario.name: each for each in placed}
+    for name, file in files.items():
+        at = (*where, name)
+        if name not in adjusted:
             raise document.error(
-                f"this play has no scenario “{name}”{did_you_mean(name, names)}",
-                (*where, name),
-                key=True,
+                f"this play has no scenario “{name}”{did_you_mean(name, adjusted)}", at, key=True
             )
-    return [
-        _adjust_if_named(document, each, files.get(each.scenario.name), where) for each in placed
-    ]
-
-
-def _adjust_if_named(
-    document: Document, placed: PlacedScenario, file: AdjustFile | None, where: ValuePath
-) -> PlacedScenario:
-    """Returns a scenario with the play's changes, itself if there are none."""
-    if file is None:
-        return placed
-    at = (*where, placed.scenario.name)
-    return PlacedScenario(_adjust(document, placed.scenario, file, at), at)
+        scenario = _adjust(document, adjusted[name].scenario, file, at)
+        adjusted[name] = PlacedScenario(scenario, at)
+    return [*adjusted.values()]
 
 
 def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: ValuePath) -> Scenario:
@@ -195,13 +199,20 @@ def _adjust_control(
     expect: tuple[Ending, ...],
     where: ValuePath,
 ) -> str | None:
-    """Returns the control of an adjusted scenario."""
-    control = scenario.control if file.control is None else file.control
-    stays_positive = scenario.is_positive_control and expect == scenario.expect
-    if not stays_positive or file.control is not None:
+    """Returns the control of an adjusted scenario.
+
+    A positive control stays one as long as its expectation is not changed. A control that the play
+    does not name is dropped if no RST is expected any more: without a RST it would have to end the
+    other way for no reason.
+    """
+    if file.control is not None:
+        return _resolve_control(document, scenario.name, file.control, expect, where)
+    control = scenario.control
+    if not scenario.is_positive_control or expect != scenario.expect:
         control = _resolve_control(document, scenario.name, control, expect, where)
-    # Without a RST a control would have to end the other way for no reason.
-    return control if expects_reset(expect) or file.control is not None else None
+    if not expects_reset(expect):
+        return None
+    return control
 
 
 def _check_names(document: Document, placed: Sequence[PlacedScenario]) -> None:
