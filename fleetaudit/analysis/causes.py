@@ -22,29 +22,52 @@ HOST_PLACEHOLDER = "‹host›"
 
 _COMMANDS = frozenset(
     [
+        "ansible",
         "ansible-inventory",
+        "ansible-playbook",
+        "apk",
+        "apt",
+        "apt-get",
         "cat",
         "cd",
         "chage",
         "chmod",
         "command",
+        "dnf",
         "doas",
+        "echo",
         "file",
         "fleetaudit",
         "getent",
         "grep",
+        "grubby",
+        "ip",
+        "iptables",
         "ls",
         "mkdir",
+        "modprobe",
         "nc",
+        "nft",
         "passwd",
+        "printf",
+        "reboot",
+        "rpm",
+        "sed",
+        "service",
         "ssh",
         "ssh-add",
         "ssh-keygen",
         "ssh-keyscan",
         "su",
         "sudo",
+        "sysctl",
+        "systemctl",
+        "tee",
+        "yum",
+        "zypper",
     ]
 )
+"""The first words of hints and remedies that are commands; other texts are sentences."""
 
 
 class Failure(Protocol):
@@ -158,9 +181,13 @@ def cause_title(failure: Failure) -> str:
     return f"{failure.stage}: {failure.kind}{at}"
 
 
-def is_command(hint: str) -> bool:
-    """Returns whether a hint is a command to type rather than a sentence."""
-    first = hint.partition(" ")[0]
+def is_command(text: str) -> bool:
+    """Returns whether a hint or a remedy is a command to type rather than a sentence.
+
+    A command begins with the path of a program, or with a program that is known. A remedy that a
+    playbook names may be either.
+    """
+    first = text.partition(" ")[0]
     return first in _COMMANDS or first.startswith("/")
 
 

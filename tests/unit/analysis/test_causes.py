@@ -241,4 +241,7 @@ def test_a_sentence_is_not_a_command_and_the_title_has_the_reason_if_there_is_no
     assert is_command("/usr/bin/ssh web1 true")
     assert not is_command("install python3 (python3-minimal will do) on the host, then run again")
     assert not is_command("give it more memory (kernel_memory: 256)")
+    assert is_command("sysctl -w net.ipv4.tcp_fin_timeout=60")
+    assert is_command("apt-get install linux-image-amd64")
+    assert not is_command("ask the net team")
     assert cause_title(refusing(2, kind="")) == "connect: 198.51.100.2 port 22: connection refused"
