@@ -106,6 +106,11 @@ class Evidence(Frozen, frozen=True, kw_only=True):
     bytes: NamedCounts = {}
     same_as: str = ""
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The captured segments, also () if there was no capture."""
+        return self.wire or ()
+
 
 class Observation(Frozen, frozen=True, kw_only=True):
     """One scenario over one family on one host.

@@ -53,6 +53,11 @@ class Finding(Frozen, frozen=True, kw_only=True):
     waived: str | None = None
     since: str = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no waiver accepts the finding."""
+        return self.waived is None
+
 
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
     """A host that could not be audited: at which stage, why, and the next command to type.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from fleetaudit.analysis.compare.findings import is_command
+from fleetaudit.analysis.causes import is_command
 from fleetaudit.analysis.compare.traces import sequence_range, tcp_state
 from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (

@@ -9,15 +9,18 @@ always counted, its cause always shown.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from fleetaudit.analysis.causes import Cause
-from fleetaudit.analysis.compare.common import group_by
-from fleetaudit.analysis.compare.met_expectations import has_run
+from fleetaudit.analysis.compare.columns import differing_columns
+from fleetaudit.analysis.compare.common import MAIN_SCENARIO, group_by, open_severities
+from fleetaudit.analysis.compare.met_expectations import columns_to_meet
 from fleetaudit.analysis.compare.summary import describe_met
 from fleetaudit.analysis.compare.view_model import (
     Build,
-    Changes,
     Column,
     Comparison,
     FindingGroup,
@@ -54,28 +57,34 @@ def summary(
 
     `problems_only` leaves out everything that needs no action, so the text may be empty. A caller
     that reports changes itself passes `changes=False`.
+
+    The blocks are separated by an empty line: verdict, qualifications, changes, findings, waived
+    findings, hosts that were not audited, and the coverage, such as "12 hosts: 10 audited, 2 not
+    audited.".
     """
-    shown_changes = comparison.changes if changes else None
-    if problems_only:
-        blocks = _problems(comparison, shown_changes, width)
-    else:
-        blocks = _everything(comparison, shown_changes, width)
-    return "\n".join("".join(line + "\n" for line in block) for block in blocks if block)
+    if not changes:
+        comparison = replace(comparison, changes=None)
+    select_blocks = _problems if problems_only else _everything
+    blocks = filter(None, select_blocks(comparison, width))
+    return "\n".join("".join(line + "\n" for line in block) for block in blocks)
 
 
-def _problems(comparison: Comparison, changes: Changes | None, width: int) -> Iterator[list[str]]:
+def _problems(comparison: Comparison, width: int) -> Iterator[list[str]]:
     """Yields only the blocks that need action."""
+    changes = comparison.changes
     yield _qualifications(comparison, width)
-    yield _changes(changes, width) if _has_changes(changes) else []
+    if changes is not None and changes.needs_attention:
+        yield changes_lines(changes, width, MOST_ROWS)
     yield _findings(comparison.findings, width)
     yield _causes(comparison.causes, comparison.coverage.not_audited, width)
 
 
-def _everything(comparison: Comparison, changes: Changes | None, width: int) -> Iterator[list[str]]:
+def _everything(comparison: Comparison, width: int) -> Iterator[list[str]]:
     """Yields all blocks in their order."""
     yield _verdict(comparison, width)
     yield _qualifications(comparison, width)
-    yield _changes(changes, width)
+    if comparison.changes is not None:
+        yield changes_lines(comparison.changes, width, MOST_ROWS)
     yield _findings(comparison.findings, width)
     yield _waived(comparison.findings, width)
     yield _causes(comparison.causes, comparison.coverage.not_audited, width)
@@ -83,15 +92,19 @@ def _everything(comparison: Comparison, changes: Changes | None, width: int) -> 
 
 
 def progress(host: HostResult) -> str:
-    """Returns the line that is printed as soon as a host is done."""
+    """Returns the line that is printed as soon as a host is done.
+
+    For example "web1: audited, kernel 6.1.0-18-amd64, 2 findings". Findings of severity info and
+    waived ones are not counted.
+    """
     name = terminal_line(host.name)
     if isinstance(host, NotSelected):
         return f"{name}: {terminal_line(host.reason, 300)}"
     if isinstance(host, NotAudited):
         return f"{name}: not audited: {host.stage}: {terminal_line(host.reason, 300)}"
-    open_ = sum(f.waived is None and f.severity != "info" for f in host.findings)
-    findings = f", {count_noun(open_, 'finding')}" if open_ else ""
-    return f"{name}: audited, kernel {terminal_line(host.kernel.release)}{findings}"
+    text = f"{name}: audited, kernel {terminal_line(host.kernel.release)}"
+    findings = sum(severity != "info" for severity in open_severities(host))
+    return f"{text}, {count_noun(findings, 'finding')}" if findings else text
 
 
 # ---- the verdict
@@ -115,7 +128,7 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
 
 def _not_run(met: MetExpectations) -> str:
     """Returns how many verdicts are missing because hosts lack what scenarios need, "" if none."""
-    if not met.verdicts_not_run or met.hosts_without_verdict == met.hosts_not_run:
+    if not met.lacks_more_verdicts:
         return ""
     verdicts = f"{met.verdicts_not_run:,} of {count_noun(met.verdicts, 'verdict')}"
     hosts = count_noun(met.hosts_not_run, "host")
@@ -124,24 +137,25 @@ def _not_run(met: MetExpectations) -> str:
 
 def _endings(comparison: Comparison) -> Iterator[str]:
     """Yields a sentence per main scenario, then what is known about the others."""
-    columns = [c for c in comparison.columns if has_run(c) and not c.is_control]
+    columns = columns_to_meet(comparison.columns)
     main = _main_columns(columns)
     for column in main:
         yield _column_sentence(column, comparison.builds)
     others = [column for column in columns if column not in main]
-    yield from _other_endings(others, comparison.builds)
+    if others:
+        yield from _other_endings(others, comparison.builds)
 
 
 def _other_endings(columns: list[Column], builds: tuple[Build, ...]) -> Iterator[str]:
     """Yields a sentence per scenario in which kernels differ, or that there is none."""
-    differing = [column for column in columns if column.differs]
-    if columns and not differing and len(builds) > 1:
+    differing = differing_columns(columns)
+    if not differing and len(builds) > 1:
         yield "All kernels have the same endings in every other scenario."
     for column in differing[:MOST_ROWS]:
         yield _column_sentence(column, builds)
-    rest = len(differing) - MOST_ROWS
-    if rest > 0:
-        yield f"Kernels differ in {count_noun(rest, 'more scenario')}: see the report."
+    if len(differing) > MOST_ROWS:
+        more = count_noun(len(differing) - MOST_ROWS, "more scenario")
+        yield f"Kernels differ in {more}: see the report."
 
 
 def _main_columns(columns: list[Column]) -> list[Column]:
@@ -149,12 +163,16 @@ def _main_columns(columns: list[Column]) -> list[Column]:
     by_scenario = group_by(columns, lambda column: column.scenario)
     if len(by_scenario) <= MOST_ROWS:
         return columns
-    resetting = [column for column in columns if "RST" in column.expect]
-    return by_scenario.get("unread-close") or resetting[:1] or columns[:1]
+    if MAIN_SCENARIO in by_scenario:
+        return by_scenario[MAIN_SCENARIO]
+    return sorted(columns, key=lambda column: "RST" not in column.expect)[:1]
 
 
 def _column_sentence(column: Column, builds: tuple[Build, ...]) -> str:
-    """Returns the endings of one scenario and the kernels with each."""
+    """Returns the endings of one scenario and the kernels with each.
+
+    For example "Close with unread data (unread-close, IPv4): RST on 6.1.0; FIN on 5.4.0.".
+    """
     names = _build_names(builds, column)
     labels = {name: cell.label for name, cell in zip(names, column.cells, strict=True)}
     parts = [f"{label} on {_kernels(label, labels)}" for label in dict.fromkeys(labels.values())]
@@ -166,11 +184,12 @@ def _column_sentence(column: Column, builds: tuple[Build, ...]) -> str:
 def _build_names(builds: tuple[Build, ...], column: Column) -> list[str]:
     """Returns a name for each build: its release.
 
-    If builds of one release have different endings, the name has version and machine too.
+    If builds of one release have different endings, the name has version and machine too, such as
+    "6.1.0 (#1 SMP Debian, x86_64)".
     """
-    labels = dict[str, set[str]]()
+    labels = defaultdict[str, set[str]](set)
     for build, cell in zip(builds, column.cells, strict=True):
-        labels.setdefault(build.kernel.release, set()).add(cell.label)
+        labels[build.kernel.release].add(cell.label)
     ambiguous = {release for release, of_release in labels.items() if len(of_release) > 1}
     return [terminal_line(_build_name(build, ambiguous)) for build in builds]
 
@@ -238,22 +257,12 @@ def _about_hosts(title: str, hosts: int, text: str) -> str:
     return f"{title}: {count_noun(hosts, 'host')} {text}." if hosts else ""
 
 
-def _has_changes(changes: Changes | None) -> bool:
-    """Returns whether changes need attention."""
-    return changes is not None and bool(changes.rows or changes.refused)
-
-
-def _changes(changes: Changes | None, width: int) -> list[str]:
-    """Returns the changes since an earlier run."""
-    return [] if changes is None else changes_lines(changes, width, MOST_ROWS)
-
-
 def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
     """Returns the counts, then each finding above info that is not waived, with its remedies."""
     if not groups:
         return []
     lines = ["Findings: " + ", ".join(_finding_counts(groups))]
-    open_ = [group for group in groups if group.severity != "info" and group.hosts]
+    open_ = [group for group in groups if group.needs_attention]
     for group in open_[:MOST_ROWS]:
         lines += _finding(group, width)
     return [
@@ -264,10 +273,11 @@ def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
 
 def _finding_counts(groups: Sequence[FindingGroup]) -> Iterator[str]:
     """Yields the number of findings by severity, the most severe first, then those waived."""
-    for severity in reversed(SEVERITIES):
-        hosts = sum(group.hosts for group in groups if group.severity == severity)
-        if hosts:
-            yield _severity_count(hosts, severity)
+    hosts = Counter[Severity]()
+    for group in groups:
+        hosts[group.severity] += group.hosts
+    for severity in filter(hosts.get, reversed(SEVERITIES)):
+        yield _severity_count(hosts[severity], severity)
     waived = sum(group.waived for group in groups)
     if waived:
         yield f"{waived:,} waived"
@@ -280,7 +290,7 @@ def _severity_count(hosts: int, severity: Severity) -> str:
 
 def _finding(group: FindingGroup, width: int) -> list[str]:
     """Returns the rows of one expectation that are not waived, then the remedies."""
-    rows = [row for row in group.rows if row.waived is None]
+    rows = filter(_is_open, group.rows)
     lines = wrap((_finding_row(group, row) for row in rows), width, "  ")
     for remedy in group.remedies[:MOST_REMEDIES]:
         lines += _remedy(group, remedy, width)
@@ -289,17 +299,28 @@ def _finding(group: FindingGroup, width: int) -> list[str]:
     return lines
 
 
+def _is_open(row: FindingRow) -> bool:
+    """Returns whether a row is not waived."""
+    return row.is_open
+
+
 def _remedy(group: FindingGroup, remedy: Remedy, width: int) -> list[str]:
-    """Returns one remedy, with its hosts if hosts need different ones."""
-    where = "" if group.fix else f" on {join_hosts(remedy.hosts)}"
+    """Returns one remedy, with its hosts if hosts need different ones.
+
+    A command is on one line, "      fix:  sysctl -w net.ipv4.tcp_fin_timeout=60"; a sentence is
+    wrapped.
+    """
+    label = "fix"
+    if not group.fix:
+        label = f"fix on {join_hosts(remedy.hosts)}"
     if remedy.is_command:
-        return [command_line(f"      fix{where}", remedy.text)]
-    return wrap([f"fix{where}: {terminal_line(remedy.text)}"], width, "      ")
+        return [command_line(f"      {label}", remedy.text)]
+    return wrap([f"{label}: {terminal_line(remedy.text)}"], width, "      ")
 
 
 def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
     """Returns the findings that are waived, each with the reason."""
-    sentences = [sentence for group in groups for sentence in _waived_rows(group)]
+    sentences = list(chain.from_iterable(map(_waived_rows, groups)))
     if not sentences:
         return []
     return [

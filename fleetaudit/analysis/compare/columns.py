@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from fleetaudit.model import Family, Observation, ScenarioRow
+from fleetaudit.model import SEVERITIES, Family, Observation, ScenarioRow
 
 from .common import (
     FAMILY_NAMES,
@@ -22,6 +22,7 @@ from .common import (
     group_by,
     join_endings,
     join_families,
+    valid_groups,
     verdict_of,
 )
 from .view_model import (
@@ -48,12 +49,15 @@ _FROM_BEST_TO_WORST: tuple[Verdict, ...] = (
     "warning",
     "error",
 )
+_DEVIATING = frozenset[Verdict](("unknown", *SEVERITIES))
 
 
 def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
     """Returns one column per scenario, or one per family if a host ends them differently.
 
-    Scenarios are in the order of the playbook.
+    Scenarios are in the order of the playbook, families in their usual order. A scenario that no
+    host reported has no column. Every column has one cell per build, in the order of
+    `source.builds`.
     """
     by_scenario = _by_scenario(source.groups)
     divided = _divided_by_family(source.groups)
@@ -64,6 +68,16 @@ def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
         parts = _parts(by_scenario[name], name in divided)
         columns += [_column(row, source, part, is_control) for part in parts]
     return tuple(columns)
+
+
+def differing_columns(columns: Iterable[Column]) -> list[Column]:
+    """Returns the columns in which builds, or hosts of one build, have different endings."""
+    return [column for column in columns if column.differs]
+
+
+def differing_scenarios(columns: Iterable[Column]) -> set[str]:
+    """Returns the scenarios of `differing_columns`."""
+    return {column.scenario for column in differing_columns(columns)}
 
 
 def _by_scenario(groups: Iterable[BehaviourGroup]) -> defaultdict[str, ByFamily]:
@@ -77,9 +91,8 @@ def _by_scenario(groups: Iterable[BehaviourGroup]) -> defaultdict[str, ByFamily]
 def _divided_by_family(groups: Iterable[BehaviourGroup]) -> set[str]:
     """Returns the scenarios of which a host that is not void ends the families differently."""
     divided = set[str]()
-    for group in groups:
-        if not group[0].void:
-            divided.update(_scenarios_with_several_endings(group[0].observations))
+    for first, *_ in valid_groups(groups):
+        divided.update(_scenarios_with_several_endings(first.observations))
     return divided
 
 
@@ -122,7 +135,7 @@ def _column(row: ScenarioRow, source: ComparisonInput, part: ByFamily, is_contro
         control=row.control or "",
         all_read=_leaves_no_unread_data(row.steps),
         differs=_differs(cells),
-        deviates=any(cell.verdict in ("info", "warning", "error", "unknown") for cell in cells),
+        deviates=not _DEVIATING.isdisjoint(cell.verdict for cell in cells),
         groups=_builds_by_label(tuple(source.builds.values()), cells),
         cells=cells,
     )
@@ -135,10 +148,13 @@ def _build_of(observation: GroupObservation) -> BuildKey:
 
 def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
     """Returns whether the closer reads everything and the peer sends nothing after that."""
-    if _READS_ALL not in steps:
-        return False
-    last = max(i for i, step in enumerate(steps) if step == _READS_ALL)
-    return not any(step.startswith("peer sends") for step in steps[last:])
+    reads = False
+    for step in steps:
+        if step == _READS_ALL:
+            reads = True
+        elif step.startswith("peer sends"):
+            reads = False
+    return reads
 
 
 def _differs(cells: Iterable[Cell]) -> bool:
@@ -159,13 +175,13 @@ def _builds_by_label(
 
 
 def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
-    """Counts hosts, not observations: the families of a column agree on each host."""
+    """Returns the cell of one build, in which hosts are counted, not observations.
+
+    The families of a column agree on each host, so the last observation of a group stands for all.
+    """
     groups = {group[0].name: (group, o) for group, o in observations}.values()
     valid = [(group, o) for group, o in groups if not group[0].void]
-    counts = Counter[str]()
-    for group, o in valid:
-        # Trials that disagree on one host count as an ending of their own.
-        counts["mixed" if len(o.endings) > 1 else o.ending] += len(group)
+    counts = _count_endings(valid)
     all_hosts = sum(len(group) for group, _ in groups)
     return Cell(
         label=_label(counts, all_hosts),
@@ -177,23 +193,35 @@ def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
     )
 
 
+def _count_endings(valid: Iterable[GroupObservation]) -> Counter[str]:
+    """Returns the number of hosts by ending; trials that disagree on one host are "mixed"."""
+    counts = Counter[str]()
+    for group, o in valid:
+        ending = o.ending if len(o.endings) < 2 else "mixed"
+        counts[ending] += len(group)
+    return counts
+
+
 def _label(counts: Counter[str], all_hosts: int) -> str:
     """Returns the ending that all hosts of a cell share, or the word for what else is the case."""
+    if not all_hosts:
+        return NOT_IN_PLAYBOOK
+    if not counts:
+        return "void"
     endings = [ending for ending in counts if ending not in NO_ENDING]
     if len(endings) > 1:
         return "mixed"
-    if endings:
-        return endings[0]
-    if counts:
-        return next(iter(counts))
-    return "void" if all_hosts else NOT_IN_PLAYBOOK
+    # Without an ending, the first word that says why there is none.
+    return next(iter((*endings, *counts)))
 
 
 def _cell_verdict(valid: Sequence[GroupObservation], row: ScenarioRow, all_hosts: int) -> Verdict:
     """Returns the worst verdict of the valid groups, or why there is none."""
     if valid:
         return _worst(verdict_of(o, row) for _, o in valid)
-    return "void" if all_hosts else "not run"
+    if all_hosts:
+        return "void"
+    return "not run"
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:

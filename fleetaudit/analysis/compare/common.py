@@ -16,12 +16,15 @@ from fleetaudit.model import (
     NotAudited,
     Observation,
     ScenarioRow,
+    Severity,
 )
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
 from .view_model import Build, Verdict
 
 FAMILY_NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
+MAIN_SCENARIO = "unread-close"
+"""The scenario that the tool is about: a close while the receive queue has unread data."""
 
 BuildKey = tuple[str, str, str]
 """Release, version and machine of a kernel build, as uname(2) reports them."""
@@ -49,11 +52,21 @@ class ComparisonInput:
 
 
 def group_by(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
-    """Returns `items` by key; keys and items in order of appearance."""
+    """Returns `items` by key; keys and items in order of appearance.
+
+    No list is empty. Unlike `itertools.groupby`, items with one key need not be neighbours.
+    """
     groups = dict[K, list[V]]()
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def valid_groups(groups: Iterable[BehaviourGroup]) -> Iterator[BehaviourGroup]:
+    """Yields the groups whose observations prove something: those that are not void."""
+    for group in groups:
+        if not group[0].void:
+            yield group
 
 
 def each_observation(
@@ -72,6 +85,11 @@ def each_finding(hosts: Iterable[H]) -> Iterator[tuple[H, Finding]]:
             yield host, finding
 
 
+def open_severities(host: HostResult) -> list[Severity]:
+    """Returns the severities of the findings of a host that are not waived, in their order."""
+    return [finding.severity for finding in host.findings if finding.is_open]
+
+
 def fold_names(hosts: Iterable[HostResult]) -> HostRanges:
     """Returns the names of the hosts, folded."""
     return fold_hosts(h.name for h in hosts)
@@ -83,24 +101,32 @@ def build_key(host: Audited) -> BuildKey:
 
 
 def join_endings(endings: Iterable[Ending]) -> str:
-    """Returns the endings that an expectation accepts, in words."""
+    """Returns the endings that an expectation accepts, in words: "FIN or RST"."""
     return " or ".join(endings)
 
 
 def join_families(families: Iterable[Family]) -> str:
-    """Returns the families in words, always in the same order."""
+    """Returns the families in words, always in the same order: "IPv4 and IPv6"."""
     ran = set(families)
     return " and ".join(name for family, name in FAMILY_NAMES.items() if family in ran)
 
 
 def system_name(host: Audited) -> str:
     """Returns the operating system of a host, "" if it has no os-release(5)."""
-    return host.os.pretty_name or " ".join(filter(None, (host.os.id, host.os.version_id)))
+    if host.os.pretty_name:
+        return host.os.pretty_name
+    return " ".join(filter(None, (host.os.id, host.os.version_id)))
 
 
 def verdict_of(observation: Observation, row: ScenarioRow) -> Verdict:
-    """Returns the verdict on an observation of a host that is not void."""
+    """Returns the verdict on an observation of a host that is not void.
+
+    `row` is the scenario of the observation. An ending that is not expected has the severity of the
+    scenario as its verdict; one that nobody knows is "unknown".
+    """
     found = expectation_status(observation, row.expect)
     if found == "not met":
         return row.severity
-    return "unknown" if found == "untold" else found
+    if found == "untold":
+        return "unknown"
+    return found

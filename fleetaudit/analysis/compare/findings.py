@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from fleetaudit.analysis.causes import is_command
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -26,6 +27,7 @@ from .common import (
     each_finding,
     fold_names,
     group_by,
+    open_severities,
 )
 from .view_model import (
     Build,
@@ -73,15 +75,15 @@ def count_unmet_hosts(audited: Iterable[Audited]) -> tuple[tuple[Severity, int],
 
 def worst_open_severity(host: HostResult) -> Severity | None:
     """Returns the worst severity of the findings that are not waived, None without any."""
-    open_ = [finding.severity for finding in host.findings if finding.waived is None]
-    return max(open_, key=SEVERITIES.index, default=None)
+    return max(open_severities(host), key=SEVERITIES.index, default=None)
 
 
 def parse_finding_id(id_: str) -> tuple[str, str, str]:
     """Returns kind, subject and family of the id of a finding.
 
-    The key of a sysctl may contain a slash. The subject of a finding about a whole kernel is its
-    scenario.
+    "scenario:unread-close/ipv4" is ("scenario", "unread-close", "ipv4"); an id without a family
+    has "". The key of a sysctl may contain a slash. The subject of a finding about a whole kernel
+    is its scenario.
     """
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
@@ -139,7 +141,7 @@ def _group(
     kind, subject, _ = parse_finding_id(first.id)
     families = [parse_finding_id(id_)[2] for id_ in ids]
     links = sysctls if kind == "sysctl" else source.anchors
-    waived = sum(finding.waived is not None for _, finding in members)
+    open_ = sum(finding.is_open for _, finding in members)
     return FindingGroup(
         anchor=anchor,
         ids=ids,
@@ -151,15 +153,10 @@ def _group(
         expected=first.expected,
         because=first.because,
         remedies=_remedies(members),
-        hosts=len(members) - waived,
-        waived=waived,
+        hosts=open_,
+        waived=len(members) - open_,
         rows=_rows(members, source.builds),
     )
-
-
-def is_command(fix: str) -> bool:
-    """Returns whether the remedy of a finding is a command to type, not a sentence."""
-    return fix[:1].islower() and not fix.endswith(".")
 
 
 def _remedies(members: Sequence[Pair]) -> tuple[Remedy, ...]:

@@ -9,6 +9,7 @@ from fleetaudit.model import SEVERITIES, Audited, Family
 from fleetaudit.text.host_ranges import MAX_RANGES
 from fleetaudit.text.kernel_releases import release_key, release_series
 
+from .columns import differing_columns
 from .common import (
     BuildKey,
     ComparisonInput,
@@ -130,7 +131,7 @@ def _class_without_deviation(build: Build, verdicts: Collection[Verdict]) -> Ker
 
 def chart_series(builds: Sequence[Build], columns: Iterable[Column]) -> tuple[SeriesChart, ...]:
     """Returns, for each scenario that kernels end differently, the endings by kernel series."""
-    return tuple(_chart(builds, column) for column in columns if column.differs)
+    return tuple(_chart(builds, column) for column in differing_columns(columns))
 
 
 def _chart(builds: Sequence[Build], column: Column) -> SeriesChart:

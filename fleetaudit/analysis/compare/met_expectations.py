@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 from fleetaudit.model import Audited
 
 from .columns import NOT_IN_PLAYBOOK
-from .common import BehaviourGroup, each_finding
+from .common import BehaviourGroup, each_finding, valid_groups
 from .view_model import Column, MetExpectations
 
 _NO_VERDICT = ("not run", NOT_IN_PLAYBOOK, "void")
@@ -24,20 +24,20 @@ def count_met(
 ) -> MetExpectations:
     """Returns how many scenarios and other expectations are met on every host, and how many exist.
 
-    `groups` are the same hosts by their behaviour.
+    `audited` are all audited hosts, void ones too; `groups` are the same hosts by their behaviour.
+    A scenario with a column per family is met if every column is.
     """
     hosts = [host for host in audited if not host.void]
     not_control = [column for column in columns if not column.is_control]
-    expected = [column for column in not_control if column.expect and has_run(column)]
-    scenarios = {column.scenario for column in expected}
-    deviating = {column.scenario for column in expected if column.deviates}
+    ran = columns_to_meet(not_control)
+    scenarios, deviating = _scenarios(ran)
     in_playbook = {column.scenario for column in not_control}
     without_verdict = sum(_ran_nothing(host, in_playbook) for host in hosts)
-    any_run = any(map(has_run, not_control))
     expectations, unmet = _expectations(hosts)
     verdicts, not_run, hosts_not_run = _count_verdicts(groups)
     return MetExpectations(
-        hosts=len(hosts) - (without_verdict if any_run else 0),
+        # If no scenario ran anywhere, there is no host that ran one: all of them count.
+        hosts=len(hosts) - without_verdict * bool(ran),
         hosts_without_verdict=without_verdict,
         verdicts=verdicts,
         verdicts_not_run=not_run,
@@ -49,9 +49,25 @@ def count_met(
     )
 
 
+def columns_to_meet(columns: Iterable[Column]) -> list[Column]:
+    """Returns the columns that ran and are no controls, in their order."""
+    return [column for column in columns if has_run(column) and not column.is_control]
+
+
 def has_run(column: Column) -> bool:
     """Returns whether a scenario ran on any host that is not void."""
     return any(cell.label not in _NO_VERDICT for cell in column.cells)
+
+
+def _scenarios(ran: Iterable[Column]) -> tuple[set[str], set[str]]:
+    """Returns the scenarios with an expectation, and those that some kernel does not meet."""
+    scenarios, deviating = set[str](), set[str]()
+    for column in ran:
+        if column.expect:
+            scenarios.add(column.scenario)
+        if column.expect and column.deviates:
+            deviating.add(column.scenario)
+    return scenarios, deviating
 
 
 def _ran_nothing(host: Audited, in_playbook: Container[str]) -> bool:
@@ -70,9 +86,7 @@ def _expectations(hosts: Sequence[Audited]) -> tuple[set[str], set[str]]:
 def _count_verdicts(groups: Iterable[BehaviourGroup]) -> tuple[int, int, int]:
     """Returns the number of verdicts, of those not run, and of the hosts that miss some."""
     verdicts = not_run = hosts_not_run = 0
-    for group in groups:
-        if group[0].void:
-            continue
+    for group in valid_groups(groups):
         observations = group[0].observations
         missing = sum(o.ending == "not run" for o in observations)
         verdicts += len(observations) * len(group)

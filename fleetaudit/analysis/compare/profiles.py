@@ -16,6 +16,7 @@ from fleetaudit.model import (
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .behaviour_groups import outcome_key
+from .columns import differing_scenarios
 from .common import (
     BehaviourGroup,
     ComparisonInput,
@@ -77,11 +78,10 @@ class _ProfileMaker:
     """Makes profiles one after the other; traces that one of them shows are not made again."""
 
     def __init__(self, source: ComparisonInput, columns: Sequence[Column]) -> None:
-        differing = {column.scenario for column in columns if column.differs}
         notable = {column.scenario for column in columns if column.notable}
         self.source = source
         self.unanimous = {column.scenario for column in columns} - notable
-        self.traces = TraceStore(source.builds, differing)
+        self.traces = TraceStore(source.builds, differing_scenarios(columns))
 
     def make(self, anchor: str, group: BehaviourGroup) -> Profile:
         """Returns the profile of one behaviour group."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import Severity
-from fleetaudit.text.phrases import agree, count_noun
+from fleetaudit.text.phrases import agree, count_noun, surround
 
-from .common import group_by
+from .common import MAIN_SCENARIO, group_by
 from .view_model import (
     NOT_SELECTED,
     Build,
@@ -75,7 +76,10 @@ class SummaryInput:
 
 
 def summarize(source: SummaryInput) -> tuple[SummaryItem, ...]:
-    """Returns the five answers in their order."""
+    """Returns the five answers in their order.
+
+    Each is at least one sentence. Questions and keys never change: keys are anchors of the page.
+    """
     coverage = describe_coverage(source.coverage)
     return (
         _item("kernels", "Which kernels reset?", _kernels(source), coverage),
@@ -91,7 +95,10 @@ def summarize(source: SummaryInput) -> tuple[SummaryItem, ...]:
 
 
 def describe_coverage(coverage: Coverage) -> str:
-    """Returns which hosts a statement about the fleet is based on."""
+    """Returns which hosts a statement about the fleet is based on.
+
+    For example "from 9 of 12 selected hosts; 2 not audited, 1 void".
+    """
     if not coverage.selected:
         return "no host was selected"
     gaps = (
@@ -100,16 +107,20 @@ def describe_coverage(coverage: Coverage) -> str:
         (coverage.void, "void"),
     )
     named = ", ".join(f"{hosts:,} {text}" for hosts, text in gaps if hosts)
-    valid = coverage.audited - coverage.void
-    text = f"from {_share(valid, coverage.selected, 'selected host')}"
-    return f"{text}; {named}" if named else text
+    share = _share(coverage.valid, coverage.selected, "selected host")
+    return f"from {share}{surround('; ', named)}"
 
 
 def _share(n: int, total: int, noun: str) -> str:
     """Returns "the one host", "all 4 hosts" or "3 of 4 hosts"."""
-    if n != total:
-        return f"{n:,} of {count_noun(total, noun)}"
-    return f"the one {noun}" if n == 1 else f"all {n:,} {noun}s"
+    if n == total:
+        return _all_of(total, noun)
+    return f"{n:,} of {count_noun(total, noun)}"
+
+
+def _all_of(total: int, noun: str) -> str:
+    """Returns "the one host" or "all 4 hosts"."""
+    return agree(total, f"the one {noun}", f"all {total:,} {noun}s")
 
 
 def _item(key: str, question: str, sentences: Iterable[Sentence], coverage: str) -> SummaryItem:
@@ -136,7 +147,7 @@ def _name(text: str, anchor: str) -> TextPart:
 
 def _kernels(source: SummaryInput) -> list[Sentence]:
     """Returns which kernels reset, then what the main scenario ends in, then the other classes."""
-    if source.coverage.audited == source.coverage.void:
+    if not source.coverage.valid:
         return [_sentence(_no_kernel_known(source.coverage))]
     classes: Mapping[KernelClassName, KernelsOfClass] = {
         kernel_class.name: kernel_class.builds for kernel_class in source.kernels
@@ -164,10 +175,7 @@ def _no_kernel_known(coverage: Coverage) -> str:
 def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
     """Returns how many of the `total` builds reset where no RST is expected."""
     if not kernels:
-        builds = "The one kernel build never resets"
-        if total != 1:
-            builds = f"None of {total:,} kernel builds resets"
-        return _sentence(f"{builds} where no RST is expected.")
+        return _sentence(f"{_no_build_resets(total)} where no RST is expected.")
     hosts = sum(build.hosts.count for build, _ in kernels)
     verb = agree(len(kernels), "resets", "reset")
     run = count_noun(hosts, "host runs", "hosts run")
@@ -176,9 +184,17 @@ def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
     return _sentence(number, f" {verb} a connection {_reset_where(kernels)}; {run_by}.")
 
 
+def _no_build_resets(total: int) -> str:
+    """Returns that none of the `total` builds resets."""
+    if total == 1:
+        return "The one kernel build never resets"
+    return f"None of {total:,} kernel builds resets"
+
+
 def _reset_where(kernels: KernelsOfClass) -> str:
     """Returns which connections the kernels reset."""
-    if all(column.all_read for _, columns in kernels for column in columns):
+    columns = chain.from_iterable(of_build for _, of_build in kernels)
+    if all(column.all_read for column in columns):
         return "whose data had all been read"
     return "where no RST is expected"
 
@@ -186,16 +202,16 @@ def _reset_where(kernels: KernelsOfClass) -> str:
 def _main_columns(columns: Iterable[Column]) -> list[Column]:
     """Returns the column that the tool is about, [] without one."""
     by_scenario = group_by(columns, lambda column: column.scenario)
-    must_reset = [column for column in columns if column.expect == "RST" and column.control]
-    return by_scenario.get("unread-close", must_reset)[:1]
+    must_reset = [column for column in columns if column.must_reset]
+    return by_scenario.get(MAIN_SCENARIO, must_reset)[:1]
 
 
 def _main_scenario(column: Column, total: int) -> Sentence:
     """Returns what a scenario ends in on the `total` builds."""
     link = _name(column.title or column.scenario, column.anchor)
     if len(column.groups) == 1:
-        where = "the one kernel build" if total == 1 else f"all {total:,} kernel builds"
-        return _sentence(link, f": {column.groups[0][0]} on {where}.")
+        ending = column.groups[0][0]
+        return _sentence(link, f": {ending} on {_all_of(total, 'kernel build')}.")
     parts = ", ".join(f"{label} on {len(builds):,}" for label, _, builds in column.groups)
     return _sentence(link, f": {parts} of {total:,}.")
 
@@ -211,11 +227,13 @@ def _kernel_class(builds: int, total: int, singular: str, plural: str) -> Senten
 
 def _expectations(source: SummaryInput) -> list[Sentence]:
     """Returns how many hosts do not meet expectations, then what is met on all of them."""
-    coverage = source.coverage
-    if not coverage.audited:
-        return [_sentence(_no_host(coverage))]
+    if not source.coverage.audited:
+        return [_sentence(_no_host(source.coverage))]
+    sentences = [_unmet_hosts(source)]
     met = describe_met(source.met)
-    return [_unmet_hosts(source), *([_sentence(met)] if met else [])]
+    if met:
+        sentences.append(_sentence(met))
+    return sentences
 
 
 def _no_host(coverage: Coverage) -> str:
@@ -226,12 +244,12 @@ def _no_host(coverage: Coverage) -> str:
 
 
 def _unmet_hosts(source: SummaryInput) -> Sentence:
-    """Returns how many hosts do not meet expectations, by severity."""
+    """Returns how many hosts do not meet expectations, by severity, and the waived findings."""
     audited = source.coverage.audited
     waived = sum(group.waived for group in source.findings if group.audited)
-    accepted = f" {count_noun(waived, 'finding is', 'findings are')} waived." if waived else ""
+    accepted = _accepted(waived)
     if not source.unmet_hosts:
-        return _sentence(f"{_all_met(audited, bool(waived))}.{accepted}")
+        return _sentence(f"{_all_met(audited, waived)}.{accepted}")
     hosts = sum(n for _, n in source.unmet_hosts)
     by_severity = ", ".join(f"{n:,} {severity}" for severity, n in source.unmet_hosts)
     number = _number(f"{hosts:,} of {count_noun(audited, 'audited host')}", "expectations")
@@ -239,24 +257,38 @@ def _unmet_hosts(source: SummaryInput) -> Sentence:
     return _sentence(number, f" {verb} not meet expectations ({by_severity}).{accepted}")
 
 
-def _all_met(audited: int, waived: bool) -> str:
-    """Returns that every host meets every expectation."""
-    hosts = "The one audited host meets" if audited == 1 else f"All {audited:,} audited hosts meet"
-    return f"{hosts} every expectation{' that is not waived' if waived else ''}"
+def _accepted(waived: int) -> str:
+    """Returns the sentence that counts waived findings, "" if there are none."""
+    if not waived:
+        return ""
+    return f" {count_noun(waived, 'finding is', 'findings are')} waived."
+
+
+def _all_met(audited: int, waived: int) -> str:
+    """Returns that every host meets every expectation, or every one that is not waived."""
+    hosts = agree(audited, "The one audited host meets", f"All {audited:,} audited hosts meet")
+    if waived:
+        return f"{hosts} every expectation that is not waived"
+    return f"{hosts} every expectation"
 
 
 def describe_met(met: MetExpectations) -> str:
-    """Returns what is met on every host as a sentence, "" if nothing ran."""
+    """Returns what is met on every host as a sentence, "" if nothing ran.
+
+    For example "11 of 12 scenarios as expected on 40 hosts; 3 of 3 other expectations met.".
+    """
     hosts = count_noun(met.hosts, "host")
     scenarios = count_noun(met.scenarios_total, "scenario")
     scenarios_text = f"{met.scenarios:,} of {scenarios} as expected on {hosts}"
-    if not met.expectations_total:
-        return f"{scenarios_text}." if met.scenarios_total else ""
-    if not met.scenarios_total:
+    if met.scenarios_total and met.expectations_total:
+        expectations = count_noun(met.expectations_total, "other expectation")
+        return f"{scenarios_text}; {met.expectations:,} of {expectations} met."
+    if met.scenarios_total:
+        return f"{scenarios_text}."
+    if met.expectations_total:
         expectations = count_noun(met.expectations_total, "expectation")
         return f"{met.expectations:,} of {expectations} met on {hosts}."
-    expectations = count_noun(met.expectations_total, "other expectation")
-    return f"{scenarios_text}; {met.expectations:,} of {expectations} met."
+    return ""
 
 
 # ---- 3: changes
@@ -276,7 +308,7 @@ def _changed(changes: Changes | None) -> Sentence:
 
 
 def _compared_hosts(source: SummaryInput) -> str:
-    """Returns how many hosts were compared with the earlier run."""
+    """Returns how many hosts were compared with the earlier run, "" if none could be."""
     changes = source.changes
     if changes is None or changes.refused:
         return ""
@@ -316,11 +348,10 @@ def _changed_host_keys(findings: Iterable[FindingGroup]) -> list[Sentence]:
 
 def _all_audited(coverage: Coverage) -> Sentence:
     """Returns that every host that could be audited was audited."""
-    audited = coverage.audited
-    hosts = _share(audited, audited, "selected host")
+    hosts = _all_of(coverage.audited, "selected host")
     if coverage.not_selected:
-        hosts = f"{_share(audited, audited, 'host')} that a play matches"
-    return _sentence(f"None: {hosts} {agree(audited, 'was', 'were')} audited.")
+        hosts = f"{_all_of(coverage.audited, 'host')} that a play matches"
+    return _sentence(f"None: {hosts} {agree(coverage.audited, 'was', 'were')} audited.")
 
 
 def _not_selected(coverage: Coverage) -> list[Sentence]:
@@ -345,7 +376,7 @@ def _production(source: SummaryInput) -> list[Sentence]:
 
 def _most_aborts(production: Iterable[Production]) -> list[Sentence]:
     """Returns the host with most aborts per connection, [] if no rate is known."""
-    rated = [host for host in production if host.per_thousand is not None]
+    rated = _rated(production)
     if not rated:
         return []
     most = rated[0]
@@ -356,6 +387,11 @@ def _most_aborts(production: Iterable[Production]) -> list[Sentence]:
     where = _name(most.host, most.anchor)
     text = " since boot were closed with unread data."
     return [_sentence("Most on ", where, ": ", number, text)]
+
+
+def _rated(production: Iterable[Production]) -> list[Production]:
+    """Returns the hosts of which the aborts per connection are known, in their order."""
+    return [host for host in production if host.is_rated]
 
 
 def _unread_sockets(production: Iterable[Production]) -> list[Sentence]:
@@ -369,9 +405,8 @@ def _unread_sockets(production: Iterable[Production]) -> list[Sentence]:
 
 
 def _counted_on(source: SummaryInput) -> str:
-    """Returns on how many hosts the rates are based."""
-    audited = source.coverage.audited
-    if not audited or not source.production:
+    """Returns on how many hosts the rates are based, "" if no host reported its counters."""
+    if not source.production:
         return ""
-    rated = sum(host.per_thousand is not None for host in source.production)
-    return f"from the counters of {_share(rated, audited, 'audited host')}"
+    share = _share(len(_rated(source.production)), source.coverage.audited, "audited host")
+    return f"from the counters of {share}"

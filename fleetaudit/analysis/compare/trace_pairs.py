@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .columns import NO_ENDING
+from .columns import NO_ENDING, differing_columns
 from .common import FAMILY_NAMES, BuildKey, ComparisonInput
 from .traces import TraceKey
 from .view_model import (
@@ -48,8 +48,11 @@ def pair_traces(
     source: ComparisonInput, columns: Sequence[Column], traces: Mapping[TraceKey, Trace]
 ) -> tuple[TracePair, ...]:
     """Returns one pair per column that differs and has two traces; RST with FIN comes first."""
-    differing = [column for column in columns if column.differs]
-    pairs = list(filter(None, (_pair(source, column, traces) for column in differing)))
+    pairs = [
+        pair
+        for column in differing_columns(columns)
+        if (pair := _pair(source, column, traces)) is not None
+    ]
     pairs.sort(key=lambda pair: {side.ending for side in pair.sides} != {"RST", "FIN"})
     return tuple(replace(pair, anchor=f"duel-{i}") for i, pair in enumerate(pairs, 1))
 

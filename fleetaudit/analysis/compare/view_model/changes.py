@@ -57,3 +57,8 @@ class Changes:
     omitted: int
     rates: tuple[ResetRate, ...]
     unrated: tuple[tuple[str, HostRanges], ...]
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether something changed, or the runs cannot be compared."""
+        return bool(self.rows or self.refused)

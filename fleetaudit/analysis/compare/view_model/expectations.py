@@ -28,6 +28,11 @@ class MetExpectations:
     expectations: int
     expectations_total: int
 
+    @property
+    def lacks_more_verdicts(self) -> bool:
+        """Whether verdicts are missing on hosts besides those on which only controls ran."""
+        return self.verdicts_not_run > 0 and self.hosts_without_verdict != self.hosts_not_run
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
@@ -42,6 +47,11 @@ class FindingRow:
     since: str
     builds: tuple[Build, ...]
     hosts: HostRanges
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no waiver accepts the findings."""
+        return self.waived is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,11 @@ class FindingGroup:
     @property
     def _has_one_remedy(self) -> bool:
         return len(self.remedies) == 1 and self.remedies[0].hosts.count == self.hosts + self.waived
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether some host has a finding above info that is not waived."""
+        return self.hosts > 0 and self.severity != "info"
 
     @property
     def audited(self) -> bool:

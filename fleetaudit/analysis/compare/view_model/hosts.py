@@ -90,6 +90,11 @@ class Production:
     unread_bytes: int | None
     partial: bool
 
+    @property
+    def is_rated(self) -> bool:
+        """Whether the aborts per 1,000 connections are known."""
+        return self.per_thousand is not None
+
 
 NOT_SELECTED = "not-selected"
 """The anchor of the hosts that no play matches."""

@@ -71,6 +71,11 @@ class Column:
     cells: tuple[Cell, ...]
 
     @property
+    def must_reset(self) -> bool:
+        """Whether RST is the one expected ending, and a control proves that FIN can be seen."""
+        return self.expect == "RST" and self.control != ""
+
+    @property
     def notable(self) -> bool:
         """Whether the report shows the column first."""
         return self.differs or self.deviates

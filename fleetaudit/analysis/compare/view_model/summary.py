@@ -20,6 +20,11 @@ class Coverage:
     void: int
     on_host: int
 
+    @property
+    def valid(self) -> int:
+        """How many audited hosts have observations that prove something."""
+        return self.audited - self.void
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPart:
