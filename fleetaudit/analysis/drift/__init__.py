@@ -17,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -60,7 +60,10 @@ def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
     """Returns what changed from `before` to `after`, regressions first, then fixes, each in the
     order of the hosts.
 
-    If the two cannot be compared, `refused` says why, and there are no changes.
+    `hosts` counts the hosts that were compared, and `notes` are sentences about what a reader must
+    know, such as another limit. `rates` are the resets of production in between. If the two runs
+    cannot be compared, `refused` says why ("the two runs have no host in common"), and there are no
+    changes. Both runs are judged by the expectations of `after`.
     """
     drift = Drift(
         before=before.run.id, after=after.run.id, since=before.run.started, until=after.run.started
@@ -92,29 +95,36 @@ def set_first_seen(
     audited, the newest run. A finding is the same if its id is, on the same machine.
     """
     hosts = tuple(hosts)
-    newest, newest_audited = _earlier_dates(hosts, earlier)
-    return tuple(
-        _with_dates(host, newest if isinstance(host, NotAudited) else newest_audited, today)
-        for host in hosts
-    )
+    dates = _earlier_dates(hosts, earlier)
+    return tuple(_with_dates(host, dates.of(host), today) for host in hosts)
 
 
-def _earlier_dates(
-    hosts: Sequence[HostResult], earlier: Sequence[AuditRun]
-) -> tuple[dict[str, _Dates], dict[str, _Dates]]:
-    """Returns the dates of findings, by host and by id.
+class _EarlierDates(NamedTuple):
+    """The dates of findings, by host and by id.
 
-    The first ones are of the newest run that has the host, the second ones of the newest run that
-    audited it.
+    `newest` are those of the newest run that has the host, `newest_audited` those of the newest run
+    that audited it.
     """
-    newest, newest_audited = dict[str, _Dates](), dict[str, _Dates]()
+
+    newest: dict[str, _Dates]
+    newest_audited: dict[str, _Dates]
+
+    def of(self, host: HostResult) -> _Dates:
+        """Returns the dates for a host by id: of runs that audited it, if it is audited now."""
+        dates = self.newest if isinstance(host, NotAudited) else self.newest_audited
+        return dates.get(host.name, {})
+
+
+def _earlier_dates(hosts: Sequence[HostResult], earlier: Sequence[AuditRun]) -> _EarlierDates:
+    """Returns the dates of the findings of earlier runs; `earlier` is newest first."""
+    newest, newest_audited = found = _EarlierDates({}, {})
     for run in earlier:
         for pair in pair_hosts(run.hosts, hosts).both:
             dates = _dates(pair.before, run)
             newest.setdefault(pair.after.name, dates)
             if isinstance(pair.before, Audited):
                 newest_audited.setdefault(pair.after.name, dates)
-    return newest, newest_audited
+    return found
 
 
 def _dates(host: HostResult, run: AuditRun) -> _Dates:
@@ -122,11 +132,10 @@ def _dates(host: HostResult, run: AuditRun) -> _Dates:
     return {finding.id: finding.since or run.run.started[:10] for finding in host.findings}
 
 
-def _with_dates(host: HostResult, earlier: Mapping[str, _Dates], today: str) -> HostResult:
-    """Returns a host with each finding's `since`; `earlier` are dates by host and finding."""
+def _with_dates(host: HostResult, dates: _Dates, today: str) -> HostResult:
+    """Returns a host with each finding's `since`, which is `today` if `dates` does not have it."""
     if not host.findings:
         return host
-    dates = earlier.get(host.name, {})
     findings = (msgspec.structs.replace(f, since=dates.get(f.id, today)) for f in host.findings)
     return msgspec.structs.replace(host, findings=tuple(findings))
 

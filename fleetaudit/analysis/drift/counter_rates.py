@@ -12,9 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from fleetaudit.model import (
-    Audited,
     Exposure,
-    HostResult,
     ResetRate,
     RunInfo,
 )
@@ -37,21 +35,18 @@ class _Interval(NamedTuple):
 def reset_rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[ResetRate]:
     """Yields the rate of each host that reported its counters in both runs.
 
-    There is none if the second run is not the later one, or the times of a run cannot be read (a
-    file that somebody wrote by hand).
+    A rate is per 1,000 connections, over the seconds from the start of one run to the start of the
+    other; without one, `ResetRate.reason` says why ("no connection in between"). There is none of
+    any host if the second run is not the later one, or the times of a run cannot be read (a file
+    that somebody wrote by hand).
     """
     interval = _interval(before, after)
     if interval is None or interval.seconds <= 0:
         return
     for pair in pairs:
-        yield from _rate_of_pair(pair, interval)
-
-
-def _rate_of_pair(pair: Pair, interval: _Interval) -> Iterator[ResetRate]:
-    """Yields the rate of a host, if both runs know its counters."""
-    old, new = _exposure(pair.before), _exposure(pair.after)
-    if old is not None and new is not None:
-        yield _rate(pair.after.name, old, new, interval)
+        old, new = pair.before.exposure, pair.after.exposure
+        if old is not None and new is not None:
+            yield _rate(pair.after.name, old, new, interval)
 
 
 def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:
@@ -65,11 +60,6 @@ def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:
         )
     except (ValueError, TypeError):
         return None
-
-
-def _exposure(host: HostResult) -> Exposure | None:
-    """Returns the counters and sockets of a host, None if they are unknown."""
-    return host.exposure if isinstance(host, Audited) else None
 
 
 def _rate(host: str, old: Exposure, new: Exposure, interval: _Interval) -> ResetRate:
@@ -105,8 +95,6 @@ def _why_reset(old: Exposure, new: Exposure, least: float) -> str:
     """
     if _has_rebooted(old.uptime_s, new.uptime_s, least):
         return "rebooted in between: its counters began at 0"
-    # A counter that one of the two could not read says nothing; the connections that are open now
-    # also become fewer.
     both = old.counters.keys() & new.counters.keys() - {"CurrEstab"}
     if any(new.counters[name] < old.counters[name] for name in both):
         return "its counters are smaller than before: they were reset"
@@ -135,11 +123,10 @@ class _Closes(NamedTuple):
     @classmethod
     def of(cls, counters: Mapping[str, int]) -> _Closes:
         """Returns the numbers in the counters of a host."""
-        opened, accepted = counters.get("ActiveOpens"), counters.get("PassiveOpens")
         aborts = counters.get("TCPAbortOnClose")
-        if opened is None or accepted is None:
+        if not counters.keys() >= {"ActiveOpens", "PassiveOpens"}:
             return cls(None, aborts)
-        return cls(opened + accepted, aborts)
+        return cls(counters["ActiveOpens"] + counters["PassiveOpens"], aborts)
 
     @property
     def per_thousand(self) -> float | None:
@@ -153,4 +140,6 @@ class _Closes(NamedTuple):
         """Why there is no rate, "" if there is one."""
         if self.per_thousand is not None:
             return ""
-        return "no connection in between" if self.connections == 0 else "its counters are unknown"
+        if self.connections == 0:
+            return "no connection in between"
+        return "its counters are unknown"

@@ -27,7 +27,8 @@ from .sysctls import sysctl_changes
 def host_changes(pair: Pair, context: RunContext) -> Iterator[Change]:
     """Yields all changes of a host that both runs have, also under another name.
 
-    If one of the runs did not audit it, only its status is compared.
+    If one of the runs did not audit it, only its status is compared: "audited", "not audited:
+    connect: connection refused". A host under a new name is a change of its own.
     """
     before, after = pair.before, pair.after
     if before.name != after.name:
@@ -57,8 +58,10 @@ def _status_effect(before: HostResult, after: HostResult) -> Effect | None:
             return "no longer selected"
         case NotSelected(), Audited():
             return "newly selected"
+        case NotAudited(), NotAudited() if not _fails_otherwise(before, after):
+            return None
         case NotAudited(), NotAudited():
-            return "changed" if _fails_otherwise(before, after) else None
+            return "changed"
         case _, NotAudited():
             return "newly not audited"
         case _:
@@ -138,7 +141,9 @@ def _describe_system(host: Audited) -> str:
 
 def _describe_controls(host: Audited) -> str:
     """Returns whether the positive control of a host holds."""
-    return f"void: {host.void}" if host.void else "the positive control holds"
+    if host.void:
+        return f"void: {host.void}"
+    return "the positive control holds"
 
 
 def unpaired_changes(
@@ -146,6 +151,9 @@ def unpaired_changes(
 ) -> Iterator[Change]:
     """Yields the hosts that were rebuilt and, if both runs selected the same hosts, those that are
     gone or new.
+
+    A host is rebuilt if another machine has its name now (another machine-id); it is not compared
+    with the earlier one. With another limit or shard a host that is in one run only says nothing.
     """
     for pair in pairs.rebuilt:
         texts = "one machine", "another machine-id under this name"

@@ -31,7 +31,12 @@ class Pairs:
 
 
 def pair_hosts(before: Sequence[HostResult], after: Sequence[HostResult]) -> Pairs:
-    """Returns every host of either run once: paired, rebuilt, gone or new."""
+    """Returns every host of either run once: paired, rebuilt, gone or new.
+
+    A name is one machine unless the machine-ids of machine-id(5) differ: then the host is rebuilt.
+    A new name with the machine-id of a host that is gone is that host under another name. An id
+    that several hosts of a run share does not count.
+    """
     pairing = _Pairing.of(before, after)
     for host in after:
         pairing.add(host)
@@ -103,6 +108,7 @@ def _machine_ids(hosts: Iterable[HostResult]) -> dict[str, str]:
 
     An id that several hosts of the run share is that of an image, and says nothing about a host.
     """
-    ids = {h.name: h.machine_id for h in hosts if isinstance(h, Audited) and h.machine_id}
+    audited = (host for host in hosts if isinstance(host, Audited))
+    ids = {host.name: host.machine_id for host in audited if host.machine_id}
     counts = Counter(ids.values())
     return {name: machine for name, machine in ids.items() if counts[machine] == 1}
