@@ -49,7 +49,11 @@ __all__ = [
 
 
 def failure_causes(checks: Iterable[HostCheck]) -> tuple[Cause, ...]:
-    """Returns why hosts are not ready, grouped as a run groups its failures."""
+    """Returns why hosts are not ready, grouped as a run groups its failures.
+
+    Hosts that are ready do not count. The names and addresses of a host are masked in a reason
+    without a kind, so that equal reasons are one cause.
+    """
     causes, _ = group_by_cause((check for check in checks if not check.ready), _names)
     return causes
 
@@ -66,7 +70,9 @@ def _names(check: HostCheck) -> list[str]:
 def plan_without_trials(plan: Plan, playbook_plan: Plan) -> Plan:
     """Returns the hosts of `plan`, with no trials of their scenarios in `playbook_plan`.
 
-    The same probe runs, and reports only where it is and what it could not run.
+    The same probe runs, and reports only where it is and what it could not run. `plan` selects the
+    hosts of the check, and `playbook_plan` has at least these. The sysctls that keep users from
+    namespaces are read, and nothing is expected of them.
     """
     planned = {host.name: host for host in playbook_plan.hosts}
     hosts = (_without_trials(host, planned[host.name]) for host in plan.hosts)

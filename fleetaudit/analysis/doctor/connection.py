@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
 from fleetaudit.model import NoTarget, Target
 from fleetaudit.transport.registry import transport_of
@@ -10,29 +12,48 @@ AnyTarget = Target | NoTarget
 _STAGES_OF_ALL = ("inventory", "interpreter", "namespaces")
 
 
-def describe_connection(target: AnyTarget) -> str:
-    """Returns in a few words how a host is reached and as which user, "" if that is unknown."""
-    return "" if isinstance(target, NoTarget) else transport_of(target).describe(target)
+class Connection(NamedTuple):
+    """The connection to a host; by default that to a host without a target, of which nothing is
+    known.
+
+    `description` says in a few words how the host is reached and as which user. `stages` are those
+    that the host has, in order. `reports_login`: every stage of a login is reported as soon as it
+    passes. `boots`: the stage "connect" boots the target.
+    """
+
+    description: str = ""
+    stages: tuple[CheckStage, ...] = CHECK_STAGES
+    reports_login: bool = False
+    boots: bool = False
+    has_target: bool = False
+
+    @property
+    def has_login(self) -> bool:
+        """Whether somebody logs in at the target, perhaps by way of jump hosts."""
+        return self.has_target and "authenticate" in self.stages
 
 
-def stages_of(target: AnyTarget) -> tuple[CheckStage, ...]:
-    """Returns the stages that a target has, in order."""
+def connection_of(target: AnyTarget) -> Connection:
+    """Returns what the transport of a host knows of the connection to it.
+
+    `target` is that of the host's plan; it may be the result of a host that has none.
+    """
     if isinstance(target, NoTarget):
-        return CHECK_STAGES
-    stages = {*_STAGES_OF_ALL, *transport_of(target).stages(target)}
-    return tuple(stage for stage in CHECK_STAGES if stage in stages)
+        return Connection()
+    transport = transport_of(target)
+    stages = {*_STAGES_OF_ALL, *transport.stages(target)}
+    return Connection(
+        description=transport.describe(target),
+        stages=tuple(filter(stages.__contains__, CHECK_STAGES)),
+        reports_login=transport.reports_login(target),
+        boots=transport.boots,
+        has_target=True,
+    )
 
 
-def has_login(target: AnyTarget) -> bool:
-    """Returns whether somebody logs in at the target, perhaps by way of jump hosts."""
-    return not isinstance(target, NoTarget) and "authenticate" in stages_of(target)
+def describe_connection(target: AnyTarget) -> str:
+    """Returns in a few words how a host is reached and as which user, "" if that is unknown.
 
-
-def reports_login(target: AnyTarget) -> bool:
-    """Returns whether the transport reports every stage of a login as soon as it passes."""
-    return not isinstance(target, NoTarget) and transport_of(target).reports_login(target)
-
-
-def boots(target: AnyTarget) -> bool:
-    """Returns whether the stage "connect" boots the target."""
-    return not isinstance(target, NoTarget) and transport_of(target).boots
+    Such as "ssh to 192.0.2.7 port 22 as audit".
+    """
+    return connection_of(target).description

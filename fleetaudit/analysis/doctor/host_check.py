@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -32,7 +33,9 @@ def build_host_check(
 ) -> HostCheck:
     """Returns the check of one host: `result` is its result of the engine.
 
-    `check_again` returns the command that checks this host once more, with one more option.
+    `record` has the stages that its transport reported. `check_again` returns the command that
+    checks this host once more, with one more option ("--become"). Raises `TypeError` for a host
+    that no play selects, because the check has no plays.
     """
     if isinstance(result, NotSelected):
         raise TypeError("the check has no plays of its own that could leave a host out")
@@ -73,15 +76,20 @@ def _check_of_ready_host(
     check_again: Callable[[str], str],
 ) -> HostCheck:
     """Returns the check of a host that is ready: also what a run would not have there."""
-    no_capture = [note for note in result.notes if note.startswith(NO_CAPTURE)]
-    notes = tuple(note for note in result.notes if note not in no_capture)
+    no_capture = next(filter(_is_about_capture, result.notes), "")
+    notes = tuple(itertools.filterfalse(_is_about_capture, result.notes))
     missing = find_missing_verdicts(host, result)
     return replace(
         check,
         steps=results_of_ready_host(host.target, replace(result, notes=notes), record),
         notes=notes,
-        no_capture=no_capture[0].removeprefix(f"{NO_CAPTURE}: ") if no_capture else "",
+        no_capture=no_capture.removeprefix(f"{NO_CAPTURE}: "),
         sets_sysctls=result.isolation == "namespace" and result.sysctls_writable,
         missing=missing,
         fixes=find_fixes(host, result, missing, check_again),
     )
+
+
+def _is_about_capture(note: str) -> bool:
+    """Returns whether a note of a host says that no packets are captured."""
+    return note.startswith(NO_CAPTURE)

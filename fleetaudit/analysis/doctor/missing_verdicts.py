@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from fleetaudit.model import Audited, Family, HostPlan, NoTarget, Scenario
+from fleetaudit.model import NOT_READ, Audited, Family, HostPlan, NoTarget, Scenario
 
 from .model import MissingVerdicts
 
@@ -32,7 +32,9 @@ _Lost = tuple[Literal["not run", "inconclusive"], str, str]
 def find_missing_verdicts(host: HostPlan, audited: Audited) -> tuple[MissingVerdicts, ...]:
     """Returns the verdicts that a run would not have, grouped by reason, in the plan's order.
 
-    The observations of the check have no trials: a reason says that the scenario would not run.
+    `host` is its plan, with the scenarios that a run would have, and `audited` its result of the
+    check. The observations of the check have no trials: a reason says that the scenario would not
+    run.
     """
     reasons = {(o.scenario, o.family): o.reason for o in audited.observations if o.reason}
     lost: list[_Lost] = [("not run", reason, name) for (name, _), reason in reasons.items()]
@@ -96,7 +98,6 @@ def _better_settings(audited: Audited) -> list[str]:
     """
     settings = list[str]()
     for key, (bad, better) in USER_NAMESPACES.items():
-        sysctl = audited.sysctls.get(key)
-        if sysctl is not None and sysctl.value == bad:
+        if audited.sysctls.get(key, NOT_READ).value == bad:
             settings.append(f"{key}={better}")
     return settings

@@ -34,6 +34,11 @@ class StageResult(Frozen, frozen=True, kw_only=True):
     ms: float | None = None
     found: str = ""
 
+    @property
+    def is_of_jump_host(self) -> bool:
+        """Whether a jump host passed the stage, and not the host itself."""
+        return self.found.startswith(JUMP_HOST)
+
 
 class MissingVerdicts(Frozen, frozen=True, kw_only=True):
     """Verdicts that a run would not have on a host, for one reason.

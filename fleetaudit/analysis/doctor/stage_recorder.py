@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from fleetaudit.model import Stage
 
+from .model import JUMP_HOST
+
 
 class PassedStage(NamedTuple):
     """A stage that was passed: its result in a few words, and the seconds since the one before."""
@@ -19,6 +21,16 @@ class PassedStage(NamedTuple):
     stage: Stage
     found: str
     seconds: float
+
+    @property
+    def ms(self) -> float:
+        """The time in milliseconds, rounded to microseconds."""
+        return round(self.seconds * 1000, 3)
+
+    @property
+    def is_of_jump_host(self) -> bool:
+        """Whether a jump host passed the stage, and not the host itself."""
+        return self.found.startswith(JUMP_HOST)
 
 
 class StageRecorder:
@@ -36,13 +48,16 @@ class StageRecorder:
         self.attempts = 0
 
     def begin(self) -> None:
-        """Starts an attempt."""
+        """Starts an attempt; what an earlier one recorded is forgotten, except its time."""
         self.attempts, self._passed, self._ended = self.attempts + 1, (), None
         self._last = self._clock()
         self._first = self._last if self._first is None else self._first
 
     def passed(self, stage: Stage, found: str) -> None:
-        """Records that a stage was passed; it is a `transport.StageListener`."""
+        """Records that a stage was passed; it is a `transport.StageListener`.
+
+        `found` is its result in a few words; that of a jump host begins with JUMP_HOST.
+        """
         now = self._clock()
         seconds = now - self._last
         self._passed, self._last = (*self._passed, PassedStage(stage, found, seconds)), now
@@ -76,3 +91,7 @@ class StageRecord:
     passed: tuple[PassedStage, ...] = ()
     since_last_s: float | None = None
     total_s: float | None = None
+
+    def stages_of_host(self) -> set[Stage]:
+        """Returns the stages that the host itself passed, and no jump host before it."""
+        return {each.stage for each in self.passed if not each.is_of_jump_host}

@@ -11,15 +11,8 @@ from typing import Literal
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
 from fleetaudit.model import Audited, NoTarget, Stage
 
-from .connection import (
-    AnyTarget,
-    boots,
-    describe_connection,
-    has_login,
-    reports_login,
-    stages_of,
-)
-from .model import JUMP_HOST, StageResult, State
+from .connection import AnyTarget, Connection, connection_of
+from .model import StageResult, State
 from .stage_recorder import StageRecord
 
 FailedStage = CheckStage | Literal["interrupted"]
@@ -27,32 +20,36 @@ _CHECK_STAGES: dict[str, CheckStage] = {stage: stage for stage in CHECK_STAGES}
 
 
 def milliseconds(seconds: float | None) -> float | None:
-    """Returns a time in milliseconds, rounded to microseconds."""
-    return None if seconds is None else round(seconds * 1000, 3)
+    """Returns a time in milliseconds, rounded to microseconds; None if nobody measured it."""
+    if seconds is None:
+        return None
+    return round(seconds * 1000, 3)
 
 
 # ---- a host that failed ------------------------------------------------------------------------
 
 
 def failed_stage(target: AnyTarget, stage: Stage, record: StageRecord) -> FailedStage:
-    """Returns the stage of the check at which a failure of a run's `stage` is reported."""
+    """Returns the stage of the check at which a failure of a run's `stage` is reported.
+
+    What a run calls "execute", "decode" or "report" comes after the login: "interpreter", or an
+    earlier stage that `record` does not have. "interrupted" stays what it is.
+    """
     match stage:
         case "execute" | "decode" | "report":
-            return _stage_after_login(target, record)
+            return _stage_after_login(connection_of(target), record)
         case _:
             return stage
 
 
-def _stage_after_login(target: AnyTarget, record: StageRecord) -> CheckStage:
+def _stage_after_login(connection: Connection, record: StageRecord) -> CheckStage:
     """Returns the stage at which a failure after the login is reported: "interpreter".
 
     But a thread that was abandoned may hang anywhere, and the built-in client has recorded how far
     it came.
     """
-    if not reports_login(target):
-        return "interpreter"
-    passed = {each.stage for each in record.passed if not each.found.startswith(JUMP_HOST)}
-    if "authenticate" in passed:
+    passed = record.stages_of_host()
+    if not connection.reports_login or "authenticate" in passed:
         return "interpreter"
     return next(stage for stage in CHECK_STAGES[1:] if stage not in passed)
 
@@ -62,29 +59,31 @@ def results_of_failed_host(
 ) -> tuple[StageResult, ...]:
     """Returns the stages of a host that failed at `failed`, all of them in order.
 
-    The stages of jump hosts are results of their own. The failed stage has the time since the last
-    one that was passed.
+    The stages of jump hosts are results of their own, before those of the host. The failed stage
+    has the time since the last one that was passed. A stage that nobody recorded is "not needed" if
+    the target does not have it, and otherwise "passed", "not reached" or "not told".
     """
+    connection = connection_of(target)
     results = _recorded_results(record)
-    passed = {result.stage for result in results if not result.found.startswith(JUMP_HOST)}
+    passed = {result.stage for result in results if not result.is_of_jump_host}
     for stage in CHECK_STAGES:
         if stage == failed:
             ms = milliseconds(record.since_last_s)
             results.append(StageResult(stage=stage, state="failed", ms=ms))
         elif stage == "inventory":
-            _insert(results, _inventory_result(target))
+            _insert(results, _inventory_result(connection))
         elif stage not in passed:
-            _add_unrecorded(results, stage, _unrecorded_state(target, stage, failed, record))
+            _add_unrecorded(results, stage, _unrecorded_state(connection, stage, failed, record))
     return tuple(results)
 
 
-def _inventory_result(target: AnyTarget) -> StageResult:
+def _inventory_result(connection: Connection) -> StageResult:
     """Returns the result of the first stage, which no transport records."""
-    return StageResult(stage="inventory", state="passed", found=describe_connection(target))
+    return StageResult(stage="inventory", state="passed", found=connection.description)
 
 
 def _unrecorded_state(
-    target: AnyTarget, stage: CheckStage, failed: FailedStage, record: StageRecord
+    connection: Connection, stage: CheckStage, failed: FailedStage, record: StageRecord
 ) -> State:
     """Returns the state of a stage that the host itself did not record as passed.
 
@@ -92,12 +91,15 @@ def _unrecorded_state(
     of a host that was never tried, was not reached. An earlier one was passed; but over SSH the
     failure may be a jump host's own, so that it is unknown.
     """
-    if stage not in stages_of(target):
+    if stage not in connection.stages:
         return "not needed"
-    is_earlier = failed != "interrupted" and stage_index(stage) < stage_index(failed)
-    if not is_earlier or not record.attempts:
+    if not record.attempts or failed == "interrupted":
         return "not reached"
-    return "not told" if has_login(target) else "passed"
+    if stage_index(stage) > stage_index(failed):
+        return "not reached"
+    if connection.has_login:
+        return "not told"
+    return "passed"
 
 
 def _add_unrecorded(results: list[StageResult], stage: CheckStage, state: State) -> None:
@@ -108,8 +110,8 @@ def _add_unrecorded(results: list[StageResult], stage: CheckStage, state: State)
     result = StageResult(stage=stage, state=state)
     if state == "not reached":
         results.append(result)
-    elif state != "not told" or all(other.stage != stage for other in results):
-        _insert(results, result)  # what only a jump host passed is there already
+    elif state != "not told" or stage not in {other.stage for other in results}:
+        _insert(results, result)
 
 
 # ---- a host that is ready ----------------------------------------------------------------------
@@ -118,11 +120,17 @@ def _add_unrecorded(results: list[StageResult], stage: CheckStage, state: State)
 def results_of_ready_host(
     target: AnyTarget, host: Audited, record: StageRecord
 ) -> tuple[StageResult, ...]:
-    """Returns the stages of a host that is ready."""
+    """Returns the stages of a host that is ready, all of them in order.
+
+    `host` is its result: the probe reports which Python ran it, how long, and in which namespace.
+    Each stage is "passed", or "not needed" if the target does not have it.
+    """
+    connection = connection_of(target)
     results = _recorded_results(record)
     recorded = {result.stage for result in results}
-    measured = _measure_rest(target, host, record, is_logged_in="authenticate" in recorded)
-    needed = _needed_stages(target)
+    is_login_timed = connection.has_login and "authenticate" not in recorded
+    measured = _measure_rest(connection, target, host, record, is_login_timed=is_login_timed)
+    needed = _needed_stages(connection)
     for stage in CHECK_STAGES:
         if stage not in recorded:
             ms, found = measured.get(stage, (None, ""))
@@ -131,36 +139,41 @@ def results_of_ready_host(
     return tuple(results)
 
 
-def _needed_stages(target: AnyTarget) -> tuple[CheckStage, ...]:
+def _needed_stages(connection: Connection) -> tuple[CheckStage, ...]:
     """Returns the stages that a ready host has passed.
 
     Without a login, "become" is one only if it was recorded: otherwise we are that user already.
     """
-    stages = stages_of(target)
-    if not has_login(target):
-        return tuple(stage for stage in stages if stage != "become")
-    return stages
+    if connection.has_login:
+        return connection.stages
+    return tuple(stage for stage in connection.stages if stage != "become")
 
 
 def _measure_rest(
-    target: AnyTarget, host: Audited, record: StageRecord, *, is_logged_in: bool
+    connection: Connection,
+    target: AnyTarget,
+    host: Audited,
+    record: StageRecord,
+    *,
+    is_login_timed: bool,
 ) -> dict[CheckStage, tuple[float | None, str]]:
     """Returns the milliseconds and the result of the stages that no transport records.
 
     The host itself reports how long the probe ran; that cannot be longer than we waited.
+    `is_login_timed`: the time before the probe ran includes a login, so that it says nothing.
     """
     waited_s = record.since_last_s or 0.0
     on_host_s = min(max(0.0, host.elapsed_s), waited_s)
     before = milliseconds(waited_s - on_host_s)
     measured: dict[CheckStage, tuple[float | None, str]] = {
-        "inventory": (None, describe_connection(target)),
+        "inventory": (None, connection.description),
         "interpreter": (before, _describe_python(target, host)),
         "namespaces": (milliseconds(on_host_s), _describe_namespace(host)),
     }
-    if boots(target):  # the guest starts its Python as it boots
+    if connection.boots:  # the guest starts its Python as it boots
         measured["connect"] = (before, "it booted")
         measured["interpreter"] = (None, f"Python {host.python}, of this machine")
-    elif has_login(target) and not is_logged_in:  # the time includes the login
+    elif is_login_timed:
         measured["interpreter"] = (None, _describe_python(target, host))
     return measured
 
@@ -172,7 +185,7 @@ def _describe_namespace(host: Audited) -> str:
     """
     if host.isolation == "namespace":
         return "a private network namespace"
-    return host.notes[0] if host.notes else "the host's own"
+    return next(iter(host.notes), "the host's own")
 
 
 def _describe_python(target: AnyTarget, host: Audited) -> str:
@@ -188,10 +201,12 @@ def _interpreter_notes(target: AnyTarget, host: Audited) -> list[str]:
 
     Such a note has the place of the setting ("hosts.yml:7") and says why another Python was used.
     """
-    named = None if isinstance(target, NoTarget) else target.interpreter
-    if named is None or not named.origin:
+    if isinstance(target, NoTarget) or target.interpreter is None:
         return []
-    return [note for note in host.notes if named.origin in note]
+    origin = target.interpreter.origin
+    if not origin:
+        return []
+    return [note for note in host.notes if origin in note]
 
 
 # ---- both --------------------------------------------------------------------------------------
@@ -210,7 +225,7 @@ def _recorded_results(record: StageRecord) -> list[StageResult]:
     results = list[StageResult]()
     for passed in record.passed:
         if stage := _CHECK_STAGES.get(passed.stage):
-            _add_recorded(results, stage, passed.found, milliseconds(passed.seconds) or 0.0)
+            _add_recorded(results, stage, passed.found, passed.ms)
     return results
 
 
@@ -221,7 +236,7 @@ def _add_recorded(results: list[StageResult], stage: CheckStage, found: str, ms:
     stage replaces all since then, with all of their time.
     """
     before = [(result.stage, result.found) for result in results]
-    at = before.index((stage, found)) if (stage, found) in before else len(results)
+    at = [*before, (stage, found)].index((stage, found))
     ms += sum(result.ms or 0.0 for result in results[at:])
     results[at:] = [StageResult(stage=stage, state="passed", ms=round(ms, 3), found=found)]
 
