@@ -30,8 +30,8 @@ def build_scenarios(
     """Returns the scenarios of a play, in the order of the file.
 
     `where` is the play's path in the document. A shipped scenario that is named twice counts once.
-    Raises `InputError` at the line of what makes no sense: a step that is none, an unknown name, a
-    control that proves nothing.
+    Raises `InputError` at the line of the mistake: an unknown step, an unknown name, a control that
+    proves nothing.
     """
     placed = list[PlacedScenario]()
     for number, item in enumerate(file.scenarios):
