@@ -11,9 +11,20 @@ from fleetaudit.model import (
     AuditRun,
     Finding,
     HostResult,
+    ScenarioRow,
     Severity,
 )
 from fleetaudit.store.jobs import job_name
+
+UNDECLARED = ScenarioRow(
+    name="", title="", steps=(), expect=(), severity="info", control=None, because=""
+)
+"""Stands for a scenario that a merged or cut run does not declare: no step, no expectation."""
+
+
+def scenarios_by_name(run: AuditRun) -> dict[str, ScenarioRow]:
+    """Returns the scenarios that a run declares; `UNDECLARED` stands for any other."""
+    return {row.name: row for row in run.scenarios}
 
 
 def status_of(host: HostResult) -> str:
@@ -32,17 +43,20 @@ def findings_by_id(host: HostResult) -> dict[str, list[Finding]]:
 
 
 def most_severe(findings: Iterable[Finding]) -> Severity:
-    """Returns the worst severity of at least one finding."""
+    """Returns the worst severity of at least one finding; raises ValueError for none."""
     return max((f.severity for f in findings), key=SEVERITIES.index)
 
 
 def scenario_finding_id(scenario: str, family: str) -> str:
-    """Returns the id of a finding about a scenario."""
+    """Returns the id of a finding about a scenario, such as "scenario:unread-close/ipv4"."""
     return f"scenario:{scenario}/{family}"
 
 
 def parse_moment(text: str) -> datetime | None:
-    """Returns a moment in RFC 3339, None for other texts and without a time zone."""
+    """Returns a moment in RFC 3339, None for other texts and without a time zone.
+
+    The moment is aware: it keeps the zone of the text.
+    """
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -51,8 +65,14 @@ def parse_moment(text: str) -> datetime | None:
 
 
 def seconds_between(started: str, finished: str) -> int | None:
-    """Returns the whole seconds between two moments, None if unknown or negative."""
+    """Returns the whole seconds between two moments, None if unknown or negative.
+
+    Both are texts in RFC 3339, as `parse_moment` reads them.
+    """
     begin, end = parse_moment(started), parse_moment(finished)
-    if begin is None or end is None or end < begin:
+    if begin is None or end is None:
         return None
-    return int((end - begin).total_seconds())
+    seconds = (end - begin).total_seconds()
+    if seconds < 0:
+        return None
+    return int(seconds)

@@ -7,9 +7,10 @@ Rules: pure, and plain text; every state is a word. Text from hosts and inventor
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fleetaudit.analysis.doctor import HostCheck, StageResult
+from fleetaudit.model import Kernel, Os
 from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
@@ -25,6 +26,8 @@ _STATE_TEXTS = {
     "not reached": "not reached",
     "not told": "unknown",
 }
+_DURATIONS = ((9.95, 1, "{:.1f} ms"), (999.5, 1, "{:.0f} ms"), (99_950, 1000, "{:.1f} s"))
+"""(milliseconds below which it holds, divisor, format) of each form of a time but minutes."""
 _MOST_SCENARIOS = 8
 _NO_SYSCTLS = (
     "No scenario could set a sysctl: that needs a private network namespace in which /proc/sys is"
@@ -34,18 +37,23 @@ _HOST_NAMESPACE = "A run would measure in the host's own namespace, where its fi
 
 
 def format_duration(ms: float | None) -> str:
-    """Returns a time with at most three digits: "0.4 ms", "12 ms", "1.3 s", "2 min"."""
+    """Returns a time with at most three digits: "0.4 ms", "12 ms", "1.3 s", "2 min"; "" for None.
+
+    `ms` is in milliseconds. A bound between two forms is where rounding would add a digit.
+    """
     if ms is None:
         return ""
-    if ms < 9.95:
-        return f"{ms:.1f} ms"
-    if ms < 999.5:
-        return f"{ms:.0f} ms"
-    return f"{ms / 1000:.1f} s" if ms < 99_950 else f"{ms / 60_000:.0f} min"
+    for bound, divisor, form in _DURATIONS:
+        if ms < bound:
+            return form.format(ms / divisor)
+    return f"{ms / 60_000:.0f} min"
 
 
 def progress(check: HostCheck) -> str:
-    """Returns the line that is printed as soon as a host is done."""
+    """Returns the line that is printed as soon as a host is done.
+
+    It is "web1: ready in 1.3 s", or "web1: NOT ready: " with the stage and the reason.
+    """
     name = terminal_line(check.name)
     if check.ready:
         return f"{name}: ready in {format_duration(check.ms)}"
@@ -55,7 +63,8 @@ def progress(check: HostCheck) -> str:
 def host_check_text(check: HostCheck, *, width: int, next_: str) -> str:
     """Returns the stages of one host, and the next command to type.
 
-    That is the hint of the host, or `next_` if it is ready.
+    That is the hint of the host, or `next_` if it is ready. Sentences are wrapped to `width`; the
+    first line is the verdict, such as "web1: NOT ready, stopped at connect after 1.3 s".
     """
     lines = [_verdict(check), ""]
     for stage in check.steps:
@@ -64,26 +73,35 @@ def host_check_text(check: HostCheck, *, width: int, next_: str) -> str:
         lines += ["", *wrap([terminal_line(check.reason)], width)]
     lines += _system_lines(check, width)
     if check.ready:
-        lines += _limits(check, width)
-    hint = next_ if check.ready else check.hint
-    if hint:
-        lines += ["", command_line("next", hint)]
+        lines += [*_limits(check, width), *_next(next_)]
+    else:
+        lines += _next(check.hint)
     return join_lines(lines)
 
 
+def _next(command: str) -> list[str]:
+    """Returns the next command to type, [] without one."""
+    if not command:
+        return []
+    return ["", command_line("next", command)]
+
+
 def _verdict(check: HostCheck) -> str:
-    """Returns whether a host is ready, or at which stage it stopped, and the time."""
+    """Returns whether a host is ready, or at which stage it stopped, with time and attempts."""
     name = terminal_line(check.name)
-    attempts = f", at attempt {check.attempts}" if check.attempts > 1 else ""
+    time, attempts = format_duration(check.ms), _attempts(check)
     if check.ready:
-        return f"{name}: ready{_time(' in', check)}{attempts}"
-    stopped = STOPPED.get(check.stage or "", f"stopped at {check.stage}")
-    return f"{name}: NOT ready, {stopped}{_time(' after', check)}{attempts}"
+        return f"{name}: ready{surround(' in ', time)}{attempts}"
+    stage = check.stage or ""
+    stopped = STOPPED.get(stage, f"stopped at {check.stage}")
+    return f"{name}: NOT ready, {stopped}{surround(' after ', time)}{attempts}"
 
 
-def _time(preposition: str, check: HostCheck) -> str:
-    """Returns how long the check took, "" if unknown."""
-    return "" if check.ms is None else f"{preposition} {format_duration(check.ms)}"
+def _attempts(check: HostCheck) -> str:
+    """Returns at which attempt the check ended, "" if it was the first."""
+    if check.attempts < 2:
+        return ""
+    return f", at attempt {check.attempts}"
 
 
 def _stage_lines(stage: StageResult, reason: str, width: int) -> list[str]:
@@ -104,20 +122,19 @@ def _stage_lines(stage: StageResult, reason: str, width: int) -> list[str]:
 
 def _system_lines(check: HostCheck, width: int) -> list[str]:
     """Returns kernel and operating system, and a note if there is no private namespace."""
-    kernel = wrap([_kernel(check)], width, "  ")
-    note = wrap([_HOST_NAMESPACE], width, "  ") if check.isolation == "host" else []
-    return ["", *kernel, *note] if kernel else note
+    lines = list[str]()
+    if check.kernel is not None:
+        lines += ["", *wrap([_system(check.kernel, check.os or Os())], width, "  ")]
+    if check.isolation == "host":
+        lines += wrap([_HOST_NAMESPACE], width, "  ")
+    return lines
 
 
-def _kernel(check: HostCheck) -> str:
-    """Returns the kernel and the operating system of a host, "" if the kernel is unknown."""
-    kernel = check.kernel
-    if kernel is None:
-        return ""
-    system = terminal_line(check.os.pretty_name) if check.os else ""
+def _system(kernel: Kernel, os: Os) -> str:
+    """Returns a kernel, and the operating system if it has a name."""
     release, version = terminal_line(kernel.release), terminal_line(kernel.version)
     text = f"kernel {release} ({version}) {terminal_line(kernel.machine)}"
-    return text + surround(", ", system)
+    return text + surround(", ", terminal_line(os.pretty_name))
 
 
 def _limits(check: HostCheck, width: int) -> list[str]:
@@ -135,12 +152,11 @@ def _limits(check: HostCheck, width: int) -> list[str]:
     return lines
 
 
-def _limit_texts(check: HostCheck) -> list[str]:
-    """Returns what a run could not do on any scenario."""
-    return [
-        surround("No packet would be captured: ", terminal_line(check.no_capture)),
-        _NO_SYSCTLS if check.sets_sysctls is False else "",
-    ]
+def _limit_texts(check: HostCheck) -> Iterator[str]:
+    """Yields what a run could not do on any scenario."""
+    yield surround("No packet would be captured: ", terminal_line(check.no_capture))
+    if check.sets_sysctls is False:
+        yield _NO_SYSCTLS
 
 
 def _scenarios(names: Sequence[str]) -> str:
@@ -150,6 +166,9 @@ def _scenarios(names: Sequence[str]) -> str:
 
 
 def missing_text(check: HostCheck) -> str:
-    """Returns how many verdicts a run would not have on a host."""
+    """Returns how many verdicts a run would not have on a host.
+
+    For example "A run would lack 3 of 48 verdicts"; the caller adds the punctuation.
+    """
     missing = sum(missing.verdicts for missing in check.missing)
     return f"A run would lack {missing:,} of {count_noun(check.verdicts, 'verdict')}"

@@ -30,6 +30,7 @@ from fleetaudit.probe.segments import syn_scale, window_bytes
 from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
+from .common import UNDECLARED, scenarios_by_name
 from .text_lines import join_lines, wrap
 
 _STATUS_TEXTS = {
@@ -39,10 +40,16 @@ _STATUS_TEXTS = {
     "not run": "not run",
     "no expectation": "no expectation",
 }
+_RECEIVERS = {"closer": "peer", "peer": "closer"}
+"""The side that a segment goes to, by its sender."""
 
 
 def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
-    """Returns everything about one host: a line per scenario, then its findings and remedies."""
+    """Returns everything about one host: a line per scenario, then its findings and remedies.
+
+    `host` is one of `run.hosts`. Sentences are wrapped to `width`; the table and the commands are
+    not. A host that was not audited has its reason and its hint, and findings if it has any.
+    """
     lines = _host_lines(host, width)
     if isinstance(host, Audited):
         lines += ["", *_observation_table(run, host)]
@@ -53,15 +60,15 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
 
 def _observation_table(run: AuditRun, host: Audited) -> list[str]:
     """Returns a line per scenario and family, in columns."""
-    scenarios = {row.name: row for row in run.scenarios}
-    rows = [_observation_row(scenarios.get(o.scenario), o) for o in host.observations]
+    scenarios = scenarios_by_name(run)
+    rows = [_observation_row(scenarios.get(o.scenario, UNDECLARED), o) for o in host.observations]
     if not rows:
         return []
     *widths, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, (*widths, 0))) for row in rows]
 
 
-def _observation_row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
+def _observation_row(row: ScenarioRow, o: Observation) -> tuple[str, str, str, str]:
     """Returns scenario, family, ending and verdict of one observation."""
     reason = surround(": ", terminal_line(o.reason, 200))
     scenario, endings = terminal_line(o.scenario), terminal_line(describe_endings(o))
@@ -70,11 +77,10 @@ def _observation_row(row: ScenarioRow | None, o: Observation) -> tuple[str, str,
 
 def _finding_lines(run: AuditRun, host: HostResult, finding: Finding, width: int) -> list[str]:
     """Returns one finding: expected, observed, waivers, why, and the remedy."""
-    waived = "" if finding.waived is None else "waived "
     since = surround(", first seen ", terminal_line(finding.since))
     expected, observed = terminal_line(finding.expected), terminal_line(finding.observed)
     title = (
-        f"{waived}{finding.severity}  {terminal_line(finding.id)}: expected {expected},"
+        f"{_severity(finding)}  {terminal_line(finding.id)}: expected {expected},"
         f" observed {observed}{since}"
     )
     details = [*_waiver_texts(run, host, finding), terminal_line(finding.because)]
@@ -85,16 +91,25 @@ def _finding_lines(run: AuditRun, host: HostResult, finding: Finding, width: int
     ]
 
 
+def _severity(finding: Finding) -> str:
+    """Returns the severity of a finding: "warning", or "waived warning"."""
+    if finding.is_open:
+        return finding.severity
+    return f"waived {finding.severity}"
+
+
 def _waiver_texts(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
     """Returns the waiver of a finding, or those that it had in the earlier run."""
     if finding.waived is not None:
         return [f"Waived: {terminal_line(finding.waived)}"]
-    changes = run.drift.changes if run.drift else ()
+    if run.drift is None:
+        return []
     ended = ("waiver", host.name, finding.id)
-    former = [
-        change.before for change in changes if (change.kind, change.host, change.what) == ended
+    return [
+        f"No longer waived; it was: {terminal_line(change.before)}"
+        for change in run.drift.changes
+        if (change.kind, change.host, change.what) == ended
     ]
-    return [f"No longer waived; it was: {terminal_line(waiver)}" for waiver in former]
 
 
 def _fix(fix: str, width: int) -> list[str]:
@@ -106,9 +121,14 @@ def _fix(fix: str, width: int) -> list[str]:
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
-    """Returns one verdict: ending, expectation, the steps among the packets, and the witnesses."""
-    row = next((row for row in run.scenarios if row.name == observation.scenario), None)
-    title = f": {terminal_line(row.title)}" if row else ""
+    """Returns one verdict: ending, expectation, the steps among the packets, and the witnesses.
+
+    `observation` is one of `host`, which is one of `run.hosts`. Packets are in the format of
+    tcpdump, with relative sequence numbers, each after its moment in milliseconds; sentences are
+    wrapped to `width`.
+    """
+    row = scenarios_by_name(run).get(observation.scenario, UNDECLARED)
+    title = surround(": ", terminal_line(row.title))
     lines = [
         *_host_lines(host, width),
         "",
@@ -116,13 +136,13 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
         *_verdict_lines(row, observation, width),
         *_evidence_lines(row, observation, width),
     ]
-    reasons = wrap(_reasons(row), width) if row else []
+    reasons = wrap(_reasons(row), width)
     if reasons:
         lines += ["", *reasons]
     return join_lines(lines)
 
 
-def _verdict_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
+def _verdict_lines(row: ScenarioRow, o: Observation, width: int) -> list[str]:
     """Returns the ending with its expectation, the reason, and the host of the evidence."""
     endings = terminal_line(describe_endings(o))
     other_host = surround(
@@ -137,12 +157,11 @@ def _verdict_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[
     ]
 
 
-def _evidence_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
+def _evidence_lines(row: ScenarioRow, o: Observation, width: int) -> list[str]:
     """Returns the packets and the other witnesses, [] if the scenario did not run."""
     if o.ending == "not run":
         return []
-    steps = row.steps if row else ()
-    return ["", *_packets(steps, o.evidence, width), "", *_witnesses(o.evidence, width)]
+    return ["", *_packets(row.steps, o.evidence, width), "", *_witnesses(o.evidence, width)]
 
 
 def _reasons(row: ScenarioRow) -> list[str]:
@@ -160,14 +179,20 @@ def _host_lines(host: HostResult, width: int) -> list[str]:
     if isinstance(host, NotSelected):
         return [f"{name}: {terminal_line(host.reason)}"]
     if isinstance(host, NotAudited):
-        reason = f"{host.stage}: {terminal_line(host.reason)}"
-        hint = [f"  {terminal_line(host.hint)}"] if host.hint else []
-        return [f"{name}: not audited", *wrap([reason], width, "  "), *hint]
+        return [f"{name}: not audited", *_failure_lines(host, width)]
     return [
         f"{name}: {_kernel(host)}",
         f"  measured in {_namespace(host)}, by Python {terminal_line(host.python)}",
         *wrap(_qualifications(host), width, "  "),
     ]
+
+
+def _failure_lines(host: NotAudited, width: int) -> list[str]:
+    """Returns why a host was not audited, and its hint, which is not wrapped."""
+    lines = wrap([f"{host.stage}: {terminal_line(host.reason)}"], width, "  ")
+    if host.hint:
+        lines.append(f"  {terminal_line(host.hint)}")
+    return lines
 
 
 def _kernel(host: Audited) -> str:
@@ -189,9 +214,9 @@ def _qualifications(host: Audited) -> list[str]:
     return [surround("VOID: ", terminal_line(host.void)), *map(terminal_line, host.notes)]
 
 
-def _expectation(row: ScenarioRow | None, observation: Observation) -> str:
+def _expectation(row: ScenarioRow, observation: Observation) -> str:
     """Returns the expected endings and the verdict."""
-    if row is None or not row.expect:
+    if not row.expect:
         return "no expectation"
     verdict = _STATUS_TEXTS[expectation_status(observation, row.expect)]
     return f"expected {' or '.join(row.expect)}: {verdict}"
@@ -203,7 +228,7 @@ def _expectation(row: ScenarioRow | None, observation: Observation) -> str:
 def _packets(steps: Sequence[str], evidence: Evidence, width: int) -> list[str]:
     """Returns the steps among the segments, as tcpdump prints them; a step precedes its effects."""
     moments = [(at, 0, f"-- {terminal_line(step_text(steps, i))}") for at, i in evidence.steps]
-    moments += [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
+    moments += [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.segments]
     moments.sort(key=lambda moment: moment[:2])
     return [
         *(f"{at / 1000:11.3f} ms  {text}" for at, _, text in moments),
@@ -214,7 +239,9 @@ def _packets(steps: Sequence[str], evidence: Evidence, width: int) -> list[str]:
 
 def _omitted(segments: int) -> str:
     """Returns how many segments the probe left out, "" if none."""
-    return f"{count_noun(segments, 'segment')} left out in the middle" if segments else ""
+    if not segments:
+        return ""
+    return f"{count_noun(segments, 'segment')} left out in the middle"
 
 
 def _wire_note(evidence: Evidence) -> str:
@@ -226,15 +253,23 @@ def _wire_note(evidence: Evidence) -> str:
 
 
 def _segment(s: Segment, connection: Connection | None) -> str:
-    """Returns a segment in the format of tcpdump."""
-    other = "peer" if s.sender == "closer" else "closer"
+    """Returns a segment in the format of tcpdump.
+
+    For example "closer > peer    Flags [R.], seq 1, ack 11, win 512, length 0".
+    """
     flags = f"Flags [{terminal_line(s.flags)}]"
-    ack = f", ack {s.ack}" if "." in s.flags else ""
     window, options = _window(s, connection), _options(s, connection)
     return (
-        f"   {s.sender:>6} > {other:6}  {flags}, seq {sequence_range(s)}{ack}{window}"
-        f"{surround(', urg ', s.urgent)}{options}, length {s.length}"
+        f"   {s.sender:>6} > {_RECEIVERS[s.sender]:6}  {flags}, seq {sequence_range(s)}{_ack(s)}"
+        f"{window}{surround(', urg ', s.urgent)}{options}, length {s.length}"
     )
+
+
+def _ack(s: Segment) -> str:
+    """Returns the acknowledgment number, which only counts with the flag ACK."""
+    if "." not in s.flags:
+        return ""
+    return f", ack {s.ack}"
 
 
 def _window(s: Segment, connection: Connection | None) -> str:
@@ -244,15 +279,18 @@ def _window(s: Segment, connection: Connection | None) -> str:
     size = window_bytes(s, connection)
     if size is None:
         return f", win {s.window} (scale unknown)"
-    return f", win {s.window}" if size == s.window else f", win {s.window} ({size} bytes)"
+    if size == s.window:
+        return f", win {s.window}"
+    return f", win {s.window} ({size} bytes)"
 
 
 def _options(s: Segment, connection: Connection | None) -> str:
     """Returns the options of a segment in the format of tcpdump."""
+    options = [terminal_line(s.options)]
     scale = syn_scale(s, connection)
-    options = ("" if scale is None else f"wscale {scale}", terminal_line(s.options))
-    text = ", ".join(filter(None, options))
-    return surround(", options [", text, "]")
+    if scale is not None:
+        options.insert(0, f"wscale {scale}")
+    return surround(", options [", ", ".join(filter(None, options)), "]")
 
 
 # ---- the other witnesses
@@ -274,7 +312,7 @@ def _peer(peer: PeerWitness | None) -> Iterator[str]:
     if peer is None:
         yield "The peer: its socket was gone, or could not be read"
         return
-    state = "" if peer.state is None else f"state {tcp_state(peer.state)}; "
+    state = surround("state ", tcp_state(peer.state), "; ")
     recv = _join(peer.recv, ", then ")
     error = terminal_line(peer.so_error) or "not read"
     yield f"The peer: {state}poll {_join(peer.poll)}; recv {recv}; SO_ERROR {error}"

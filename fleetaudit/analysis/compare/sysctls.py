@@ -20,8 +20,11 @@ MOST_VALUES = 12
 """How many values of one sysctl are listed before the rest is counted."""
 _ID_PREFIX = "sysctl:"
 
-Reading = tuple[Audited, Sysctl | None]
-"""A host and its sysctl; None if it has none although one is expected."""
+NOT_READ = Sysctl()
+"""Stands for the sysctl of a host that has none although one is expected."""
+
+Reading = tuple[Audited, Sysctl]
+"""A host and its sysctl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +38,19 @@ class _ValueKey:
 
 
 def view_sysctls(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
-    """Returns the sysctls worth showing, by name."""
-    readings = _readings(audited)
+    """Returns the sysctls worth showing, by name; anchors count from "sysctl-1" in that order."""
     expected = dict[str, str]()
     for host in audited:
         expected |= _expected_values(host)
-    views = list[SysctlView]()
-    for key, of_key in sorted(readings.items()):
-        why = _why_shown(of_key, key in expected)
-        if why:
-            anchor = f"sysctl-{len(views) + 1}"
-            views.append(_view(anchor, key, why, of_key, expected.get(key)))
-    return tuple(views)
+    shown = [
+        (key, why, of_key)
+        for key, of_key in sorted(_readings(audited).items())
+        if (why := _why_shown(of_key, key in expected))
+    ]
+    return tuple(
+        _view(f"sysctl-{i}", key, why, of_key, expected.get(key))
+        for i, (key, why, of_key) in enumerate(shown, 1)
+    )
 
 
 def _readings(audited: Iterable[Audited]) -> Mapping[str, list[Reading]]:
@@ -56,7 +60,7 @@ def _readings(audited: Iterable[Audited]) -> Mapping[str, list[Reading]]:
         for key, sysctl in host.sysctls.items():
             readings[key].append((host, sysctl))
         for key in _expected_values(host).keys() - host.sysctls.keys():
-            readings[key].append((host, None))
+            readings[key].append((host, NOT_READ))
     return readings
 
 
@@ -117,27 +121,25 @@ def _value_key(reading: Reading, key: str, otherwise: Verdict) -> _ValueKey:
     """Returns the row of a reading; its verdict is `otherwise` if the host has no finding."""
     host, sysctl = reading
     id_ = _ID_PREFIX + key
-    finding = next((f for f in host.findings if f.id == id_), None)
+    severities = (finding.severity for finding in host.findings if finding.id == id_)
     return _ValueKey(
         value=_value(sysctl),
         relation=_describe_relation(sysctl),
-        verdict=finding.severity if finding else otherwise,
-        used=_collapse(sysctl.used) if sysctl and sysctl.used is not None else "",
+        verdict=next(severities, otherwise),
+        used=_collapse(sysctl.used),
     )
 
 
-def _value(sysctl: Sysctl | None) -> str:
-    """Returns the value in words."""
-    if sysctl is None:
-        return "not read"
-    if sysctl.value is None:
-        return sysctl.state or "not read"
-    return _collapse(sysctl.value)
+def _value(sysctl: Sysctl) -> str:
+    """Returns the value in words: as it was read, else why there is none."""
+    if sysctl.value is not None:
+        return _collapse(sysctl.value)
+    return sysctl.state or "not read"
 
 
-def _relation(sysctl: Sysctl | None) -> str:
+def _relation(sysctl: Sysctl) -> str:
     """Returns how the value compares with the default of that kernel, "" without a value."""
-    if sysctl is None or sysctl.value is None:
+    if sysctl.value is None:
         return ""
     if sysctl.default is None:
         return "default unknown"
@@ -146,14 +148,16 @@ def _relation(sysctl: Sysctl | None) -> str:
     return CHANGED
 
 
-def _describe_relation(sysctl: Sysctl | None) -> str:
+def _describe_relation(sysctl: Sysctl) -> str:
     """Returns how the value compares with the default, with the default if it differs."""
     relation = _relation(sysctl)
-    if sysctl is None or relation != CHANGED:
-        return relation
-    return f"changed; the kernel default is {_collapse(sysctl.default or '')}"
+    if relation == CHANGED:
+        return f"changed; the kernel default is {_collapse(sysctl.default)}"
+    return relation
 
 
-def _collapse(text: str) -> str:
-    """Returns a value with its white space collapsed."""
+def _collapse(text: str | None) -> str:
+    """Returns a value with its white space collapsed, "" for None."""
+    if text is None:
+        return ""
     return " ".join(text.split())
