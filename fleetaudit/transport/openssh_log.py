@@ -102,8 +102,10 @@ _NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One login. `own` are the user's files that a hint may name, because a host may print any
-    name.
+    """One login that the log is about.
+
+    `own` are the user's private keys and master sockets: only they may be named in a hint, because
+    a host may print any name. `hint` is the command to type where no better one is known.
     """
 
     target: SshTarget
@@ -112,34 +114,49 @@ class Login:
 
 
 def logged_in(log: bytes, begin: int = 0) -> bool:
-    """Returns whether the log from `begin` on has a login."""
+    """Returns whether the log of ssh has a login, of its own or in a master connection.
+
+    `begin` is the offset in bytes from which the log is searched.
+    """
     return _LOGGED_IN.search(log, begin) is not None
 
 
 class StageMarks:
-    """Reports the stages that have passed, from a growing log."""
+    """Reports the stages that have passed, from a growing log.
+
+    `on_stage` gets each stage once, with a detail: the address, the host key, the user.
+    """
 
     def __init__(self, target: SshTarget, on_stage: StageListener) -> None:
         self._target, self._on_stage = target, on_stage
-        self._passed = set[Stage]()
+        self._pending = [*_MARKS]
 
     def read(self, log: bytes) -> None:
-        """Reads all of the log so far."""
-        for stage, pattern in _MARKS.items():
-            if stage in self._passed or not (found := pattern.search(log)):
-                continue
-            self._passed.add(stage)
-            detail = next(filter(None, found.groups()), b"") or self._target.address
-            self._on_stage(stage, printable_line(detail) + self._remark(stage))
+        """Reports the stages that the log has for the first time.
 
-    def _remark(self, stage: Stage) -> str:
-        """Returns what a stage leaves to be desired, "" for nothing."""
-        unchecked = stage == "host key" and self._target.host_key_policy == "off"
-        return ", not checked" if unchecked else ""
+        `log` is the whole log so far, not only its new part.
+        """
+        for stage in tuple(self._pending):
+            if found := _MARKS[stage].search(log):
+                self._pending.remove(stage)
+                self._report(stage, found)
+
+    def _report(self, stage: Stage, found: re.Match[bytes]) -> None:
+        """Reports one stage with what its mark in the log names, else with the address."""
+        detail = next(filter(None, found.groups()), b"") or self._target.address
+        remark = ""
+        if (stage, self._target.host_key_policy) == ("host key", "off"):
+            remark = ", not checked"
+        self._on_stage(stage, printable_line(detail) + remark)
 
 
 def check_result(result: ChildResult, login: Login) -> Output:
-    """Returns the output of the command if it ran to its end; raises `TransportError` if not."""
+    """Returns the output of the command if it ran to its end.
+
+    Raises `TransportError` if not: stage "execute" once the user was logged in, else the stage at
+    which the login ended. It is transient only if no host judged a login, or if the connection
+    broke off. Status 255 may be of ssh or of the command (ssh(1), EXIT STATUS): the log decides.
+    """
     ended = _Ended(result, login)
     if not result.in_time:
         raise ended.timed_out()
@@ -163,7 +180,13 @@ class _Ended:
 
     @cached_property
     def _login_started(self) -> bool:
+        """Whether a host judged a login, after which nothing is sent twice."""
         return _LOGIN_STARTED.search(self._log) is not None
+
+    @property
+    def _log_is_cut(self) -> bool:
+        """Whether the log was too long, so that marks may be in the part that was not kept."""
+        return len(self._log) >= LOG_MAX
 
     @property
     def _so_far(self) -> str:
@@ -175,20 +198,19 @@ class _Ended:
 
     def timed_out(self) -> TransportError:
         """Returns the error for a deadline that came first."""
-        stage: Stage
-        if self.logged_in:
-            stage = "execute"
-            reason = f"the command did not end in time, {self._so_far}{self._printed}"
-        elif self._login_started:
-            stage = "authenticate"
-            user = self._login.target.user or "the user"
-            reason = f"the host stalled while {user} was logging in"
-        else:
-            stage = "connect"
-            lines = self._text.strip() or printable_line(self._output.stderr)
-            last = quote_line(lines.rpartition("\n")[2], "; ssh printed ")
-            reason = f"the login did not finish in time{last}"
+        stage, reason = self._when_time_ended()
         return TransportError(stage, reason, hint=self._login.hint, kind="timed out")
+
+    def _when_time_ended(self) -> tuple[Stage, str]:
+        """Returns the stage at which the deadline came, and the reason."""
+        if self.logged_in:
+            return "execute", f"the command did not end in time, {self._so_far}{self._printed}"
+        if self._login_started:
+            user = self._login.target.user or "the user"
+            return "authenticate", f"the host stalled while {user} was logging in"
+        lines = self._text.strip() or printable_line(self._output.stderr)
+        last = quote_line(lines.rpartition("\n")[2], "; ssh printed ")
+        return "connect", f"the login did not finish in time{last}"
 
     def command_failed(self) -> TransportError | None:
         """Returns why the command did not run to its end, None if ssh's status is its own."""
@@ -217,11 +239,13 @@ class _Ended:
         stderr = self._output.stderr[-200:].decode("utf-8", "replace")
         found = _BROKE_OFF.search(f"{self._text}\n{stderr}")
         found = found or _MASTER_GONE.search(self._log.decode("utf-8", "replace"))
-        return printable_line(found[1]) if found else ""
+        if not found:
+            return ""
+        return printable_line(found[1])
 
     def _last_line(self) -> str:
         """Returns ssh's own last line after the login, "" if the command ended with a status."""
-        if _COMMAND_ENDED.search(self._log) or len(self._log) >= LOG_MAX:
+        if self._log_is_cut or _COMMAND_ENDED.search(self._log):
             return ""
         _, authenticated, after = self._text.rpartition("Authenticated to ")
         if not authenticated:
@@ -233,21 +257,34 @@ class _Ended:
         """Returns why there was no login, at the right stage; transient if no host judged a
         login.
         """
-        # Until the login starts, stderr is from the ssh to a jump host; after that, from the host,
-        # which may print anything.
-        stderr = "" if self._login_started else self._output.stderr.decode("utf-8", "replace")
-        error = _explain(self._text, stderr, self._login)
+        error = _explain(self._text + self._log_of_jump_host(), self._login)
         if error.stage != "connect":
             return error
         if self._login_started:
             return self._hung_up_during_login(error)
         if not error.transient:
             return error
-        if _PROXIED.search(self._log) and not dropped_before_login(self._output.stderr):
+        if self._proxy_may_have_logged_in():
             return self._proxy_ended(error)
-        if len(self._log) >= LOG_MAX:  # a login may have started in the part that was not kept
+        if self._log_is_cut:  # a login may have started in the part that was not kept
             return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
         return error
+
+    def _log_of_jump_host(self) -> str:
+        """Returns, as further lines of the log, what the ssh to a jump host printed.
+
+        Until the login starts, stderr is from that ssh; after that, from the host, which may print
+        anything.
+        """
+        if self._login_started:
+            return ""
+        return "\n" + self._output.stderr.decode("utf-8", "replace")
+
+    def _proxy_may_have_logged_in(self) -> bool:
+        """Returns whether a jump host may have judged a login: its ssh does not deny it."""
+        if not _PROXIED.search(self._log):
+            return False
+        return not dropped_before_login(self._output.stderr)
 
     def _hung_up_during_login(self, error: TransportError) -> TransportError:
         """Returns the error for a host that hung up during the login."""
@@ -267,19 +304,24 @@ class _Ended:
         return TransportError(stage, reason, hint=error.hint, kind=error.kind)
 
 
-def _explain(log: str, stderr: str, login: Login) -> TransportError:
-    """Returns why there was no login, from ssh's log and the stderr of the ssh to a jump host."""
-    lines = [line.strip().removeprefix("ssh: ") for line in (*log.split("\n"), *stderr.split("\n"))]
-    lines = [line for line in lines if line.strip("@ \r")]
+def _explain(log: str, login: Login) -> TransportError:
+    """Returns why there was no login, from the log of ssh and of the ssh to a jump host."""
+    lines = _messages(log)
     for pattern, stage, kind, transient in _REASONS:
-        if line := next((line for line in lines if re.fullmatch(pattern, line)), ""):
+        if line := next(filter(re.compile(pattern).fullmatch, lines), ""):
             error = TransportError(
                 stage, printable_line(line), hint=login.hint, kind=kind, transient=transient
             )
             return _more_precise(error, line, lines, login)
-    last = quote_line(lines[-1] if lines else "", ": ")
+    last = quote_line("".join(lines[-1:]), ": ")
     reason = f"{login.target.program} ended with status {_FAILED}{last}"
     return TransportError("connect", reason, hint=login.hint)
+
+
+def _messages(log: str) -> list[str]:
+    """Returns the lines of a log that say something, without ssh's name and frames of "@"."""
+    lines = (line.strip().removeprefix("ssh: ") for line in log.split("\n"))
+    return [line for line in lines if line.strip("@ \r")]
 
 
 def _more_precise(
@@ -288,9 +330,11 @@ def _more_precise(
     """Returns the error with what other lines, and the user's files, say about it."""
     if error.stage == "host key":
         return _HostKeyReport(lines).error(login.hint)
-    if error.kind == "permission denied" and (key := _open_key(lines, login.own)):
-        return _open_key_error(key[1], key[2], line)
-    if (socket := _MASTER_SOCKET.match(line)) and socket[1] in login.own:
+    if error.kind == "permission denied":
+        key = _open_key(lines, login.own)
+        return _open_key_error(key[1], key[2], line) if key else error
+    socket = _MASTER_SOCKET.match(line)
+    if socket and socket[1] in login.own:
         return _master_socket_error(socket[1], line)
     return error
 
@@ -311,8 +355,10 @@ def _open_key_error(mode: str, path: str, line: str) -> TransportError:
 def _master_socket_error(path: str, line: str) -> TransportError:
     """Returns why the ssh to a jump host could not create the socket of its ControlMaster."""
     folder = str(Path(path).parent)
-    missing = line.endswith("No such file or directory")
-    hint = shell_join(["mkdir", "-p", "-m", "700", folder] if missing else ["ls", "-ld", folder])
+    command = ["ls", "-ld", folder]
+    if line.endswith("No such file or directory"):
+        command = ["mkdir", "-p", "-m", "700", folder]
+    hint = shell_join(command)
     cause = line.rpartition(": ")[2].lower()
     reason = f"ControlPath of a jump host: cannot create {path}: {cause}"
     return TransportError(
@@ -340,24 +386,28 @@ class _HostKeyReport:
 
     def __init__(self, lines: list[str]) -> None:
         self._lines, self._text = lines, " ".join(lines)
-        offending = _OFFENDING.search(self._text)
-        self._location = offending[1].rstrip(":") if offending else ""
+        # Written file:line, with a colon after it in some releases.
+        self._location = "".join(_OFFENDING.findall(self._text)[:1]).rstrip(":")
         self._known, self._shown = _key_at(self._location), _shown_key(self._text)
         self._remedy = _REMOVE_WITH.search(self._text)
 
     def error(self, hint: str) -> TransportError:
-        """Returns the error for a login that ended with this report."""
-        kind, title = next(
-            (kind, title) for pattern, kind, title in _KEY_ERRORS if re.search(pattern, self._text)
-        )
+        """Returns the error for a login that ended with this report, with stage "host key".
+
+        `hint` is used if ssh names no command that removes the known key.
+        """
+        _, kind, title = next(row for row in _KEY_ERRORS if re.search(row[0], self._text))
         if self._remedy:
             hint = forget_command(self._remedy[2], self._remedy[1])
+        changed_key = None
+        if kind == "host key changed":
+            changed_key = self._changed_key()
         return TransportError(
             "host key",
             f"{title}: {printable_line('; '.join(self._parts()))}",
             hint=hint,
             kind=kind,
-            changed_key=self._changed_key() if kind == "host key changed" else None,
+            changed_key=changed_key,
         )
 
     def _parts(self) -> list[str]:
@@ -366,8 +416,7 @@ class _HostKeyReport:
         if self._shown:
             parts.append(f"shown {self._shown}")
         if self._location:
-            known = f" as {self._known}" if self._known else ""
-            parts.append(f"known in {self._location}{known}")
+            parts.append(" as ".join(filter(None, (f"known in {self._location}", self._known))))
         return parts or [line for line in self._lines if "uthenticated to" not in line][-2:]
 
     def _changed_key(self) -> tuple[str, str]:
@@ -381,7 +430,9 @@ class _HostKeyReport:
 def _shown_key(text: str) -> str:
     """Returns type and fingerprint of the key that the host showed, "" if ssh names none."""
     found = _SHOWN_KEY.search(text)
-    return f"{_KEY_TYPES.get(found[1], found[1])} {found[2].rstrip('.')}" if found else ""
+    if not found:
+        return ""
+    return f"{_KEY_TYPES.get(found[1], found[1])} {found[2].rstrip('.')}"
 
 
 def _key_at(location: str) -> str:

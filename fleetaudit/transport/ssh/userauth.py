@@ -39,13 +39,20 @@ _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")  # RFC 8332; SHA-1 is refused
 _MAX_NAMED = 8  # keys that a reason names
 _KEYS_BEFORE_PASSWORD = 3
 """How many keys are offered before a password: sshd's MaxAuthTries, 6 or less, counts both."""
+_PROOF_NAMES = {"password": "the password"}  # every other proof is the label of a key
 _METHOD_MESSAGE = MSG_USERAUTH_PK_OK
 """60, whose meaning depends on the method: PK_OK, INFO_REQUEST, PASSWD_CHANGEREQ."""
 
 
 @dataclass(slots=True)
 class UserAuth:
-    """One attempt to log in over one session. `proofs` are what the host accepted, in order."""
+    """One attempt to log in over one session (RFC 4252).
+
+    `offered` are the labels of the keys that the host was offered, `problems` why others were not
+    or did not sign, `banner` its messages before the login (at most 4 KiB), `methods` the methods
+    that it accepts, comma-separated as it sent them, "" before its first refusal. `proofs` are what
+    it accepted, in order: labels of keys, or "password".
+    """
 
     session: Session
     user: str
@@ -65,13 +72,17 @@ class UserAuth:
         password: Secret | None = None,
         password_methods: tuple[str, ...] = ("keyboard-interactive", "password"),
     ) -> None:
-        """Returns once the user is logged in; raises `LoginRefused` or `LinkError`."""
+        """Returns once the user is logged in.
+
+        `keys` are offered in their order, at most `_KEYS_BEFORE_PASSWORD` if there is a password.
+        `password_methods` are the methods for the password, most preferred first. Raises
+        `LoginRefused` if the host lets nobody in with them, `LinkError` for a connection that broke
+        off or a message that does not belong to a login.
+        """
         if password:
             self._answers = PasswordAnswers(self.user, password)
         self.session.send(_message(MSG_SERVICE_REQUEST).add_string("ssh-userauth"))
-        # Some hosts let a user in without a key (RFC 4252, section 5.2); the others name the
-        # methods that they accept.
-        if not keys and self._request("none", b"") == MSG_USERAUTH_SUCCESS:
+        if not keys and self._needs_no_proof():
             return
         keys_left = self._keys_to_offer(keys)
         methods_left = list(password_methods)
@@ -87,22 +98,20 @@ class UserAuth:
 
     def _keys_to_offer(self, keys: tuple[Identity, ...]) -> list[Identity]:
         """Returns the keys to offer, fewer of them before a password."""
-        offered = list(keys[:_KEYS_BEFORE_PASSWORD] if self._answers else keys)
-        if len(offered) < len(keys):
-            self.problems.append(
-                f"{len(keys) - len(offered)} more were not, to leave an attempt for the password"
-            )
-        return offered
+        surplus = len(keys) - _KEYS_BEFORE_PASSWORD
+        if not self._answers or surplus <= 0:
+            return list(keys)
+        self.problems.append(f"{surplus} more were not, to leave an attempt for the password")
+        return list(keys[:_KEYS_BEFORE_PASSWORD])
 
     def _why(self) -> str:
         """Returns why the host lets nobody in, "" if its methods say so."""
-        if not self.proofs:
-            if not self._answers:
-                return ""
-            return f"the host takes no password (it accepts {self.methods or 'nothing'})"
-        names = ("the password" if proof == "password" else "the key" for proof in self.proofs)
-        verb = "is" if len(self.proofs) == 1 else "are"
-        return f"{' and '.join(names)} {verb} right, but the host also requires {self.methods}"
+        if self.proofs:
+            accepted = _name_proofs(self.proofs)
+            return f"{accepted} right, but the host also requires {self.methods}"
+        if not self._answers:
+            return ""
+        return f"the host takes no password (it accepts {self.methods or 'nothing'})"
 
     def _accepts(self, method: str) -> bool:
         """Returns whether the host accepts a method; it names them with its first refusal."""
@@ -128,7 +137,8 @@ class UserAuth:
             if self._try_key(key, algorithm, sign_at_once=sign_at_once):
                 return True
             # A host that accepts no key now, but perhaps after a password, has not judged this one.
-            if self._may_accept("publickey") or len(self.proofs) > accepted_before:
+            accepted = len(self.proofs) > accepted_before
+            if accepted or self._may_accept("publickey"):
                 del keys[0]
         return False
 
@@ -172,8 +182,9 @@ class UserAuth:
         answers = self._answers
         if not answers:
             return False
-        if not self.methods and self._request("none", b"") == MSG_USERAUTH_SUCCESS:
-            return True  # no key could be offered, so the host has not named its methods yet
+        # If no key could be offered, the host has not named its methods yet.
+        if not self.methods and self._needs_no_proof():
+            return True
         answers.sent = False  # a password that was sent before was accepted
         for method in filter(self._accepts, tuple(methods)):
             methods.remove(method)
@@ -202,7 +213,11 @@ class UserAuth:
         return answer
 
     def _interactive(self, answers: PasswordAnswers) -> int:
-        """Answers the questions of the method "keyboard-interactive"."""
+        """Answers the questions of the method "keyboard-interactive" (RFC 4256, section 3).
+
+        Returns the number of the answer that ends the questions. The host may ask any number of
+        times, within the deadline of the session; the password is in one reply at most.
+        """
         answers.start()
         self._send("keyboard-interactive", Message().add_string("").add_string("").asbytes())
         while True:
@@ -213,6 +228,13 @@ class UserAuth:
             self.session.send(_message(MSG_USERAUTH_INFO_RESPONSE).add_bytes(reply.asbytes()))
 
     # -- messages
+
+    def _needs_no_proof(self) -> bool:
+        """Returns whether the host lets the user in without a proof, by the method "none".
+
+        Most hosts refuse it, and name the methods that they accept (RFC 4252, section 5.2).
+        """
+        return self._request("none", b"") == MSG_USERAUTH_SUCCESS
 
     def _request(self, method: str, rest: bytes) -> int:
         """Sends one request; returns the number of the answer: success, failure, or 60."""
@@ -226,7 +248,10 @@ class UserAuth:
         self.session.send(request.add_bytes(rest))
 
     def _answer(self) -> tuple[int, Message]:
-        """Returns the next answer: its number and its fields."""
+        """Returns the next answer: its number and its fields.
+
+        A refusal (RFC 4252, section 5.1) also names the methods that the host accepts from now on.
+        """
         while True:
             ptype, message = self._receive()
             if ptype in (MSG_USERAUTH_SUCCESS, _METHOD_MESSAGE):
@@ -238,10 +263,14 @@ class UserAuth:
 
     def _logged_in(self, answer: int, proof: str) -> bool:
         """Returns whether the answer logs the user in; remembers a proof that the host accepted."""
-        partial = answer == MSG_USERAUTH_FAILURE and self._partial_success
-        if partial or answer == MSG_USERAUTH_SUCCESS:
+        accepted = answer == MSG_USERAUTH_SUCCESS
+        if accepted or self._is_partial_success(answer):
             self.proofs.append(proof)
-        return answer == MSG_USERAUTH_SUCCESS
+        return accepted
+
+    def _is_partial_success(self, answer: int) -> bool:
+        """Returns whether the host accepted the proof, but requires another one (RFC 4252, 5.1)."""
+        return answer == MSG_USERAUTH_FAILURE and self._partial_success
 
     def _await_service(self) -> None:
         """Waits until the host accepts our request for the service."""
@@ -268,27 +297,44 @@ class UserAuth:
     # -- for a reason
 
     def summary(self) -> str:
-        """Returns what was offered, what the host accepts, and its messages."""
-        parts = (
-            self._offered_keys(),
-            *self.problems,
-            f"it accepts {self.methods}" if self.methods else "",
-            quote_line(self.messages, "it printed "),
-        )
+        """Returns what was offered, what the host accepts, and its messages.
+
+        One line, sanitized, its parts separated by semicolons; a part that is empty is left out.
+        """
+        parts = [self._offered_keys(), *self.problems]
+        if self.methods:
+            parts.append(f"it accepts {self.methods}")
+        parts.append(quote_line(self.messages, "it printed "))
         return "; ".join(filter(None, parts))
 
     def _offered_keys(self) -> str:
         """Returns the first keys that were offered, "" for none."""
         if not self.offered:
             return ""
+        named = f"keys offered: {', '.join(self.offered[:_MAX_NAMED])}"
         hidden = len(self.offered) - _MAX_NAMED
-        more = f" and {hidden} more" if hidden > 0 else ""
-        return f"keys offered: {', '.join(self.offered[:_MAX_NAMED])}{more}"
+        if hidden <= 0:
+            return named
+        return f"{named} and {hidden} more"
 
     @property
     def messages(self) -> str:
-        """The host's messages during the login, as one sanitized line."""
-        return self._answers.messages if self._answers else printable_line(self.banner, 2000)
+        """The host's messages during the login, as one sanitized line.
+
+        They are its banner (RFC 4252, section 5.4) and, for a login by password, the texts of
+        keyboard-interactive as well.
+        """
+        if self._answers:
+            return self._answers.messages
+        return printable_line(self.banner, 2000)
+
+
+def _name_proofs(proofs: list[str]) -> str:
+    """Returns the subject and the verb of a sentence about what the host accepted."""
+    names = [_PROOF_NAMES.get(proof, "the key") for proof in proofs]
+    if len(names) == 1:
+        return f"{names[0]} is"
+    return f"{' and '.join(names)} are"
 
 
 def _message(number: int) -> Message:
