@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.model import Audited, Finding, HostResult
+from fleetaudit.model import Finding, HostResult, conclusive_hosts
 from fleetaudit.text.document import Document
 from fleetaudit.text.json_schema import json_schema_of
 from fleetaudit.text.typed_documents import convert_document, did_you_mean
@@ -202,7 +202,7 @@ def _find_unused(
     waivers: Iterable[_ActiveWaiver], hosts: Iterable[HostResult]
 ) -> tuple[UnusedWaiver, ...]:
     """Returns the waivers that excused nothing, after they were applied to the hosts of a run."""
-    conclusive = {host.name for host in hosts if isinstance(host, Audited) and not host.void}
+    conclusive = {host.name for host in conclusive_hosts(hosts)}
     unused = (waiver.why_unused(conclusive) for waiver in waivers)
     return tuple(filter(None, unused))
 

@@ -36,6 +36,7 @@ from .host_result import (
     NotAudited,
     NotSelected,
     Stage,
+    conclusive_hosts,
 )
 from .inventory import Group, Host, Inventory
 from .plan import HostPlan, Plan
@@ -150,5 +151,6 @@ __all__ = [
     "UInt32",
     "UnreadSockets",
     "WindowScale",
+    "conclusive_hosts",
     "step_text",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -160,3 +161,10 @@ NO_CAPTURE = "no packets are captured"
 """The beginning of the note that a host has if no packet was captured; the reason follows."""
 
 HostResult = Audited | NotAudited | NotSelected
+
+
+def conclusive_hosts(hosts: Iterable[HostResult]) -> Iterator[Audited]:
+    """Yields the hosts whose verdicts count: they were audited, and are not void."""
+    for host in hosts:
+        if isinstance(host, Audited) and not host.void:
+            yield host

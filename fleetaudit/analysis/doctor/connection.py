@@ -54,6 +54,6 @@ def connection_of(target: AnyTarget) -> Connection:
 def describe_connection(target: AnyTarget) -> str:
     """Returns in a few words how a host is reached and as which user, "" if that is unknown.
 
-    Such as "ssh to 192.0.2.7 port 22 as audit".
+    Such as "ssh audit@192.0.2.7 port 2222", "this machine".
     """
     return connection_of(target).description

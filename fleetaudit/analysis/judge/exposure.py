@@ -132,19 +132,22 @@ def _measure(name: str, exposure: Exposure | None) -> Number:
 def _check(number: Number, expectation: ExposureExpectation) -> Unmet | None:
     """Returns the expectation as unmet, None if it is met."""
     is_met = is_within(number.value, expectation.at_least, expectation.at_most)
-    is_open = number.is_partial and _may_change(expectation, number, is_met=is_met)
-    if is_met and not is_open:
+    is_known = _is_decided(expectation, number, is_met=is_met)
+    if is_met and is_known:
         return None
     bounds = describe_bounds(expectation.at_least, expectation.at_most)
-    is_known = number.value is not None and not is_open
     return Unmet(expectation, " and ".join(bounds), is_known=is_known)
 
 
-def _may_change(expectation: ExposureExpectation, number: Number, *, is_met: bool) -> bool:
-    """Returns whether a complete scan could decide otherwise than this partial number.
+def _is_decided(expectation: ExposureExpectation, number: Number, *, is_met: bool) -> bool:
+    """Returns whether the number is known well enough to tell whether the expectation is met.
 
     A number that was cut short can only show that there are too many, or enough.
     """
+    if number.value is None:
+        return False
+    if not number.is_partial:
+        return True
     if expectation.at_most is None:
-        return not is_met
-    return number.value is None or number.value <= expectation.at_most
+        return is_met
+    return number.value > expectation.at_most

@@ -22,6 +22,7 @@ from fleetaudit.model import (
     HostResult,
     Kernel,
     Plan,
+    conclusive_hosts,
 )
 
 from .findings import applying, join_fixes, join_reasons, most_severe, severity_order
@@ -79,11 +80,9 @@ def _expectations_by_host(
 ) -> dict[str, Sequence[Expectation]]:
     """Returns the expectations of the fleet that apply to each host whose endings count."""
     planned = {host.name: host.kernels_expect.get(SAME_ENDING, ()) for host in plan.hosts}
-    expectations = dict[str, Sequence[Expectation]]()
-    for host in hosts:
-        if isinstance(host, Audited) and not host.void:
-            expectations[host.name] = applying(planned.get(host.name, ()), host)
-    return expectations
+    return {
+        host.name: applying(planned.get(host.name, ()), host) for host in conclusive_hosts(hosts)
+    }
 
 
 def _count_endings(hosts: Iterable[HostResult]) -> _Counts:

@@ -19,8 +19,8 @@ from fleetaudit.model import (
     Family,
     Observation,
     Sysctl,
+    conclusive_hosts,
 )
-from fleetaudit.playbook.expectation_tests import normalize_spaces
 
 # Why a sysctl is not expected of other hosts. Source: Documentation/networking/ip-sysctl of Linux
 # 6.18.
@@ -42,6 +42,7 @@ MAX_TEXT = 4000
 _MAX_TRIALS = 20
 _MAX_COUNTED = 5
 
+K = TypeVar("K")
 T = TypeVar("T")
 Place = tuple[str, Family]
 """A scenario and a family."""
@@ -63,11 +64,12 @@ class Behaviour(NamedTuple):
 
 
 def behaviour_of_host(run: AuditRun, name: str) -> Behaviour:
-    """Returns the behaviour of one host.
+    """Returns the behaviour of one host, which others are to follow.
 
-    Raises `NothingToDoError` if it is not in the run, was not audited or is void.
+    `name` is its name in the inventory of the run. The source is such as "web1 (kernel 6.12.40)".
+    Raises `NothingToDoError` if the host is not in the run, was not audited or is void.
     """
-    host = next((host for host in run.hosts if host.name == name), None)
+    host = {host.name: host for host in run.hosts}.get(name)
     if host is None:
         raise NothingToDoError(f"no host “{name}” in the run {run.run.id}")
     if not isinstance(host, Audited):
@@ -80,14 +82,21 @@ def behaviour_of_host(run: AuditRun, name: str) -> Behaviour:
 def behaviour_of_majority(run: AuditRun) -> Behaviour:
     """Returns the behaviour of more than half of the hosts for which it is known.
 
-    Void hosts do not count. Raises `NothingToDoError` if no other host was audited.
+    Each ending and each sysctl is counted for itself, among the hosts that have it; without such a
+    majority it is omitted. The source is such as "most of 12 hosts". Void hosts do not count.
+    Raises `NothingToDoError` if no other host was audited.
     """
-    hosts = [host for host in run.hosts if isinstance(host, Audited) and not host.void]
+    hosts = [*conclusive_hosts(run.hosts)]
     if not hosts:
         raise NothingToDoError(
             f"no host of the run {run.run.id} was audited with controls that held"
         )
-    return _agree(hosts, f"most of {len(hosts)} host{'' if len(hosts) == 1 else 's'}")
+    return _agree(hosts, f"most of {_count_of_hosts(len(hosts))}")
+
+
+def _count_of_hosts(number: int) -> str:
+    """Returns a number of hosts: "1 host", "12 hosts"."""
+    return "1 host" if number == 1 else f"{number} hosts"
 
 
 def _agree(hosts: Sequence[Audited], source: str) -> Behaviour:
@@ -95,19 +104,23 @@ def _agree(hosts: Sequence[Audited], source: str) -> Behaviour:
 
     An ending or a sysctl on which they do not agree is there with the reason why it is omitted.
     """
-    observations = dict[Place, list[Observation]]()
-    sysctls = dict[str, list[Sysctl]]()
-    for host in hosts:
-        for o in host.observations:
-            observations.setdefault((o.scenario, o.family), []).append(o)
-        for key, sysctl in host.sysctls.items():
-            sysctls.setdefault(key, []).append(sysctl)
+    observations = _collect(host.observations_by_scenario() for host in hosts)
+    sysctls = _collect(host.sysctls for host in hosts)
     return Behaviour(
         source=source,
         endings={place: _agree_on_ending(some) for place, some in observations.items()},
         trials=_max_trials(observations.values()),
         sysctls={key: _agree_on_sysctl(key, some) for key, some in sorted(sysctls.items())},
     )
+
+
+def _collect(mappings: Iterable[Mapping[K, T]]) -> dict[K, list[T]]:
+    """Returns the values of several mappings by key, in their order."""
+    values = dict[K, list[T]]()
+    for mapping in mappings:
+        for key, value in mapping.items():
+            values.setdefault(key, []).append(value)
+    return values
 
 
 def _max_trials(observations: Iterable[Sequence[Observation]]) -> dict[str, int]:
@@ -125,10 +138,16 @@ def _agree_on_ending(observations: Sequence[Observation]) -> Ending | Omitted:
     If it is known of none, the first host's ending and reason say why it is omitted.
     """
     known = [o.ending for o in observations if _is_known(o)]
-    if known:
-        return _majority(known) or _disagreement(known)
-    first = observations[0]
-    return Omitted(f"{first.ending}: {first.reason}" if first.reason else first.ending)
+    if not known:
+        return Omitted(_describe_unknown(observations[0]))
+    return _majority(known) or _disagreement(known)
+
+
+def _describe_unknown(observation: Observation) -> str:
+    """Returns an ending that is unknown, with the reason: "not run: no IPv6"."""
+    if not observation.reason:
+        return observation.ending
+    return f"{observation.ending}: {observation.reason}"
 
 
 def _is_known(observation: Observation) -> bool:
@@ -144,7 +163,7 @@ def _agree_on_sysctl(key: str, sysctls: Sequence[Sysctl]) -> Sysctl | Omitted:
     """
     if key in LEFT_OUT:
         return Omitted(LEFT_OUT[key])
-    values = [_value_or_state(sysctl) for sysctl in sysctls]
+    values = [sysctl.text for sysctl in sysctls]
     most = _majority(values)
     if most is None:
         return _disagreement(values)
@@ -157,22 +176,20 @@ def _expectable(sysctl: Sysctl) -> Sysctl | Omitted:
     It cannot if it was not read, and if its value is too long. A sysctl that the hosts do not have
     is expected to be absent.
     """
-    if sysctl.value is None:
-        return sysctl if sysctl.state == "absent" else Omitted(sysctl.state or "not read")
-    if len(sysctl.value) > MAX_TEXT:
-        return Omitted(f"{len(sysctl.value)} characters long")
+    length = len(sysctl.value or "")
+    if length > MAX_TEXT:
+        return Omitted(f"{length} characters long")
+    if sysctl.value is None and sysctl.state != "absent":
+        return Omitted(sysctl.text)
     return sysctl
-
-
-def _value_or_state(sysctl: Sysctl) -> str:
-    """Returns the value of a sysctl, or why there is none."""
-    return sysctl.state if sysctl.value is None else normalize_spaces(sysctl.value)
 
 
 def _majority(values: Sequence[T]) -> T | None:
     """Returns the value that more than half of the values are."""
     value, count = Counter(values).most_common(1)[0]
-    return value if 2 * count > len(values) else None
+    if 2 * count <= len(values):
+        return None
+    return value
 
 
 def _disagreement(values: Iterable[str]) -> Omitted:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import (
+    SEVERITIES,
     AuditRun,
     Ending,
     Family,
@@ -35,7 +36,12 @@ _SYSCTL_NAME = re.compile(r"net(\.[A-Za-z0-9_-]+)+", re.ASCII)
 
 
 def render_playbook(run: AuditRun, behaviour: Behaviour) -> str:
-    """Returns the playbook, as YAML; raises `InputError` if the run's own scenarios make none."""
+    """Returns the playbook, as YAML; raises `InputError` if the run's own scenarios make none.
+
+    `run` has the scenarios with their steps, and `behaviour` is what one or most of its hosts did.
+    The playbook has one play for all hosts: scenarios with the observed endings, and sysctls with
+    the observed values. What is not expected is a comment: "# Left out: net.ipv4.tcp_mem: …".
+    """
     text = "".join(f"{line}\n" for line in _lines(run, behaviour))
     try:
         parse_playbook(text, source="policy")
@@ -60,7 +66,7 @@ class _Scenario(NamedTuple):
     @property
     def is_positive_control(self) -> bool:
         """Whether it proves that a RST is seen."""
-        return self.ending == "RST" and self.row.control is None and self.row.expect == ("RST",)
+        return (self.ending, self.row.control, self.row.expect) == ("RST", None, ("RST",))
 
     @property
     def resets(self) -> bool:
@@ -152,10 +158,10 @@ def _choose_orderly_control(scenario: _Scenario, scenarios: Sequence[_Scenario])
     It is the scenario's own control if possible, else the usual one, else the first of the run.
     """
     names = [other.row.name for other in scenarios if _is_orderly_twin(scenario, other)]
-    for preferred in (scenario.row.control, _USUAL_CONTROL):
+    for preferred in (scenario.row.control, _USUAL_CONTROL, *names):
         if preferred in names:
             return preferred
-    return names[0] if names else Omitted("no other scenario ends in FIN")
+    return Omitted("no other scenario ends in FIN")
 
 
 def _is_orderly_twin(scenario: _Scenario, other: _Scenario) -> bool:
@@ -187,7 +193,9 @@ def _used_families(scenarios: Iterable[_Scenario]) -> tuple[Family, ...]:
 def _usual_trials(scenarios: Iterable[_Scenario], behaviour: Behaviour) -> int:
     """Returns the most frequent number of trials, the playbook's default without scenarios."""
     counts = Counter(behaviour.trials[scenario.row.name] for scenario in scenarios)
-    return counts.most_common(1)[0][0] if counts else _DEFAULT_TRIALS
+    if not counts:
+        return _DEFAULT_TRIALS
+    return counts.most_common(1)[0][0]
 
 
 def _lines(run: AuditRun, behaviour: Behaviour) -> Iterator[str]:
@@ -230,10 +238,10 @@ def _scenario_lines(
     yield f"    - name: {_quote(row.name)}"
     yield f"      title: {_quote(row.title)}"
     yield "      steps:"
-    yield from (f"        - {_quote(step)}" for step in row.steps)
+    for step in row.steps:
+        yield f"        - {_quote(step)}"
     yield f"      expect: {_quote(scenario.ending)}"
-    # A difference from the chosen host is a warning at least.
-    yield f"      severity: {'warning' if row.severity == 'info' else row.severity}"
+    yield f"      severity: {max(row.severity, 'warning', key=SEVERITIES.index)}"
     if control is not None:
         yield f"      control: {_quote(control)}"
     families = tuple(filter(scenario.families.__contains__, defaults.families))
@@ -291,7 +299,9 @@ def _quote(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    """Returns a character of a double-quoted scalar."""
+    """Returns a character of a double-quoted scalar; what is not printable ASCII is escaped."""
     if character in '"\\':
         return "\\" + character
-    return character if " " <= character <= "~" else escape_code(character)
+    if " " <= character <= "~":
+        return character
+    return escape_code(character)
