@@ -33,9 +33,13 @@ class ReleaseComparison(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def parse_comparisons(text: str) -> tuple[ReleaseComparison, ...]:
-    """Returns the comparisons in ">=6.1, <6.12"; raises `ValueError` with what is wrong."""
+    """Returns the comparisons in ">=6.1, <6.12", all of which must hold; () for "".
+
+    A comparison has one to four numbers of at most six digits. Raises `ValueError` with the first
+    part that is none.
+    """
     pieces = filter(None, map(str.strip, text.split(",")))
-    return tuple(_parse_comparison(piece) for piece in pieces)
+    return tuple(map(_parse_comparison, pieces))
 
 
 def _parse_comparison(text: str) -> ReleaseComparison:
@@ -49,18 +53,21 @@ def _parse_comparison(text: str) -> ReleaseComparison:
 def applies(condition: Condition, host: Audited) -> bool:
     """Returns whether an expectation with this condition applies to a host.
 
-    Every expectation applies to a release that does not begin with a number.
+    The host must be in one of the groups, and its kernel release must fit all comparisons. Every
+    expectation applies to a release that does not begin with a number.
     """
     groups = condition.groups
-    if groups and "all" not in groups and not set(groups).intersection(host.groups):
+    if groups and {"all", *host.groups}.isdisjoint(groups):
         return False
     release = release_numbers(host.kernel.release)
     return not release or all(_compare(release, c) for c in parse_comparisons(condition.kernel))
 
 
 def release_numbers(release: str) -> tuple[int, ...]:
-    """Returns the numbers that a kernel release begins with: 6, 12, 117 of
+    """Returns the numbers that a kernel release begins with, at most four: 6, 12, 117 of
     "6.12.117+deb13-amd64".
+
+    () if it does not begin with a number.
     """
     match = re.match(r"[0-9]{1,6}(?:\.[0-9]{1,6}){0,3}", release, re.ASCII)
     return tuple(map(int, match[0].split("."))) if match else ()

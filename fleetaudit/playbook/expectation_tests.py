@@ -68,7 +68,7 @@ _TESTS = (_equals, _is_one_of, _matches, _is_in_bounds)
 def word_at(value: str, position: int | None) -> str | None:
     """Returns the word of `value` at `position` (from 1), None if it has fewer words.
 
-    Without a position the whole value is returned.
+    Without a position the whole value is returned, with one space between its words.
     """
     if position is None:
         return normalize_spaces(value)
@@ -89,7 +89,11 @@ def parse_number(text: str) -> int | None:
 
 
 def is_within(value: float | None, low: float | None, high: float | None) -> bool:
-    """Returns whether `value` is within the bounds that are set; None is within none."""
+    """Returns whether `value` is within the bounds that are set, both included.
+
+    None for a bound is none. None for a value is a value that is unknown, or no number: it is
+    within no bounds, but meets an expectation that has none.
+    """
     if low is None and high is None:
         return True
     if value is None:
@@ -105,12 +109,10 @@ def is_within(value: float | None, low: float | None, high: float | None) -> boo
 def describe_expectation(expectation: SysctlExpectation) -> str:
     """Returns the text of an expectation: "at least 10 and at most 60", "third number at least
     5".
+
+    The tests that are set are joined by "and", in the order of `_DESCRIPTIONS`, bounds last.
     """
-    texts = [
-        describe(getattr(expectation, field))
-        for field, describe in _DESCRIPTIONS.items()
-        if getattr(expectation, field) is not None
-    ]
+    texts = [*filter(None, (_describe(expectation, field) for field in _DESCRIPTIONS))]
     if expectation.is_default:
         texts.append("this kernel's own default")
     texts += describe_bounds(expectation.at_least, expectation.at_most)
@@ -118,6 +120,14 @@ def describe_expectation(expectation: SysctlExpectation) -> str:
     if not expectation.position:
         return text
     return f"{ordinal(expectation.position)} number {text}"
+
+
+def _describe(expectation: SysctlExpectation, field: str) -> str:
+    """Returns the text of one test of an expectation, "" if it is not set."""
+    value = getattr(expectation, field)
+    if value is None:
+        return ""
+    return _DESCRIPTIONS[field](value)
 
 
 _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
@@ -130,14 +140,20 @@ _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
 
 
 def ordinal(position: int) -> str:
-    """Returns "first", "second", "third", "4th"…"""
+    """Returns "first", "second", "third", "4th"… for a position from 1, up to "20th".
+
+    A playbook's positions are at most 16.
+    """
     if position > len(_ORDINALS):
         return f"{position}th"
     return _ORDINALS[position - 1]
 
 
 def describe_bounds(low: float | None, high: float | None) -> list[str]:
-    """Returns "at least 10" and "at most 60", those of the two that are set."""
+    """Returns "at least 10" and "at most 60", those of the two that are set.
+
+    A number has no needless ".0", because a playbook's bounds of exposure are floats.
+    """
     bounds = (("at least", low), ("at most", high))
     return [f"{word} {_number_text(bound)}" for word, bound in bounds if bound is not None]
 

@@ -26,8 +26,9 @@ _TOKEN = re.compile(
 def pattern_fault(pattern: str) -> str:
     """Returns why a regular expression is refused, "" if it is not.
 
-    It must compile. A repeated group that itself repeats or chooses, or many repetitions in a row,
-    take time that grows without bound.
+    It must compile without a warning and have at most `MAX_PATTERN` characters. A repeated group
+    that itself repeats or chooses, or many repetitions in a row, take time that grows without
+    bound. References back, assertions and flags are refused, because their cost is not counted.
     """
     if len(pattern) > MAX_PATTERN:
         return f"longer than {MAX_PATTERN} characters"
@@ -66,24 +67,34 @@ class _Cost:
     closed_varies: bool = False
 
     def add(self, kind: str, text: str) -> str:
-        """Counts one token; returns why it is refused, "" if it is not."""
+        """Counts one token; returns why it is refused, "" if it is not.
+
+        `kind` is the name of its group in `_TOKEN`, "" for a character that stands for itself.
+        """
         if kind == "close":
             self._close()
             return ""
-        handler = _HANDLERS.get(kind)
-        fault = handler(self, text) if handler else ""
+        fault = _HANDLERS.get(kind, _Cost._character)(self, text)
         self.closed_varies = False
         return fault
 
     def _close(self) -> None:
+        """Closes a group: the one around it varies if this one does."""
         self.closed_varies = self.varies.pop()
-        self.varies[-1] = self.varies[-1] or self.closed_varies
+        self.varies[-1] |= self.closed_varies
+
+    def _character(self, _: str) -> str:
+        """Accepts what stands for itself, and a set of characters."""
+        return ""
 
     def _escape(self, text: str) -> str:
-        refers_back = text[1].isdigit() and text[1] != "0"
-        return "it refers back to a group" if refers_back else ""
+        r"""Refuses \1 to \9; \0 is a character, \d a set."""
+        if text[1] in "123456789":
+            return "it refers back to a group"
+        return ""
 
     def _open(self, text: str) -> str:
+        """Opens a group; refuses flags, assertions, comments and conditions."""
         if text not in ("(", "(?:") and not text.startswith("(?P<"):
             return f"“{text}” is not allowed in it"
         self.groups += 1
@@ -91,10 +102,14 @@ class _Cost:
         return ""
 
     def _choice(self, _: str) -> str:
+        """Notes that the open group chooses."""
         self.varies[-1] = True
         return ""
 
     def _repeat(self, text: str) -> str:
+        """Counts a repetition, unless it is one of a fixed number; refuses that of a group that
+        varies.
+        """
         if self.closed_varies:
             return "it repeats a group that itself repeats or chooses"
         if not re.fullmatch(r"\{[0-9]+\}[?+]?", text):

@@ -18,16 +18,24 @@ MAX_SHARDS = 10_000
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Returns (2, 4) for "2/4", the second of four parts; raises `ValueError`."""
+    """Returns (2, 4) for "2/4", the second of four parts.
+
+    Raises `ValueError` for other text, for a part that does not exist, and for more than
+    `MAX_SHARDS` parts.
+    """
     match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text.strip())
-    number, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    number, parts = map(int, match.groups()) if match else (0, 0)
     if not 1 <= number <= parts <= MAX_SHARDS:
         raise ValueError(f"not a shard: {text!r}; write it as 1/4, the first of 4 parts")
     return number, parts
 
 
 def select_shard(plan: Plan, number: int, parts: int) -> Plan:
-    """Returns the plan with the hosts of part `number` (from 1) of `parts`, in the plan's order."""
+    """Returns the plan with the hosts of part `number` (from 1) of `parts`, in the plan's order.
+
+    Sorted by name, every host whose index has the remainder `number` - 1 belongs to the part, so
+    parts differ by one host at most. A part may be empty.
+    """
     names = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
     hosts = tuple(host for host in plan.hosts if host.name in names)
     return msgspec.structs.replace(plan, hosts=hosts)

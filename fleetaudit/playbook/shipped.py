@@ -29,8 +29,11 @@ def shipped_scenarios(
     families: Sequence[Family],
     shipped: ShippedPlaybooks,
 ) -> list[Scenario]:
-    """Returns the shipped scenarios that `reference` (playbook/name, globs allowed) names, with
-    their controls; raises `InputError` if there are none.
+    """Returns the shipped scenarios that `reference` names, with their controls, in their order.
+
+    `reference` is PLAYBOOK/NAME, globs allowed in the name; `where` is its path in the document.
+    The scenarios run over those of their families that are in `families`, the play's; one that runs
+    over none of them is left out. Raises `InputError` if there is no such scenario.
     """
     source, glob = _split_reference(document, reference, where, shipped)
     offered = {s.name: s for play in shipped.read(source).plays for s in play.scenarios}
@@ -70,5 +73,6 @@ def _split_reference(
 
 def _over(scenario: Scenario, families: Sequence[Family]) -> Scenario:
     """Returns a scenario over those of its families that the play has; AF_UNIX stays."""
-    kept = tuple(f for f in scenario.families if f == "unix" or f in families)
+    accepted = {*families, "unix"}
+    kept = tuple(family for family in scenario.families if family in accepted)
     return msgspec.structs.replace(scenario, families=kept)

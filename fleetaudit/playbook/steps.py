@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from fleetaudit.model import Step
+from fleetaudit.text.phrases import surround
 
 from .phrases import PHRASES, Phrase
 
@@ -43,6 +45,8 @@ MIN_BACKLOG, MAX_BACKLOG = 2, 1024
 """Below 2, some kernels take two connections for a SYN flood and log it
 (inet_csk_reqsk_queue_is_full()).
 """
+MAX_INT = 9_999_999_999
+"""Greatest value of a socket option: as many digits as its pattern has."""
 MAX_VALUES = 8
 """Maximum number of values of one sysctl."""
 
@@ -57,7 +61,12 @@ _SLOTS = {  # the pattern of a slot of one word, and what a message says that fi
     "SYSCTL": (r"net(\.[a-z0-9_]+)+", ("net.ipv4.…",)),
     "VALUE": (r"[0-9A-Za-z_.-]{1,64}", ("a value",)),
 }
-_BOUNDS = {"N": (0, MAX_BYTES), "BACKLOG": (MIN_BACKLOG, MAX_BACKLOG)}
+_BOUNDS = {
+    "N": (0, MAX_BYTES),
+    "BACKLOG": (MIN_BACKLOG, MAX_BACKLOG),
+    "INT": (-MAX_INT, MAX_INT),
+}
+"""The least and the greatest number in a slot whose value is a number."""
 _SINGULAR = {"byte": "bytes"}
 
 Values = tuple[str | int, ...]
@@ -67,7 +76,7 @@ class StepError(ValueError):
     """A text that is not a step.
 
     `word` is the word that does not fit, "" if the text is too short; `expected` is what may stand
-    in its place.
+    in its place, and `near` the expected word that it resembles, "" if it resembles none.
     """
 
     def __init__(self, text: str, word: str, expected: Sequence[str], near: str = "") -> None:
@@ -75,11 +84,11 @@ class StepError(ValueError):
         problem = f"the step “{text}” ends too early"
         if word:
             problem = f"“{word}” does not fit in the step “{text}”"
-        if expected:
-            problem += f"; expected here: {', '.join(expected)}"
-        if near:
-            problem += f" (did you mean “{near}”?)"
-        super().__init__(problem)
+        super().__init__(
+            problem
+            + surround("; expected here: ", ", ".join(expected))
+            + surround(" (did you mean “", near, "”?)")
+        )
 
 
 class _MismatchError(Exception):
@@ -90,7 +99,7 @@ class _MismatchError(Exception):
 
 
 def parse_step(text: str) -> Step:
-    """Returns the step that `text` describes.
+    """Returns the step that `text` describes, with one blank between its words.
 
     Raises `StepError` with the word that does not fit, and what all phrases that match up to there
     expect instead.
@@ -106,12 +115,15 @@ def parse_step(text: str) -> Step:
             if mismatch.at == furthest:
                 expected += mismatch.expected
     word = _word(words, furthest)
-    near = difflib.get_close_matches(word, expected, 1)
-    raise StepError(text, word, sorted(set(expected)), near[0] if near else "")
+    near = "".join(difflib.get_close_matches(word, expected, 1))
+    raise StepError(text, word, sorted(set(expected)), near)
 
 
 def _match(phrase: Phrase, words: Sequence[str]) -> Values:
-    """Returns the call of a phrase with these words; raises `_MismatchError`."""
+    """Returns the call of a phrase with these words; raises `_MismatchError`.
+
+    Each pattern of the phrase is a slot of several words, a slot of one word, or a word itself.
+    """
     slots = list[Values]()
     at = 0
     for pattern in phrase.pattern.split():
@@ -131,18 +143,13 @@ def _match(phrase: Phrase, words: Sequence[str]) -> Values:
 
 def _fill(call: Values, slots: Sequence[Values]) -> Values:
     """Returns a call with the values of the slots in place of "$1", "$2"…"""
-    filled = list[str | int]()
-    for part in call:
-        if isinstance(part, str) and part.startswith("$"):
-            filled += slots[int(part[1:]) - 1]
-        else:
-            filled.append(part)
-    return tuple(filled)
+    by_name: dict[str | int, Values] = {f"${n}": values for n, values in enumerate(slots, 1)}
+    return tuple(chain.from_iterable(by_name.get(part, (part,)) for part in call))
 
 
 def _word(words: Sequence[str], at: int) -> str:
     """Returns the word at an index, "" after the last."""
-    return words[at] if at < len(words) else ""
+    return "".join(words[at : at + 1])
 
 
 def _plural(word: str) -> str:
@@ -156,8 +163,6 @@ def _parse_word(slot: str, words: Sequence[str], at: int) -> str | int:
     word = _word(words, at)
     if not re.fullmatch(pattern, word):
         raise _MismatchError(at, expected)
-    if slot == "INT":
-        return int(word)
     if slot not in _BOUNDS:
         return word
     least, greatest = _BOUNDS[slot]
@@ -183,9 +188,8 @@ def _parse_time(words: Sequence[str], at: int) -> tuple[Values, int]:
     found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)([a-z]*)", _word(words, at))
     if found is None:
         raise _MismatchError(at, [_A_TIME])
-    if found[2]:
-        end, unit, expected = at + 1, found[2], [_A_TIME]
-    else:
+    end, unit, expected = at + 1, found[2], [_A_TIME]
+    if not unit:
         end, unit, expected = at + 2, _word(words, at + 1), ["ms", "seconds"]
     if unit not in _TIMES:
         raise _MismatchError(end - 1, expected)

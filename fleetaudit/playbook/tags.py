@@ -14,24 +14,27 @@ def is_selected_by_tags(
     """Returns whether --tags `only` and --skip-tags `skip` select what has these tags.
 
     An empty `only` means all. `always` is selected unless it is skipped by name, `never` only by
-    one of its other tags.
+    one of its other tags. In `only` and `skip`, "all" stands for everything, "tagged" for what has
+    tags, and "untagged" for what has none. What both select is skipped.
     """
     own = set(tags)
-    return _is_chosen(own, set(only) or {"all"}) and not _is_skipped(own, set(skip))
+    if _is_skipped(own, set(skip)):
+        return False
+    return _is_chosen(own, set(only) or {"all"})
 
 
 def _is_chosen(own: Set[str], only: Set[str]) -> bool:
     """Returns whether --tags selects these tags."""
-    if own & only or "always" in own:
+    if not only.isdisjoint(own) or "always" in own:
         return True
-    return "never" not in own and bool({"all", _kind(own)} & only)
+    return "never" not in own and not only.isdisjoint({"all", _kind(own)})
 
 
 def _is_skipped(own: Set[str], skip: Set[str]) -> bool:
     """Returns whether --skip-tags leaves these tags out."""
     if "all" in skip:
         return "always" not in own or "always" in skip
-    return bool((own | {_kind(own)}) & skip)
+    return not skip.isdisjoint({*own, _kind(own)})
 
 
 def _kind(own: Set[str]) -> str:
