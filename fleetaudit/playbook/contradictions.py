@@ -28,6 +28,11 @@ class Bounds(NamedTuple):
     high: float
     when: Condition
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no number is within the bounds."""
+        return self.low > self.high
+
     def excludes(self, other: Bounds) -> bool:
         """Returns whether both apply together and leave no number."""
         if self.when != other.when and _ALWAYS not in (self.when, other.when):

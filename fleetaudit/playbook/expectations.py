@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import msgspec
@@ -18,7 +18,7 @@ from fleetaudit.model import (
 from fleetaudit.text.document import Document, ValuePath
 
 from .conditions import parse_comparisons
-from .contradictions import is_contradictory
+from .contradictions import bounds_of, is_contradictory
 from .expectation_tests import meets, normalize_spaces
 from .format import (
     ConditionFile,
@@ -31,7 +31,8 @@ from .format import (
 from .patterns import pattern_fault
 
 NOT_A_VALUE = "no value can meet all of this"
-_VALUE_TESTS = ("equals", "one_of", "at_least", "at_most", "matches")
+_VALUE_TESTS = frozenset({"equals", "one_of", "at_least", "at_most", "matches"})
+_TESTS = _VALUE_TESTS | {"is_default", "present"}
 SysctlFiles = SysctlExpectationFile | list[SysctlExpectationFile]
 
 
@@ -46,10 +47,12 @@ class _Common(TypedDict):
 
 
 def parse_condition(document: Document, file: ConditionFile, where: ValuePath) -> Condition:
-    """Returns where an expectation applies; raises `InputError` at a malformed comparison of a
-    kernel release.
+    """Returns where an expectation applies.
+
+    `where` is the path of the expectation. Empty names of groups are left out: a condition without
+    groups is for every host. Raises `InputError` at a malformed comparison of a kernel release.
     """
-    groups = (file.groups,) if isinstance(file.groups, str) else tuple(file.groups)
+    groups = [file.groups] if isinstance(file.groups, str) else file.groups
     try:
         parse_comparisons(file.kernel)
     except ValueError as e:
@@ -62,8 +65,10 @@ def parse_condition(document: Document, file: ConditionFile, where: ValuePath) -
 def build_sysctl_expectations(
     document: Document, files: Mapping[str, SysctlFiles], where: ValuePath
 ) -> dict[str, tuple[SysctlExpectation, ...]]:
-    """Returns the expectations of each sysctl; raises `InputError` at those that no value can
-    meet.
+    """Returns the expectations of each sysctl, by its name with dots.
+
+    Raises `InputError` for a name that is no sysctl under net, for an expectation that makes no
+    sense, and for several of one sysctl that no value can meet together.
     """
     found = dict[str, tuple[SysctlExpectation, ...]]()
     for key, file in files.items():
@@ -91,8 +96,9 @@ def _expectations_of_one(
 def check_sysctl(
     document: Document, name: str, where: ValuePath, allowed: str, *, key: bool = False
 ) -> None:
-    """Raises `InputError` if `name` does not match `allowed`, the pattern of sysctls that are
-    read.
+    """Raises `InputError` if `name` does not match `allowed`, the pattern of sysctls that are read.
+
+    `where` is the path of the name, or with `key` of the entry whose key it is.
     """
     if not re.fullmatch(allowed, name, re.ASCII):
         raise document.error(
@@ -106,13 +112,14 @@ def check_sysctl(
 def _build_sysctl_expectation(
     document: Document, file: SysctlExpectationFile, where: ValuePath
 ) -> SysctlExpectation:
-    """Returns one expectation of a sysctl; raises `InputError` if it makes no sense."""
+    """Returns one expectation of a sysctl; raises `InputError` if it makes no sense.
+
+    Also of one expectation the value of `equals` must meet the other tests that stand with it.
+    """
     _check_tests(document, file, where)
-    equals = None if file.equals is None else normalize_spaces(str(file.equals))
-    one_of = None if file.one_of is None else tuple(normalize_spaces(str(v)) for v in file.one_of)
     expectation = SysctlExpectation(
-        equals=equals,
-        one_of=one_of,
+        equals=_value_text(file.equals),
+        one_of=_value_texts(file.one_of),
         at_least=file.at_least,
         at_most=file.at_most,
         matches=file.matches,
@@ -121,46 +128,62 @@ def _build_sysctl_expectation(
         position=file.position,
         **_common(document, file, where),
     )
-    # Of one expectation also the value of `equals` must meet the other tests that stand with it.
     whole = msgspec.structs.replace(expectation, position=None)
-    if equals is not None and not meets(equals, whole):
+    if whole.equals is not None and not meets(whole.equals, whole):
         raise document.error(NOT_A_VALUE, where)
     return expectation
 
 
+def _value_text(value: int | str | None) -> str | None:
+    """Returns an expected value as the probe reports values; None if none is expected."""
+    if value is None:
+        return None
+    return normalize_spaces(str(value))
+
+
+def _value_texts(values: Sequence[int | str] | None) -> tuple[str, ...] | None:
+    """Returns several expected values as the probe reports values; None if none are expected."""
+    if values is None:
+        return None
+    return tuple(normalize_spaces(str(value)) for value in values)
+
+
 def _check_tests(document: Document, file: SysctlExpectationFile, where: ValuePath) -> None:
     """Raises `InputError` if the tests of an expectation do not fit together."""
-    tests_value = any(getattr(file, name) is not None for name in _VALUE_TESTS)
+    tests = _set_tests(file)
     if file.is_default is False:
         raise document.error("only “is_default: true” is an expectation", (*where, "is_default"))
-    if file.position is not None:
-        _check_position(document, file, where, tests_value)
-    if not (tests_value or file.is_default or file.present is not None):
+    if file.position is not None and not _test_a_word(tests):
+        raise document.error(
+            "a position is for equals, one_of, at_least, at_most and matches alone", where
+        )
+    if not tests:
         raise document.error(
             "no test; use equals, one_of, at_least, at_most, matches, is_default or present", where
         )
-    if file.present is False and (tests_value or file.is_default):
+    if file.present is False and tests != {"present"}:
         raise document.error(NOT_A_VALUE, where)
     if fault := pattern_fault(file.matches or ""):
         raise document.error(f"matches: {fault}", (*where, "matches"))
 
 
-def _check_position(
-    document: Document, file: SysctlExpectationFile, where: ValuePath, tests_value: bool
-) -> None:
-    """Raises `InputError` if a position stands with tests that are not for one word of the
-    value.
-    """
-    if not tests_value or file.is_default or file.present is not None:
-        raise document.error(
-            "a position is for equals, one_of, at_least, at_most and matches alone", where
-        )
+def _set_tests(file: SysctlExpectationFile) -> set[str]:
+    """Returns the names of the tests that an expectation has."""
+    return {name for name, _ in _set_fields(file)} & _TESTS
+
+
+def _test_a_word(tests: set[str]) -> bool:
+    """Returns whether there are tests, and all are for one word of a value."""
+    return bool(tests) and tests <= _VALUE_TESTS
 
 
 def build_exposure_expectations(
     document: Document, file: ExposureExpectFile, where: ValuePath
 ) -> dict[str, tuple[ExposureExpectation, ...]]:
-    """Returns the expectations of exposure numbers, by name."""
+    """Returns the expectations of exposure numbers, by name.
+
+    Raises `InputError` for one without a bound, and for one that no number can meet.
+    """
     return {
         name: (_build_exposure_expectation(document, each, (*where, name)),)
         for name, each in _set_fields(file)
@@ -171,18 +194,23 @@ def _build_exposure_expectation(
     document: Document, file: ExposureExpectationFile, where: ValuePath
 ) -> ExposureExpectation:
     """Returns one expectation of an exposure number; raises `InputError` if none can meet it."""
-    low, high = file.at_least, file.at_most
-    if low is None and high is None:
+    if file.at_least is None and file.at_most is None:
         raise document.error("no test; use at_most or at_least", where)
-    if low is not None and high is not None and low > high:
+    expectation = ExposureExpectation(
+        at_least=file.at_least, at_most=file.at_most, **_common(document, file, where)
+    )
+    if bounds_of(expectation).is_empty:
         raise document.error(NOT_A_VALUE, where)
-    return ExposureExpectation(at_least=low, at_most=high, **_common(document, file, where))
+    return expectation
 
 
 def build_kernel_expectations(
     document: Document, file: KernelsExpectFile, where: ValuePath
 ) -> dict[str, tuple[Expectation, ...]]:
-    """Returns the expectations of the fleet's kernels, by name."""
+    """Returns the expectations of the fleet's kernels, by name.
+
+    Raises `InputError` for one that is false: what is not expected is left out.
+    """
     return {
         name: (_build_kernel_expectation(document, each, (*where, name)),)
         for name, each in _set_fields(file)

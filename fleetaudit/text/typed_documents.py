@@ -7,6 +7,7 @@ import functools
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,8 +15,12 @@ import msgspec
 from fleetaudit.errors import InputError
 
 from .document import Document, ValuePath
+from .phrases import surround
 
 T = TypeVar("T")
+
+_PATH_STEPS = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+|\.\.\.)\]")
+"""One step of msgspec's paths: a field, an index, or "..." for any key."""
 
 _KINDS = {
     "int": "a whole number",
@@ -35,12 +40,10 @@ _KINDS = {
 def convert_document(document: Document, type_: type[T], path: ValuePath = ()) -> T:
     """Returns the part of `document` at `path` as a `type_` (a msgspec type).
 
-    Raises `InputError` at the line of what does not fit; for an unknown key with the known one that
-    may have been meant.
+    Raises `InputError` at the line of the first value that does not fit; for an unknown key, or a
+    word that is not one of several, with the one that may have been meant. `path` must exist.
     """
-    value = document.value
-    for step in path:
-        value = value[step]
+    value = functools.reduce(operator.getitem, path, document.value)
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as e:
@@ -50,9 +53,12 @@ def convert_document(document: Document, type_: type[T], path: ValuePath = ()) -
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean “…”?" if one of the `known` words is close to `word`, else ""."""
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean “{near[0]}”?" if near else ""
+    """Returns "; did you mean “…”?", the end of a message about an unknown word.
+
+    "" if none of the `known` words is close to `word` (by difflib's ratio, at least 0.6).
+    """
+    near = "".join(difflib.get_close_matches(word, list(known), 1))
+    return surround("; did you mean “", near, "”?")
 
 
 # ---- where a value does not fit
@@ -61,20 +67,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _parse_path(text: str, value: Any, type_: Any) -> list[str | int]:
     """Returns msgspec's `$.plays[0].sysctls[...].name` as a path.
 
-    msgspec does not say which key `[...]` is, so they are tried.
+    msgspec does not say which key `[...]` is, so they are tried. The path ends before a key that
+    cannot be found.
     """
     steps = list[str | int]()
-    for name, index, any_key in re.findall(
-        r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]|(\[\.\.\.\])", text
-    ):
-        if not any_key:
-            steps.append(name or int(index))
-            continue
-        key = _first_unfit_key(value, steps, type_)
-        if key is None:
+    for name, index in _PATH_STEPS.findall(text):
+        step = name or _index(index)
+        if step is None:
+            step = _first_unfit_key(value, steps, type_)
+        if step is None:
             break
-        steps.append(key)
+        steps.append(step)
     return steps
+
+
+def _index(text: str) -> int | None:
+    """Returns the number in the brackets of a path, None for "..."."""
+    return None if text == "..." else int(text)
 
 
 def _first_unfit_key(value: Any, path: ValuePath, type_: Any) -> Any:
@@ -190,23 +199,29 @@ def _types_at(type_: Any, path: ValuePath) -> list[msgspec.inspect.Type]:
     """Returns the alternatives of the type at `path` inside `type_`."""
     types = _alternatives(msgspec.inspect.type_info(type_))
     for step in path:
-        types = [inner for each in types for inner in _alternatives(_inner_type(each, step))]
+        inner = [_inner_type(each, step) for each in types]
+        types = [*chain.from_iterable(map(_alternatives, inner))]
     return types
 
 
 def _inner_type(info: Any, step: str | int) -> Any:
-    """Returns the type of one entry of a type, None if it has none."""
+    """Returns the type of one entry of a type, None if it has none.
+
+    An entry is a field of a struct, a value of a dict, or an item of a list or tuple.
+    """
     if isinstance(info, msgspec.inspect.StructType):
-        return next((field.type for field in info.fields if field.encode_name == step), None)
+        return {field.encode_name: field.type for field in info.fields}.get(str(step))
     if isinstance(info, msgspec.inspect.DictType):
         return info.value_type
     return getattr(info, "item_type", None)
 
 
 def _alternatives(info: Any) -> list[msgspec.inspect.Type]:
-    """Returns the alternatives of a union, a type itself otherwise; () for None."""
+    """Returns the alternatives of a union, a type itself otherwise; [] for None."""
+    if info is None:
+        return []
     if isinstance(info, msgspec.inspect.Metadata):
         return _alternatives(info.type)
     if isinstance(info, msgspec.inspect.UnionType):
-        return [inner for part in info.types for inner in _alternatives(part)]
-    return [] if info is None else [info]
+        return [*chain.from_iterable(map(_alternatives, info.types))]
+    return [info]

@@ -17,6 +17,7 @@ from fleetaudit.errors import InputError
 
 from .document import Document, Place, Position
 from .sanitize import shorten
+from .yaml_errors import QUOTE_TEXT, Where, YamlErrors
 from .yaml_scalars import (
     MAP,
     MAX_NUMBER,
@@ -42,27 +43,31 @@ DuplicateKeyHandler = Callable[[str, int, int], None]
 Tags = Mapping[str, Callable[[str], Any]]
 """What a scalar with a tag of the caller's becomes, given its text."""
 Pairs = list[tuple[yaml.Node, yaml.Node]]
-Where = tuple[int, int]
-"""Line and column, as in `Position`."""
 
 # libyaml's parser if PyYAML was built with it; the one in Python gives the same events, ten times
 # slower.
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_KEY = object()
 _MERGE_KEY = object()
-_QUOTE_TEXT = "quote it, if it is meant as text"
-_TAG_HINTS = {
-    "!vault": "leave the value out of this file; keys and an SSH agent need no password here",
-    "!unsafe": "it belongs to a lone value, not to a list or mapping",
+_COLLECTION_TAGS = {
+    True: (None, "!", PREFIX + "seq"),
+    False: (None, "!", PREFIX + "map"),
+}
+"""The tags that a list may have, and those of a mapping."""
+_DEPTH_CHANGES = {
+    yaml.FlowSequenceStartToken: 1,
+    yaml.FlowMappingStartToken: 1,
+    yaml.FlowSequenceEndToken: -1,
+    yaml.FlowMappingEndToken: -1,
 }
 
 
 class _Frame:
     """A list or mapping that is still open.
 
-    `key` is the pending key of a mapping, `_NO_KEY` if a key is due. `mergeable` tells whether a
-    merge key may name it or an item of it. `pairs` are the nodes of a mergeable mapping's entries,
-    and of any other mapping's merge keys.
+    `key` is the pending key of a mapping, `_NO_KEY` if a key is due; None in a list. `mergeable`
+    tells whether a merge key may name it or an item of it. `pairs` are the nodes of a mergeable
+    mapping's entries, and of any other mapping's merge keys.
     """
 
     __slots__ = (
@@ -84,10 +89,18 @@ class _Frame:
         self.items: Any = [] if is_list else {}
         self.places: dict[Any, Place] = {}
         self.pairs: Pairs = []
-        self.key: Any = _NO_KEY
+        self.key: Any = None if is_list else _NO_KEY
         self.key_node: yaml.Node | None = None
         self.key_place = start
         self.size = 1
+
+    def set(self, value: Any, where: Where) -> None:
+        """Puts the value of the pending key into the mapping."""
+        place = self.places[self.key] = (*self.key_place, *where)
+        self.items[self.key] = value
+        if self.key_node is not None:
+            self.pairs.append((self.key_node, ConstructedNode((value, place))))
+        self.key = _NO_KEY
 
 
 class Builder:
@@ -102,6 +115,7 @@ class Builder:
         self, source: str, tags: Tags, repeated: DuplicateKeyHandler | None = None
     ) -> None:
         self._source, self._tags, self._repeated = source, tags, repeated
+        self._errors = YamlErrors(source)
         self._frames: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int, Any]] = {}
         self._open_anchors: set[str] = set()
@@ -121,7 +135,11 @@ class Builder:
         }
 
     def read(self, text: str) -> None:
-        """Reads all events of a text; raises `InputError`."""
+        """Reads all events of a text, which `document` then returns as values.
+
+        Raises `InputError` for what is not YAML, for what is refused (see `yaml_lines.py`), and for
+        more than `MAX_DEPTH` levels or `MAX_NODES` values.
+        """
         loader = LOADER(text)
         get, handlers, event = loader.get_event, self._handlers, None
         try:
@@ -130,13 +148,15 @@ class Builder:
                 if handler is not None:
                     handler(event)
         except yaml.MarkedYAMLError as e:
-            raise self._depth_error(text, event) or _syntax_error(e, text, self._source) from e
+            raise self._depth_error(text, event) or self._errors.syntax(e, text) from e
         finally:
             loader.dispose()
 
     def document(self, empty: Any) -> Document:
-        """Returns the document that was read; `empty` is the value of an empty one, None an
-        error.
+        """Returns the document that was read.
+
+        `empty` is the value of a document that is empty, or null; if it is None, such a document
+        raises `InputError`.
         """
         if self._root is not None and self._root[0] is not None:
             value, position = self._root
@@ -149,7 +169,7 @@ class Builder:
 
     def _document_start(self, event: Any) -> None:
         if self._root is not None:
-            raise self._error(
+            raise self._errors.at(
                 "a second document begins here; only one is read",
                 _position(event),
                 "remove this “---”, or make it a file of its own",
@@ -159,8 +179,8 @@ class Builder:
         """Opens a list or mapping."""
         where = _position(event)
         is_list = isinstance(event, yaml.SequenceStartEvent)
-        if event.tag not in (None, "!", PREFIX + ("seq" if is_list else "map")):
-            raise self._unknown_tag(event.tag, where)
+        if event.tag not in _COLLECTION_TAGS[is_list]:
+            raise self._errors.unknown_tag(event.tag, where)
         if len(self._frames) >= MAX_DEPTH:
             raise self._too_deep(where)
         if event.anchor is not None:
@@ -169,9 +189,15 @@ class Builder:
         self._frames.append(_Frame(is_list, where, event.anchor, self._is_mergeable(event)))
 
     def _is_mergeable(self, event: Any) -> bool:
-        """Returns whether a merge key may name a list or mapping that begins here."""
-        if event.anchor is not None or not self._frames:
-            return event.anchor is not None
+        """Returns whether a merge key may name a list or mapping that begins here.
+
+        It may if an anchor names it, if it is the value of a merge key, or if it is an item of such
+        a list.
+        """
+        if event.anchor is not None:
+            return True
+        if not self._frames:
+            return False
         parent = self._frames[-1]
         return parent.key is _MERGE_KEY or (parent.is_list and parent.mergeable)
 
@@ -193,11 +219,11 @@ class Builder:
         """Adds the value of an anchor."""
         where, name = _position(event), event.anchor
         if name in self._open_anchors:
-            raise self._error(
+            raise self._errors.at(
                 f"the alias *{shorten(name)} is inside the value that it refers to", where
             )
         if name not in self._anchors:
-            raise self._error(f"the alias *{shorten(name)} refers to no anchor above it", where)
+            raise self._errors.at(f"the alias *{shorten(name)} refers to no anchor above it", where)
         value, size, scalar = self._anchors[name]
         self._add(value, where, size, scalar)
 
@@ -223,31 +249,38 @@ class Builder:
             return event.value
         if tag == MERGE:
             return _MERGE_KEY
-        if tag not in self._tags and tag not in SCALARS:
-            raise self._unknown_tag(tag, where)
+        if tag in self._tags:
+            return self._convert(self._tags[tag], event.value, tag, where)
+        if tag not in SCALARS:
+            raise self._errors.unknown_tag(tag, where)
         if tag in NUMBERS and len(event.value) > MAX_NUMBER:
-            raise self._error(f"a number of more than {MAX_NUMBER} characters", where, _QUOTE_TEXT)
+            message = f"a number of more than {MAX_NUMBER} characters"
+            raise self._errors.at(message, where, QUOTE_TEXT)
+        node = yaml.ScalarNode(tag, event.value)
+        return self._convert(self._constructor.construct_document, node, tag, where)
+
+    def _convert(self, function: Callable[[Any], Any], source: Any, tag: str, where: Where) -> Any:
+        """Returns what a function makes of a scalar; raises `InputError` for whatever it raises."""
         try:
-            if tag in self._tags:
-                return self._tags[tag](event.value)
-            return self._constructor.construct_document(yaml.ScalarNode(tag, event.value))
+            return function(source)
         except Exception as e:  # each of PyYAML's constructors raises something else
             name = tag.removeprefix(PREFIX)
-            raise self._error(f"not a valid {name}", where, _QUOTE_TEXT) from e
+            raise self._errors.at(f"not a valid {name}", where, QUOTE_TEXT) from e
 
     # ---- values into the list or mapping around them
 
     def _add(self, value: Any, where: Where, size: int, scalar: Any = None) -> None:
         """Puts a finished value into the list or mapping around it, as a key or as a value.
 
-        `scalar` is the event that a scalar was read from.
+        `size` is the number of values that it counts as, and `scalar` the event that a scalar was
+        read from.
         """
-        frame = self._frames[-1] if self._frames else None
-        if value is _MERGE_KEY and (frame is None or frame.is_list or frame.key is not _NO_KEY):
-            raise self._error("“<<” is a key, not a value", where, _QUOTE_TEXT)
-        if frame is None:
+        if value is _MERGE_KEY and not self._is_key_due():
+            raise self._errors.at("“<<” is a key, not a value", where, QUOTE_TEXT)
+        if not self._frames:
             self._root = (value, where)
             return
+        frame = self._frames[-1]
         frame.size += size
         if frame.size > MAX_NODES:
             raise self._too_many_values(where)
@@ -260,16 +293,16 @@ class Builder:
             frame.key = _NO_KEY
             frame.pairs.append((yaml.ScalarNode(MERGE, "<<"), self._merge_node(value, where)))
         else:
-            place = frame.places[frame.key] = (*frame.key_place, *where)
-            frame.items[frame.key] = value
-            if frame.key_node is not None:
-                frame.pairs.append((frame.key_node, ConstructedNode((value, place))))
-            frame.key = _NO_KEY
+            frame.set(value, where)
+
+    def _is_key_due(self) -> bool:
+        """Returns whether the next value is a key of a mapping."""
+        return bool(self._frames) and self._frames[-1].key is _NO_KEY
 
     def _add_key(self, frame: _Frame, key: Any, where: Where, scalar: Any) -> None:
         """Makes a value the pending key of a mapping."""
         if isinstance(key, list | dict):
-            raise self._error(
+            raise self._errors.at(
                 "a list or mapping where a key belongs",
                 where,
                 "quote a value that begins with {{, [ or {",
@@ -308,61 +341,45 @@ class Builder:
         return value
 
     def _merge_node(self, value: Any, where: Where) -> yaml.Node:
-        """Returns the node of the value of a merge key; raises `InputError`."""
+        """Returns the node of the value of a merge key; raises `InputError`.
+
+        A mapping has a node if it is mergeable, and every value of a merge key is.
+        """
         mappings = value if isinstance(value, list) else [value]
         if not all(isinstance(mapping, dict) for mapping in mappings):
-            raise self._error("“<<” merges a mapping, or a list of mappings", where)
+            raise self._errors.at("“<<” merges a mapping, or a list of mappings", where)
         nodes = [self._nodes[id(mapping)] for mapping in mappings]
-        return yaml.SequenceNode(PREFIX + "seq", nodes) if isinstance(value, list) else nodes[0]
+        if not isinstance(value, list):
+            return nodes[0]
+        return yaml.SequenceNode(PREFIX + "seq", nodes)
 
     # ---- errors
 
-    def _error(self, message: str, where: Where, hint: str = "") -> InputError:
-        line, column = where
-        return InputError(message, source=self._source, line=line, column=column, hint=hint)
-
     def _too_deep(self, where: Where) -> InputError:
-        return self._error(f"nested deeper than {MAX_DEPTH}", where)
+        return self._errors.at(f"nested deeper than {MAX_DEPTH}", where)
 
     def _too_many_values(self, where: Where) -> InputError:
-        return self._error(
+        return self._errors.at(
             f"more than {MAX_NODES} values once aliases and merge keys are written out",
             where,
             "use fewer aliases, or split the file",
         )
 
     def _check_new_anchor(self, name: str, where: Where) -> None:
-        """Raises `InputError` if the document has the anchor already."""
+        """Raises `InputError` if the document has the anchor already.
+
+        YAML allows it, and the last one before an alias counts: a reader does not expect that.
+        """
         if name in self._anchors or name in self._open_anchors:
-            raise self._error(
+            raise self._errors.at(
                 f"the anchor &{shorten(name)} is defined twice", where, "rename one of the two"
             )
 
     def _report_duplicate(self, key: Any, first: Place, where: Where) -> None:
         """Reports a duplicate key to the caller's handler; without one it raises `InputError`."""
-        line, column = first[:2]
-        if self._repeated:
-            self._repeated(shorten(key), line, where[0])
-            return
-        raise self._error(
-            f"duplicate key “{shorten(key)}”; the first is in line {line}, column {column}",
-            where,
-            "remove one, or join the two",
-        )
-
-    def _unknown_tag(self, tag: str, where: Where) -> InputError:
-        """Returns the error for a tag that neither YAML 1.1 nor the caller knows."""
-        name = shorten("!!" + tag.removeprefix(PREFIX) if tag.startswith(PREFIX) else tag)
-        if name == "!!value":
-            return self._error("a lone “=” is not a value in YAML 1.1", where, "quote it")
-        if name.startswith("!!python/"):
-            return self._error(
-                f"the tag {name}: a file that is read must not run code",
-                where,
-                "write the plain value",
-            )
-        hint = _TAG_HINTS.get(name, "write the plain value, without the tag")
-        return self._error(f"the tag {name} is not supported yet", where, hint)
+        if self._repeated is None:
+            raise self._errors.duplicate_key(shorten(key), first[:2], where)
+        self._repeated(shorten(key), first[0], where[0])
 
     def _depth_error(self, text: str, last: Any) -> InputError | None:
         """Returns an error if the text after the `last` event is nested too deeply, else None.
@@ -373,41 +390,21 @@ class Builder:
         mark, depth = last.end_mark, len(self._frames)
         with contextlib.suppress(yaml.YAMLError):
             for token in yaml.scan(text[mark.index : mark.index + 4096], Loader=yaml.SafeLoader):
-                depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
-                depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+                depth += _DEPTH_CHANGES.get(type(token), 0)
                 if depth > MAX_DEPTH:
-                    line, column = _position(token)
-                    offset = mark.column if line == 1 else 0
-                    return self._too_deep((mark.line + line, column + offset))
+                    return self._too_deep(_position_after(mark, token))
         return None
 
 
 def _position(event: Any) -> Where:
-    """Returns where an event begins."""
+    """Returns where an event or a token begins."""
     mark = event.start_mark
     return mark.line + 1, mark.column + 1
 
 
-def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError:
-    """Returns the parser's error with its place, and with the usual cause as a hint."""
-    mark = e.problem_mark or e.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    lines = text.splitlines()
-    written = lines[line - 1] if 0 < line <= len(lines) else ""
-    problem = e.problem or e.context or "not YAML"
-    hint = _syntax_hint(problem, e.context or "", written)
-    indentation = written[: len(written) - len(written.lstrip())]
-    if "\t" in indentation or written[column - 1 : column] == "\t":
-        problem, hint = "a tab; YAML needs spaces", "indent with spaces"
-        column = written.index("\t") + 1
-    return InputError(problem, source=source, line=line, column=column, hint=hint)
-
-
-def _syntax_hint(problem: str, context: str, written: str) -> str:
-    """Returns the usual cause of a parser's problem in a line, "" if none is known."""
-    is_template = "mapping" in problem or "hashable" in problem or "flow" in context
-    if "{{" in written and is_template:
-        return "quote a value that begins with {{"
-    if "mapping values are not allowed" in problem:
-        return "quote a value that contains “: ”, or look at the indentation"
-    return ""
+def _position_after(mark: Any, token: Any) -> Where:
+    """Returns where a token begins that was scanned from a text that begins at `mark`."""
+    line, column = _position(token)
+    if line == 1:
+        column += mark.column
+    return mark.line + line, column

@@ -41,8 +41,10 @@ _RESOLVER: Any = Constructor("")
 
 
 def tag_of(scalar: Any) -> str:
-    """Returns the tag of a scalar's event; YAML 1.1 gives one to a scalar that is written
-    without.
+    """Returns the tag of a scalar's event, in full ("tag:yaml.org,2002:int").
+
+    A scalar that is written without one has the tag that YAML 1.1 gives it: that of text if it is
+    quoted, else the first type whose pattern fits.
     """
     if scalar.tag not in (None, "!"):
         return str(scalar.tag)
@@ -55,7 +57,11 @@ def _resolve(text: str, implicit: tuple[bool, bool]) -> str:
 
 
 def parse_plain_scalar(text: str) -> Any:
-    """Returns what YAML 1.1 makes of `text` without quotation marks and without a tag."""
+    """Returns what YAML 1.1 makes of `text` without quotation marks and without a tag.
+
+    Text stays text if it is a number of more than `MAX_NUMBER` characters. Raises `ValueError` for
+    a date that does not exist.
+    """
     tag = _resolve(text, (True, False))
     is_long_number = tag in NUMBERS and len(text) > MAX_NUMBER
     if tag not in SCALARS or is_long_number:
