@@ -26,6 +26,7 @@ from fleetaudit.analysis.compare.view_model import (
     FindingGroup,
     FindingRow,
     MetExpectations,
+    NotRun,
     Remedy,
 )
 from fleetaudit.model import (
@@ -46,6 +47,8 @@ MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
 MOST_NAMES, MOST_RANGES = 6, 8
 """How many kernels with one ending are named; if there are more, how many ranges of them."""
+MOST_REASONS = 4
+"""How many reasons are shown why verdicts were not run."""
 MOST_REMEDIES = 4
 """How many remedies of one finding are shown, if they differ from host to host."""
 
@@ -122,17 +125,34 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
         )
         return wrap([void], width)
     met = comparison.met
-    sentences = (describe_met(met), _not_run(met), *_endings(comparison))
-    return wrap(sentences, width)
+    return [
+        *wrap([describe_met(met)], width),
+        *_not_run(met, comparison.not_run, width),
+        *wrap(_endings(comparison), width),
+    ]
 
 
-def _not_run(met: MetExpectations) -> str:
-    """Returns how many verdicts are missing because hosts lack what scenarios need, "" if none."""
+def _not_run(met: MetExpectations, reasons: Sequence[NotRun], width: int) -> list[str]:
+    """Returns how many verdicts were not run, then each reason; [] if none are missing."""
     if not met.lacks_more_verdicts:
-        return ""
+        return []
     verdicts = f"{met.verdicts_not_run:,} of {count_noun(met.verdicts, 'verdict')}"
     hosts = count_noun(met.hosts_not_run, "host")
-    return f"Not run: {verdicts}, on {hosts}; the report lists what they need."
+    rows = map(_reason_not_run, reasons[:MOST_REASONS])
+    return [
+        *wrap([f"Not run: {verdicts} (one per scenario, family and host), on {hosts}:"], width),
+        *wrap(rows, width, "  "),
+        *rest_line(len(reasons) - MOST_REASONS, "more reason"),
+    ]
+
+
+def _reason_not_run(row: NotRun) -> str:
+    """Returns one reason, with its scenarios and hosts."""
+    reason = terminal_line(row.reason, 200) or "no reason reported"
+    names = ", ".join(map(terminal_line, row.scenarios[:MOST_NAMES]))
+    more = and_more(len(row.scenarios[MOST_NAMES:]) + row.more_scenarios)
+    verdicts = count_noun(row.verdicts, "verdict")
+    return f"{verdicts}: {reason} ({names}{more}): {join_hosts(row.hosts)}"
 
 
 def _endings(comparison: Comparison) -> Iterator[str]:

@@ -38,6 +38,7 @@ from .kernels import (
     view_scenarios,
 )
 from .met_expectations import count_met
+from .not_run import group_not_run
 from .production import rank_production
 from .profiles import make_profiles
 from .summary import SummaryInput, summarize
@@ -93,6 +94,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         run=run.run,
         coverage=coverage,
         met=met,
+        not_run=group_not_run(source.groups),
         kernels=kernels,
         builds=builds,
         columns=columns,

@@ -51,7 +51,11 @@ _CLASS_TEXTS: tuple[tuple[KernelClassName, str, str], ...] = (
         "was observed without an expectation",
         "were observed without an expectation",
     ),
-    ("met", "is as expected in every scenario", "are as expected in every scenario"),
+    (
+        "met",
+        "is as expected in every scenario that it ran",
+        "are as expected in every scenario that they ran",
+    ),
 )
 """What the summary says of the builds of a class, in the singular and in the plural."""
 
@@ -160,7 +164,16 @@ def _kernels(source: SummaryInput) -> list[Sentence]:
         for name, singular, plural in _CLASS_TEXTS
         if name in classes
     ]
-    return sentences
+    return [*sentences, *_not_run(source.met)]
+
+
+def _not_run(met: MetExpectations) -> list[Sentence]:
+    """Returns how many verdicts are missing because a scenario was not run, [] if none are."""
+    missing = met.verdicts_not_run
+    if not missing:
+        return []
+    number = _number(f"{missing:,} of {count_noun(met.verdicts, 'verdict')}", "not-run")
+    return [_sentence(number, f" {agree(missing, 'was', 'were')} not run.")]
 
 
 def _no_kernel_known(coverage: Coverage) -> str:
@@ -175,7 +188,7 @@ def _no_kernel_known(coverage: Coverage) -> str:
 def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
     """Returns how many of the `total` builds reset where no RST is expected."""
     if not kernels:
-        return _sentence(f"{_no_build_resets(total)} where no RST is expected.")
+        return _sentence(f"No unexpected resets on {_any_build(total)}.")
     hosts = sum(build.hosts.count for build, _ in kernels)
     verb = agree(len(kernels), "resets", "reset")
     run = count_noun(hosts, "host runs", "hosts run")
@@ -184,11 +197,9 @@ def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
     return _sentence(number, f" {verb} a connection {_reset_where(kernels)}; {run_by}.")
 
 
-def _no_build_resets(total: int) -> str:
-    """Returns that none of the `total` builds resets."""
-    if total == 1:
-        return "The one kernel build never resets"
-    return f"None of {total:,} kernel builds resets"
+def _any_build(total: int) -> str:
+    """Returns "the one kernel build" or "any of 4 kernel builds"."""
+    return agree(total, "the one kernel build", f"any of {total:,} kernel builds")
 
 
 def _reset_where(kernels: KernelsOfClass) -> str:
@@ -385,7 +396,7 @@ def _most_aborts(production: Iterable[Production]) -> list[Sentence]:
         return [_sentence(f"None: no connection of {hosts} was closed with unread data.")]
     number = _number(f"{most.per_thousand:,.2f} of 1,000 connections", "production")
     where = _name(most.host, most.anchor)
-    text = " since boot were closed with unread data."
+    text = " were closed with unread data since boot."
     return [_sentence("Most on ", where, ": ", number, text)]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.analysis.compare import compare, history_entry
+from fleetaudit.analysis.compare.not_run import MOST_REASONS, OTHER_REASONS
 from fleetaudit.analysis.compare.view_model import Trace
 from fleetaudit.model import Audited, AuditRun
 from fleetaudit.report.html import escape_invisible, render
@@ -37,6 +40,12 @@ def summary_texts(run: AuditRun) -> dict[str, str]:
         a.key: " ".join("".join(p.text for p in sentence) for sentence in a.sentences)
         for a in compare(run).summary
     }
+
+
+def page_text(page: str) -> str:
+    """Returns the text of a page without scripts and pictures."""
+    visible = re.sub(r"<(script|style|svg)\b.*?</\1>", "", page, flags=re.S)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", visible)))
 
 
 # ---- the summary
@@ -94,8 +103,64 @@ def test_an_answer_is_true_for_few_hosts(run: AuditRun, key: str, words: str) ->
 
 def test_no_kernel_resets_if_all_kernels_have_the_same_endings() -> None:
     found = summary_texts(run_of([Fleet().host("a", K612), Fleet().host("b", K618)]))["kernels"]
-    assert found.startswith("None of 2 kernel builds resets where no RST is expected.")
+    assert found.startswith("No unexpected resets on any of 2 kernel builds.")
     assert "Close with unread data: RST on all 2 kernel builds." in found
+
+
+def _run_without_tls() -> AuditRun:
+    """Returns a run of one host, on which one scenario was not run over two families."""
+    host = Fleet().host("a", K612)
+    name = "drained-close"
+    seen = [
+        msgspec.structs.replace(
+            o, ending="not run", trials=0, endings={}, reason="needs the <tls> module"
+        )
+        if o.scenario == name
+        else o
+        for o in host.observations
+    ]
+    return run_of([msgspec.structs.replace(host, observations=tuple(seen))])
+
+
+def test_a_scenario_that_was_not_run_is_never_counted_as_expected() -> None:
+    run = _run_without_tls()
+    total = len(run.hosts[0].observations)
+    found = summary_texts(run)["kernels"]
+    assert "1 of 1 build is as expected in every scenario that it ran." in found
+    assert f"2 of {total} verdicts were not run." in found
+    page = page_text(render(compare(run)))
+    assert "1 of them without a verdict on some host" in page
+    assert "; 1 was not run ." in page
+    assert "all are as expected" not in page
+    complete = page_text(render(compare(run_of([Fleet().host("a", K612)]))))
+    assert "without a verdict" not in complete
+    assert "not run ." not in complete
+
+
+def test_the_page_has_the_reason_why_verdicts_were_not_run() -> None:
+    page = page_text(render(compare(_run_without_tls())))
+    start = page.index("(one per scenario, family and host), by reason")
+    row = page[start : start + 300]
+    assert "needs the <tls> module 2 " in row
+
+
+def test_only_the_most_frequent_reasons_are_named() -> None:
+    [first] = _run_without_tls().hosts
+    assert isinstance(first, Audited)
+    hosts = [
+        msgspec.structs.replace(
+            first,
+            name=f"h{n}",
+            observations=tuple(
+                msgspec.structs.replace(o, reason=f"reason {n}") for o in first.observations
+            ),
+        )
+        for n in range(MOST_REASONS + 3)
+    ]
+    view = compare(run_of(hosts)).not_run
+    assert len(view) == MOST_REASONS + 1
+    assert (view[-1].reason, view[-1].hosts.count, view[-1].verdicts) == (OTHER_REASONS, 3, 6)
+    assert sum(row.verdicts for row in view) == 2 * len(hosts)
 
 
 def test_a_void_fleet_proves_nothing() -> None:

@@ -406,8 +406,8 @@ def test_missing_verdicts_are_counted_in_the_summary() -> None:
     text = summary(compare(run_of(hosts, scenarios_of_a_user(3))), width=120)
     total = 4 * len(well.observations)
     assert (
-        f"Not run: 3 of {total} verdicts, on 3 hosts; the report lists what they need."
-        in " ".join(text.split())
+        f"Not run: 3 of {total} verdicts (one per scenario, family and host), on 3 hosts:"
+        f" 3 verdicts: needs a capture ({first.scenario}): bare[0-2]" in " ".join(text.split())
     )
     assert "Not run" not in summary(compare(run), width=120)
 

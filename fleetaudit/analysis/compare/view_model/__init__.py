@@ -22,6 +22,7 @@ from .expectations import (
     FindingGroup,
     FindingRow,
     MetExpectations,
+    NotRun,
     Remedy,
     SysctlValue,
     SysctlView,
@@ -79,6 +80,7 @@ __all__ = [
     "KernelClassName",
     "Member",
     "MetExpectations",
+    "NotRun",
     "Production",
     "Profile",
     "Remedy",
@@ -122,6 +124,7 @@ class Comparison:
     run: RunInfo
     coverage: Coverage
     met: MetExpectations
+    not_run: tuple[NotRun, ...]
     kernels: tuple[KernelClass, ...]
     builds: tuple[Build, ...]
     columns: tuple[Column, ...]

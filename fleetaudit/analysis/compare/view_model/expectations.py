@@ -35,6 +35,20 @@ class MetExpectations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotRun:
+    """The verdicts that were not run for one reason; `more_scenarios` more are not named.
+
+    `reason` is text that the hosts sent, "" if they gave none.
+    """
+
+    reason: str
+    verdicts: int
+    scenarios: tuple[str, ...]
+    more_scenarios: int
+    hosts: HostRanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
     """The hosts of a finding with the same observation.
 

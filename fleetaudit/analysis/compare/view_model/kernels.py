@@ -80,6 +80,11 @@ class Column:
         """Whether the report shows the column first."""
         return self.differs or self.deviates
 
+    @property
+    def lacks_verdicts(self) -> bool:
+        """Whether the scenario was not run, or its control failed, on some host that has it."""
+        return any(cell.void or "not run" in dict(cell.counts) for cell in self.cells)
+
 
 KernelClassName = Literal[
     "resets", "mixed", "otherwise", "unknown", "void", "no expectation", "met"
