@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from .base import Frozen
 from .drift import Drift
-from .host_result import HostResult, Location
+from .host_result import Audited, HostResult, Location, NotAudited, NotSelected
 from .playbook import Ending, Severity
 
 RUN_FORMAT: Literal["fleetaudit-run/1"] = "fleetaudit-run/1"
@@ -102,6 +102,21 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     drift: Drift | None = None
     history: tuple[PastRun, ...] = ()
     locations: dict[str, Location] = {}
+
+    @property
+    def audited(self) -> tuple[Audited, ...]:
+        """The hosts whose probe answered, in inventory order."""
+        return tuple(host for host in self.hosts if isinstance(host, Audited))
+
+    @property
+    def not_audited(self) -> tuple[NotAudited, ...]:
+        """The hosts that could not be audited, in inventory order."""
+        return tuple(host for host in self.hosts if isinstance(host, NotAudited))
+
+    @property
+    def not_selected(self) -> tuple[NotSelected, ...]:
+        """The hosts that no play matches, in inventory order."""
+        return tuple(host for host in self.hosts if isinstance(host, NotSelected))
 
     def scenarios_by_name(self) -> dict[str, ScenarioRow]:
         """Returns the scenarios of the run by name."""

@@ -20,6 +20,8 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe.segments import FLAG_BITS, flag_bits, syn_scale
 
+from .common import RECEIVERS
+
 MAX_UNPACKED = 200 * 120
 """Bytes: an IPv6 and a TCP header with all options, for each segment of the longest trace."""
 TCP = 6
@@ -60,6 +62,11 @@ class _Headers(NamedTuple):
     length: int
     scale: int | None
 
+    @property
+    def is_syn(self) -> bool:
+        """Whether the packet has the flag SYN."""
+        return bool(self.bits & FLAG_BITS["S"])
+
 
 class _Row(NamedTuple):
     """What a packet and its segment in the trace must agree in; numbers count from the SYNs."""
@@ -76,9 +83,11 @@ class _Row(NamedTuple):
 
 
 def captured_headers(evidence: Evidence, family: Family) -> tuple[bytes, ...] | None:
-    """Returns the IP and TCP headers of each segment of the trace.
+    """Returns the IP and TCP headers of each segment of the trace, in its order.
 
-    Returns None if there are none, or if they contradict the trace.
+    Returns None if there are none, or if they contradict the trace. `family` is that of the
+    sockets; the packets of IPv6 sockets are IPv4 if the connection is mapped. Sources of the
+    formats: RFC 791 (section 3.1), RFC 8200 (section 3) and RFC 9293 (section 3.1).
     """
     connection = evidence.connection
     if connection is None or not connection.headers:
@@ -88,7 +97,9 @@ def captured_headers(evidence: Evidence, family: Family) -> tuple[bytes, ...] | 
         rows = _rows_of_packets(map(_parse, packets), connection)
     except (ValueError, struct.error, zlib.error):
         return None
-    return packets if rows == _rows_of_trace(evidence, connection, family) else None
+    if rows != _rows_of_trace(evidence, connection, family):
+        return None
+    return packets
 
 
 def _unpack(headers: str) -> bytes:
@@ -124,7 +135,9 @@ def _end_of_headers(data: bytes, at: int) -> int:
 
 def _ip_header_length(first: int) -> int:
     """Returns the length of an IP header in bytes by its first byte."""
-    return 40 if first >> 4 == 6 else max(20, (first & 15) * 4)
+    if first >> 4 == 6:
+        return 40
+    return max(20, (first & 15) * 4)
 
 
 def _parse_ip(packet: bytes) -> _IpHeader:
@@ -186,8 +199,10 @@ def _split_options(options: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _rows_of_trace(evidence: Evidence, connection: Connection, family: Family) -> list[_Row]:
     """Returns the segments of the trace as rows."""
-    version = 6 if family == "ipv6" and not connection.mapped else 4
-    return [_row_of_segment(segment, version, connection) for segment in evidence.wire or ()]
+    version = 4
+    if family == "ipv6" and not connection.mapped:
+        version = 6
+    return [_row_of_segment(segment, version, connection) for segment in evidence.segments]
 
 
 def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> list[_Row]:
@@ -203,7 +218,7 @@ def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> lis
         sender = senders.get((packet.source, packet.target))
         if sender is None:
             raise ValueError("another connection")
-        if packet.bits & FLAG_BITS["S"]:
+        if packet.is_syn:
             first_seq.setdefault(sender, packet.seq)
         rows.append(_row_of_packet(packet, sender, first_seq))
     return rows
@@ -211,12 +226,11 @@ def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> lis
 
 def _row_of_packet(packet: _Headers, sender: str, first_seq: dict[str, int]) -> _Row:
     """Returns a captured packet as a row; `first_seq` has the first SYN of each side."""
-    other = "peer" if sender == "closer" else "closer"
     seq, ack = 0, 0
-    if not packet.bits & FLAG_BITS["S"]:
+    if not packet.is_syn:
         seq = (packet.seq - first_seq.get(sender, packet.seq)) & 0xFFFFFFFF
     if packet.bits & FLAG_BITS["."]:
-        ack = (packet.ack - first_seq.get(other, packet.ack)) & 0xFFFFFFFF
+        ack = (packet.ack - first_seq.get(RECEIVERS[sender], packet.ack)) & 0xFFFFFFFF
     return _Row(
         version=packet.version,
         sender=sender,

@@ -20,11 +20,8 @@ UNDECLARED = ScenarioRow(
     name="", title="", steps=(), expect=(), severity="info", control=None, because=""
 )
 """Stands for a scenario that a merged or cut run does not declare: no step, no expectation."""
-
-
-def scenarios_by_name(run: AuditRun) -> dict[str, ScenarioRow]:
-    """Returns the scenarios that a run declares; `UNDECLARED` stands for any other."""
-    return {row.name: row for row in run.scenarios}
+RECEIVERS = {"closer": "peer", "peer": "closer"}
+"""The side that a segment goes to, by its sender."""
 
 
 def status_of(host: HostResult) -> str:

@@ -28,6 +28,7 @@ from fleetaudit.model import (
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (
+    UNDECLARED,
     findings_by_id,
     most_severe,
     scenario_finding_id,
@@ -67,11 +68,15 @@ _FORMULA = re.compile(r"""(^|;)([\s"]*)(?=[=+\-@＝＋－＠])""")
 
 
 def render(run: AuditRun) -> str:
-    """Returns the table: hosts in inventory order, scenarios in the order of the playbook."""
+    """Returns the table: hosts in inventory order, scenarios in the order of the playbook.
+
+    As RFC 4180 has it: records end in CR LF, the first one is the header, and a cell with a comma
+    or a quotation mark stands between quotation marks. Every record has all `COLUMNS`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    scenarios = {row.name: row for row in run.scenarios}
+    scenarios = run.scenarios_by_name()
     for host in run.hosts:
         of_host = _host_cells(host)
         for row in _rows(host, scenarios):
@@ -106,14 +111,20 @@ def _host_cells(host: HostResult) -> Row:
 
 def _rows(host: HostResult, scenarios: Mapping[str, ScenarioRow]) -> Iterator[Row]:
     """Yields the rows of a host without its common cells; at least one."""
+    if isinstance(host, Audited):
+        yield from _audited_rows(host, scenarios)
+    else:
+        yield from list(_finding_rows(findings_by_id(host))) or [{}]
+
+
+def _audited_rows(host: Audited, scenarios: Mapping[str, ScenarioRow]) -> Iterator[Row]:
+    """Yields a row per observation and per other finding, or one that says why it is void."""
     findings = findings_by_id(host)
-    if not isinstance(host, Audited):
-        yield from list(_finding_rows(findings)) or [{}]
-        return
     for o in host.observations:
         id_ = scenario_finding_id(o.scenario, o.family)
         of_scenario = findings.pop(id_, [])
-        yield _observation_row(id_, o, scenarios.get(o.scenario), host.void) | _judged(of_scenario)
+        row = scenarios.get(o.scenario, UNDECLARED)
+        yield _observation_row(id_, o, row, host.void) | _judged(of_scenario)
     yield from _finding_rows(findings)
     if not host.observations and not host.findings:
         yield {"reason": host.void}
@@ -134,9 +145,8 @@ def _subject(id_: str) -> Row:
     return {"scenario": scenario, "family": family, "verdict": "untold"}
 
 
-def _observation_row(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> Row:
+def _observation_row(id_: str, o: Observation, row: ScenarioRow, void: str) -> Row:
     """Returns the row of one observation without its findings."""
-    expect = row.expect if row else ()
     endings = [f"{trials} {ending}" for ending, trials in sorted(o.endings.items())]
     return {
         "reason": void or o.reason,
@@ -146,8 +156,8 @@ def _observation_row(id_: str, o: Observation, row: ScenarioRow | None, void: st
         "ending": o.ending,
         "trials": str(o.trials),
         "endings": ", ".join(endings),
-        "expected": " or ".join(expect),
-        "verdict": "void" if void else expectation_status(o, expect),
+        "expected": " or ".join(row.expect),
+        "verdict": "void" if void else expectation_status(o, row.expect),
     }
 
 

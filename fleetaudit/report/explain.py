@@ -30,7 +30,7 @@ from fleetaudit.probe.segments import syn_scale, window_bytes
 from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
-from .common import UNDECLARED, scenarios_by_name
+from .common import RECEIVERS, UNDECLARED
 from .text_lines import join_lines, wrap
 
 _STATUS_TEXTS = {
@@ -40,8 +40,6 @@ _STATUS_TEXTS = {
     "not run": "not run",
     "no expectation": "no expectation",
 }
-_RECEIVERS = {"closer": "peer", "peer": "closer"}
-"""The side that a segment goes to, by its sender."""
 
 
 def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
@@ -60,7 +58,7 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
 
 def _observation_table(run: AuditRun, host: Audited) -> list[str]:
     """Returns a line per scenario and family, in columns."""
-    scenarios = scenarios_by_name(run)
+    scenarios = run.scenarios_by_name()
     rows = [_observation_row(scenarios.get(o.scenario, UNDECLARED), o) for o in host.observations]
     if not rows:
         return []
@@ -127,7 +125,7 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
     tcpdump, with relative sequence numbers, each after its moment in milliseconds; sentences are
     wrapped to `width`.
     """
-    row = scenarios_by_name(run).get(observation.scenario, UNDECLARED)
+    row = run.scenarios_by_name().get(observation.scenario, UNDECLARED)
     title = surround(": ", terminal_line(row.title))
     lines = [
         *_host_lines(host, width),
@@ -260,7 +258,7 @@ def _segment(s: Segment, connection: Connection | None) -> str:
     flags = f"Flags [{terminal_line(s.flags)}]"
     window, options = _window(s, connection), _options(s, connection)
     return (
-        f"   {s.sender:>6} > {_RECEIVERS[s.sender]:6}  {flags}, seq {sequence_range(s)}{_ack(s)}"
+        f"   {s.sender:>6} > {RECEIVERS[s.sender]:6}  {flags}, seq {sequence_range(s)}{_ack(s)}"
         f"{window}{surround(', urg ', s.urgent)}{options}, length {s.length}"
     )
 

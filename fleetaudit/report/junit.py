@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from typing import Literal
 
 from fleetaudit.analysis.judge import describe_endings
@@ -34,6 +35,7 @@ from fleetaudit.model import (
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (
+    UNDECLARED,
     findings_by_id,
     most_severe,
     parse_moment,
@@ -57,8 +59,13 @@ class _Case:
 
 
 def render(run: AuditRun) -> str:
-    """Returns the document; its counts add up, for each suite and in total."""
-    rows = {row.name: row for row in run.scenarios}
+    """Returns the document; its counts add up, for each suite and in total.
+
+    `testsuites` has a `testsuite` per host, in inventory order, and that a `testcase` per verdict
+    whose `classname` is the name of the host (the JUnit format of Jenkins, which GitLab reads too).
+    Times are in seconds.
+    """
+    rows = run.scenarios_by_name()
     total = Counter[Outcome]()
     suites = list[str]()
     for host in run.hosts:
@@ -68,8 +75,8 @@ def render(run: AuditRun) -> str:
         # The document has no place for notes about the whole run: its first suite has them.
         notes = () if suites else run.run.notes
         suites.append(_suite(host, cases, outcomes, run.run, notes))
-    seconds = seconds_between(run.run.started, run.run.finished)
-    root = _attributes({"name": "fleetaudit", **_counts(total), "time": str(seconds or 0)})
+    seconds = seconds_between(run.run.started, run.run.finished) or 0
+    root = _attributes({"name": "fleetaudit", **_counts(total), "time": str(seconds)})
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {root}>\n'
     return head + "".join(suites) + "</testsuites>\n"
 
@@ -80,12 +87,13 @@ def render(run: AuditRun) -> str:
 def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
     """Yields the cases of one host."""
     if isinstance(host, NotSelected):
-        yield _Case(name="audited", outcome="skipped", message=host.reason)
+        yield _skipped("audited", host.reason)
     elif isinstance(host, NotAudited):
         yield _Case(
             name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint
         )
-        yield from (_judged(id_, findings) for id_, findings in findings_by_id(host).items())
+        for id_, findings in findings_by_id(host).items():
+            yield _judged(id_, findings)
     else:
         yield _Case(name="audited")
         yield from _audited_cases(host, rows)
@@ -97,19 +105,22 @@ def _audited_cases(host: Audited, rows: Mapping[str, ScenarioRow]) -> Iterator[_
     for o in host.observations:
         id_ = scenario_finding_id(o.scenario, o.family)
         found = findings.pop(id_, None)
-        yield _judged(id_, found) if found else _unjudged(id_, o, rows.get(o.scenario), host.void)
+        if found:
+            yield _judged(id_, found)
+        else:
+            yield _unjudged(id_, o, rows.get(o.scenario, UNDECLARED), host.void)
     for id_ in dict.fromkeys((*host.expectations, *findings)):
-        yield _judged(id_, findings[id_]) if id_ in findings else _Case(name=id_)
+        yield _judged(id_, findings.get(id_, []))
 
 
-def _unjudged(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> _Case:
+def _unjudged(id_: str, o: Observation, row: ScenarioRow, void: str) -> _Case:
     """Returns the case of an observation without a finding."""
     endings = describe_endings(o)
     if void:
         return _skipped(id_, f"void: {void}", f"observed: {endings}")
     if o.ending == "not run":
         return _skipped(id_, f"not run: {o.reason}")
-    if row is None or not row.expect:
+    if not row.expect:
         return _skipped(id_, f"no expectation; observed: {endings}")
     return _Case(name=id_)
 
@@ -119,11 +130,13 @@ def _skipped(id_: str, message: str, text: str = "") -> _Case:
     return _Case(name=id_, outcome="skipped", message=message, text=text)
 
 
-def _judged(id_: str, findings: list[Finding]) -> _Case:
-    """Returns the case of at least one finding."""
-    open_ = [f for f in findings if f.waived is None]
+def _judged(id_: str, findings: Sequence[Finding]) -> _Case:
+    """Returns the case of an expectation: passed without a finding, skipped if all are waived."""
+    if not findings:
+        return _Case(name=id_)
+    open_ = [finding for finding in findings if finding.is_open]
     if not open_:
-        waivers = dict.fromkeys(f.waived or "" for f in findings)
+        waivers = dict.fromkeys(str(finding.waived) for finding in findings)
         return _skipped(id_, f"waived: {'; '.join(waivers)}", _details(findings))
     messages = [f"expected {f.expected}, observed {f.observed}" for f in open_]
     return _Case(
@@ -137,7 +150,7 @@ def _judged(id_: str, findings: list[Finding]) -> _Case:
 
 def _details(findings: Iterable[Finding]) -> str:
     """Returns the fields of findings, one per line."""
-    return "\n".join(line for finding in findings for line in _detail_lines(finding))
+    return "\n".join(chain.from_iterable(map(_detail_lines, findings)))
 
 
 def _detail_lines(finding: Finding) -> Iterator[str]:
@@ -169,7 +182,7 @@ def _suite(
         "name": name,
         **_counts(outcomes),
         "skipped": str(outcomes["skipped"]),
-        "time": f"{host.elapsed_s:.3f}" if isinstance(host, Audited) else "0",
+        "time": _seconds(host),
         **_timestamp(info),
         "hostname": name,
     }
@@ -177,10 +190,19 @@ def _suite(
     return f"  <testsuite {_attributes(attributes)}>\n" + "".join(inside) + "  </testsuite>\n"
 
 
+def _seconds(host: HostResult) -> str:
+    """Returns how long the audit of a host took, in seconds."""
+    if isinstance(host, Audited):
+        return f"{host.elapsed_s:.3f}"
+    return "0"
+
+
 def _timestamp(info: RunInfo) -> dict[str, str]:
     """Returns the start of the run in UTC, without a zone as the schema of Jenkins requires."""
     started = parse_moment(info.started)
-    return {"timestamp": started.strftime("%Y-%m-%dT%H:%M:%S")} if started else {}
+    if started is None:
+        return {}
+    return {"timestamp": started.strftime("%Y-%m-%dT%H:%M:%S")}
 
 
 def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
@@ -194,12 +216,10 @@ def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
 
 def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
     """Yields the lines of the properties that are not empty."""
-    properties = {
-        "status": status_of(host),
-        "groups": ",".join(host.groups),
-        **(_audited_properties(host) if isinstance(host, Audited) else {}),
-        "run.notes": "; ".join(notes),
-    }
+    properties = {"status": status_of(host), "groups": ",".join(host.groups)}
+    if isinstance(host, Audited):
+        properties |= _audited_properties(host)
+    properties["run.notes"] = "; ".join(notes)
     yield "    <properties>\n"
     for name, value in properties.items():
         if value:
@@ -226,14 +246,20 @@ def _case(host: str, case: _Case) -> str:
     names = _attributes({"classname": host, "name": escape_line(case.name)})
     if case.outcome == "passed":
         return f"    <testcase {names}/>\n"
-    type_ = {"type": escape_line(case.type)} if case.type else {}
-    attributes = _attributes({**type_, "message": escape_line(case.message)})
     body = escape("\n".join(map(escape_line, case.text.split("\n"))))
     return (
         f"    <testcase {names}>\n"
-        f"      <{case.outcome} {attributes}>{body}</{case.outcome}>\n"
+        f"      <{case.outcome} {_reason(case)}>{body}</{case.outcome}>\n"
         "    </testcase>\n"
     )
+
+
+def _reason(case: _Case) -> str:
+    """Returns the attributes of the element that says why a case did not pass."""
+    attributes = {"message": escape_line(case.message)}
+    if case.type:
+        attributes = {"type": escape_line(case.type)} | attributes
+    return _attributes(attributes)
 
 
 def _attributes(values: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ _ETHER_TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 
 
 def file_name(host: str) -> str:
-    """Returns the name of the file of a host.
+    """Returns the name of the file of a host, percent-encoded (RFC 3986, section 2.1).
 
     It has no slash and no leading dot, at most 255 bytes, and is different for different hosts.
     """
@@ -90,7 +90,7 @@ def render(host: Audited, scenario: str = "", rows: Sequence[ScenarioRow] = ()) 
 
 
 def host_file(host: Audited, rows: Sequence[ScenarioRow]) -> tuple[str, bytes]:
-    """Returns name and content of the file with all traces of a host."""
+    """Returns name and content of the file with all traces of a host; `rows` as for `render`."""
     return file_name(host.name), render(host, rows=rows)
 
 
@@ -98,36 +98,42 @@ def host_file(host: Audited, rows: Sequence[ScenarioRow]) -> tuple[str, bytes]:
 
 
 def _block(kind: int, body: bytes) -> bytes:
-    """Returns a block with its type and length."""
+    """Returns a block: type, length, body, and the length again (pcapng, section 3.1)."""
     length = struct.pack("<I", 12 + len(body))
     return struct.pack("<I", kind) + length + body + length
 
 
 def _pad(data: bytes) -> bytes:
-    """Returns data padded to a multiple of 4 bytes."""
+    """Returns data padded to a multiple of 4 bytes, as options and packets are."""
     return data + bytes(-len(data) % 4)
 
 
 def _options(*options: tuple[int, str]) -> bytes:
-    """Returns the options of a block and their end."""
+    """Returns the options of a block and their end (pcapng, section 3.5)."""
     return b"".join(_option(code, text) for code, text in options) + bytes(4)
 
 
 def _option(code: int, text: str) -> bytes:
-    """Returns one option of a block."""
+    """Returns one option of a block; its text is cut off at the 65,535 bytes that fit."""
     data = text.encode("utf-8", "replace")[:0xFFFF]
     return struct.pack("<HH", code, len(data)) + _pad(data)
 
 
 def _section(comment: str) -> bytes:
-    """Returns the header of the file."""
+    """Returns the header of the file, a Section Header Block (pcapng, section 4.1).
+
+    It has the version 1.0 and no length of the section (-1).
+    """
     head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
     options = _options((COMMENT, comment), (APPLICATION, f"fleetaudit {__version__}"))
     return _block(SECTION, head + options)
 
 
 def _interface(name: str, description: str) -> bytes:
-    """Returns the block of one interface."""
+    """Returns the block of one interface, an Interface Description Block (pcapng, section 4.2).
+
+    Without the option if_tsresol, its times are in microseconds.
+    """
     head = struct.pack("<HHI", LINKTYPE_ETHERNET, 0, SNAPLEN)
     return _block(INTERFACE, head + _options((NAME, name), (DESCRIPTION, description)))
 
@@ -135,11 +141,17 @@ def _interface(name: str, description: str) -> bytes:
 def _packet(
     interface: int, at_us: int, headers: bytes, payload: int, comments: Sequence[str]
 ) -> bytes:
-    """Returns the block of one packet; of its `payload` bytes none were kept."""
-    frame = bytes(12) + _ETHER_TYPES[6 if headers[0] >> 4 == 6 else 4] + headers
+    """Returns the block of one packet, an Enhanced Packet Block (pcapng, section 4.3).
+
+    Of its `payload` bytes none were kept: the original length counts them, the captured one does
+    not. The frame has an Ethernet header with addresses of zeros.
+    """
+    frame = bytes(12) + _ETHER_TYPES.get(headers[0] >> 4, _ETHER_TYPES[4]) + headers
     high, low = at_us >> 32, at_us & 0xFFFFFFFF
     head = struct.pack("<IIIII", interface, high, low, len(frame), len(frame) + payload)
-    options = _options(*((COMMENT, comment) for comment in comments)) if comments else b""
+    options = b""
+    if comments:
+        options = _options(*((COMMENT, comment) for comment in comments))
     return _block(PACKET, head + _pad(frame) + options)
 
 
@@ -152,7 +164,7 @@ def _packets(o: Observation, place: int, steps: Sequence[str]) -> Iterator[bytes
     interface, headers = _headers(o, connection)
     comments = _comments(o, steps, interface)
     began = round(connection.began * 1_000_000)
-    for segment, of_segment, texts in zip(o.evidence.wire or (), headers, comments, strict=True):
+    for segment, of_segment, texts in zip(o.evidence.segments, headers, comments, strict=True):
         at_us = max(0, began + segment.at_us)
         yield _packet(interface, at_us, of_segment, segment.length, texts)
 
@@ -162,8 +174,8 @@ def _headers(o: Observation, connection: Connection) -> tuple[int, Sequence[byte
     captured = captured_headers(o.evidence, o.family)
     if captured is not None:
         return CAPTURED, captured
-    wire = o.evidence.wire or ()
-    return REBUILT, [rebuild_headers(segment, o.family, connection) for segment in wire]
+    segments = o.evidence.segments
+    return REBUILT, [rebuild_headers(segment, o.family, connection) for segment in segments]
 
 
 def _made_up_connection(place: int) -> Connection:
@@ -178,7 +190,7 @@ def _comments(o: Observation, steps: Sequence[str], interface: int) -> Iterator[
     first = [_describe_trace(o, interface)]
     others = ["rebuilt from the trace"] if interface == REBUILT else []
     shown = 0
-    for number, segment in enumerate(evidence.wire or ()):
+    for number, segment in enumerate(evidence.segments):
         before = max(shown, sum(at <= segment.at_us for at, _ in evidence.steps))
         texts = [_describe_step(steps, index) for _, index in evidence.steps[shown:before]]
         shown = before

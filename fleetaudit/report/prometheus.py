@@ -27,7 +27,6 @@ from fleetaudit.model import (
     Finding,
     HostResult,
     NotAudited,
-    NotSelected,
     Stage,
 )
 from fleetaudit.text.kernel_releases import release_key
@@ -57,9 +56,12 @@ class _Metric:
 
 
 def render(run: AuditRun) -> str:
-    """Returns the metrics, each with its help and type once; the text ends in a line feed."""
-    audited = [host for host in run.hosts if isinstance(host, Audited)]
-    not_audited = [host for host in run.hosts if isinstance(host, NotAudited)]
+    """Returns the metrics, each with its help and type once; the text ends in a line feed.
+
+    In the text exposition format 0.0.4 of Prometheus: "# HELP" and "# TYPE" lines, then a line per
+    series, such as `fleetaudit_hosts_selected{audit_job="daily"} 12`.
+    """
+    audited, not_audited = run.audited, run.not_audited
     metrics = (
         *_run_metrics(run),
         *_host_counts(run, audited, not_audited),
@@ -72,7 +74,10 @@ def render(run: AuditRun) -> str:
 
 
 def beginning_of_info(run: AuditRun) -> str:
-    """Returns the beginning of the line `fleetaudit_run_info` in the metrics of this job."""
+    """Returns the beginning of the line `fleetaudit_run_info` in the metrics of this job.
+
+    A file of metrics is of the same job if one of its lines begins so.
+    """
     return f"fleetaudit_run_info{{{_join_labels(_labels(audit_job=job_of(run)))},"
 
 
@@ -115,7 +120,7 @@ def _host_counts(
     run: AuditRun, audited: Sequence[Audited], not_audited: Sequence[NotAudited]
 ) -> Iterator[_Metric]:
     """Yields how many hosts were selected, audited, not audited, and so on."""
-    not_selected = sum(isinstance(host, NotSelected) for host in run.hosts)
+    not_selected = len(run.not_selected)
     void = sum(bool(host.void) for host in audited)
     in_host_namespace = sum(host.isolation == "host" for host in audited)
     yield _number("hosts_selected", "Hosts that were selected for the last run.", len(run.hosts))

@@ -115,10 +115,8 @@ def write_all(
 
 def _host_files(run: AuditRun, formats: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """Yields name and content of each file that formats with a file for each host ask for."""
-    from fleetaudit.model import Audited
-
     per_host = [f for f in FORMATS if f.source == "host" and f.name in formats]
-    audited = [host for host in run.hosts if isinstance(host, Audited)]
+    audited = run.audited
     for format_ in per_host:
         renderer = format_.load()
         for host in audited:

@@ -37,7 +37,6 @@ from fleetaudit.model import (
     HostResult,
     Location,
     NotAudited,
-    NotSelected,
     RunInfo,
     ScenarioRow,
     Severity,
@@ -64,7 +63,11 @@ class _Message(TypedDict):
 
 
 def render(run: AuditRun) -> str:
-    """Returns the log, indented by two blanks."""
+    """Returns the log, indented by two blanks.
+
+    A log (SARIF 2.1.0, section 3.13) with one run (3.14): its tool and rules (3.18, 3.49), an
+    invocation with notifications (3.20), and a result per finding (3.27).
+    """
     rules = _rules(run)
     indexes = {rule_id: index for index, rule_id in enumerate(rules)}
     not_audited = [(i, host) for i, host in enumerate(run.hosts) if isinstance(host, NotAudited)]
@@ -98,7 +101,7 @@ def _driver(run: AuditRun, rules: Mapping[str, Json], not_audited: Sequence[Inde
 
 def _counts(run: AuditRun, not_audited: int) -> Json:
     """Returns the hosts by status; the counts add up to those selected."""
-    not_selected = sum(isinstance(host, NotSelected) for host in run.hosts)
+    not_selected = len(run.not_selected)
     return {
         "selected": len(run.hosts),
         "audited": len(run.hosts) - not_audited - not_selected,

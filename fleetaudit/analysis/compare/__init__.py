@@ -19,8 +19,6 @@ from fleetaudit.model import (
     Audited,
     AuditRun,
     Drift,
-    NotAudited,
-    NotSelected,
     PastRun,
     ScenarioRow,
 )
@@ -55,7 +53,8 @@ MOST_PRODUCTION = 20
 def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     """Returns the hosts of `run` compared with each other.
 
-    `drift` is what changed since an earlier run; by default what the run itself has.
+    `drift` is what changed since an earlier run; by default what the run itself has. A run without
+    hosts has a comparison too.
     """
     drift = drift or run.drift
     source = _input(run)
@@ -71,7 +70,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     causes, cause_anchors = group_by_cause(source.not_audited)
     profiles = make_profiles(source, columns)
     production = rank_production(source.audited, profiles.anchors)
-    not_selected = [host for host in run.hosts if isinstance(host, NotSelected)]
+    not_selected = run.not_selected
     anchors = {host.name: NOT_SELECTED for host in not_selected}
     anchors.update(profiles.anchors)
     anchors.update(cause_anchors)
@@ -118,7 +117,10 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
 
 
 def history_entry(run: AuditRun) -> PastRun:
-    """Returns the counts of a run, as the history of later runs has them."""
+    """Returns the counts of a run, as the history of later runs has them.
+
+    `PastRun.short` counts hosts with an open finding, each once, by the worst severity.
+    """
     coverage = _coverage(run)
     return PastRun(
         run=run.run.id,
@@ -127,19 +129,14 @@ def history_entry(run: AuditRun) -> PastRun:
         audited=coverage.audited,
         not_audited=coverage.not_audited,
         not_selected=coverage.not_selected,
-        short=count_unmet_hosts(_audited(run)),
+        short=count_unmet_hosts(run.audited),
     )
-
-
-def _audited(run: AuditRun) -> tuple[Audited, ...]:
-    """Returns the hosts of a run that were audited."""
-    return tuple(host for host in run.hosts if isinstance(host, Audited))
 
 
 def _coverage(run: AuditRun) -> Coverage:
     """Returns the hosts of a run, counted by status."""
-    audited = _audited(run)
-    not_audited = sum(isinstance(host, NotAudited) for host in run.hosts)
+    audited = run.audited
+    not_audited = len(run.not_audited)
     return Coverage(
         selected=len(run.hosts),
         audited=len(audited),
@@ -157,12 +154,12 @@ def _count_sysctls(audited: Iterable[Audited]) -> int:
 
 def _input(run: AuditRun) -> ComparisonInput:
     """Returns the hosts and scenarios of a run as the parts of the comparison need them."""
-    audited = _audited(run)
+    audited = run.audited
     groups = group_by_behaviour(audited)
     scenarios = _scenarios(run.scenarios, groups)
     return ComparisonInput(
         audited=audited,
-        not_audited=tuple(host for host in run.hosts if isinstance(host, NotAudited)),
+        not_audited=run.not_audited,
         groups=groups,
         scenarios=scenarios,
         anchors={name: f"scenario-{i}" for i, name in enumerate(scenarios, 1)},
