@@ -11,7 +11,7 @@ scenario are selected with it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -83,13 +83,9 @@ def make_plan(
     matches any selected host, `ValueError` if a selected host is not in the inventory. Exceptions
     of `select` pass through.
     """
-    names = frozenset(selected)
-    unknown = names - {host.name for host in inventory.hosts}
-    if unknown:
-        raise ValueError(f"selected and not in the inventory: {', '.join(sorted(unknown))}")
     plays = _place_plays(playbooks, select, tags, skip_tags)
     planner = _Planner(plays, targets)
-    hosts = tuple(planner.plan(host) for host in inventory.hosts if host.name in names)
+    hosts = tuple(map(planner.plan, _selected_hosts(inventory, frozenset(selected))))
     if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
         raise NothingToDoError(_no_match_message(plays, hosts))
     return Plan(
@@ -97,6 +93,17 @@ def make_plan(
         hosts=hosts,
         lines=_lines(playbooks),
     )
+
+
+def _selected_hosts(inventory: Inventory, names: frozenset[str]) -> list[Host]:
+    """Returns the hosts with these names, in inventory order; raises `ValueError` if one has no
+    host.
+    """
+    hosts = [host for host in inventory.hosts if host.name in names]
+    unknown = names.difference(host.name for host in hosts)
+    if unknown:
+        raise ValueError(f"selected and not in the inventory: {', '.join(sorted(unknown))}")
+    return hosts
 
 
 def _place_plays(
@@ -145,9 +152,7 @@ class _Planner:
     def plan(self, host: Host) -> HostPlan:
         """Returns the plan of one host; raises `InputError` if its plays contradict each other."""
         matching = tuple(n for n, each in enumerate(self._plays) if host.name in each.hosts)
-        if matching not in self._work:
-            self._work[matching] = _combine([self._plays[n] for n in matching], host.name)
-        work = self._work[matching]
+        work = self._work_of(matching, host)
         return HostPlan(
             name=host.name,
             groups=host.groups,
@@ -161,6 +166,15 @@ class _Planner:
             kernels_expect={**work.kernels_expect},
             origin=host.origin,
         )
+
+    def _work_of(self, matching: tuple[int, ...], host: Host) -> _Work:
+        """Returns the work of the plays with these indexes; hosts that they match share it.
+
+        `host` is named if they contradict each other.
+        """
+        if matching not in self._work:
+            self._work[matching] = _combine([self._plays[n] for n in matching], host.name)
+        return self._work[matching]
 
 
 def _not_selected(host: Host) -> NotSelected:
@@ -268,16 +282,23 @@ def _combine_scenarios(plays: Sequence[PlacedPlay], trials: int, host: str) -> t
     name.
     """
     combined = dict[str, tuple[Scenario, PlacedPlay]]()
+    for placed, here in _scenarios_of(plays):
+        before, first = combined.setdefault(here.name, (here, placed))
+        if not is_same_experiment(before, here):
+            what = f"define the scenario “{here.name}” differently"
+            raise _contradiction(first, placed, what, host)
+        combined[here.name] = (_merge_scenarios(before, here), first)
+    return tuple(_without_usual_trials(scenario, trials) for scenario, _ in combined.values())
+
+
+def _scenarios_of(plays: Iterable[PlacedPlay]) -> Iterator[tuple[PlacedPlay, Scenario]]:
+    """Yields every scenario with its play, and with its own number of trials or its play's: another
+    play of the host must not raise it.
+    """
     for placed in plays:
         for scenario in placed.play.scenarios:
-            # Its own number of trials, or its play's: another play of the host must not raise it.
-            here = msgspec.structs.replace(scenario, trials=scenario.trials or placed.play.trials)
-            before, first = combined.setdefault(scenario.name, (here, placed))
-            if not is_same_experiment(before, here):
-                what = f"define the scenario “{scenario.name}” differently"
-                raise _contradiction(first, placed, what, host)
-            combined[scenario.name] = (_merge_scenarios(before, here), first)
-    return tuple(_without_usual_trials(scenario, trials) for scenario, _ in combined.values())
+            trials = scenario.trials or placed.play.trials
+            yield placed, msgspec.structs.replace(scenario, trials=trials)
 
 
 def _without_usual_trials(scenario: Scenario, trials: int) -> Scenario:
@@ -288,11 +309,11 @@ def _without_usual_trials(scenario: Scenario, trials: int) -> Scenario:
 
 
 def _merge_scenarios(one: Scenario, other: Scenario) -> Scenario:
-    """Returns a scenario with the families, tags and trials of both."""
+    """Returns a scenario with the families, tags and trials of both; both have trials."""
     return msgspec.structs.replace(
         one,
         families=_unique(one.families, other.families),
-        trials=max(one.trials or 0, other.trials or 0),
+        trials=max(filter(None, (one.trials, other.trials))),
         tags=_unique(one.tags, other.tags),
     )
 
@@ -300,6 +321,8 @@ def _merge_scenarios(one: Scenario, other: Scenario) -> Scenario:
 def _combine_isolation(plays: Sequence[PlacedPlay], host: str) -> Isolation:
     """Returns the isolation that the plays ask for; raises `InputError` if two ask for different
     ones.
+
+    A play with "auto" asks for none.
     """
     asking = [each for each in plays if each.play.isolation != "auto"]
     if not asking:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from fleetaudit.model import Family, Step
 
@@ -18,7 +19,16 @@ _SIDES = frozenset({"closer", "peer", "both"})
 _GOES = frozenset({"close", "end", "destroy"})
 """After one of these the actor is gone."""
 _ENDS = _GOES | {"close-other", "disconnect", "shutdown", "fill-queue"}
-_BEFORE_CONNECT = frozenset({("both", "sign"), ("listener", "backlog"), ("listener", "set")})
+_CONNECTS_LATE = "every other step of closer and peer, and only once"
+_PREPARES_LATE = "every step of closer and peer"
+_FIRST: dict[tuple[str | int, ...], str] = {
+    ("closer", "connect"): _CONNECTS_LATE,
+    ("peer", "connect"): _CONNECTS_LATE,
+    ("both", "sign"): _PREPARES_LATE,
+    ("listener", "backlog"): _PREPARES_LATE,
+    ("listener", "set"): _PREPARES_LATE,
+}
+"""Actor and verb of each step that comes before others, and before which."""
 _RAW = frozenset({"resend", "resend-fin", "send-out-of-order"})
 _UNIX = frozenset({"unix", "seqpacket"})
 _NOT_OVER_UNIX = _RAW | {"accept", "destroy", "disconnect", "fill-queue", "ktls", "sign"}
@@ -102,12 +112,9 @@ class _Sequence:
 
     def _too_late(self, step: Step) -> str:
         """Returns what should have come after a step, "" if nothing should."""
-        if self.acted and step.verb == "connect":
-            return (
-                f"“{step.text}” must come before every other step of closer and peer, and only once"
-            )
-        if self.acted and (step.actor, step.verb) in _BEFORE_CONNECT:
-            return f"“{step.text}” must come before every step of closer and peer"
+        before = _FIRST.get(step.call[:2])
+        if self.acted and before:
+            return f"“{step.text}” must come before {before}"
         if step.actor in self.gone and step.verb != "close-other":
             return f"“{step.text}”: {step.actor} is gone since “{self.gone[step.actor]}”"
         return ""
@@ -130,16 +137,13 @@ def _closes_full_listener(steps: Sequence[Step]) -> str:
 def _wrong_raw_segments(steps: Sequence[Step]) -> str:
     """Returns which raw segment cannot be sent, "" if all can."""
     signed = {step.verb: step.text for step in steps}.get("sign", "")
-    how = connection_kind(steps)
-    return _first(_wrong_raw_segment(step, signed, how) for step in steps if step.verb in _RAW)
+    return _first(_wrong_raw_segment(step, signed) for step in filter(_is_raw, steps))
 
 
-def _wrong_raw_segment(step: Step, signed: str, how: str) -> str:
+def _wrong_raw_segment(step: Step, signed: str) -> str:
     """Returns why a raw segment cannot be sent, "" if it can; `signed` is the step that signs."""
     if signed:
         return f"“{step.text}”: not after “{signed}”, a raw segment is not signed"
-    if how == "mptcp":
-        return f"“{step.text}”: not over MPTCP, whose options a raw segment does not have"
     if int(step.call[2]) > MAX_SEGMENT:
         return f"“{step.text}”: a raw segment holds {MAX_SEGMENT} bytes at most"
     return ""
@@ -163,24 +167,39 @@ def _without_end(steps: Sequence[Step]) -> str:
     return ""
 
 
-# ---- AF_UNIX
+# ---- kinds of connections
 
 
-def _wrong_over_unix(steps: Sequence[Step]) -> str:
-    """Returns which step makes no sense over AF_UNIX, "" if none or if it is not used."""
+@dataclass(frozen=True)
+class _Exclusion:
+    """Steps that make no sense over some kinds of connections, and why."""
+
+    kinds: frozenset[str]
+    includes: Callable[[Step], bool]
+    why: str
+
+    def problem(self, step: Step) -> str:
+        """Returns why a step makes no sense, "" if it is none of these steps."""
+        if not self.includes(step):
+            return ""
+        return f"“{step.text}”: {self.why}"
+
+
+def _wrong_over_connection(steps: Sequence[Step]) -> str:
+    """Returns which step makes no sense over the connection that the scenario makes, "" if none."""
     how = connection_kind(steps)
-    if how not in _UNIX:
-        return ""
-    return _first(_wrong_unix_step(step, how) for step in steps)
+    exclusions = [exclusion for exclusion in _EXCLUSIONS if how in exclusion.kinds]
+    return _first(exclusion.problem(step) for step, exclusion in product(steps, exclusions))
 
 
-def _wrong_unix_step(step: Step, how: str) -> str:
-    """Returns why a step makes no sense over AF_UNIX, "" if it does."""
-    if _is_for_tcp(step):
-        return f"“{step.text}”: AF_UNIX has nothing of the kind"
-    if how == "seqpacket" and step.verb in _URGENT:
-        return f"“{step.text}”: AF_UNIX SOCK_SEQPACKET has no urgent data"
-    return ""
+def _is_raw(step: Step) -> bool:
+    """Returns whether a raw socket sends in the peer's name."""
+    return step.verb in _RAW
+
+
+def _is_urgent(step: Step) -> bool:
+    """Returns whether a step sends or reads urgent data."""
+    return step.verb in _URGENT
 
 
 def _is_for_tcp(step: Step) -> bool:
@@ -190,6 +209,13 @@ def _is_for_tcp(step: Step) -> bool:
     return step.verb == "set" and str(step.call[2]).startswith("TCP_")
 
 
+_EXCLUSIONS = (
+    _Exclusion(
+        frozenset({"mptcp"}), _is_raw, "not over MPTCP, whose options a raw segment does not have"
+    ),
+    _Exclusion(_UNIX, _is_for_tcp, "AF_UNIX has nothing of the kind"),
+    _Exclusion(frozenset({"seqpacket"}), _is_urgent, "AF_UNIX SOCK_SEQPACKET has no urgent data"),
+)
 _CHECKS: tuple[Callable[[Sequence[Step]], str], ...] = (
     _is_empty,
     _wrong_sequence,
@@ -197,5 +223,5 @@ _CHECKS: tuple[Callable[[Sequence[Step]], str], ...] = (
     _wrong_raw_segments,
     _too_long,
     _without_end,
-    _wrong_over_unix,
+    _wrong_over_connection,
 )
