@@ -6,7 +6,7 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, takewhile
 
 from fleetaudit.model import Ending, PeerWitness, Step
@@ -47,73 +47,94 @@ def peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     open connection.
 
     The errors of a reset decide first, whatever else the socket shows. `steps` tell which of its
-    results the peer itself caused, and whether it is an MPTCP socket, whose state says less.
+    results the peer itself caused, and whether it is an MPTCP socket, whose state says less. The
+    first line of `_TCP_ENDINGS` that fits decides.
     """
-    errors = _errors(peer, steps)
-    if _was_reset_after_poll(peer, errors):
-        return None
-    reset = _reset_ending(peer, errors)
-    if reset is not None:
-        return reset
-    if "ERR" in peer.poll:
-        return None
-    return _ending_without_error(peer, errors, steps)
+    socket = _TcpSocket(peer, steps)
+    for shows, ending in _TCP_ENDINGS:
+        if shows(socket):
+            return ending
+    return None
 
 
-def _errors(peer: PeerWitness, steps: Sequence[Step]) -> set[str]:
-    """Returns the results of recv, of the steps' sends and SO_ERROR, of which some are errors."""
-    results = {*peer.recv, peer.so_error}
-    # A peer that shut writing itself cannot send: its EPIPE says nothing of the closer.
-    if "send: EPIPE" in results and shuts_peer(steps, "write"):
-        results.discard("send: EPIPE")
-    return _without_call(results)
+class _TcpSocket:
+    """What the peer's TCP socket reported, and the errors in it.
+
+    `errors` are the results of recv, of the steps' sends and SO_ERROR, of which some are errors.
+    """
+
+    __slots__ = ("errors", "peer", "steps")
+
+    def __init__(self, peer: PeerWitness, steps: Sequence[Step]) -> None:
+        results = {*peer.recv, peer.so_error}
+        # A peer that shut writing itself cannot send: its EPIPE says nothing of the closer.
+        if "send: EPIPE" in results and shuts_peer(steps, "write"):
+            results.discard("send: EPIPE")
+        self.peer, self.steps, self.errors = peer, steps, _without_call(results)
+
+    def was_reset_after_poll(self) -> bool:
+        """Returns whether a reset came after poll: it answers to the window that recv opened."""
+        if self.errors.isdisjoint(_RESET_ERRORS):
+            return False
+        return self.peer.state in _OPEN and _ENDED.isdisjoint(self.peer.poll)
+
+    def was_reset_after_end_of_file(self) -> bool:
+        """Returns whether recv met the end of file, and SO_ERROR alone has the reset.
+
+        tcp_fin() set SOCK_DONE, for which recv returns end of file before an error.
+        """
+        if self.peer.so_error != "ECONNRESET":
+            return False
+        return "0" in self.peer.recv and "ECONNRESET" not in self.peer.recv
+
+    def was_reset(self) -> bool:
+        """Returns whether there is the error of a reset before any FIN."""
+        return "ECONNRESET" in self.errors
+
+    def was_reset_in_close_wait(self) -> bool:
+        """Returns whether there is the error of a reset in CLOSE_WAIT.
+
+        tcp_reset() sets EPIPE there: the FIN had come first. recv returns 0, and yet it was reset.
+        """
+        return "EPIPE" in self.errors
+
+    def has_unknown_error(self) -> bool:
+        """Returns whether poll shows an error that neither recv nor SO_ERROR names."""
+        return "ERR" in self.peer.poll
+
+    def received_no_fin(self) -> bool:
+        """Returns whether the state shows that no FIN came: an end of file would be the peer's own,
+        by shutting reading.
+
+        The state of an MPTCP socket does not show it.
+        """
+        return self.peer.state in _NO_FIN_CAME and not connects_over_mptcp(self.steps)
+
+    def read_end_of_file(self) -> bool:
+        """Returns whether recv returned 0."""
+        return "0" in self.peer.recv
+
+    def is_open(self) -> bool:
+        """Returns whether recv would wait for more, and poll shows no end."""
+        return "EAGAIN" in self.errors and _HANG_UPS.isdisjoint(self.peer.poll)
+
+
+_TCP_ENDINGS: tuple[tuple[Callable[[_TcpSocket], bool], Ending | None], ...] = (
+    (_TcpSocket.was_reset_after_poll, None),
+    (_TcpSocket.was_reset_after_end_of_file, "FIN, then RST"),
+    (_TcpSocket.was_reset, "RST"),
+    (_TcpSocket.was_reset_in_close_wait, "FIN, then RST"),
+    (_TcpSocket.has_unknown_error, None),
+    (_TcpSocket.received_no_fin, "nothing"),
+    (_TcpSocket.read_end_of_file, "FIN"),
+    (_TcpSocket.is_open, "nothing"),
+)
+"""The ending by what the socket shows; the first line that fits counts."""
 
 
 def _without_call(results: Iterable[str]) -> set[str]:
     """Returns results without the call that had them: EPIPE for "send: EPIPE"."""
     return {result.removeprefix("send: ") for result in results}
-
-
-def _was_reset_after_poll(peer: PeerWitness, errors: set[str]) -> bool:
-    """Returns whether a reset came after poll: it answers to the window that recv opened."""
-    if errors.isdisjoint(_RESET_ERRORS):
-        return False
-    return peer.state in _OPEN and _ENDED.isdisjoint(peer.poll)
-
-
-def _reset_ending(peer: PeerWitness, errors: set[str]) -> Ending | None:
-    """Returns the ending that the errors of a reset show, None if there are none."""
-    if _is_reset_after_end_of_file(peer):
-        return "FIN, then RST"
-    if "ECONNRESET" in errors:
-        return "RST"
-    if "EPIPE" in errors:
-        # tcp_reset() in CLOSE_WAIT: the FIN had come first. recv returns 0, and yet it was reset.
-        return "FIN, then RST"
-    return None
-
-
-def _is_reset_after_end_of_file(peer: PeerWitness) -> bool:
-    """Returns whether recv met the end of file and SO_ERROR alone has the reset.
-
-    tcp_fin() set SOCK_DONE, for which recv returns end of file before an error.
-    """
-    if peer.so_error != "ECONNRESET":
-        return False
-    return "0" in peer.recv and "ECONNRESET" not in peer.recv
-
-
-def _ending_without_error(
-    peer: PeerWitness, errors: set[str], steps: Sequence[Step]
-) -> Ending | None:
-    """Returns the ending of a socket without an error, None if it shows none."""
-    if peer.state in _NO_FIN_CAME and not connects_over_mptcp(steps):
-        return "nothing"  # an end of file would be the peer's own, by shutting reading
-    if "0" in peer.recv:
-        return "FIN"
-    if "EAGAIN" in errors and _HANG_UPS.isdisjoint(peer.poll):
-        return "nothing"
-    return None
 
 
 def unix_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:

@@ -60,6 +60,11 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     outstanding: LongText = ""
     failed_step: Annotated[int, Meta(ge=0, le=63)] | None = None
 
+    @property
+    def lacks_counters(self) -> bool:
+        """Whether the counters could not be read although the trial was completed."""
+        return self.kernel is None and not self.error
+
     def counter(self, name: str) -> int:
         """Returns by how much a counter of the kernel moved; 0 also if none could be read."""
         if self.kernel is None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
@@ -26,7 +28,7 @@ from .controls import Key, Observations, apply_controls
 from .counters import Isolation
 from .protocol import decode_reply
 from .reply import RawObservation, RawTrial, Reply
-from .trial_verdict import Verdict, trial_verdict
+from .trial_verdict import trial_verdict
 from .wire import capture_note
 
 __all__ = ["NO_COUNTERS", "result_from_output", "result_from_reply", "trial_verdict"]
@@ -93,9 +95,8 @@ def _unexpected(what: str, key: Key) -> ReplyError:
 
 def _lacks_counters(reply: Reply) -> bool:
     """Returns whether a trial over TCP has no counters although it did not fail."""
-    over_tcp = (each for each in reply.observations if each.family != "unix")
-    trials = (trial for each in over_tcp for trial in each.trials)
-    return any(trial.kernel is None and not trial.error for trial in trials)
+    over_tcp = (each.trials for each in reply.observations if each.family != "unix")
+    return any(trial.lacks_counters for trial in chain.from_iterable(over_tcp))
 
 
 def _could_run(key: Key, raw: RawObservation | None) -> Observation:
@@ -163,6 +164,14 @@ def _sysctl_lines(reply: Reply) -> dict[str, tuple[str, ...]] | None:
 # ---- one scenario
 
 
+class _JudgedTrial(NamedTuple):
+    """A trial with its ending, and why if that is not simply what was observed."""
+
+    trial: RawTrial
+    ending: Ending
+    reason: str
+
+
 def _observe(
     family: Family,
     scenario: Scenario,
@@ -176,32 +185,34 @@ def _observe(
     """
     if not raw.has_run:
         return _without_trials(family, scenario, raw)
+    judged = list[_JudgedTrial]()
     for trial in raw.trials:
         _check_steps(trial, scenario, family)
-    verdicts = [trial_verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
-    endings = _count_endings(raw.trials, verdicts)
+        judged.append(_JudgedTrial(trial, *trial_verdict(trial, scenario.steps, family, isolation)))
+    endings = _count_endings(judged)
     planned, ran = scenario.trials or usual_trials, endings.total()
     if ran > planned:
         raise ReplyError(f"the reply has {ran} trials of {scenario.name}, {planned} were asked")
-    shown, (ending, reason) = _verdict_on_all(raw.trials, verdicts, endings)
+    shown = _verdict_on_all(judged, endings)
+    reason = shown.reason
     if ran < planned and len(endings) == 1:
         reason = "; ".join(filter(None, (reason, f"{ran} of {planned} trials ran")))
     return Observation(
         scenario=scenario.name,
         family=family,
-        ending=ending,
+        ending=shown.ending,
         trials=ran,
         endings=dict(sorted(endings.items())),
-        evidence=_evidence(shown),
+        evidence=_evidence(shown.trial),
         reason=reason,
     )
 
 
-def _count_endings(trials: Sequence[RawTrial], verdicts: Sequence[Verdict]) -> Counter[str]:
+def _count_endings(judged: Sequence[_JudgedTrial]) -> Counter[str]:
     """Returns how often each ending occurred: one reported trial may stand for several."""
     endings = Counter[str]()
-    for trial, (ending, _) in zip(trials, verdicts, strict=True):
-        endings[ending] += trial.count
+    for each in judged:
+        endings[each.ending] += each.trial.count
     return endings
 
 
@@ -219,22 +230,19 @@ def _without_trials(family: Family, scenario: Scenario, raw: RawObservation) -> 
     )
 
 
-def _verdict_on_all(
-    trials: Sequence[RawTrial], verdicts: Sequence[Verdict], endings: Counter[str]
-) -> tuple[RawTrial, Verdict]:
-    """Returns the trial to show, and the verdict on all trials together.
+def _verdict_on_all(judged: Sequence[_JudgedTrial], endings: Counter[str]) -> _JudgedTrial:
+    """Returns the trial to show, with the verdict on all trials together.
 
     If trials agree, that is the first one with a reason; if they disagree, the first one that
     differs from most.
     """
     if len(endings) == 1:
-        index = next((i for i, (_, why) in enumerate(verdicts) if why), 0)
-        return trials[index], verdicts[index]
+        return next((each for each in judged if each.reason), judged[0])
     usual = endings.most_common(1)[0][0]
-    index = next(i for i, (ending, _) in enumerate(verdicts) if ending != usual)
-    reasons = "; ".join(dict.fromkeys(why for _, why in verdicts if why))
+    shown = next(each for each in judged if each.ending != usual)
+    reasons = "; ".join(dict.fromkeys(each.reason for each in judged if each.reason))
     reason = f"trials disagree: {_counts_text(endings)}{surround(' (', reasons, ')')}"
-    return trials[index], ("inconclusive", reason)
+    return shown._replace(ending="inconclusive", reason=reason)
 
 
 def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
