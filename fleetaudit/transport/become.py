@@ -40,7 +40,16 @@ _OUR_MARK = re.compile(r"\[?fleetaudit-[0-9a-f]+\]?")
 _PROMPT_MAX = 400  # bytes at the end of a stream that are searched for the prompt of su
 _KEPT = 4096  # bytes at the end of each stream that are kept for a reason
 
-State = Literal["shell", "asking", "answered", "refused", "running"]
+_UNTYPABLE = re.compile(rb"[\n\0]")  # a line ends at either
+
+State = Literal["shell", "started", "asking", "answered", "refused", "running"]
+"""How far the command line came.
+
+The login shell starts; sudo was started; it asks for the password; it got the password; it, or we,
+gave up; the command runs.
+"""
+_AFTER_PROMPT: dict[State, State] = {"shell": "asking", "started": "asking"}
+_DECIDED = frozenset[State](("running", "refused"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +60,22 @@ class _RunningUser:
     name: str
 
     def is_user(self, user: str) -> bool:
-        """Returns whether this is `user`, a name or "#" and a number."""
+        """Returns whether this is `user`, a name or "#" and a number (sudo(8), -u).
+
+        Every name of the number 0 counts as root.
+        """
         if user.startswith("#"):
             return self.number == user[1:]
         if user == "root":
             return self.number == "0"
         return self.name == user
+
+    @property
+    def as_become_user(self) -> str:
+        """The value for become_user, as YAML has it."""
+        if self.name:
+            return self.name
+        return f"“#{self.number}”"
 
     def __str__(self) -> str:
         return f"{self.name or 'a user without a name'} (uid {self.number or 'unknown'})"
@@ -88,7 +107,7 @@ class BecomeDialogue:
     # -- the dialogue
 
     def start(self) -> None:
-        """Begins anew."""
+        """Begins anew, for a connection that is tried again."""
         self.finished = False
         self._state: State = "shell"
         self._asked = self._asked_again = self._answered = False
@@ -101,23 +120,35 @@ class BecomeDialogue:
         self._step_deadline: Deadline | None = None
 
     def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns the password when it is asked for, and `stdin` once the command itself runs."""
-        if self._state not in ("running", "refused"):
+        """Returns the password when it is asked for, and `stdin` once the command itself runs.
+
+        `stdout` and `stderr` are all that was printed so far. After the command runs, or is known
+        never to run, `finished` is True and nothing more is sent.
+        """
+        if self._state not in _DECIDED:
             self._update_state(stdout, stderr)
         if self.finished:
             return b""
-        if self._state in ("running", "refused"):
+        if self._state in _DECIDED:
             self.finished = True
-            return self._stdin if self._runs_as_requested() else b""
-        if self._state != "asking" or not self._asked:
+            return self._stdin_of_command()
+        if self._state != "asking":
             return b""
         self._state, self._answered, self._step_deadline = "answered", True, None
         self._answered_at = len(stdout), len(stderr)
         return self._answer
 
+    def _stdin_of_command(self) -> bytes:
+        """Returns what the command reads, b"" if it does not run as the `become` user."""
+        if not self._runs_as_requested():
+            return b""
+        return self._stdin
+
     def read_deadline(self, deadline: Deadline) -> Deadline:
-        """Returns the deadline for the next output; it is bounded from the start of sudo until the
-        command runs.
+        """Returns the deadline for the next output, `deadline` at the latest.
+
+        From the start of sudo until the command runs, it is `STEP_TIMEOUT_S` after the start or
+        after the password was sent.
         """
         self._deadline = deadline
         if self._state in ("shell", "running"):
@@ -130,29 +161,37 @@ class BecomeDialogue:
         """Follows the output up to the start of the command, or to a refusal."""
         self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
         if self._state == "shell" and self._marks[0].found_in(stdout):
-            self._state = "asking"
+            self._state = "started"
         if ready := self._ready.search(stdout):
             self._command_runs(ready)
             return
         prompt = self._open_prompt(stdout, stderr)
         if prompt:
             self._asked, self._asked_again = True, self._answered
-            self._state = "asking" if self._state == "shell" else self._state
+            self._state = _AFTER_PROMPT.get(self._state, self._state)
         if self._is_refused(prompt, stderr):
             self._state = "refused"
 
     def _is_refused(self, prompt: Prompt, stderr: bytes | bytearray) -> bool:
         """Returns whether nothing that we could answer would run the command."""
+        if password_expired(stderr):
+            return True
         if prompt == "password":
-            return self._answered or not self._answer or password_expired(stderr)
-        return prompt == "new password" or password_expired(stderr)
+            return self._answered or not self._answer
+        return prompt == "new password"
 
     def _open_prompt(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Prompt:
         """Returns the prompt that is not answered yet."""
         if self._become.method != "su":
-            return "password" if stderr.count(self._mark.encode()) > self._answered else ""
+            return self._prompt_of_sudo(stderr)
         # su asks on stderr, that of busybox on stdout.
         return self._prompt_of_su(0, stdout) or self._prompt_of_su(1, stderr)
+
+    def _prompt_of_sudo(self, stderr: bytes | bytearray) -> Prompt:
+        """Returns the open prompt of sudo: it has our mark, once for each time that sudo asks."""
+        if stderr.count(self._mark.encode()) > self._answered:
+            return "password"
+        return ""
 
     def _prompt_of_su(self, number: int, stream: bytes | bytearray) -> Prompt:
         """Returns the open prompt of su in stdout (0) or stderr (1)."""
@@ -175,36 +214,57 @@ class BecomeDialogue:
     # -- the result
 
     def check_output(self, output: Output) -> Output:
-        """Returns the output of the command itself.
+        """Returns the output of the command itself, without our mark.
 
-        Raises `TransportError` if it never ran: stage "become", or "execute" if not even sudo ran.
+        Raises `TransportError` if it never ran, or runs as another user: stage "become", or
+        "execute" if not even sudo ran.
         """
-        if self._runs_as is None and (ready := ReadyLine().search(output.stdout)):
-            self._command_runs(ready)
+        if not self._runs_as:
+            self._find_ready_line(output.stdout)
         mark = self._mark.encode()
         started = mark in output.stdout
-        self._asked_again = self._asked_again or output.stderr.count(mark) > 1
+        self._asked_again |= output.stderr.count(mark) > 1
         output = replace(
             output,
             stdout=self._without_mark(output.stdout),
             stderr=self._without_mark(output.stderr),
         )
-        if self._runs_as is None and not started:
-            by_hand = self._on_terminal("true")
-            raise not_started(output, by_hand, by_hand)
-        if self._runs_as is None:
-            raise self._error(self._explain_failure(output))
+        if not self._runs_as:
+            raise self._not_run(output, started=started)
         if not self._runs_as_requested():
             raise self._error(self._wrong_user(self._runs_as))
         return output
 
+    def _find_ready_line(self, stdout: bytes) -> None:
+        """Finds the first line of a command that ended before its output was read."""
+        if ready := ReadyLine().search(stdout):
+            self._command_runs(ready)
+
+    def _not_run(self, output: Output, *, started: bool) -> TransportError:
+        """Returns why the command never ran; `started` is False if not even sudo did."""
+        if started:
+            return self._error(self._explain_failure(output))
+        by_hand = self._on_terminal("true")
+        return not_started(output, by_hand, by_hand)
+
     def explain_error(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or a clearer one if the login shell or sudo hung."""
-        if error.stage == "execute" and self._runs_as is None:
-            clearer = self._dropped() if error.transient else self._too_late()
-            if clearer:
-                return clearer
+        """Returns the error of the transport, or a clearer one if the login shell or sudo hung.
+
+        The clearer one has the stage "become", or "execute" for the login shell. Our mark is in no
+        reason.
+        """
+        clearer = self._error_before_command(error)
+        if clearer:
+            return clearer
         return error.with_reason(_OUR_MARK.sub("", error.reason))
+
+    def _error_before_command(self, error: TransportError) -> TransportError | None:
+        """Returns the error for what ended before the command ran, None if nothing is known."""
+        if self._runs_as or error.stage != "execute":
+            return None
+        if error.transient:
+            return self._dropped()
+        return self._too_late()
 
     def _dropped(self) -> TransportError | None:
         """Returns the error of a connection that broke off after the password was sent.
@@ -236,18 +296,22 @@ class BecomeDialogue:
         else:
             what = f"{method} neither asked for a password nor ran the command in time"
         last = b"\n".join(map(self._without_mark, self._printed)).strip().rpartition(b"\n")[2]
-        return what + quote_line(last, "; it asked: " if last.endswith(b":") else "; it printed ")
+        before = "; it printed "
+        if last.endswith(b":"):
+            before = "; it asked: "
+        return what + quote_line(last, before)
 
     def _wrong_user(self, actual: _RunningUser) -> BecomeFailure:
         """Returns why the command runs as another user than requested."""
         method, user = self._become.method, self._become.user
-        to_write = actual.name or f"“#{actual.number}”"
+        there = f"{_tool(self._become)} -n id"
+        if method == "su":
+            there = self._to_try()
         return BecomeFailure(
             f"the command ran as {actual} instead of {user}: the program that ran is not"
-            f" {method}, a"
-            f" forced command runs something else, or {user} is another name of that user"
-            f" (become_user: {to_write})",
-            there=self._to_try() if method == "su" else f"{_tool(self._become)} -n id",
+            f" {method}, a forced command runs something else, or {user} is another name of that"
+            f" user (become_user: {actual.as_become_user})",
+            there=there,
         )
 
     def _explain_failure(self, output: Output) -> BecomeFailure:
@@ -279,17 +343,17 @@ class BecomeDialogue:
 def _typed_password(become: Become) -> bytes:
     """Returns the password as a line to type, b"" if none is to be typed.
 
-    Raises `TransportError`.
+    Raises `TransportError` (stage "become") for one that cannot be typed as one line.
     """
     # doas asks on a terminal only, so it cannot be given one.
     if not become.password or become.method == "doas":
         return b""
     password = become.password.reveal().encode("utf-8", "surrogateescape")
-    if b"\n" in password or b"\0" in password:
+    if _UNTYPABLE.search(password):
         raise TransportError(
             "become",
             f"the password for {become.method} contains a line break or a NUL, which cannot be"
-            f" typed",
+            " typed",
             hint=rerun_hint("--become-password-file", "FILE"),
             kind="become not possible",
         )
@@ -309,7 +373,9 @@ def _become_command(become: Become, command: str, mark: str, *, asks: bool) -> s
         return f"/bin/sh -c {shlex.quote(script)}"
     if become.method == "doas":
         return f"echo {mark}; env LC_ALL=C {program} -n -u {user} {command}"
-    prompt = f"-S -p {mark}" if asks else "-n"
+    prompt = "-n"
+    if asks:
+        prompt = f"-S -p {mark}"
     return f"echo {mark}; env LC_ALL=C {program} -H {prompt} -u {user} {command}"
 
 
@@ -332,9 +398,12 @@ class _Mark:
         self._mark, self._searched, self.end = mark.encode(), 0, 0
 
     def found_in(self, stream: bytes | bytearray) -> bool:
-        """Returns whether the mark is in the stream."""
-        if not self.end:
-            at = stream.find(self._mark, max(0, self._searched - len(self._mark)))
-            self._searched = len(stream)
-            self.end = at + len(self._mark) if at >= 0 else 0
-        return self.end > 0
+        """Returns whether the mark is in the stream, of which nothing before was removed."""
+        if self.end:
+            return True
+        at = stream.find(self._mark, max(0, self._searched - len(self._mark)))
+        self._searched = len(stream)
+        if at < 0:
+            return False
+        self.end = at + len(self._mark)
+        return True

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from fleetaudit.errors import TransportError, rerun_hint
@@ -59,7 +60,8 @@ class HostKeys:
     """The host keys that one run trusts; safe to use from many threads, and its file from many
     processes.
 
-    `accept_file` is where `accept-new` appends; without one, this process remembers the keys.
+    `accept_file` is where `accept-new` appends; without one, this process remembers the keys. Files
+    of the user are never written.
     """
 
     def __init__(self, accept_file: Path | None = None) -> None:
@@ -84,12 +86,16 @@ class HostKeys:
             self._revoked_keys(path, until)
 
     def algorithms(self, target: SshTarget) -> tuple[str, ...]:
-        """Returns the host key algorithms to ask for first: those of the known keys of a host."""
+        """Returns the host key algorithms to ask for first: those of the known keys of a host.
+
+        Most preferred first, () if no key is known. Otherwise a host with several keys may show one
+        that is not known (ssh_config(5), HostKeyAlgorithms).
+        """
         entries = self._entries(target, _name(target))
         if not entries and not _alias(target):
             entries = self._entries(target, target.address)
         types = dict.fromkeys(entry.key_type for entry in entries if not entry.marker)
-        return tuple(a for key_type in types for a in _ALGORITHMS.get(key_type, (key_type,)))
+        return tuple(chain.from_iterable(map(_signature_algorithms, types)))
 
     def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
         """Returns "" for a known key, or a note that says why another one is trusted.
@@ -114,15 +120,15 @@ class HostKeys:
         Raises `TransportError` for a revoked key, and if another key is known.
         """
         for entry in entries:
-            if entry.marker == "@revoked" and entry.text == key.text:
+            if entry.revokes(key.text):
                 raise _revoked_key(key, entry.location)
-        keys = [entry for entry in entries if not entry.marker and entry.has_whole_key]
-        if any(entry.text == key.text for entry in keys):
+        known = [entry for entry in entries if entry.is_host_key]
+        if key.text in (entry.text for entry in known):
             return True
-        if not keys:
+        if not known:
             return self._is_known_without_port(key)
-        same_type = (entry for entry in keys if entry.key_type == key.key_type)
-        raise _changed_key(key, next(same_type, keys[0]))
+        same_type = (entry for entry in known if entry.key_type == key.key_type)
+        raise _changed_key(key, next(same_type, known[0]))
 
     def _is_known_without_port(self, key: ShownKey) -> bool:
         """Returns whether the host is known on port 22 with this key.
@@ -133,7 +139,7 @@ class HostKeys:
         if target.port == 22 or _alias(target):
             return False
         entries = self._entries(target, target.address)
-        return any(entry.text == key.text and not entry.marker for entry in entries)
+        return any(entry.trusts(key.text) for entry in entries)
 
     def _refuse_revoked(self, key: ShownKey) -> None:
         """Raises `TransportError` if RevokedHostKeys of ssh_config has the key.
@@ -168,8 +174,9 @@ class HostKeys:
     def _entries(self, target: SshTarget, name: str) -> tuple[Entry, ...]:
         """Returns what the files and the accepted keys have for a name."""
         until = Deadline.after(target.connect_timeout_s)
-        files = [self._known_hosts(path, until) for path in _known_hosts_files(target)]
-        entries = [entry for known in files for entry in known.of(name)]
+        entries: list[Entry] = []
+        for path in _known_hosts_files(target):
+            entries += self._known_hosts(path, until).of(name)
         with self._lock:
             if target.host_key_policy == "accept-new":
                 self._read_accepted_once()
@@ -200,22 +207,35 @@ class HostKeys:
 
     def _accept(self, key: ShownKey) -> str:
         """Remembers a new key and returns a note, "" if another process has accepted it already."""
-        note = f"new host key of {key.name} accepted: {key}"
         with self._lock:
             if self.accept_file is None:
-                if not self._is_known(key, self._accepted.of(key.name)):
-                    self._accepted.add(key.line, source="this run")
-                return note
-            with _usable(self.accept_file), _locked(self.accept_file) as fd:
-                self._read_accepted()  # another process may have met the host in the meantime
-                if self._is_known(key, self._accepted.of(key.name)):
-                    return ""
-                # One write, so that a SIGKILL leaves all of it or a part without a newline; after
-                # such a part, begin a new line.
-                torn = os.fstat(fd).st_size > self._offset
-                os.write(fd, ("\n" * torn + key.line + "\n").encode())
-                self._read_accepted()
-        return note
+                self._remember(key)
+            elif not self._append(key, self.accept_file):
+                return ""
+        return f"new host key of {key.name} accepted: {key}"
+
+    def _remember(self, key: ShownKey) -> None:
+        """Remembers a key in this process only. The caller holds the lock."""
+        if not self._is_known(key, self._accepted.of(key.name)):
+            self._accepted.add(key.line, source="this run")
+
+    def _append(self, key: ShownKey, path: Path) -> bool:
+        """Appends a key to our file; returns whether it was new. The caller holds the lock."""
+        with _usable(path), _locked(path) as fd:
+            self._read_accepted()  # another process may have met the host in the meantime
+            if self._is_known(key, self._accepted.of(key.name)):
+                return False
+            # One write, so that a SIGKILL leaves all of it or a part without a newline; after
+            # such a part, begin a new line.
+            torn = os.fstat(fd).st_size > self._offset
+            os.write(fd, ("\n" * torn + key.line + "\n").encode())
+            self._read_accepted()
+        return True
+
+
+def _signature_algorithms(key_type: str) -> tuple[str, ...]:
+    """Returns the signature algorithms of a key type of known_hosts."""
+    return _ALGORITHMS.get(key_type, (key_type,))
 
 
 def _known_hosts_files(target: SshTarget) -> tuple[str, ...]:
@@ -290,16 +310,9 @@ def _locked(path: Path) -> Iterator[int]:
 
 def _untrusted(key: ShownKey, entries: Sequence[Entry]) -> TransportError:
     """Returns the error for a key of a host of which no key is known."""
-    authority = next((entry for entry in entries if entry.marker == "@cert-authority"), None)
-    if authority:
-        return TransportError(
-            "host key",
-            f"{authority.location} trusts a certificate authority for {key.name}, and host"
-            " certificates are not supported by the built-in client: the host's own key"
-            f" ({key}) is not known",
-            hint=rerun_hint("--transport", "openssh"),
-            kind="host key not trusted",
-        )
+    for entry in entries:
+        if entry.marker == "@cert-authority":
+            return _certificate_authority(key, entry)
     files = _known_hosts_files(key.target)
     scan_to_file = f"{_scan_command(key.target)} >> {shell_join([files[0]])}"
     return TransportError(
@@ -309,6 +322,17 @@ def _untrusted(key: ShownKey, entries: Sequence[Entry]) -> TransportError:
             f"{scan_to_file}  # after comparing the fingerprint; or --host-key-policy accept-new"
         ),
         kind="host key unknown",
+    )
+
+
+def _certificate_authority(key: ShownKey, entry: Entry) -> TransportError:
+    """Returns the error for a host that is known only by a certificate authority."""
+    return TransportError(
+        "host key",
+        f"{entry.location} trusts a certificate authority for {key.name}, and host certificates are"
+        f" not supported by the built-in client: the host's own key ({key}) is not known",
+        hint=rerun_hint("--transport", "openssh"),
+        kind="host key not trusted",
     )
 
 
@@ -334,12 +358,17 @@ def _revoked_key(key: ShownKey, location: str) -> TransportError:
 
 def _scan_command(target: SshTarget) -> str:
     """Returns the command that shows the keys of a host."""
-    # A name that looks like an option must stay a name.
-    dashes = ["--"] if target.address.startswith("-") else []
-    return shell_join(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
+    command = ["ssh-keyscan", "-p", str(target.port)]
+    if target.address.startswith("-"):  # a name that looks like an option must stay a name
+        command.append("--")
+    return shell_join([*command, target.address])
 
 
 def forget_command(name: str, file: str) -> str:
-    """Returns the command that removes a host's key from a file, with a warning."""
+    """Returns the command that removes a host's key from a file, with a warning.
+
+    `name` is the host's name in the known_hosts file `file`: a host, or [host]:port (ssh-keygen(1),
+    -R).
+    """
     command = shell_join(["ssh-keygen", "-R", name, "-f", file])
     return f"{command}  # only once you know why it has changed"

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 USER_FILES = (
@@ -26,12 +26,15 @@ FILE_MAX = 64 * 1024 * 1024
 """Maximum size of a file with host keys, in bytes."""
 
 _MARKERS = ("", "@revoked", "@cert-authority")
+_PATTERN_SIGNS = frozenset("*?!")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line for one host: `marker` is "", "@revoked" or "@cert-authority", `text` the key in
-    base64.
+    """One line for one host.
+
+    `marker` is "", "@revoked" or "@cert-authority"; `text` is the key in base64; `source` and
+    `line` are the file and the number of the line in it, from 1.
     """
 
     marker: str
@@ -56,10 +59,27 @@ class Entry:
             at += 4 + int.from_bytes(blob[at : at + 4], "big")
         return bool(blob) and at == len(blob)
 
+    @property
+    def is_host_key(self) -> bool:
+        """Whether the line has a key of the host itself, whole: no marker, no half a line."""
+        return not self.marker and self.has_whole_key
+
+    def trusts(self, text: str) -> bool:
+        """Returns whether the line trusts the key `text`, in base64, as the host's own."""
+        return not self.marker and self.text == text
+
+    def revokes(self, text: str) -> bool:
+        """Returns whether the line revokes the key `text`, in base64, whoever shows it."""
+        return self.marker == "@revoked" and self.text == text
+
 
 @dataclass(slots=True)
 class KnownHosts:
-    """The lines of some known_hosts files, by the name they are for."""
+    """The lines of some known_hosts files, by the name they are for.
+
+    `plain` is by name in lower case; `hashed` has salt and digest of a name; `patterns` a test for
+    names.
+    """
 
     plain: dict[str, list[Entry]] = field(default_factory=dict)
     hashed: list[tuple[bytes, bytes, Entry]] = field(default_factory=list)
@@ -69,20 +89,21 @@ class KnownHosts:
     def add(self, text: str, *, source: str, first_line: int = 1) -> None:
         """Adds the lines of `text`.
 
-        Ignores what is not an entry: comments, half a line, an unknown marker.
+        `source` names the file for reasons, `first_line` is the number of the first line of `text`
+        in it. Ignores what is not an entry: comments, half a line, an unknown marker.
         """
         for number, line in enumerate(text.split("\n"), first_line):
-            words = line.split(None, 4)
-            marker = words.pop(0) if line.lstrip().startswith("@") else ""
-            if len(words) >= 3 and not words[0].startswith("#") and marker in _MARKERS:
-                self._add(words[0], Entry(marker, words[1], words[2], source, number))
+            fields = _split_line(line)
+            if fields:
+                marker, names, key_type, key = fields
+                self._add(names, Entry(marker, key_type, key, source, number))
         self._by_name.clear()
 
     def _add(self, names: str, entry: Entry) -> None:
         """Adds an entry for its names."""
         if names.startswith("|1|"):
             self._add_hashed(names, entry)
-        elif any(c in names for c in "*?!"):
+        elif not _PATTERN_SIGNS.isdisjoint(names):
             self.patterns.append((_name_matcher(names), entry))
         else:
             for name in names.lower().split(","):
@@ -103,13 +124,31 @@ class KnownHosts:
         """
         name = name.lower()
         if name not in self._by_name:
-            raw = name.encode()
             self._by_name[name] = (
                 *self.plain.get(name, ()),
-                *(e for salt, digest, e in self.hashed if hmac.digest(salt, raw, "sha1") == digest),
-                *(e for matches, e in self.patterns if matches(name)),
+                *self._of_hashed(name.encode()),
+                *(entry for matches, entry in self.patterns if matches(name)),
             )
         return self._by_name[name]
+
+    def _of_hashed(self, name: bytes) -> Iterator[Entry]:
+        """Yields the entries whose hashed name is `name`: HMAC-SHA1 with the salt as the key."""
+        for salt, digest, entry in self.hashed:
+            if hmac.digest(salt, name, "sha1") == digest:
+                yield entry
+
+
+def _split_line(line: str) -> tuple[str, str, str, str] | None:
+    """Returns marker ("" for none), names, key type and key of a line, None if it has no entry."""
+    words = line.split(None, 4)
+    if not words or words[0].startswith("#"):
+        return None
+    if not words[0].startswith("@"):
+        words.insert(0, "")
+    if len(words) < 4 or words[0] not in _MARKERS:
+        return None
+    marker, names, key_type, key = words[:4]
+    return marker, names, key_type, key
 
 
 def _name_matcher(names: str) -> Callable[[str], bool]:

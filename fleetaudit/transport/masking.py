@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import AnyStr
 
 import msgspec
@@ -37,40 +38,59 @@ _OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__
 
 
 class Masking:
-    """Hides the passwords of one target; others have none."""
+    """Hides the passwords of one target, for the login and for `become`.
+
+    A target without a password gets everything back as it is.
+    """
 
     def __init__(self, target: Target | NoTarget) -> None:
         passwords = _passwords(target)
         # Longest first: one may begin with another.
-        raw = sorted(
-            (p.encode("utf-8", "surrogateescape") for p in passwords), key=len, reverse=True
-        )
-        forms = {form for password in passwords for form in _forms(password)}
+        raw = sorted(map(_encode, passwords), key=len, reverse=True)
+        forms = set(chain.from_iterable(map(_forms, passwords)))
         self._forms = sorted(forms, key=len, reverse=True)
         self._data = _any_text(map(re.escape, filter(_is_strong, self._forms)))
         self._raw = _any_bytes(_pattern(secret, rb"(?<!\w)", rb"(?!\w)") for secret in raw)
         self._text = _any_text(_pattern(form, r"(?<!\w)", r"(?!\w)") for form in self._forms)
 
     def output(self, output: Output) -> Output:
-        """Returns an output without passwords, except in its result line."""
-        raw = self._raw
-        if raw is None or not (raw.search(output.stderr) or raw.search(output.stdout)):
+        """Returns an output without passwords, except in its result line.
+
+        That one is data, which `audited` masks once it is decoded.
+        """
+        if not self._has_password(output):
             return output
-        lines = output.stdout.split(b"\n")
-        masked = (
-            line if line.startswith(REPLY_MARK) else raw.sub(_HIDDEN.encode(), line)
-            for line in lines
-        )
-        return replace(
-            output, stdout=b"\n".join(masked), stderr=raw.sub(_HIDDEN.encode(), output.stderr)
-        )
+        stdout = b"\n".join(map(self._mask_line, output.stdout.split(b"\n")))
+        return replace(output, stdout=stdout, stderr=self._mask_raw(output.stderr))
+
+    def _has_password(self, output: Output) -> bool:
+        """Returns whether a password is anywhere in an output."""
+        if self._raw is None:
+            return False
+        return bool(self._raw.search(output.stderr) or self._raw.search(output.stdout))
+
+    def _mask_line(self, line: bytes) -> bytes:
+        """Returns a line of stdout without passwords; the result line stays as it is."""
+        if line.startswith(REPLY_MARK):
+            return line
+        return self._mask_raw(line)
+
+    def _mask_raw(self, printed: bytes) -> bytes:
+        """Returns bytes that the host printed without passwords."""
+        if self._raw is None:
+            return printed
+        return self._raw.sub(_HIDDEN.encode(), printed)
 
     def error(self, error: TransportError) -> TransportError:
         """Returns the same error, or one whose reason has no password."""
         return error.with_reason(self.text(error.reason))
 
     def audited(self, host: Audited) -> Audited:
-        """Returns the same host, or a copy without passwords in its reply."""
+        """Returns the same host, or a copy without passwords in its reply.
+
+        Sentences (reasons, notes) are masked as by `text`, all other values as by `data`. The names
+        of its plan, which are not the host's, stay as they are.
+        """
         if self._text is None:
             return host
         if self._data is not None and self._data.search(msgspec.json.encode(host).decode()):
@@ -93,12 +113,17 @@ class Masking:
 
     def data(self, text: str) -> str:
         """Returns a value or a command without passwords, except those that may be in it by
-        chance.
+        chance: short ones, and those of letters or digits alone.
         """
-        return text if self._data is None else self._data.sub(_HIDDEN, text)
+        if self._data is None:
+            return text
+        return self._data.sub(_HIDDEN, text)
 
     def text(self, text: str) -> str:
-        """Returns a text without passwords, and without parts of them at a cut."""
+        """Returns a text without passwords, and without parts of them at a cut.
+
+        `text` is a sentence: a reason or a note, sanitized and perhaps cut off with "…".
+        """
         if not text or self._text is None:
             return text
         return self._without_pieces(self._text.sub(_HIDDEN, text))
@@ -118,9 +143,16 @@ def _passwords(target: Target | NoTarget) -> set[str]:
     """Returns the passwords of a target, for the login and for `become`."""
     if isinstance(target, NoTarget):
         return set()
-    secrets = (target.become.password if target.become else None, target.password)
-    texts = (secret.reveal() for secret in secrets if secret)
-    return {text for text in texts if text.strip()}
+    secrets = [target.password]
+    if target.become:
+        secrets.append(target.become.password)
+    passwords = {secret.reveal() for secret in secrets if secret}
+    return set(filter(str.strip, passwords))
+
+
+def _encode(password: str) -> bytes:
+    """Returns a password as it was sent: bytes of its file that are not UTF-8 are kept."""
+    return password.encode("utf-8", "surrogateescape")
 
 
 def _is_strong(form: str) -> bool:
@@ -131,13 +163,17 @@ def _is_strong(form: str) -> bool:
 def _any_text(patterns: Iterable[str]) -> re.Pattern[str] | None:
     """Returns a pattern that matches any of these, None if there are none."""
     pattern = "|".join(patterns)
-    return re.compile(pattern) if pattern else None
+    if not pattern:
+        return None
+    return re.compile(pattern)
 
 
 def _any_bytes(patterns: Iterable[bytes]) -> re.Pattern[bytes] | None:
     """Returns the same for bytes."""
     pattern = b"|".join(patterns)
-    return re.compile(pattern) if pattern else None
+    if not pattern:
+        return None
+    return re.compile(pattern)
 
 
 def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
@@ -181,4 +217,6 @@ def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:
     own.
     """
     pattern = re.escape(secret)
-    return before + pattern + after if len(secret) < _SHORT else pattern
+    if len(secret) >= _SHORT:
+        return pattern
+    return before + pattern + after

@@ -23,6 +23,7 @@ HEADER_MAX = 4096
 MAX_BYTES = 256 * 1024 * 1024
 """Maximum size of a kernel image in bytes; the largest that distributions ship have 20 MB."""
 _TOO_LARGE = f"larger than {MAX_BYTES >> 20} MiB, which no kernel image is"
+_UNKNOWN_MACHINE = "an unknown machine"
 _OTHER_MACHINE = "the guest's Python is this machine's, for x86-64: give an x86-64 kernel"
 
 _ELF_MACHINES = {
@@ -74,7 +75,7 @@ class Image:
 class NotAKernelError(Exception):
     """These bytes are not a kernel that can be booted here.
 
-    `found` is what they are, `hint` what to give instead.
+    `found` is what they are, `hint` what to give instead, "" if the caller is to say it.
     """
 
     def __init__(self, found: str, hint: str = "") -> None:
@@ -114,29 +115,78 @@ def _read(path: Path) -> bytes:
 
 
 def parse_image(data: bytes) -> str:
-    """Returns the version string of a bootable image; raises `NotAKernelError` for other bytes."""
-    head = data[:HEADER_MAX]
+    """Returns the version string of a bootable image, "" if its header names none.
+
+    `data` is the whole file. Raises `NotAKernelError` for other bytes, for a kernel of another
+    machine and for a file that was cut short.
+    """
     if len(data) > MAX_BYTES:
         raise NotAKernelError(_TOO_LARGE)
-    if len(head) < 0x260 or head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
+    head = data[:HEADER_MAX]
+    if not _has_boot_header(head):
         raise _recognize(head)
-    (protocol,) = struct.unpack_from("<H", head, 0x206)
-    if not head[0x211] & 1:
+    header = _BootHeader(head)
+    if not header.is_loaded_high:
         raise NotAKernelError("a zImage, which is loaded low; only a bzImage is booted")
-    if protocol >= 0x20C and not struct.unpack_from("<H", head, 0x236)[0] & 1:
+    if header.is_32_bit:
         raise NotAKernelError(
             "a kernel for 32-bit x86; the guest's Python is this machine's, for x86-64"
         )
-    setup_sectors = head[0x1F1] or 4
-    (paragraphs,) = struct.unpack_from("<I", head, 0x1F4)
-    expected = (setup_sectors + 1) * 512 + paragraphs * 16
-    if len(data) < expected:
+    if len(data) < header.image_size:
         raise NotAKernelError(
-            f"cut short: {len(data)} bytes of the {expected} that its header names",
+            f"cut short: {len(data)} bytes of the {header.image_size} that its header names",
             "copy the whole image again",
         )
-    (at,) = struct.unpack_from("<H", head, 0x20E)
-    return printable_line(data[at + 0x200 :].split(b"\0", 1)[0][:200]) if at else ""
+    if not header.version_offset:
+        return ""
+    version, _, _ = data[header.version_offset :].partition(b"\0")
+    return printable_line(version[:200])
+
+
+def _has_boot_header(head: bytes) -> bool:
+    """Returns whether these bytes begin an x86 kernel: boot_flag, and "HdrS" in header."""
+    magics = head[0x1FE:0x200], head[0x202:0x206]
+    return len(head) >= 0x260 and magics == (b"\x55\xaa", b"HdrS")
+
+
+@dataclass(frozen=True, slots=True)
+class _BootHeader:
+    """The header of an x86 kernel, by the names of Documentation/arch/x86/boot.rst.
+
+    `head` has at least 0x260 bytes.
+    """
+
+    head: bytes
+
+    def _number(self, encoding: str, at: int) -> int:
+        """Returns the number at an offset; `encoding` is of `struct`, little-endian."""
+        number: int = struct.unpack_from(f"<{encoding}", self.head, at)[0]
+        return number
+
+    @property
+    def is_loaded_high(self) -> bool:
+        """Whether loadflags has LOADED_HIGH: a bzImage."""
+        return bool(self.head[0x211] & 1)
+
+    @property
+    def is_32_bit(self) -> bool:
+        """Whether xloadflags, which protocol 2.12 has first, lacks XLF_KERNEL_64."""
+        protocol = self._number("H", 0x206)
+        return protocol >= 0x20C and not self._number("H", 0x236) & 1
+
+    @property
+    def image_size(self) -> int:
+        """The size of the file in bytes: boot sector, setup_sects, and syssize of 16 bytes each."""
+        setup_sectors = self.head[0x1F1] or 4  # 0 stands for 4
+        return (setup_sectors + 1) * 512 + self._number("I", 0x1F4) * 16
+
+    @property
+    def version_offset(self) -> int:
+        """The offset of the version string in the file (kernel_version), 0 for none."""
+        offset = self._number("H", 0x20E)
+        if not offset:
+            return 0
+        return offset + 0x200
 
 
 def _recognize(head: bytes) -> NotAKernelError:
@@ -153,7 +203,9 @@ def _elf(head: bytes) -> NotAKernelError | None:
     """Recognizes a vmlinux and other ELF programs."""
     if not head.startswith(b"\x7fELF"):
         return None
-    byte_order = ">" if head[5:6] == b"\x02" else "<"
+    byte_order = "<"
+    if head[5:6] == b"\x02":  # EI_DATA is ELFDATA2MSB
+        byte_order = ">"
     (machine,) = struct.unpack_from(f"{byte_order}H", head.ljust(64, b"\0"), 18)
     name = _ELF_MACHINES.get(machine, f"machine {machine}")
     if name != "x86-64":
@@ -161,8 +213,7 @@ def _elf(head: bytes) -> NotAKernelError | None:
     return NotAKernelError(
         "an ELF program (perhaps a vmlinux), which is not what a boot loader loads",
         "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the source tree of"
-        " that"
-        " vmlinux",
+        " that vmlinux",
     )
 
 
@@ -178,16 +229,25 @@ def _efi_program(head: bytes) -> NotAKernelError | None:
     """Recognizes EFI programs."""
     if not head.startswith(b"MZ"):
         return None
-    at = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)[0]
-    whole = head[at : at + 4] == b"PE\0\0" and at + 6 <= len(head)
-    machine = struct.unpack_from("<H", head, at + 4)[0] if whole else 0
-    name = _PE_MACHINES.get(machine, "an unknown machine")
-    compressed = " (a compressed EFI kernel)" if head[4:8] == b"zimg" else ""
-    hint = "extract the kernel of a unified kernel image: objcopy -O binary -j .linux"
-    return NotAKernelError(
-        f"an EFI program for {name}{compressed} without the x86 boot header",
-        hint if name == "x86-64" else "",
-    )
+    name = _pe_machine(head)
+    compressed = ""
+    if head[4:8] == b"zimg":
+        compressed = " (a compressed EFI kernel)"
+    hint = ""
+    if name == "x86-64":
+        hint = "extract the kernel of a unified kernel image: objcopy -O binary -j .linux"
+    found = f"an EFI program for {name}{compressed} without the x86 boot header"
+    return NotAKernelError(found, hint)
+
+
+def _pe_machine(head: bytes) -> str:
+    """Returns the machine of an EFI program: e_lfanew leads to "PE" and the COFF header."""
+    (at,) = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)
+    coff = head[at : at + 6]
+    if len(coff) < 6 or not coff.startswith(b"PE\0\0"):
+        return _UNKNOWN_MACHINE
+    (machine,) = struct.unpack_from("<H", coff, 4)
+    return _PE_MACHINES.get(machine, _UNKNOWN_MACHINE)
 
 
 def _compressed(head: bytes) -> NotAKernelError | None:

@@ -48,7 +48,11 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A private key's file and those beside it; `public` is read only if `private` is unusable."""
+    """A private key's file and those next to it.
+
+    `certificate` and `public` are raw blobs, None if there are none; `public` is read only if
+    `private` is unusable, because the agent may have that key.
+    """
 
     private: paramiko.PKey | Unusable
     certificate: bytes | None = None
@@ -64,7 +68,11 @@ class KeyFiles:
 
 
 def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
-    """Reads the target's key files. A slow one costs at most the target's `connect_timeout_s`."""
+    """Reads the target's key files: those that it names, else the default ones of ssh(1).
+
+    Raises nothing: what cannot be used is an `Unusable`. A slow file costs at most the target's
+    `connect_timeout_s`.
+    """
     until = deadline.within(target.connect_timeout_s)
     paths = target.private_keys or DEFAULT_KEYS
     return KeyFiles(
@@ -80,8 +88,9 @@ def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
         file = expand_home(path)
         private = _read_private_key(path, file)
         certificate = _parse_public_line(_text_if_any(file.with_name(f"{file.name}-cert.pub")))
-        public = _public_key(file) if isinstance(private, Unusable) else None
-        return KeyFile(private, certificate, public)
+        if isinstance(private, Unusable):
+            return KeyFile(private, certificate, _public_key(file))
+        return KeyFile(private, certificate)
 
     try:
         return shared_reader.get(("key", path), read, deadline)
@@ -173,13 +182,16 @@ def _parse_private_key(text: str, file: Path) -> paramiko.PKey:
         except SSHException as e:
             reason = str(e)
     key_type = Reader(_public_key(file) or b"").string().decode("ascii", "replace")
-    raise SSHException(f"a key of the type {key_type} needs the agent" if key_type else reason)
+    if key_type:
+        reason = f"a key of the type {key_type} needs the agent"
+    raise SSHException(reason)
 
 
 def _after_magic(text: str) -> Reader | None:
     """Returns a reader after the magic of an OpenSSH private key, None for other text.
 
-    Format: PROTOCOL.key.
+    Format: PROTOCOL.key of OpenSSH: the magic, then cipher, key derivation and its options (each a
+    string), the number of keys, and their public halves.
     """
     if "BEGIN OPENSSH PRIVATE KEY" not in text:
         return None
@@ -188,13 +200,18 @@ def _after_magic(text: str) -> Reader | None:
         raw = base64.b64decode(body)
     except ValueError:
         return None
-    return Reader(raw[len(_MAGIC) :]) if raw.startswith(_MAGIC) else None
+    if not raw.startswith(_MAGIC):
+        return None
+    return Reader(raw[len(_MAGIC) :])
 
 
 def _is_encrypted(text: str) -> bool:
     """Returns whether a private key needs a passphrase."""
     reader = _after_magic(text)
-    return reader.string() not in (b"none", b"") if reader else "ENCRYPTED" in text
+    if not reader:  # PEM, in which the line of the cipher or of the type has the word
+        return "ENCRYPTED" in text
+    cipher = reader.string()
+    return cipher not in (b"none", b"")
 
 
 def _public_key(path: Path) -> bytes | None:
@@ -210,7 +227,9 @@ def _public_key(path: Path) -> bytes | None:
         return None
     for _ in range(3):  # cipher, key derivation, its options
         reader.string()
-    return reader.string() if reader.number() == 1 else None
+    if reader.number() != 1:
+        return None
+    return reader.string()
 
 
 def _text(path: Path) -> str:
@@ -227,9 +246,9 @@ def _text_if_any(path: Path) -> str:
 
 
 def _parse_public_line(text: str) -> bytes | None:
-    """Returns the key or certificate in the one line of a .pub file."""
+    """Returns the key or certificate in the one line of a .pub file, None for other text."""
     words = text.split(None, 2)
     try:
-        return base64.b64decode(words[1], validate=True) if len(words) > 1 else None
-    except ValueError:
+        return base64.b64decode(words[1], validate=True)
+    except (IndexError, ValueError):
         return None
