@@ -1,6 +1,6 @@
 """fleetaudit audits how the hosts of a fleet close a TCP connection: FIN or RST, on each kernel.
 
-Data goes one way and touches the network once:
+Data flows in one direction; only one step, the transport, uses the network:
 
     inventory.yml ── inventory ── Inventory ┐                     ┌ ssh      a remote host
                      connection ─ Target ───┤                     ├ openssh  by the system's ssh
@@ -10,27 +10,28 @@ Data goes one way and touches the network once:
     report.html ┐                                                      ▼ one line of JSON
     junit, csv… ┴ report ─ Comparison ─ analysis ─ AuditRun ─ store ─ HostResult ─ probe.verdict
 
-Each package has one job, and imports go down this list (tests/unit/test_architecture.py holds it):
+Each package has one job, and imports go down this list (tests/unit/test_architecture.py checks it):
 
-    cli         options in, app called, text and exit status out; only it imports click and rich
+    cli         parses options, calls app, prints; the only package that imports click and rich
     app         use cases without a terminal: audit, merge, doctor, diff…; the Python API
-    report      one output a file, and one registry of them; decides nothing
+    report      one module per output format, and a registry of them; decides nothing
     analysis    pure: judge (expectations), compare (a run), drift (two runs), waivers, remediation
     store       a run folder: journal, manifest, lock, retention, evidence deduplication
     engine      many hosts at once: scheduling, deadlines, retries; one result for every host
-    transport   bytes under one deadline, no JSON and no scenarios
+    transport   moves bytes under one deadline; knows no JSON and no scenarios
     probe       the program that runs on a host (remote/), the protocol with it, and the verdict
     playbook    scenarios, steps, expectations; which host runs what
-    connection  variables, options, ansible.cfg and ssh_config of a host become its Target
+    connection  makes a host's Target from variables, options, ansible.cfg and ssh_config
     inventory   Ansible's inventories and patterns; nothing about connecting
-    model, text, errors   frozen nouns; sanitizing, YAML with lines, host ranges; one root of errors
+    model, text, errors   frozen data types; sanitizing, YAML with lines, host ranges; all errors
 
-To follow one RST from close() to its cell in the page: probe/remote/verbs.py, probe/protocol.py,
-probe/trial_verdict.py, analysis/compare/kernels.py, report/templates/kernels.html. `fleetaudit
-doctor` does the same without an experiment.
+To follow one RST from close() to its cell in the page, read probe/remote/verbs.py,
+probe/protocol.py, probe/trial_verdict.py, analysis/compare/kernels.py and
+report/templates/kernels.html in this order. `fleetaudit doctor` runs the same stages without an
+experiment.
 
-The Python API is in `__all__`; docs/api.md shows it. It is loaded when it is first used, so that
-`fleetaudit --version` stays fast.
+The Python API is `__all__`; docs/api.md describes it. Its modules are imported on first use, so
+that `fleetaudit --version` stays fast.
 """
 
 from __future__ import annotations

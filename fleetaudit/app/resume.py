@@ -1,7 +1,8 @@
 """Resumes a run that was interrupted or killed: finds it, and restores its options.
 
-Rules: a resumed run keeps the options that it began with. An option that would make another run of
-it is refused by its effect, in `store.manifest.refuse_changed_plan`.
+Rules: a resumed run keeps the options that it began with. Options are not compared here; the plan
+that they lead to is: `store.manifest.refuse_changed_plan` refuses a plan that is not the recorded
+one.
 """
 
 from __future__ import annotations

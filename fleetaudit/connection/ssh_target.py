@@ -1,11 +1,12 @@
-"""From the variables of a host to where and as whom SSH connects. No I/O.
+"""Resolves the SSH target of a host (address, port, user, client) from its variables. No I/O.
 
 Rules: variables override the command line, which overrides ansible.cfg; an old spelling
 (ansible_ssh_user) overrides the new one wherever either is set, as in Ansible. A variable that
-would change where or as whom we connect, and is not supported, makes the host not audited.
-ansible_host_key_checking is ignored: the command line alone loosens that policy. If arguments for
-OpenSSH ask for what only it can do, the system's own ssh is the client, as it is Ansible's, unless
-the inventory says paramiko. No password goes to a host whose key is not checked.
+would change the address or the user of the connection, and is not supported, makes the host not
+audited.
+ansible_host_key_checking is ignored: only the command line loosens that policy. If an argument for
+ssh needs what only OpenSSH can do, the system's ssh is the client (as in Ansible), unless the
+inventory says paramiko. A password is sent only to a host whose key is checked.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ _PORTS = range(1, 65_536)
 _TIMEOUTS_S = range(1, 86_401)
 
 _USE_SSH = "paramiko cannot; write ansible_connection: ssh, or openssh for the system's own ssh"
-_COMMAND_ONLY = "leave out what makes ssh do something else than run a command"
+_COMMAND_ONLY = "remove the arguments that make ssh do anything but run a command"
 _PROXY_FOR_SSH = "write it for ssh: ansible_ssh_common_args: -J HOST, or -o with a ProxyCommand"
-_USE_OPENSSH = (
-    "write ansible_connection: openssh for the system's own ssh, or the program that is named"
+_USE_OPENSSH = "write ansible_connection: openssh, which runs the system's ssh or the named program"
+_USE_PARAMIKO = (
+    "write ansible_connection: paramiko, which can send it; or use a key or an SSH agent"
 )
-_USE_PARAMIKO = "write ansible_connection: paramiko, which takes one; or use a key, or an SSH agent"
 _CHECK_HOST_KEYS = (
-    "--host-key-policy accept-new, or strict: a password is never sent to a host whose key is not"
+    "use --host-key-policy accept-new or strict: a password is sent only to a host whose key is"
     " checked"
 )
 _USE_KEY_FILE = "name a key file (ansible_ssh_private_key_file) or use an SSH agent"
@@ -78,9 +79,9 @@ _ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 def resolve_ssh_target(
     variables: Variables, options: ConnectionOptions, connection: str
 ) -> SshTarget:
-    """Returns where and as whom SSH connects, and by which client.
+    """Returns the target of a host over SSH: address, port, user, client and login.
 
-    `connection` is the host's ansible_connection, one of SSH. Raises `CannotReachError`, and
+    `connection` is the host's ansible_connection, a kind of SSH. Raises `CannotReachError`, and
     `InputError` for a value of a wrong type.
     """
     _check_variables(variables, connection)
@@ -101,7 +102,7 @@ def resolve_ssh_target(
 def _check_variables(variables: Variables, connection: str) -> None:
     """Raises `CannotReachError` for a variable that is not supported with this connection.
 
-    Its own program for ssh is supported with “openssh”, and the default name everywhere.
+    ansible_ssh_executable is supported with “openssh”; its default, ssh, with every connection.
     """
     names = dict(_UNSUPPORTED)
     if connection == "openssh" or variables.get(_PROGRAM) == "ssh":
@@ -157,7 +158,7 @@ class _Arguments:
     def words(self) -> tuple[str, ...]:
         """Returns the arguments as words for ssh.
 
-        Raises `CannotReachError` for one with which ssh would do something else.
+        Raises `CannotReachError` for an argument that makes ssh do anything but run a command.
         """
         try:
             return openssh_arguments(self.text)
@@ -207,8 +208,8 @@ def _choose_client(connection: str, default: SshClient, arguments: list[_Argumen
 def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget:
     """Returns the target with its arguments, unless the client may ignore all of them.
 
-    The built-in client asks `ssh -G` what they mean, which takes time, so that it gets them only if
-    one matters. Ansible's order: ssh_args before, common and extra arguments after the other
+    The built-in client resolves them by `ssh -G`, which takes time, so it gets them only if one of
+    them matters. Ansible's order: ssh_args before, common and extra arguments after the other
     options.
     """
     early, common, extra = (each.words() for each in arguments)
@@ -224,12 +225,12 @@ def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget
 def _check_passwords(target: SshTarget) -> None:
     """Raises `CannotReachError` if a password would go to an unchecked host, or to OpenSSH.
 
-    A password that is sent to a host whose key is not checked may be sent to anybody; the system's
-    ssh asks for one on a terminal only.
+    A password for a host whose key is not checked may go to an attacker. The system's ssh asks for
+    a password only on a terminal.
     """
     if target.client == "openssh" and target.password:
         raise CannotReachError(
-            "the system's own ssh takes no password without a terminal",
+            "the system's ssh can ask for a password only on a terminal",
             _USE_PARAMIKO,
             "authenticate",
         )
@@ -237,13 +238,13 @@ def _check_passwords(target: SshTarget) -> None:
         return
     if target.password:
         raise CannotReachError(
-            "a password is given, and its host key is not checked",
+            "a password is set, but the host key is not checked",
             _CHECK_HOST_KEYS,
             "authenticate",
         )
     if target.become and target.become.password:
         raise CannotReachError(
-            f"a password for {target.become.method} is given, and its host key is not checked",
+            f"a password for {target.become.method} is set, but the host key is not checked",
             _CHECK_HOST_KEYS,
             "become",
         )

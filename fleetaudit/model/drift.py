@@ -27,7 +27,8 @@ Effect = Literal[
 `regression`: an expectation was met before and is not met now; `fix`: the reverse. `no longer
 told`: the ending was known before and is unknown now; `told again`: the reverse. `rebuilt`: another
 machine under the same name; `renamed`: the same machine under another name. `no longer selected`:
-plays matched the host before, and none does now.
+a play matched the host before, and none does now. The values are keys of JSON and keep their names;
+people see "no longer known" and "known again".
 """
 
 ChangeKind = Literal[

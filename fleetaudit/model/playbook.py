@@ -54,9 +54,9 @@ class Scenario(Frozen, frozen=True, kw_only=True):
     """One experiment.
 
     `expect` has the endings that are correct; it is empty if the scenario is only observed, and
-    then no ending is a finding. `control` names the scenario that must end the other way. `trials`
-    overrides the play's number. `because` is the reason with its source, and `fix` what to do about
-    another ending. `families` follow from the steps and the play.
+    then no ending is a finding. `control` names a scenario that must end differently. `trials`
+    overrides the play's number. `because` is the reason with its source, and `fix` the remedy for a
+    different ending. `families` follow from the steps and the play.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Checks the controls of a play.
 
 Rules: a control expects none of the endings of the scenario that names it, so that one of the two
-fails if the measurement does not work. A play that expects RST has a positive control, which must
-end in the RST that no kernel withholds (zero linger).
+fails if the measurement does not work. A play that expects RST has a positive control (zero
+linger), which must end in RST: every kernel sends it.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def names_with_controls(selected: Iterable[Scenario], offered: Iterable[Scenario
 def check_controls(document: Document, placed: Sequence[PlacedScenario]) -> None:
     """Raises `InputError` at the first scenario of a play whose control proves nothing.
 
-    First every named control is looked at: it must be a scenario of the play that can fail, that
-    expects another ending, and that runs over the same families. Then every scenario that expects a
-    RST: a positive control must run over its families.
+    Every named control must be a scenario of the play that can fail, that expects a different
+    ending, and that runs over the same families. For every scenario that expects RST, a positive
+    control must run over its families.
     """
     by_name = {each.scenario.name: each.scenario for each in placed}
     for each in placed:
@@ -92,7 +92,7 @@ def _check_control(
         )
     if not set(control.expect).isdisjoint(placed.scenario.expect):
         raise document.error(
-            f"the control “{name}” must end the other way, but may end the same way", at
+            f"the control “{name}” must end differently, but may end the same way", at
         )
     missing = _families_without(placed.scenario, control.families)
     if missing:

@@ -261,7 +261,7 @@ class ScenarioFile(File, frozen=True, kw_only=True):
         str | None,
         Meta(
             description=(
-                "The scenario that must end the other way; “positive”: this is a positive control."
+                "A scenario that must end differently; “positive”: this is a positive control."
             )
         ),
     ] = None
@@ -274,7 +274,7 @@ class ScenarioFile(File, frozen=True, kw_only=True):
 
 
 class AdjustFile(File, frozen=True, kw_only=True):
-    """What this play changes of a scenario that it takes by name; everything else stays."""
+    """Changes to a scenario that the play takes by name; the other keys stay."""
 
     expect: Annotated[
         Expectable | Annotated[list[Expectable], Meta(min_length=1)] | None,
@@ -285,7 +285,7 @@ class AdjustFile(File, frozen=True, kw_only=True):
         str | None,
         Meta(
             description=(
-                "The scenario of this play that must end the other way, if RST is now expected."
+                "A scenario of this play that must end differently, if RST is now expected."
             )
         ),
     ] = None

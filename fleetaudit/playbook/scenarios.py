@@ -1,6 +1,6 @@
 """Reads the scenarios of a play: its own, those of shipped playbooks, and the adjusted ones.
 
-Rules: a scenario that expects RST names its `control`, the scenario that must end the other way;
+Rules: a scenario that expects RST names its `control`, a scenario that must end differently;
 `controls.py` checks the names.
 """
 

@@ -3,15 +3,15 @@
 No two witnesses may contradict each other:
 
 - The wire decides if it was captured: the closer's own FIN and RST (`wire.py`).
-- The peer's socket shows what arrived (`peer_socket.py`). Without a capture it decides. What it
-  shows less than the wire was sent and not delivered.
+- The peer's socket shows what arrived (`peer_socket.py`). Without a capture it decides. If it shows
+  less than the wire, the difference was sent and not delivered.
 - The kernel's counters must fit (`counters.py`).
 - Over AF_UNIX the peer's socket is the only witness.
 
-An ending must be final: whether something can follow is decided on the host, where the kernel can
-be asked (probe/remote, "When an ending is final"). If it cannot be decided there, the trial says
-what is outstanding, and a FIN, or nothing, is "inconclusive: more may come". So is every ending
-whose witnesses disagree; the reason names the disagreement.
+An ending must be final. Whether more segments can follow is decided on the host, from the state of
+the kernel (probe/remote, "When an ending is final"). If it cannot be decided there, the trial says
+what is outstanding, and a FIN, or nothing, is "inconclusive: more may come". An ending is also
+inconclusive if its witnesses disagree; the reason names the disagreement.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _LESS_THAN = {
     ("FIN, then RST", "FIN"),
     ("FIN, then RST", "nothing"),
 }
-"""What the wire and the peer show if something was sent and did not arrive."""
+"""(ending on the wire, ending at the peer) if a segment was sent and did not arrive."""
 _DROPPED_RESET = (
-    "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?"
+    "the kernel made an RST and could not send it (TCPAbortFailed); is there a firewall in OUTPUT?"
 )
 _RECEIVERS = {"closer": "peer", "peer": "closer"}
 """The receiver by the sender."""
@@ -49,10 +49,10 @@ def trial_verdict(
 ) -> Verdict:
     """Returns the ending of one trial, and why if it is not simply what was observed.
 
-    `steps` are those of the scenario: they tell which witnesses can be believed. `isolation` is
-    where the trial ran, which tells how strictly the counters must fit. A trial that failed, or
-    whose witnesses disagree, is "inconclusive"; a segment that a witness saw leaving and that did
-    not arrive is "sent, not delivered".
+    `steps`, those of the scenario, determine which witnesses are credible. `isolation`, where the
+    trial ran, determines how strictly the counters must fit. A trial that failed, or whose
+    witnesses disagree, is "inconclusive". If a segment was sent and did not arrive, the trial is
+    "sent, not delivered".
     """
     if trial.error:
         return "inconclusive", _error_text(trial, steps)
@@ -86,7 +86,7 @@ def _unix_verdict(peer: PeerWitness | None, steps: Sequence[Step]) -> Verdict:
 def _credible_peer_ending(
     trial: RawTrial, steps: Sequence[Step], wire: Ending | None
 ) -> Ending | None:
-    """Returns the ending by the peer's socket, None if it shows none or cannot be believed."""
+    """Returns the ending according to the peer's socket, None if unknown or not credible."""
     if trial.peer is None or _peer_resets(trial, steps):
         return None
     peer = peer_ending(trial.peer, steps)

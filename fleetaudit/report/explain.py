@@ -167,7 +167,7 @@ def _reasons(row: ScenarioRow) -> list[str]:
     control = terminal_line(row.control or "")
     return [
         surround("Why: ", terminal_line(row.because)),
-        surround("Control: ", control, ", which must have the other ending"),
+        surround("Control: ", control, ", which must end differently"),
     ]
 
 

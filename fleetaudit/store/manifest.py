@@ -125,8 +125,8 @@ def decode_manifest(text: bytes, *, source: str) -> RunManifest:
 def refuse_changed_plan(manifest: RunManifest, plan: Plan, version: str, *, source: str) -> None:
     """Raises `InputError` if the plan is not the recorded one.
 
-    It is another one with other hosts, connections, experiments or another order of the hosts, and
-    under another version of fleetaudit. The error names the hosts, as ranges.
+    A plan is a different one if its hosts, their order, their connections or experiments, or the
+    version of fleetaudit changed. The error names the hosts, as ranges.
     """
     if problem := _find_change(manifest, plan, version):
         raise InputError(problem, source=source, hint=_START_AGAIN)
@@ -142,7 +142,7 @@ def _find_change(manifest: RunManifest, plan: Plan, version: str) -> str:
         if names:
             return f"{message}: {_list_hosts(names)}"
     if list(recorded) != list(planned):
-        return "the inventory has changed: its hosts are in another order"
+        return "the inventory has changed: the order of its hosts is different"
     return ""
 
 
@@ -158,14 +158,15 @@ def _differences(
 ) -> Iterator[tuple[str, list[str]]]:
     """Yields each kind of difference between two plans, and the names of its hosts."""
     changed = "the inventory or the limit has changed"
-    yield f"{changed}: no longer there", _missing(recorded, planned)
-    yield f"{changed}: not there before", _missing(planned, recorded)
+    yield f"{changed}: removed hosts", _missing(recorded, planned)
+    yield f"{changed}: new hosts", _missing(planned, recorded)
     yield (
-        "the inventory or the options of the connection have changed: other connections",
+        "the inventory or the options of the connection have changed: these hosts would be reached"
+        " differently",
         _changed(recorded, planned, "connection"),
     )
     yield (
-        "the playbook has changed: other experiments",
+        "the playbook has changed: these hosts would run different scenarios",
         _changed(recorded, planned, "experiment"),
     )
 

@@ -1,9 +1,9 @@
 """Removes run folders, and only what fleetaudit wrote itself.
 
-Rules: a run folder holds nothing but the known kinds of file; anything else keeps it. No symbolic
-link is followed: every name is opened and removed relative to the open output folder. A run is
-renamed before its files are removed, so that nobody reads half of it; if something foreign turns up
-in it, it gets its name back.
+Rules: a run folder with a file that fleetaudit did not write is kept. No symbolic link is followed:
+every name is opened and removed relative to the open output folder. A run is renamed before its
+files are removed, so that nobody reads half of it; if a foreign file appears in it meanwhile, the
+run gets its old name back.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ def _remove(output: int, name: str, new_name: str, known: Collection[str]) -> st
     """Removes a folder under a new name; returns "", or why the folder stays under its own name.
 
     If a file cannot be removed, or a new one appeared in the folder, the folder gets its old name
-    back with the files that are left. The name may be the same: then the folder is a leftover
-    already.
+    back with the remaining files. Both names are the same for a leftover, which is renamed already.
     """
     if problem := _find_problem(output, name, known):
         return problem
@@ -95,7 +94,7 @@ def _foreign_traces(fd: int) -> Iterator[str]:
 
 
 def _is_known(entry: str, known: Collection[str]) -> bool:
-    """Returns whether a run folder may have an entry of this name, or it is a part of one."""
+    """Returns whether an entry is a known file of a run, or a partly written one."""
     part = _PART.fullmatch(entry)
     return (part[1] if part else entry) in known
 
@@ -103,8 +102,8 @@ def _is_known(entry: str, known: Collection[str]) -> bool:
 def _remove_files(output: int, name: str, known: Collection[str]) -> None:
     """Removes the known files of a run folder; raises `OSError`.
 
-    run.json and the journal are last: until they are gone, a run that cannot be removed is still a
-    run.
+    run.json and the journal are removed last, so that a run that can be removed only in part is
+    still recognized as a run.
     """
     with open_folder(output, name) as fd:
         for entry in sorted(entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):

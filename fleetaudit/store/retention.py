@@ -1,9 +1,9 @@
-"""Decides which old runs are removed: never the run that somebody looks at.
+"""Decides which old runs are removed, and which always stay.
 
 Rules: these runs always stay: the run that `latest` points to, the last finished run of its job and
 of every scheduled job, and the baselines of these. The newest runs are those that finished last. A
-run that is dated in the future is as old as the one that finished after it, so a clock that was
-wrong once keeps no run forever. The caller holds the lock of the output folder.
+run dated in the future counts as begun together with the run that finished after it, so that a
+wrong clock does not keep a run forever. The caller holds the lock of the output folder.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from .run_file import read_info_in
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """Which runs stay: the last `runs` that finished, or those that began in the last `days`; the
-    other one is None.
+    """Which runs stay: the last `runs` that finished, or those begun in the last `days`.
+
+    Exactly one of the two is set.
     """
 
     runs: int | None = None
@@ -118,16 +119,16 @@ class _Run:
 
 
 def _find_runs(output: int) -> list[_Run]:
-    """Returns the runs in the order in which they finished; those that did not come first."""
+    """Returns the runs in the order in which they finished; unfinished runs come first."""
     runs = [_read_run(output, name) for name in entries(output) if _is_run(output, name)]
     return sorted(runs, key=lambda run: run.order)
 
 
 def _is_run(output: int, name: str) -> bool:
-    """Returns whether a name in the open output folder is a folder of a run.
+    """Returns whether a name in the open output folder is a folder of a run that may be removed.
 
-    It is one if its name is a start time and it has a run.json or a journal; an empty folder is
-    not.
+    Such a folder is named by a start time and contains a run.json or a journal. `removal` checks
+    later that all of its files were written by fleetaudit.
     """
     if not _is_run_name(name) or not is_folder(output, name):
         return False
@@ -148,8 +149,8 @@ def _is_run_name(name: str) -> bool:
 def _read_run(output: int, name: str) -> _Run:
     """Returns the run in a folder of the open output folder.
 
-    A copy of another run, or one whose beginning cannot be read, has no `info`: it belongs to no
-    job.
+    `info` is None for a copy of another run, and if run.json cannot be read: then the run belongs
+    to no job.
     """
     if not is_file(output, f"{name}/{RUN_FILE}"):
         return _Run(name, is_finished=False, info=None)
@@ -164,8 +165,8 @@ def _always_kept(runs: Iterable[_Run], latest: str) -> Iterator[str]:
     """Yields the names of the runs that stay whatever their age.
 
     These are the run that `latest` points to, the last run of its job and of every scheduled job,
-    and the baselines of all of them. `runs` are in the order in which they finished. A name may be
-    "" (no `latest`, no baseline), which is no name of a run.
+    and the baselines of all of them. `runs` are in the order in which they finished. A name is ""
+    if there is no `latest` or no baseline.
     """
     yield latest
     last, jobs = dict[str, RunInfo](), set[str]()
@@ -196,8 +197,8 @@ def _older_than(runs: list[_Run], limit: datetime, now: datetime) -> list[str]:
 def _more_than(runs: list[_Run], number: int) -> list[str]:
     """Returns the names of the runs before the last `number` that finished.
 
-    A run that was never finished pushes none of them out. It is removed itself once every finished
-    run that stays began after it.
+    Only finished runs are counted. An unfinished run is removed once every finished run that stays
+    began after it.
     """
     finished = [run.name for run in runs if run.is_finished]
     removed, kept = set(finished[:-number]), finished[-number:]
@@ -212,8 +213,9 @@ def _more_than(runs: list[_Run], number: int) -> list[str]:
 
 
 def _start_times(runs: list[_Run], now: datetime) -> dict[str, datetime]:
-    """Returns when each run began; a run dated in the future counts as begun with the run that
-    finished after it.
+    """Returns the start time of each run.
+
+    A run dated in the future counts as begun together with the run that finished after it.
     """
     times, following = dict[str, datetime](), now
     for run in reversed(runs):

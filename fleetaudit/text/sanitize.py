@@ -1,7 +1,9 @@
 """Makes text that a host or a file sent harmless. Pure.
 
-Rules: remote text is data. Each output uses the one function here that fits it: a terminal, a file
-of one value a line, or a page that escapes markup itself.
+Rules: remote text is data. Each output has its function: `terminal_line` for a terminal;
+`escape_line` for files with one value per line (CSV, JUnit XML, Prometheus); `escape_text` for
+output of several lines; `printable_line` for the text of a host that a reason quotes. HTML and XML
+escape markup themselves.
 """
 
 from __future__ import annotations
@@ -28,14 +30,12 @@ def is_visible(character: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Returns whether a text is printable ASCII, which is most of them: nothing in it is
-    replaced.
-    """
+    """Returns whether a text is printable ASCII, so that no character needs to be replaced."""
     return text.isascii() and text.isprintable()
 
 
 def terminal_line(text: str, limit: int = 2000) -> str:
-    """Returns `text` as one line for a terminal, with nothing in it that a terminal obeys.
+    """Returns `text` as one line for a terminal, without control sequences.
 
     White space becomes one blank, every other invisible character U+FFFD. A text of more than
     `limit` characters is cut and ends in "…".
@@ -59,9 +59,10 @@ def _cut(text: str, limit: int) -> str:
 
 
 def escape_line(text: str, limit: int = 4096) -> str:
-    """Returns `text` as one line for a file: white space as a blank, invisible characters escaped.
+    """Returns `text` as one line for CSV, XML or metrics, with invisible characters escaped.
 
-    The result can be encoded as UTF-8 and has no character that XML 1.0 forbids. A text of more
+    Tabs and line ends become blanks. The result can be encoded as UTF-8 and contains no character
+    that XML 1.0 forbids. A text of more
     than `limit` characters is cut and ends in "…".
     """
     text = _cut(text, limit)
@@ -73,7 +74,7 @@ def escape_line(text: str, limit: int = 4096) -> str:
 def escape_text(text: str) -> str:
     """Returns `text` with invisible characters escaped; line feeds and tabs stay.
 
-    For outputs of several lines, whose reader knows what line feeds and tabs are.
+    For outputs of several lines.
     """
     if is_plain(text):
         return text
@@ -101,7 +102,7 @@ def escape_code(character: str) -> str:
 
 
 def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
-    """Returns text of a host as one printable line of at most `limit` characters, for a reason.
+    """Returns text of a host as one printable line of at most `limit` characters, for messages.
 
     White space is joined to one blank. Every other character that is not printable (escape
     sequences, bidirectional marks), and every byte that is not UTF-8, becomes U+FFFD. A longer text
@@ -131,7 +132,7 @@ def bounded_text(text: str, limit: int = 4000) -> str:
 
 
 def shorten(name: object, limit: int = 80) -> str:
-    """Returns a key or a name for a message, cut to `limit` characters: it may have a megabyte.
+    """Returns a key or a name for a message, cut to `limit` characters (it may be a megabyte).
 
     The "…" at the end of a cut text counts.
     """

@@ -1,9 +1,9 @@
 """Limits how many connections to one address log in at once, so that sshd's MaxStartups drops none.
 
-Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here,
-not connections a second. A drop that our own connections may have caused halves the limit of the
-address; nothing raises it again in one run. Nobody waits past a deadline, and a deadline that comes
-early (a run that stops) is noticed within `_POLL_S`.
+Rules: MaxStartups counts connections that are not logged in yet, so these are counted here, not
+connections per second. A drop that our own connections may have caused halves the limit of the
+address for the rest of the run. No connection waits past its deadline; a deadline that is moved
+earlier (the run stops) is noticed within `_POLL_S`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from . import Deadline
 
 INITIAL_LIMIT = 8
-"""Connections that may log in at one address at first: by OpenSSH's default, 10 may before it drops
-any.
+"""Maximum number of connections that log in to one address at once, until one is dropped.
+
+OpenSSH's default drops none below 10 (MaxStartups 10:30:100).
 """
 
 _POLL_S = 0.25
@@ -32,7 +33,7 @@ class _Address:
 
 @dataclass(slots=True)
 class LoginSlot:
-    """One connection's permission to log in, which `acquire` takes and `release` gives back."""
+    """One connection's permission to log in: taken by `acquire`, given back by `release`."""
 
     limiter: LoginLimiter
     address: tuple[str, int]
@@ -41,13 +42,11 @@ class LoginSlot:
     _held: bool = False
 
     def acquire(self, deadline: Deadline) -> bool:
-        """Returns True when this connection may begin, False if the deadline comes first."""
+        """Waits until this connection may log in; returns False if the deadline comes first."""
         return self.limiter._acquire(self, deadline)
 
     def release(self) -> None:
-        """Lets the next connection begin: this one is logged in, or over. Twice is the same as
-        once.
-        """
+        """Lets the next connection log in: this one is logged in, or closed. May be repeated."""
         self.limiter._release(self)
 
     def retry_after_drop(self, deadline: Deadline) -> bool:
@@ -91,7 +90,7 @@ class LoginLimiter:
                 self._changed.notify_all()
 
     def _retry_after_drop(self, slot: LoginSlot, deadline: Deadline) -> bool:
-        """Lowers the limit if connections crowd, and releases the slot."""
+        """Lowers the limit if other connections were logging in too, and releases the slot."""
         with self._changed:
             at = self._addresses[slot.address]
             reduced_since = slot._reductions != at.reductions
@@ -101,6 +100,6 @@ class LoginLimiter:
         self._release(slot)
         if not crowded:
             return False
-        # At random, so that connections that were dropped together do not come back together.
+        # A random pause, so that connections that were dropped together are not retried together.
         pause = min(random.uniform(*_PAUSE_S), deadline.remaining())  # noqa: S311
         return not threading.Event().wait(pause)

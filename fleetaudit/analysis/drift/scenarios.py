@@ -26,7 +26,7 @@ _WITHOUT_VERDICT: frozenset[Ending] = frozenset({"not run", "inconclusive"})
 
 
 class _Outcome(NamedTuple):
-    """What one run has of one scenario over one family on this host; None for what it has not."""
+    """Observation and finding of one scenario over one family on this host in one run, or None."""
 
     observation: Observation | None
     finding: Finding | None
@@ -44,7 +44,7 @@ class _Outcome(NamedTuple):
     def endings(self) -> tuple[str, ...]:
         """Which endings were observed.
 
-        How many trials ended in which way differs from run to run and does not count.
+        The number of trials per ending differs from run to run, so it is not compared.
         """
         if self.observation is None:
             return ()

@@ -1,8 +1,9 @@
-"""What to do about a finding: in the application, in the kernel, on the host. Pure.
+"""Remedies of a finding: in the application, in the kernel, on the host. Pure.
 
-Rules: a remedy says only what is known, and each fact has its source beside it; "" if nothing is
-known. The `fix` of an expectation goes before these remedies. A text of a host enters a command
-only if it is made of letters, digits and blanks.
+One remedy is one text; outputs show it after "fix:". Rules: a remedy says only what is known, and
+each fact has its source next to it; it is "" if nothing is known. The `fix` of an expectation goes
+before these remedies. A text of a host enters a command only if it is made of letters, digits and
+blanks.
 """
 
 from .exposure import EXPOSURE_REMEDIES

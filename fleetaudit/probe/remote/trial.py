@@ -147,8 +147,8 @@ def run_late_send(c, step):
 
 def notice_time(c):
     # type: (Connection) -> float
-    """Returns how long the peer may take to notice what may not come. When all is delivered, TCP
-    has sent it; MPTCP tells the socket later.
+    """Returns how many seconds to wait for a RST that may not come. Over TCP it has arrived once
+    all is delivered; MPTCP reports it to the socket later.
     """
     is_delivered = c.lab.fence.settle() and c.kind != "mptcp"
     return 0.0 if is_delivered else TIMEOUT.stretched(NOTICE)
@@ -156,14 +156,14 @@ def notice_time(c):
 
 def note_unacknowledged(c, actor):
     # type: (Connection, str) -> None
-    """Keeps how many bytes of the closer are not acknowledged before it ends."""
+    """Records how many bytes of the closer are not acknowledged before the ending step."""
     if actor == "closer":
         counts = [c.number_of(sock, SIOCOUTQ) for sock in c.open_sockets("closer")]
         c.unacknowledged = max([0] + counts)
 
 
 class Watch(object):
-    """What a side shows before a step, to see what the step changes."""
+    """The state of a side before a step, to detect what the step changes."""
 
     def __init__(self, c, side):
         # type: (Connection, str) -> None
@@ -174,7 +174,7 @@ class Watch(object):
 
     def notices(self, seconds=None):
         # type: (Any) -> bool
-        """Returns whether the side shows more of an end within `seconds`, or TIMEOUT's."""
+        """Returns whether the side's socket shows a new FIN or RST within `seconds`, or TIMEOUT."""
         sock = self.c.sockets[self.side]
         if sock is None or self.events & (select.POLLERR | select.POLLHUP):
             return True
@@ -188,14 +188,14 @@ class Watch(object):
 
     def require_notice(self):
         # type: () -> None
-        """Raises TimedOut unless the side shows more of an end in time."""
+        """Raises TimedOut unless the side's socket shows a new FIN or RST in time."""
         if not self.notices() and not self.c.has_fin(self.side):
             raise TimedOut("the %s did not notice it" % self.side)
 
     def wait_for_ack(self):
         # type: () -> None
-        """Waits until a side that received a FIN has acknowledged it, which it may delay by 40 ms:
-        a closer still in FIN_WAIT1 behaves differently.
+        """Waits until a side that received a FIN has acknowledged it (delayed by up to 40 ms): a
+        closer that is still in FIN_WAIT1 behaves differently.
         """
         before = self.segments
         if before is None or self.c.events(self.side) & POLL_END != POLLRDHUP:
@@ -204,12 +204,12 @@ class Watch(object):
             hasten_ack(self.c)
         sent = self.c.segments_sent
         wait_until(lambda: (sent(self.side) or 0) > before, TIMEOUT.stretched(0.25))
-        self.c.lab.fence.settle()  # it was sent; it has to arrive
+        self.c.lab.fence.settle()  # the acknowledgment was sent: wait until it has arrived
 
 
 def note_queue(c):
     # type: (Connection) -> None
-    """Notes the closer's receive queue. rx_queue shows more than FIONREAD, at a higher price."""
+    """Records the closer's receive queue. rx_queue shows more than FIONREAD and costs more time."""
     if c.sockets["closer"] is None:
         return
     c.queue["fionread"] = c.unread("closer")
@@ -223,7 +223,7 @@ def note_queue(c):
 
 def clean_up(c):
     # type: (Connection) -> None
-    """Leaves nothing behind: no process, no setting, and no TIME_WAIT that a RST can prevent."""
+    """Ends the children, restores the settings, and closes all sockets by RST: no TIME_WAIT."""
     for child in c.children:
         child.close()
     for reference in c.references:
@@ -240,6 +240,6 @@ def clean_up(c):
         close_quietly(c.listener)
     for key, value in reversed(c.changed_sysctls):
         write_file(sysctl_path(key), value)
-    if c.kind == "mptcp":  # its worker's last segments must not count for the next trial
+    if c.kind == "mptcp":  # the last segments of MPTCP's worker must not count for the next trial
         wait_for_quiet(c)
     c.lab.fence.settle()

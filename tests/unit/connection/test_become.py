@@ -304,7 +304,7 @@ def test_no_password_goes_to_a_host_whose_key_is_not_checked() -> None:
 
 def test_the_systems_ssh_gets_no_password() -> None:
     found = refused(ansible_connection="openssh", ansible_password=SECRET)
-    assert (found.stage, "takes no password" in found.reason) == ("authenticate", True)
+    assert (found.stage, "a password only on a terminal" in found.reason) == ("authenticate", True)
     # That of the command line is for those who can use it.
     assert target(
         ConnectionOptions(password=Secret(SECRET)), ansible_connection="openssh"
