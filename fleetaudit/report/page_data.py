@@ -35,7 +35,7 @@ def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:
     """Returns the data as JSON, one array per property of the hosts, each as long as `names`.
 
     `escape` makes invisible characters visible. Arrays of numbers are indexes into the arrays of
-    values; -1 stands for no value.
+    values; -1 stands for no value. For example `"group":[0,0,1]` with `"groups":[["web"],["db"]]`.
     """
     rows = [(*_own_values(host), *_shared_values(host)) for host in comparison.hosts]
     columns = list(zip(*rows, strict=True)) or [()] * len(_OWN + _SHARED)
@@ -56,10 +56,17 @@ def _own_values(host: HostEntry) -> tuple[object, ...]:
     return (
         host.name,
         STATES.index(host.state),
-        -1 if host.build is None else host.build,
+        _index_of_build(host),
         _round(host.per_thousand),
         host.unread_sockets,
     )
+
+
+def _index_of_build(host: HostEntry) -> int:
+    """Returns the index of the kernel of a host among the builds, -1 without one."""
+    if host.build is None:
+        return -1
+    return host.build
 
 
 def _shared_values(host: HostEntry) -> tuple[object, ...]:
@@ -75,8 +82,10 @@ def _index(values: Iterable[Hashable]) -> tuple[list[int], list[Hashable]]:
 
 
 def _round(rate: float | None) -> float | None:
-    """Returns a rate with three digits."""
-    return None if rate is None else round(rate, 3)
+    """Returns a rate with three digits, None if it is unknown."""
+    if rate is None:
+        return None
+    return round(rate, 3)
 
 
 def _hint(host: HostEntry) -> tuple[tuple[str, ...], bool] | tuple[()]:
@@ -86,8 +95,9 @@ def _hint(host: HostEntry) -> tuple[tuple[str, ...], bool] | tuple[()]:
     """
     if not host.hint:
         return ()
-    parts = host.hint.split(host.name) if host.name else [host.hint]
-    return tuple(parts), host.hint_is_command
+    if not host.name:
+        return (host.hint,), host.hint_is_command
+    return tuple(host.hint.split(host.name)), host.hint_is_command
 
 
 def _escape_all(value: Any, escape: Callable[[str], str]) -> Any:

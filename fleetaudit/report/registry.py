@@ -70,7 +70,10 @@ def render(
 ) -> bytes:
     """Returns the run in one of `SINGLE_FILE_NAMES`, in UTF-8; the same run gives the same bytes.
 
-    `comparison` is that of `run`, if the caller has it. Raises ValueError for any other format.
+    `width` is the number of columns to which a text is wrapped; no other format uses it.
+    `comparison` is that of `run`, if the caller has it; without it, formats that need one make it.
+    Characters that UTF-8 cannot encode (lone surrogates) become "?". Raises ValueError for any
+    other format.
     """
     if format_ not in SINGLE_FILE_NAMES:
         raise ValueError(f"{format_!r} is not a format: use one of {', '.join(SINGLE_FILE_NAMES)}")
@@ -86,11 +89,16 @@ def _text(format_: Format, run: AuditRun, comparison: Comparison | None, width: 
         from fleetaudit.analysis.compare import compare
 
         comparison = compare(run)
-    return renderer(comparison, width=width) if format_.wrapped else renderer(comparison)
+    if format_.wrapped:
+        return renderer(comparison, width=width)
+    return renderer(comparison)
 
 
 def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) -> None:
-    """Renders everything that `write_all` writes, and keeps nothing."""
+    """Renders everything that `write_all` writes, and keeps nothing.
+
+    A renderer that fails does so here, before anything is written.
+    """
     for _ in _host_files(run, formats):
         pass
     for name in FILES.keys() & formats:

@@ -7,6 +7,7 @@ separate line, never wrapped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.store.run_list import FinishedRun, RunList, UnfinishedRun
@@ -20,37 +21,44 @@ _HEADING = ("", "RUN", "TOOK", "JOB", "HOSTS", "STATUS")
 
 
 def runs_text(runs: RunList) -> str:
-    """Returns the list; a star marks the run that `latest` points to."""
-    blocks = (
-        _table(runs.runs) or [f"No finished run in {terminal_line(runs.output)}."],
-        _jobs(runs.runs),
-        _unfinished_runs(runs.unfinished),
-        [f"{terminal_line(run.id)}: {terminal_line(run.reason)}" for run in runs.unreadable],
-    )
-    return "\n".join(join_lines(block) for block in blocks if block)
+    """Returns the list; a star marks the run that `latest` points to.
+
+    Up to four blocks with an empty line between them: finished runs as a table, jobs, unfinished
+    runs with the commands that resume them, and runs that cannot be read.
+    """
+    unreadable = [
+        f"{terminal_line(run.id)}: {terminal_line(run.reason)}" for run in runs.unreadable
+    ]
+    blocks = (_finished_runs(runs), _jobs(runs.runs), _unfinished_runs(runs.unfinished), unreadable)
+    return "\n".join(map(join_lines, filter(None, blocks)))
 
 
-def _table(runs: Sequence[FinishedRun]) -> list[str]:
-    """Returns the heading and a line per run, [] without a run."""
-    if not runs:
-        return []
-    rows = [_HEADING, *map(_row, runs)]
+def _finished_runs(runs: RunList) -> list[str]:
+    """Returns the heading and a line per run, or that there is none."""
+    if not runs.runs:
+        return [f"No finished run in {terminal_line(runs.output)}."]
+    rows = [_HEADING, *map(_row, runs.runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)) for row in rows]
 
 
 def _row(run: FinishedRun) -> tuple[str, ...]:
     """Returns the cells of one run."""
-    seconds = seconds_between(run.started, run.finished)
-    status = "?" if run.status is None else str(run.status)
     return (
         "*" * run.latest,
         terminal_line(run.id),
-        "?" if seconds is None else f"{seconds} s",
+        _known(seconds_between(run.started, run.finished), " s"),
         terminal_line(run.job),
         _hosts(run),
-        f"{status}: {_findings(run)}",
+        f"{_known(run.status)}: {_findings(run)}",
     )
+
+
+def _known(number: int | None, unit: str = "") -> str:
+    """Returns a number with its unit, "?" if it is unknown."""
+    if number is None:
+        return "?"
+    return f"{number}{unit}"
 
 
 def _hosts(run: FinishedRun) -> str:
@@ -83,22 +91,29 @@ def _join_counts(counts: Iterable[tuple[int, str]]) -> str:
 
 def _jobs(runs: Sequence[FinishedRun]) -> list[str]:
     """Returns the jobs in the order of their last runs, each with its description."""
-    jobs = group_by(runs, lambda run: run.job)
-    lines = ["Jobs:"] if jobs else []
-    for job, of_job in jobs.items():
-        scheduled = ", scheduled" if of_job[0].scheduled else ""
-        latest = ", has latest" if any(run.latest for run in of_job) else ""
-        lines.append(f"  {terminal_line(job)}: {count_noun(len(of_job), 'run')}{scheduled}{latest}")
+    if not runs:
+        return []
+    lines = ["Jobs:"]
+    for job, of_job in group_by(runs, lambda run: run.job).items():
+        count = count_noun(len(of_job), "run")
+        lines.append(f"  {terminal_line(job)}: {', '.join((count, *_job_marks(of_job)))}")
         lines.append(f"      {terminal_line(of_job[0].description)}")
     return lines
 
 
+def _job_marks(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yields whether a job is scheduled, and whether `latest` points to one of its runs."""
+    if runs[0].scheduled:
+        yield "scheduled"
+    if any(run.latest for run in runs):
+        yield "has latest"
+
+
 def _unfinished_runs(runs: Sequence[UnfinishedRun]) -> list[str]:
     """Returns the runs that can be resumed, or why they cannot."""
-    lines = ["Not finished:"] if runs else []
-    for run in runs:
-        lines += _unfinished_run(run)
-    return lines
+    if not runs:
+        return []
+    return ["Not finished:", *chain.from_iterable(map(_unfinished_run, runs))]
 
 
 def _unfinished_run(run: UnfinishedRun) -> Iterator[str]:

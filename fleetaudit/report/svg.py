@@ -9,7 +9,7 @@ of the arrow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,7 +100,11 @@ class _Drawing:
 
 
 def draw_ladder(trace: Trace, differs_at: int | None = None) -> Ladder:
-    """Returns the ladder of `trace`; rows from number `differs_at` on are marked."""
+    """Returns the ladder of `trace`; rows from number `differs_at` on are marked.
+
+    Rows are counted from 0, those that are left out too. A ladder is `WIDTH` wide; its height grows
+    with its rows, of which there are at most `MOST_ROWS` and a text about the rest.
+    """
     drawing = _Drawing()
     marked: int | None = None
     for number, row in _rows_to_draw(trace):
@@ -132,11 +136,17 @@ def _rows_to_draw(trace: Trace) -> list[tuple[int, TraceRow | str]]:
 
 
 def shape_of(flags: str, length: int) -> Shape:
-    """Returns the shape of a segment: what it opens or ends counts before what it carries."""
+    """Returns the shape of a segment: what it opens or ends counts before what it carries.
+
+    `flags` are letters as tcpdump prints them, `length` is the payload in bytes: "R." is "rst" and
+    "P." with 10 bytes is "data".
+    """
     for letter, shape in _SHAPES:
         if letter in flags:
             return shape
-    return "data" if length else "ack"
+    if length:
+        return "data"
+    return "ack"
 
 
 def _arrow(row: TraceRow, y: int) -> Arrow:
@@ -159,7 +169,7 @@ def _arrow(row: TraceRow, y: int) -> Arrow:
 
 def _details(row: TraceRow) -> Iterator[str]:
     """Yields what a segment carries, in the words of tcpdump."""
-    yield f"{count_noun(row.length, 'byte')} {row.seq}" if row.length else f"seq {row.seq}"
+    yield _payload(row)
     if "." in row.flags:
         yield f"ack {row.ack}"
     if row.urgent:
@@ -171,6 +181,13 @@ def _details(row: TraceRow) -> Iterator[str]:
     yield from (option for option in row.options.split() if option != "TS")
 
 
+def _payload(row: TraceRow) -> str:
+    """Returns "10 bytes 1:11", or "seq 1" of a segment without payload."""
+    if row.length:
+        return f"{count_noun(row.length, 'byte')} {row.seq}"
+    return f"seq {row.seq}"
+
+
 def _actor(step: str) -> int | None:
     """Returns the lifeline of the side that does a step, None for other steps."""
     return _ACTORS.get(step.partition(" ")[0])
@@ -178,17 +195,20 @@ def _actor(step: str) -> int | None:
 
 def _cut(text: str, most: int) -> str:
     """Returns at most `most` characters of a text."""
-    return text if len(text) <= most else text[: max(most - 1, 0)] + "…"
+    if len(text) <= most:
+        return text
+    return text[: max(most - 1, 0)] + "…"
 
 
 def log_share(value: float, values: Sequence[float]) -> float:
     """Returns the length of the bar of `value` among `values`, from 0 to 1.
 
-    It is linear, or logarithmic where the values span more than two decades.
+    It is linear, or logarithmic where the values span more than two decades. On a logarithmic
+    scale the lowest decade still has a visible length, and a value of 0 or less has none.
     """
     if value <= 0:
         return 0.0
-    positive = [v for v in values if v > 0]
+    positive = _positive(values)
     high = max(positive, default=value)
     if not is_logarithmic(values):
         return value / high
@@ -197,9 +217,19 @@ def log_share(value: float, values: Sequence[float]) -> float:
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:
-    """Returns whether `log_share` is logarithmic for these values."""
-    positive = [v for v in values if v > 0]
-    return bool(positive) and max(positive) > 100 * min(positive)
+    """Returns whether `log_share` is logarithmic for these values.
+
+    It is if the highest is more than 100 times the lowest that is above 0.
+    """
+    positive = _positive(values)
+    if not positive:
+        return False
+    return max(positive) > 100 * min(positive)
+
+
+def _positive(values: Iterable[float]) -> list[float]:
+    """Returns the values above 0."""
+    return [value for value in values if value > 0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +251,10 @@ class History:
 
 
 def draw_history(runs: Sequence[PastRun]) -> History:
-    """Returns one bar per run: hosts audited, not audited, and with a warning or an error."""
+    """Returns one bar per run: hosts audited, not audited, and with a warning or an error.
+
+    `runs` come oldest first, and so do the bars; without runs there are none.
+    """
     most = max((run.selected for run in runs), default=0)
     return History(most=most, bars=tuple(_bar(run, most) for run in runs))
 
@@ -239,4 +272,6 @@ def _bar(run: PastRun, most: int) -> Bar:
 
 def _percent(n: int, total: int) -> float:
     """Returns a share in percent, 0 of nothing."""
-    return round(100 * n / total, 2) if total else 0.0
+    if not total:
+        return 0.0
+    return round(100 * n / total, 2)

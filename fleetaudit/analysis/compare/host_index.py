@@ -70,16 +70,26 @@ def index_hosts(
     production: Iterable[Production],
     drift: Drift | None,
 ) -> tuple[HostEntry, ...]:
-    """Returns one entry per host; `anchors` are those of profiles and causes by host name."""
-    changes = drift.changes if drift else ()
+    """Returns one entry per host, in the order of `hosts`.
+
+    `anchors` are those of profiles and causes by host name, `NOT_SELECTED` included: every host has
+    one. `drift` is None if the run was compared with no other.
+    """
     lookups = _Lookups(
         builds={key: i for i, key in enumerate(source.builds)},
         anchors=anchors,
         production={counters.host: counters for counters in production},
-        changes=group_by(changes, lambda change: change.host),
+        changes=_changes_by_host(drift),
         unknown=_hosts_with_unknown(source.groups),
     )
     return tuple(_entry(host, lookups) for host in hosts)
+
+
+def _changes_by_host(drift: Drift | None) -> Mapping[str, Sequence[Change]]:
+    """Returns the changes since the earlier run by host, {} without one."""
+    if drift is None:
+        return {}
+    return group_by(drift.changes, lambda change: change.host)
 
 
 def _hosts_with_unknown(groups: Iterable[BehaviourGroup]) -> frozenset[str]:
@@ -101,7 +111,7 @@ def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
         state=_state(host, lookups.unknown),
         anchor=lookups.anchors[host.name],
         groups=host.groups,
-        build=lookups.builds[build_key(host)] if isinstance(host, Audited) else None,
+        build=_build(host, lookups.builds),
         about=_about(host),
         findings=host_findings(host),
         changes=tuple(map(_change, lookups.changes.get(host.name, ()))),
@@ -110,6 +120,13 @@ def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
         hint=host.hint,
         hint_is_command=is_command(host.hint),
     )
+
+
+def _build(host: HostResult, builds: Mapping[BuildKey, int]) -> int | None:
+    """Returns the index of the kernel of a host, None if the host was not audited."""
+    if not isinstance(host, Audited):
+        return None
+    return builds[build_key(host)]
 
 
 def _change(change: Change) -> HostChange:
@@ -151,4 +168,6 @@ def _state(host: HostResult, unknown: frozenset[str]) -> HostState:
     severity = worst_open_severity(host)
     if severity:
         return severity
-    return "unknown" if host.name in unknown else "met"
+    if host.name in unknown:
+        return "unknown"
+    return "met"

@@ -48,7 +48,10 @@ _ENDINGS = ("FIN", "FIN, then RST", "RST")
 
 
 def make_builds(audited: Iterable[Audited]) -> dict[BuildKey, Build]:
-    """Returns the builds by key, in numeric order of their releases."""
+    """Returns the builds by key, in numeric order of their releases: 5.4 before 5.10.
+
+    Anchors are "kernel-1" and so on in that order.
+    """
     hosts = group_by(audited, build_key)
     order = sorted(hosts, key=_numeric_order)
     return {key: _build(f"kernel-{i}", hosts[key]) for i, key in enumerate(order, 1)}
@@ -76,23 +79,31 @@ def _build(anchor: str, hosts: Sequence[Audited]) -> Build:
 
 
 def classify_kernels(builds: Iterable[Build], columns: Sequence[Column]) -> tuple[KernelClass, ...]:
-    """Returns the builds by what they do.
+    """Returns the builds by what they do, in the order of `CLASS_NAMES`; no class is empty.
 
-    A build may be in several classes: mixed in one scenario, and with a reset in another.
+    A build may be in several classes: mixed in one scenario, and with a reset in another. `builds`
+    are in the order of the cells of `columns`.
     """
     classes = defaultdict[KernelClassName, list[tuple[Build, tuple[Column, ...]]]](list)
     for i, build in enumerate(builds):
-        deviating = _deviating_columns(columns, i)
-        if not deviating:
-            verdicts = {column.cells[i].verdict for column in columns}
-            deviating = {_class_without_deviation(build, verdicts): []}
-        for name, of_class in deviating.items():
+        for name, of_class in _classes_of_build(build, columns, i).items():
             classes[name].append((build, tuple(of_class)))
     return tuple(
         KernelClass(name=name, builds=tuple(classes[name]))
         for name in CLASS_NAMES
         if name in classes
     )
+
+
+def _classes_of_build(
+    build: Build, columns: Sequence[Column], index: int
+) -> Mapping[KernelClassName, Sequence[Column]]:
+    """Returns the classes of build number `index`, each with the columns that put it there."""
+    deviating = _deviating_columns(columns, index)
+    if deviating:
+        return deviating
+    verdicts = {column.cells[index].verdict for column in columns}
+    return {_class_without_deviation(build, verdicts): ()}
 
 
 def _deviating_columns(
@@ -126,11 +137,16 @@ def _class_without_deviation(build: Build, verdicts: Collection[Verdict]) -> Ker
         return "met"
     if build.void == build.hosts.count:
         return "void"
-    return "no expectation" if "no expectation" in verdicts else "unknown"
+    if "no expectation" in verdicts:
+        return "no expectation"
+    return "unknown"
 
 
 def chart_series(builds: Sequence[Build], columns: Iterable[Column]) -> tuple[SeriesChart, ...]:
-    """Returns, for each scenario that kernels end differently, the endings by kernel series."""
+    """Returns, for each scenario that kernels end differently, the endings by kernel series.
+
+    `builds` are in the order of the cells of `columns`, which is the order of the series.
+    """
     return tuple(_chart(builds, column) for column in differing_columns(columns))
 
 
@@ -157,7 +173,7 @@ def _series_row(series: str, counts: Counter[str]) -> SeriesRow:
 
 def _ending_order(ending: str) -> tuple[int, str]:
     """Returns the key that sorts endings: the usual ones first, others by name."""
-    return (_ENDINGS.index(ending) if ending in _ENDINGS else len(_ENDINGS)), ending
+    return (*_ENDINGS, ending).index(ending), ending
 
 
 def view_scenarios(source: ComparisonInput) -> tuple[ScenarioView, ...]:

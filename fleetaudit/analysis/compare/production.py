@@ -12,20 +12,22 @@ from .view_model import Production
 def rank_production(hosts: Iterable[Audited], anchors: Mapping[str, str]) -> tuple[Production, ...]:
     """Returns the counters of the hosts that reported them, most aborts per connection first.
 
-    `anchors` are those of the profiles, by the name of the host.
+    `anchors` are those of the profiles, by the name of the host. Hosts with an unknown rate come
+    last. The counters are those of /proc/net/netstat and /proc/net/snmp since boot.
     """
-    found = [_production(host, anchors[host.name]) for host in hosts]
-    return tuple(sorted(filter(None, found), key=_order))
+    found = [
+        _production(host, host.exposure, anchors[host.name])
+        for host in hosts
+        if host.exposure is not None
+    ]
+    return tuple(sorted(found, key=_order))
 
 
-def _production(host: Audited, anchor: str) -> Production | None:
-    """Returns the counters of one host, None if it reported none."""
-    exposure = host.exposure
-    if exposure is None:
-        return None
-    unread = exposure.unread_sockets
+def _production(host: Audited, exposure: Exposure, anchor: str) -> Production:
+    """Returns the counters of one host."""
     connections = _connections(exposure.counters)
     aborts = exposure.counters.get("TCPAbortOnClose")
+    sockets, unread_bytes, partial = _unread(exposure)
     return Production(
         host=host.name,
         anchor=anchor,
@@ -33,10 +35,18 @@ def _production(host: Audited, anchor: str) -> Production | None:
         aborts=aborts,
         per_thousand=_per_thousand(aborts, connections),
         uptime_days=_uptime_days(exposure),
-        unread_sockets=unread.sockets if unread else None,
-        unread_bytes=unread.bytes if unread else None,
-        partial=bool(unread and unread.partial),
+        unread_sockets=sockets,
+        unread_bytes=unread_bytes,
+        partial=partial,
     )
+
+
+def _unread(exposure: Exposure) -> tuple[int | None, int | None, bool]:
+    """Returns sockets and bytes that are unread, and whether there are more than were counted."""
+    unread = exposure.unread_sockets
+    if unread is None:
+        return None, None, False
+    return unread.sockets, unread.bytes, unread.partial
 
 
 def _connections(counters: Mapping[str, int]) -> int | None:
@@ -56,10 +66,14 @@ def _per_thousand(aborts: int | None, connections: int | None) -> float | None:
 
 def _uptime_days(exposure: Exposure) -> float | None:
     """Returns the time since boot in days, None if unknown."""
-    return None if exposure.uptime_s is None else exposure.uptime_s / 86400
+    if exposure.uptime_s is None:
+        return None
+    return exposure.uptime_s / 86400
 
 
 def _order(production: Production) -> tuple[float, int]:
     """Sorts by aborts, then by sockets; the sort is stable, so equals stay in inventory order."""
-    rate = -1.0 if production.per_thousand is None else production.per_thousand
-    return -rate, -(production.unread_sockets or 0)
+    sockets = production.unread_sockets or 0
+    if production.per_thousand is None:
+        return 1.0, -sockets
+    return -production.per_thousand, -sockets
