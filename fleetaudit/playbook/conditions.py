@@ -36,7 +36,7 @@ def parse_comparisons(text: str) -> tuple[ReleaseComparison, ...]:
     """Returns the comparisons in ">=6.1, <6.12", all of which must hold; () for "".
 
     A comparison has one to four numbers of at most six digits. Raises `ValueError` with the first
-    part that is none.
+    part that is not a comparison.
     """
     pieces = filter(None, map(str.strip, text.split(",")))
     return tuple(map(_parse_comparison, pieces))

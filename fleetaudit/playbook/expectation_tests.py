@@ -91,8 +91,8 @@ def parse_number(text: str) -> int | None:
 def is_within(value: float | None, low: float | None, high: float | None) -> bool:
     """Returns whether `value` is within the bounds that are set, both included.
 
-    None for a bound is none. None for a value is a value that is unknown, or no number: it is
-    within no bounds, but meets an expectation that has none.
+    A bound of None is not set. A value of None is unknown or not a number: it is within bounds only
+    if none is set.
     """
     if low is None and high is None:
         return True
