@@ -17,6 +17,7 @@ from .shell_words import UnsupportedArgumentError, describe_word, split_words
 from .ssh_keywords import (
     FOLLOWED,
     KNOWN_HOSTS_FILES,
+    LOGIN_METHODS,
     OPENSSH_ONLY,
     OTHER_USES,
     TUNING,
@@ -54,7 +55,6 @@ _WITHOUT_VALUE = frozenset("46AaCgKkXxYy")
 # these itself.
 _LEFT_OUT = frozenset("qvtTM")
 _PKCS11_AND_KERBEROS = frozenset({"-I", "-K"})
-_AUTHENTICATION_METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
 _SHORT_OPTIONS = re.compile(r"-[^-].*", re.DOTALL)
 _MAX_NAME = 40
 
@@ -198,5 +198,5 @@ def _is_openssh_only(option: _Option) -> bool:
     if keyword in OPENSSH_ONLY:
         return value not in ("no", "none")
     if keyword == "preferredauthentications":
-        return not _AUTHENTICATION_METHODS.issuperset(value.split(","))
+        return not LOGIN_METHODS.keys() >= set(value.split(","))
     return keyword not in TUNING | WITHOUT_EFFECT | FOLLOWED

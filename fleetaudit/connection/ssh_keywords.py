@@ -6,6 +6,16 @@ Both the arguments for ssh in inventories (ssh_arguments.py) and the files that 
 
 from __future__ import annotations
 
+LOGIN_METHODS = {
+    "publickey": "pubkeyauthentication",
+    "keyboard-interactive": "kbdinteractiveauthentication",
+    "password": "passwordauthentication",
+}
+"""The login methods of the built-in client (RFC 4252, RFC 4256), and the option that allows each.
+
+The order is that of preference, where PreferredAuthentications does not set another one.
+"""
+
 TUNING = frozenset(
     """
     addkeystoagent batchmode compression connectionattempts controlmaster controlpath

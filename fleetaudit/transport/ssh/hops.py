@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from fleetaudit.connection.ssh_keywords import FOLLOWED, OTHER_USES
+from fleetaudit.connection.ssh_keywords import FOLLOWED, LOGIN_METHODS, OTHER_USES
 from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import HostKeyPolicy, Secret, SshConfig, SshTarget
 from fleetaudit.transport import Deadline
@@ -29,11 +29,6 @@ _OTHER_CLIENT = rerun_hint("--transport", "openssh")
 _HANDLED = frozenset({"host", "preferredauthentications", "proxyusefdpass"}) | OTHER_USES
 _LOGGED_ANYWAY = {"checkhostip", "challengeresponseauthentication"}
 _NOT_LOGGED = (FOLLOWED - _LOGGED_ANYWAY) | _HANDLED | IGNORED_KEYWORDS
-_METHODS = {
-    "publickey": "pubkeyauthentication",
-    "keyboard-interactive": "kbdinteractiveauthentication",
-    "password": "passwordauthentication",
-}
 _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
 
 
@@ -163,7 +158,7 @@ def _connect_timeout(target: SshTarget, config: EffectiveConfig) -> float:
 
 def _methods(config: EffectiveConfig) -> list[str]:
     """Returns the authentication methods that ssh_config allows, most preferred first."""
-    preferred = (config.one("preferredauthentications") or ",".join(_METHODS)).split(",")
+    preferred = (config.one("preferredauthentications") or ",".join(LOGIN_METHODS)).split(",")
     allowed = [method for method in dict.fromkeys(preferred) if _is_allowed(method, config)]
     if config.one("numberofpasswordprompts") == "0":
         return [method for method in allowed if method == "publickey"]
@@ -172,7 +167,7 @@ def _methods(config: EffectiveConfig) -> list[str]:
 
 def _is_allowed(method: str, config: EffectiveConfig) -> bool:
     """Returns whether ssh_config allows a method that we know."""
-    return method in _METHODS and config.one(_METHODS[method]) not in ("no", "false")
+    return method in LOGIN_METHODS and config.one(LOGIN_METHODS[method]) not in ("no", "false")
 
 
 def _policy(policy: HostKeyPolicy, config: EffectiveConfig) -> HostKeyPolicy:
