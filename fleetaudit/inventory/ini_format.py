@@ -8,10 +8,10 @@ No message repeats a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Container
 from typing import Any, Literal, NamedTuple
 
 from fleetaudit.errors import InputError
+from fleetaudit.text.phrases import DUPLICATE_KEY_HINT, describe_duplicate_key
 from fleetaudit.text.sanitize import shorten
 
 from .builder import InventoryBuilder
@@ -55,7 +55,7 @@ class _Reader:
         self._source, self._builder = source, builder
         self._group, self._read_entry = "ungrouped", self._read_host
         self._pending = dict[str, _PendingGroup]()
-        self._names_in_section = set[str]()
+        self._lines_of_variables = dict[str, int]()
         self._is_empty = True
         self._entry_readers = {
             "hosts": self._read_host,
@@ -112,7 +112,7 @@ class _Reader:
             )
         check_group_name(group, at)
         self._group, self._read_entry = group, self._entry_readers[kind]
-        self._names_in_section = set()
+        self._lines_of_variables = {}
         if kind == "vars":
             self._expect_section_of(group, at)
         self._builder.add_group(group, at)
@@ -154,7 +154,7 @@ class _Reader:
                     "one host a line; after it only variables, name=value, quoted where a value has"
                     " blanks",
                 )
-            _check_new(name, variables, at)
+            _check_new(name, at.line if name in variables else 0, at)
             variables[name] = parse_value(value, name, at)
         return variables
 
@@ -165,8 +165,8 @@ class _Reader:
             raise at.error(
                 f"a line without “=” among the variables of “{self._group}”", "write  name = value"
             )
-        _check_new(name, self._names_in_section, at)
-        self._names_in_section.add(name)
+        _check_new(name, self._lines_of_variables.get(name, 0), at)
+        self._lines_of_variables[name] = at.line
         self._builder.set_group_variable(self._group, name, parse_value(value, name, at), at)
 
     def _read_child(self, line: str, at: Origin) -> None:
@@ -187,12 +187,13 @@ class _Reader:
         pending.parents.append((self._group, at))
 
 
-def _check_new(name: str, earlier: Container[str], at: Origin) -> None:
+def _check_new(name: str, first_line: int, at: Origin) -> None:
     """Raises `InputError` for a variable without a name, and for one that was set before.
 
-    Ansible takes the last value without a warning; it may be meant for another host or group.
+    `first_line` is where the same host or section set it, 0 if it did not. Ansible takes the last
+    value without a warning; it may be meant for another host or group.
     """
     if not name:
         raise at.error("a variable without a name", "write  name=value")
-    if name in earlier:
-        raise at.error(f"the variable “{shorten(name)}” is set twice", "remove one")
+    if first_line:
+        raise at.error(describe_duplicate_key(shorten(name), first_line), DUPLICATE_KEY_HINT)

@@ -14,6 +14,7 @@ from typing import Any
 
 from fleetaudit.errors import InputError
 from fleetaudit.text.document import Document, Position
+from fleetaudit.text.phrases import DUPLICATE_KEY_HINT, describe_duplicate_key
 from fleetaudit.text.sanitize import shorten
 from fleetaudit.text.yaml_builder import MAX_DEPTH, MAX_NODES, DuplicateKeyHandler
 
@@ -158,10 +159,10 @@ class _Walk:
         """Calls `repeated` for a duplicate key, or raises `InputError` without it."""
         line, column = first[:2]
         if self._repeated is None:
-            what = f"duplicate key “{shorten(key)}”"
-            raise self._error(f"{what}; the first is in line {line}, column {column}", second)
+            message = describe_duplicate_key(shorten(key), line, column)
+            raise self._error(message, second, DUPLICATE_KEY_HINT)
         self._repeated(shorten(key), line, second.line)
 
-    def _error(self, message: str, at: Position) -> InputError:
+    def _error(self, message: str, at: Position, hint: str = "") -> InputError:
         """Returns the error about what is at this position."""
-        return InputError(message, source=self._source, line=at.line, column=at.column)
+        return InputError(message, source=self._source, line=at.line, column=at.column, hint=hint)

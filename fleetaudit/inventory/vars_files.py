@@ -16,6 +16,7 @@ from typing import Any
 
 from fleetaudit.errors import InputError
 from fleetaudit.text.document import Document
+from fleetaudit.text.phrases import describe_duplicate_key
 from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
@@ -126,7 +127,7 @@ class _Reader:
 
         def note_repeated(key: str, first: int, second: int) -> None:
             self._record.repeated = place = f"{source}:{second}"
-            repeated.append(f"{place}: duplicate key “{key}”; the first is in line {first}")
+            repeated.append(f"{place}: {describe_duplicate_key(key, first)}")
 
         document = parse_json(text, source=source, repeated=note_repeated)
         if document is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+DUPLICATE_KEY_HINT = "remove one, or join the two"
+"""What to do about a duplicate key."""
+
 
 def count_noun(n: int, noun: str, plural: str = "") -> str:
     """Returns "1 host", "2 hosts", "10,000 hosts".
@@ -27,3 +30,13 @@ def surround(before: str, value: object, after: str = "") -> str:
 def and_more(n: int) -> str:
     """Returns " and 3 more" after a list that names only some; "" if nothing is left out."""
     return f" and {n:,} more" if n > 0 else ""
+
+
+def describe_duplicate_key(key: str, line: int, column: int = 0) -> str:
+    """Returns what is said about a key that one mapping has twice, in every format of files.
+
+    `key` is short and printable already. `line` and `column` are where it stands first; the column
+    is 0 if it is not known.
+    """
+    place = f"line {line}{surround(', column ', column)}"
+    return f"duplicate key “{key}”; the first is in {place}"

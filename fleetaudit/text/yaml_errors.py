@@ -11,6 +11,7 @@ import yaml
 
 from fleetaudit.errors import InputError
 
+from .phrases import DUPLICATE_KEY_HINT, describe_duplicate_key
 from .sanitize import shorten
 from .yaml_scalars import PREFIX
 
@@ -43,9 +44,9 @@ class YamlErrors:
         """
         line, column = first
         return self.at(
-            f"duplicate key “{key}”; the first is in line {line}, column {column}",
+            describe_duplicate_key(key, line, column),
             where,
-            "remove one, or join the two",
+            DUPLICATE_KEY_HINT,
         )
 
     def unknown_tag(self, tag: str, where: Where) -> InputError:

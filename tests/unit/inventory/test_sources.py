@@ -48,7 +48,7 @@ def refused(*sources: Path) -> InputError:
     [
         ("[web]\nweb1 web2\n", 2, "a word without “=” after the host “web1”"),
         ("[web]\nweb1 x='1\n", 2, "does not end well: no closing quotation"),
-        ("[web]\nweb1 x=1 x=2\n", 2, "“x” is set twice"),
+        ("[web]\nweb1 x=1 x=2\n", 2, "duplicate key “x”; the first is in line 2"),
         ("[web]\nweb1 =1\n", 2, "a variable without a name"),
         ("[web]\nweb1:http\n", 2, "is not a port"),
         ("[web]\nweb1:\n", 2, "is not a port"),
@@ -61,7 +61,7 @@ def refused(*sources: Path) -> InputError:
         ("[web:var]\na\n", 1, "an unknown kind, “var”"),
         ("a\n[web:vars]\nk=v\n", 2, "variables of the group “web”, which has no section"),
         ("[web:vars]\nk\n[web]\na\n", 2, "a line without “=” among the variables of “web”"),
-        ("[web:vars]\nk=1\nk=2\n[web]\na\n", 3, "“k” is set twice"),
+        ("[web:vars]\nk=1\nk=2\n[web]\na\n", 3, "duplicate key “k”; the first is in line 2"),
         ("[p:children]\nc\n[web]\na\n", 2, "the group “c”, a child of “p”, has no section"),
         ("[p:children]\nc d\n[c]\na\n", 2, "not a group's name"),
         ("[web:vars]\nansible_group_priority=high\n[web]\na\n", 2, "ansible_group_priority"),
