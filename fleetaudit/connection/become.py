@@ -18,7 +18,7 @@ from fleetaudit.model import Become, BecomeMethod
 
 from .options import ConnectionOptions
 from .shell_words import UnsupportedArgumentError, describe_word, split_words
-from .variables import CannotReachError, Variables, first_set
+from .variables import CannotReachError, Variables, first_set_or
 
 _METHODS: dict[str, BecomeMethod] = {method: method for method in get_args(BecomeMethod)}
 _PREFIXES = re.compile(r"^(?:ansible\.builtin\.)?(?:ansible\.legacy\.)?(?:community\.general\.)?")
@@ -38,7 +38,12 @@ def resolve_become(
 ) -> Become | None:
     """Returns how the probe becomes another user after a login as `user`; None if it does not.
 
-    Raises `CannotReachError`, and `InputError` for a value of a wrong type.
+    `user` is None if the login name is not known, as on this machine. For each field the order is:
+    variables, the command line, ansible.cfg, Ansible's default (sudo to root). With the login user
+    as the user to become nothing is done, unless ansible.cfg says `become_allow_same_user`. Raises
+    `CannotReachError` for a method, flag or variable that is not supported, and `InputError` for a
+    value of a wrong type. Ansible: "Understanding privilege escalation: become", and the options of
+    the become plugins sudo, su and community.general.doas.
     """
     if not wants_become(variables, options):
         return None
@@ -46,17 +51,16 @@ def resolve_become(
     method = _method(variables, options)
     _check_variables(variables, method)
     own_user = variables.text("ansible_become_user", f"ansible_{method}_user")
-    become_user = first_set(own_user, options.become_user, settings.become_user) or _DEFAULT_USER
+    become_user = first_set_or(_DEFAULT_USER, own_user, options.become_user, settings.become_user)
     if become_user == user and not settings.become_allow_same_user:
         return None
     own_program = variables.text("ansible_become_exe", f"ansible_{method}_exe")
-    program = first_set(own_program, settings.become_exe)
     passwords = ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass")
     return Become(
         method=method,
         user=become_user,
-        program=program or "",
-        flags=_flags_of_su(variables) if method == "su" else (),
+        program=first_set_or("", own_program, settings.become_exe),
+        flags=_flags_of(variables, method),
         password=variables.password(passwords, options.become_password),
     )
 
@@ -64,7 +68,8 @@ def resolve_become(
 def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
     """Returns whether the probe is to run as another user than the login user.
 
-    A variable overrides the command line, and that ansible.cfg, also where it says no.
+    A variable (`ansible_become`) overrides the command line (-b), and that ansible.cfg, also where
+    it says no. Raises `InputError` for a variable that is neither yes nor no.
     """
     if variables.is_set("ansible_become"):
         return variables.truth("ansible_become")
@@ -72,11 +77,15 @@ def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
 
 
 def flags_are_redundant(flags: str, method: BecomeMethod) -> bool:
-    """Returns whether these flags only ask for what fleetaudit does anyway."""
+    """Returns whether these flags only ask for what fleetaudit does anyway.
+
+    `flags` are those of become_flags in ansible.cfg, as words for a shell. Flags of su never are:
+    they are passed on.
+    """
     if method not in _REDUNDANT_FLAGS:
         return False
     try:
-        _check_redundant(flags, method)
+        _check_redundant(split_words(flags), method)
     except UnsupportedArgumentError:
         return False
     return True
@@ -89,8 +98,10 @@ def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     `CannotReachError` for a method that is not supported, at the place that names it.
     """
     name, settings = "ansible_become_method", options.settings
-    written = first_set(variables.text(name), options.become_method, settings.become_method)
-    method = _METHODS.get(_PREFIXES.sub("", written or _DEFAULT_METHOD))
+    written = first_set_or(
+        _DEFAULT_METHOD, variables.text(name), options.become_method, settings.become_method
+    )
+    method = _METHODS.get(_PREFIXES.sub("", written))
     if method:
         return method
     if variables.is_set(name):
@@ -124,7 +135,7 @@ def _check_flags(variables: Variables, method: BecomeMethod) -> None:
     """
     for name in filter(variables.is_set, _flags_variables(method)):
         try:
-            _check_redundant(variables.text(name) or "", method)
+            _check_redundant(variables.words(name), method)
         except UnsupportedArgumentError as e:
             raise _unsupported_flag(variables, name, e, method) from None
 
@@ -152,15 +163,17 @@ def _flags_variables(method: str) -> tuple[str, str]:
     return "ansible_become_flags", f"ansible_{method}_flags"
 
 
-def _flags_of_su(variables: Variables) -> tuple[str, ...]:
-    """Returns the flags of su before the user's name.
+def _flags_of(variables: Variables, method: BecomeMethod) -> tuple[str, ...]:
+    """Returns the flags before the user's name: those of su; sudo and doas get none of the host's.
 
     Raises `CannotReachError` for a flag that is not supported.
     """
+    if method != "su":
+        return ()
     common, own = _flags_variables("su")
     name = own if variables.is_set(own) else common
     try:
-        words = split_words(variables.text(name) or "")
+        words = variables.words(name)
         _check_flags_of_su(words)
     except UnsupportedArgumentError as e:
         raise _unsupported_flag(variables, name, e, "su") from None
@@ -177,12 +190,12 @@ def _check_flags_of_su(words: Iterable[str]) -> None:
             raise UnsupportedArgumentError(describe_word(word))
 
 
-def _check_redundant(flags: str, method: str) -> None:
+def _check_redundant(words: Iterable[str], method: str) -> None:
     """Raises `UnsupportedArgumentError` for the first flag that asks for more than is done anyway.
 
     Short flags may be joined, as in -HSn.
     """
-    for word in split_words(flags):
+    for word in words:
         if not _SHORT_FLAGS.fullmatch(word):
             raise UnsupportedArgumentError("a word that is not a short flag")
         if not _REDUNDANT_FLAGS[method].issuperset(word[1:]):

@@ -15,7 +15,7 @@ from fleetaudit.inventory.host_list import HOST_LIST_ORIGIN
 from fleetaudit.model import Interpreter
 
 from .ansible_cfg import AnsibleSettings
-from .variables import CannotReachError, Variables
+from .variables import CannotReachError, Variables, first_set_or
 
 NAME = "ansible_python_interpreter"
 _SETTING = "interpreter_python"
@@ -25,7 +25,9 @@ _SEARCH = frozenset({"", "auto", "auto_silent", "auto_legacy", "auto_legacy_sile
 def resolve_interpreter(variables: Variables, settings: AnsibleSettings) -> Interpreter | None:
     """Returns the Python to try first on a host; None means to search.
 
-    A value that cannot be used is in the `problem` of the interpreter.
+    The variable counts first, then the Python that runs here for an implicit localhost, then
+    `interpreter_python` of ansible.cfg. Raises nothing: a value that cannot be used is in the
+    `problem` of the interpreter. Ansible: "Interpreter discovery".
     """
     origin = variables.origin(NAME)
     try:
@@ -39,7 +41,7 @@ def resolve_interpreter(variables: Variables, settings: AnsibleSettings) -> Inte
     if _is_implicit_localhost(variables) and sys.executable:
         return Interpreter(value=sys.executable)
     origin = settings.origins.get(_SETTING, "ansible.cfg")
-    return _interpreter(settings.interpreter_python or "", _SETTING, origin)
+    return _interpreter(first_set_or("", settings.interpreter_python), _SETTING, origin)
 
 
 def _is_implicit_localhost(variables: Variables) -> bool:
@@ -53,4 +55,6 @@ def _is_implicit_localhost(variables: Variables) -> bool:
 def _interpreter(value: str, name: str, origin: str) -> Interpreter | None:
     """Returns the Python that a setting names, None if the setting means to search."""
     path = value.strip()
-    return None if path in _SEARCH else Interpreter(value=path, name=name, origin=origin)
+    if path in _SEARCH:
+        return None
+    return Interpreter(value=path, name=name, origin=origin)

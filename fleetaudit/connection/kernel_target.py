@@ -8,7 +8,7 @@ from typing import Any
 from fleetaudit.model import KernelTarget
 from fleetaudit.text.files import expand_home
 
-from .variables import Variables, is_text_or_number
+from .variables import Variables, first_set_or, is_text_or_number
 
 _MEMORY_MIB = range(64, 65_537)
 _DEFAULT_MEMORY_MIB = 256
@@ -17,8 +17,11 @@ _DEFAULT_MEMORY_MIB = 256
 def resolve_kernel_target(variables: Variables) -> KernelTarget:
     """Returns the kernel image that is started for a host, and how.
 
-    `kernel_image` is relative to the folder of the inventory file that sets it. Raises `InputError`
-    for an image that is missing and values of a wrong type.
+    These hosts are fleetaudit's own kind; Ansible has no such connection. `kernel_image` is
+    relative to the folder of the inventory file that sets it; `kernel_memory` is in MiB, 256 by
+    default; `kernel_append` is added to the kernel's command line; `kernel_sysctls` are set before
+    the experiment. Raises `InputError` for a host without an image and for values of a wrong type,
+    and `CannotReachError` for a variable that cannot be decrypted or rendered.
     """
     image = variables.text("kernel_image")
     if not image:
@@ -29,8 +32,8 @@ def resolve_kernel_target(variables: Variables) -> KernelTarget:
     memory = variables.number(("kernel_memory",), _MEMORY_MIB, "a number of MiB, 64 to 65536")
     return KernelTarget(
         image=str(variables.folder("kernel_image") / expand_home(image)),
-        memory_mib=memory or _DEFAULT_MEMORY_MIB,
-        append=variables.text("kernel_append") or "",
+        memory_mib=first_set_or(_DEFAULT_MEMORY_MIB, memory),
+        append=first_set_or("", variables.text("kernel_append")),
         sysctls=_sysctls(variables),
     )
 

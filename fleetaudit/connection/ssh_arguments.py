@@ -89,7 +89,10 @@ def _parse_option(text: str) -> _Option:
 def first_significant_argument(arguments: str, *, password: bool = False) -> str | None:
     """Returns the first of OpenSSH's `arguments` that must not be ignored, without its value.
 
-    None if there is none. `password` says whether there is a password that could be sent.
+    `arguments` are words for a shell, as Ansible's ssh_args, ssh_common_args and ssh_extra_args are
+    (documentation of the plugin ansible.builtin.ssh). `password` says whether there is a password
+    that could be sent. Returns None if nothing matters, and the problem itself for an unclosed
+    quotation; raises nothing.
     """
     try:
         words = split_words(arguments)
@@ -103,11 +106,16 @@ def _significant_arguments(words: Iterable[str], *, password: bool) -> Iterator[
     rest = iter(words)
     for word in rest:
         if word.startswith("-o"):
-            option = _parse_option(word[2:] or next(rest, ""))
+            option = _parse_option(_value_in(word[2:], rest))
             if _is_significant(option, password=password):
                 yield str(option)
         elif word not in _IGNORED_FLAGS:
             yield describe_word(word)
+
+
+def _value_in(end_of_word: str, rest: Iterator[str]) -> str:
+    """Returns the value of an option: the end of its word, else the next word; "" without any."""
+    return end_of_word or next(rest, "")
 
 
 def _is_significant(option: _Option, *, password: bool) -> bool:
@@ -125,7 +133,10 @@ def openssh_arguments(arguments: str) -> tuple[str, ...]:
     """Returns `arguments` as words for ssh, each option apart from its value.
 
     Left out are logging, terminals, master connections (-M), and /dev/null as known hosts: the
-    command line alone says how host keys are checked. Raises `UnsupportedArgumentError`.
+    command line alone says how host keys are checked. Letters that are joined are taken apart, so
+    that each word is one option or one value. Raises `UnsupportedArgumentError` for a word that is
+    no option, for an option that ssh(1) does not have or with which it would not run a command, for
+    a missing value and for an unclosed quotation.
     """
     words = iter(split_words(arguments))
     accepted = list[str]()
@@ -144,8 +155,7 @@ def _accepted_words(word: str, rest: Iterator[str]) -> Iterator[str]:
         raise UnsupportedArgumentError("a word that is not an option")
     for position, letter in enumerate(word[1:], 2):
         if letter in _WITH_VALUE:
-            value = word[position:] or next(rest, "")
-            yield from _option_with_value(letter, value)
+            yield from _option_with_value(letter, _value_in(word[position:], rest))
             return
         if letter in _WITHOUT_VALUE:
             yield f"-{letter}"
@@ -166,27 +176,46 @@ def _option_with_value(letter: str, value: str) -> tuple[str, ...]:
     option = _parse_option(value)
     if option.keyword in OTHER_USES:
         raise UnsupportedArgumentError(f"-o {option.name}")
-    names_no_file = option.keyword in KNOWN_HOSTS_FILES and option.value in _NO_FILES
-    return () if names_no_file else ("-o", value)
+    if option.keyword in KNOWN_HOSTS_FILES and option.value in _NO_FILES:
+        return ()
+    return "-o", value
 
 
 @functools.lru_cache(maxsize=1024)
 def first_openssh_only_argument(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that only ssh itself can follow.
 
-    Without its value. None if there is none, and for arguments that `openssh_arguments` refuses.
+    Without its value: hosts behind a smart card or Kerberos need it, and so do options that the
+    built-in client does not know. None if there is none, and for arguments that
+    `openssh_arguments` refuses: whoever passes them on reports them.
     """
     try:
-        words = iter(openssh_arguments(arguments))
+        words = openssh_arguments(arguments)
     except UnsupportedArgumentError:
         return None
-    for word in words:
+    return next(_openssh_only_arguments(words), None)
+
+
+def _openssh_only_arguments(words: Iterable[str]) -> Iterator[str]:
+    """Yields the arguments that only ssh itself can follow, without their values.
+
+    `words` are those of `openssh_arguments`: a word is an option, and its value is the next one.
+    """
+    rest = iter(words)
+    for word in rest:
         if word in _PKCS11_AND_KERBEROS:
-            return word
-        value = next(words) if word[1:] in _WITH_VALUE else ""
-        if word == "-o" and _is_openssh_only(option := _parse_option(value)):
-            return str(option)
-    return None
+            yield word
+        elif word == "-o":
+            yield from _openssh_only_option(next(rest))
+        elif word[1:] in _WITH_VALUE:
+            next(rest)
+
+
+def _openssh_only_option(text: str) -> Iterator[str]:
+    """Yields the name of what follows -o, if the built-in client cannot do what it asks for."""
+    option = _parse_option(text)
+    if _is_openssh_only(option):
+        yield str(option)
 
 
 def _is_openssh_only(option: _Option) -> bool:

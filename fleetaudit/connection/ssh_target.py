@@ -28,7 +28,7 @@ from .ssh_arguments import (
     first_significant_argument,
     openssh_arguments,
 )
-from .variables import CannotReachError, Variables, first_set
+from .variables import CannotReachError, Variables, first_set, first_set_or
 
 DEFAULT_TIMEOUT_S = 10.0
 """Maximum seconds for a connection by default."""
@@ -81,8 +81,12 @@ def resolve_ssh_target(
 ) -> SshTarget:
     """Returns the target of a host over SSH: address, port, user, client and login.
 
-    `connection` is the host's ansible_connection, a kind of SSH. Raises `CannotReachError`, and
-    `InputError` for a value of a wrong type.
+    `connection` is the host's ansible_connection, one of SSH, without the prefix of a collection.
+    The variables are those of Ansible's connection plugins ansible.builtin.ssh and
+    ansible.builtin.paramiko_ssh, as their documentation names them. Raises `CannotReachError` for a
+    variable or an argument for ssh that is not supported, and for a password that would go to a
+    host whose key is not checked or to the system's own ssh; raises `InputError` for a value of a
+    wrong type.
     """
     _check_variables(variables, connection)
     arguments = [_read_arguments(variables, options.settings, name) for name in _ARGUMENTS]
@@ -92,26 +96,38 @@ def resolve_ssh_target(
         password = variables.password(PASSWORD, options.password)
         target = msgspec.structs.replace(target, password=password)
     else:
-        program = variables.text(_PROGRAM) if connection == "openssh" else None
-        target = msgspec.structs.replace(target, client=client, program=program or "ssh")
+        program = _program_of(variables, connection)
+        target = msgspec.structs.replace(target, client=client, program=program)
     target = _with_arguments(target, arguments)
     _check_passwords(target)
     return target
 
 
+def _program_of(variables: Variables, connection: str) -> str:
+    """Returns the program to run as ssh: with “openssh” the host's own, if it names one."""
+    if connection != "openssh":
+        return "ssh"
+    return first_set_or("ssh", variables.text(_PROGRAM))
+
+
 def _check_variables(variables: Variables, connection: str) -> None:
-    """Raises `CannotReachError` for a variable that is not supported with this connection.
+    """Raises `CannotReachError` for a variable that is not supported with this connection."""
+    for name, hint in _unsupported_variables(variables, connection).items():
+        if variables.is_set(name):
+            raise CannotReachError(f"{name} in {variables.origin(name)} is not supported", hint)
+
+
+def _unsupported_variables(variables: Variables, connection: str) -> dict[str, str]:
+    """Returns the variables that are not supported with a connection, and what to do instead.
 
     ansible_ssh_executable is supported with “openssh”; its default, ssh, with every connection.
     """
     names = dict(_UNSUPPORTED)
     if connection == "openssh" or variables.get(_PROGRAM) == "ssh":
         del names[_PROGRAM]
-    if connection.startswith("paramiko"):
+    if connection in _PARAMIKO_CONNECTIONS:
         names |= _PARAMIKO_VARIABLES
-    for name, hint in names.items():
-        if variables.is_set(name):
-            raise CannotReachError(f"{name} in {variables.origin(name)} is not supported", hint)
+    return names
 
 
 def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshTarget:
@@ -126,16 +142,16 @@ def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshT
     own_port = variables.number(PORT, _PORTS, "a port, 1 to 65535")
     port = first_set(own_port, settings.remote_port)
     own_timeout = variables.number(TIMEOUT, _TIMEOUTS_S, "a number of seconds")
-    timeout = first_set(own_timeout, options.timeout_s, settings.timeout)
+    timeout = first_set_or(DEFAULT_TIMEOUT_S, own_timeout, options.timeout_s, settings.timeout)
     return SshTarget(
-        address=variables.text(*ADDRESS) or variables.host.name,
-        port=port or _DEFAULT_PORT,
+        address=first_set_or(variables.host.name, variables.text(*ADDRESS)),
+        port=first_set_or(_DEFAULT_PORT, port),
         port_is_explicit=port is not None,
         user=user,
         private_keys=(_path_of(key),) if key else (),
         known_hosts=tuple(map(_path_of, options.known_hosts)),
         host_key_policy=options.host_key_policy,
-        connect_timeout_s=float(timeout or DEFAULT_TIMEOUT_S),
+        connect_timeout_s=float(timeout),
         password=variables.password(PASSWORD),
         become=resolve_become(variables, options, user),
         interpreter=resolve_interpreter(variables, settings),
@@ -182,10 +198,10 @@ def _read_arguments(variables: Variables, settings: AnsibleSettings, name: str) 
     return _Arguments(getattr(settings, name) or "", name, settings.origins.get(name, ""))
 
 
+_PARAMIKO_CONNECTIONS = ("paramiko", "paramiko_ssh")
 _CLIENTS: dict[str, SshClient] = {
     "openssh": "openssh",
-    "paramiko": "paramiko",
-    "paramiko_ssh": "paramiko",
+    **dict.fromkeys(_PARAMIKO_CONNECTIONS, "paramiko"),
 }
 """The client of each connection that names one."""
 
@@ -195,14 +211,15 @@ def _choose_client(connection: str, default: SshClient, arguments: list[_Argumen
 
     Raises `CannotReachError` if the inventory says paramiko and the arguments need OpenSSH.
     """
-    client = _CLIENTS.get(connection)
+    client = _CLIENTS.get(connection, default)
     for each in arguments:
         problem = first_openssh_only_argument(each.text)
-        if problem and client == "paramiko":
+        if not problem:
+            continue
+        if connection in _PARAMIKO_CONNECTIONS:
             raise each.error(problem, _USE_SSH)
-        if problem:
-            return "openssh"
-    return client or default
+        return "openssh"
+    return client
 
 
 def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget:

@@ -16,6 +16,7 @@ from fleetaudit.inventory.entries import error_at
 from fleetaudit.inventory.values import FALSE_WORDS, TRUE_WORDS, EncryptedText
 from fleetaudit.model import Host, Secret, Stage
 
+from .shell_words import split_words
 from .templates import Renderer, TemplateValueError, is_template
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ _INTEGER = re.compile(r"\s*(-?[0-9]{1,9})[0-9]*\s*")
 _UNSET = (None, "")
 _RENDERED_TYPES = (EncryptedText, list, dict, Mapping)
 _TEXT_OR_NUMBER = (str, int)
+_RENDER_HINTS: dict[type, str] = {EncryptedText: "--vault-password-file FILE"}
+"""What to do about a value of a type that cannot be used."""
 
 
 class CannotReachError(Exception):
@@ -35,15 +38,24 @@ class CannotReachError(Exception):
 
 
 class Variables:
-    """The variables of one host, typed."""
+    """The variables of one host, typed.
+
+    Each method takes the names of variables as the inventory has them. Where a method takes
+    several, they are spellings of one variable, and the last that is set counts. Every method that
+    returns a value raises `CannotReachError` for one that cannot be decrypted or rendered, and for
+    the result of a template that has a wrong type; it raises `InputError`, at the place in the
+    inventory, for a written value of a wrong type. Ansible's own variables are described in
+    "Connecting to hosts: behavioral inventory parameters".
+    """
 
     def __init__(self, host: Host, renderer: Renderer) -> None:
         self.host, self._renderer = host, renderer
 
     def get(self, name: str) -> Any:
-        """Returns a variable, decrypted and rendered; None if it is not set.
+        """Returns a variable in its own type, decrypted and rendered; None if it is not set.
 
-        Raises `CannotReachError` if that fails.
+        Raises `CannotReachError` if that fails, with --vault-password-file in the hint for a value
+        that is encrypted.
         """
         value = self.host.variables.get(name)
         if value is None or not _needs_renderer(value):
@@ -51,8 +63,7 @@ class Variables:
         try:
             return self._renderer.value(name)
         except TemplateValueError as e:
-            is_encrypted = isinstance(value, EncryptedText)
-            hint = "--vault-password-file FILE" if is_encrypted else "write the value itself"
+            hint = _RENDER_HINTS.get(type(value), "write the value itself")
             raise CannotReachError(str(e), f"{hint}, for “{self.host.name}”") from e
 
     def is_set(self, name: str) -> bool:
@@ -101,6 +112,13 @@ class Variables:
             raise self.error(name, "has a control character in it", "retype it")
         return str(value)
 
+    def words(self, name: str) -> list[str]:
+        """Returns the words of a variable's text, as a shell splits them; [] if it is not set.
+
+        Raises `UnsupportedArgumentError` for an unclosed quotation, and what `text` raises.
+        """
+        return split_words(first_set_or("", self.text(name)))
+
     def password(self, names: tuple[str, ...], default: Secret | None = None) -> Secret | None:
         """Returns the password that one of `names` sets, else `default`.
 
@@ -109,13 +127,15 @@ class Variables:
         text = self.text(*names)
         if text:
             return Secret(text)
-        is_unset = self.host.variables.get(self.last_set(names)) is None
-        return default if is_unset else None
+        if self.host.variables.get(self.last_set(names)) is None:
+            return default
+        return None
 
     def number(self, names: tuple[str, ...], allowed: range, expected: str) -> int | None:
         """Returns the number of the last of `names` that is set, also if it is written as text.
 
-        `expected` describes the `allowed` numbers in the error.
+        None if none is set. `expected` describes the `allowed` numbers, and their unit, in the
+        error for any other value.
         """
         name = self.last_set(names)
         value = self.get(name)
@@ -129,7 +149,11 @@ class Variables:
         return number
 
     def truth(self, name: str) -> bool:
-        """Returns what Ansible takes for yes or for no."""
+        """Returns whether a variable says yes, in one of the words that Ansible takes for it.
+
+        Raises an error for what is neither yes nor no, and so for a variable that is not set.
+        Ansible: `boolean` in module_utils/parsing/convert_bool.py.
+        """
         word = str(self.get(name)).lower()
         if word not in TRUE_WORDS | FALSE_WORDS:
             raise self.error(name, "is neither yes nor no", "write true or false")
@@ -147,11 +171,16 @@ class Variables:
 
 
 def first_set(*values: T | None) -> T | None:
-    """Returns the first value that is set, in order of precedence.
+    """Returns the first value that is set, in order of precedence; None if none is.
 
     None, the empty text, 0 and False count as not set.
     """
     return next(filter(None, values), None)
+
+
+def first_set_or(default: T, *values: T | None) -> T:
+    """Returns the first value that is set, as `first_set` does, and `default` if none is."""
+    return next(filter(None, values), default)
 
 
 def _needs_renderer(value: Any) -> bool:
@@ -169,4 +198,6 @@ def _parse_number(value: Any) -> int | None:
     if not is_text_or_number(value):
         return None
     digits = _INTEGER.fullmatch(str(value))
-    return int(digits[1]) if digits else None
+    if digits is None:
+        return None
+    return int(digits[1])
