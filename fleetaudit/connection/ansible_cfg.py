@@ -9,6 +9,7 @@ skipped: it is an error if it would change what this run sees, and a note otherw
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .ansible_cfg_table import IGNORED, SUPPORTED, TO_REFUSE, Place, SettingToRe
 _SYSTEM = Path("/etc/ansible") / NAME
 _QUOTES = "\"'"
 _MAX_DIGITS = 9
+_DIGITS = re.compile(r"[0-9]+")
 
 
 class AnsibleSettings(Frozen, frozen=True, kw_only=True):
@@ -69,16 +71,17 @@ def load_ansible_settings(
     """Returns the settings that Ansible would use if it were started here now.
 
     `sources` are the inventories of the run: an ansible.cfg beside one of them that is not read is
-    a note. Raises `ConfigError` if ANSIBLE_CONFIG names no file, and `InputError` with file and
-    line for a value that is not valid.
+    a note. `environment` is os.environ by default; `system` is the file that counts last. Raises
+    `ConfigError` if ANSIBLE_CONFIG names no file, and `InputError` with file and line, or with the
+    name of the variable, for a value that is not valid. Ansible: "Ansible Configuration Settings",
+    and `find_ini_config_file` in config/manager.py.
     """
-    lookup = Lookup(os.environ if environment is None else environment, system)
-    values: dict[str, str | int | bool] = {}
-    origins = dict[str, str]()
-    for name, (kind, variables, places) in SUPPORTED.items():
-        value = next(lookup.values(variables, places), None)
-        if value:
-            values[name], origins[name] = _parse(name, kind, value, lookup.file), value.origin
+    if environment is None:
+        environment = os.environ
+    lookup = Lookup(environment, system)
+    found = dict(_supported(lookup))
+    values = {name: _parse(name, value, lookup.file) for name, value in found.items()}
+    origins = {name: value.origin for name, value in found.items()}
     notes = [*lookup.notes, *_notes(lookup, values, origins)]
     notes += _other_files_beside(sources, lookup.file)
     unsupported = tuple(_unsupported(lookup))
@@ -88,6 +91,14 @@ def load_ansible_settings(
         notes=tuple(notes),
         unsupported=unsupported,
     )
+
+
+def _supported(lookup: Lookup) -> Iterator[tuple[str, Value]]:
+    """Yields the name of each supported setting that is set, and the value that counts."""
+    for name, setting in SUPPORTED.items():
+        value = next(lookup.values(setting.variables, setting.places), None)
+        if value:
+            yield name, value
 
 
 def _notes(
@@ -108,8 +119,8 @@ def _notes(
                 yield f"{setting.place.key} in {value.origin} is not supported: {setting.instead}"
 
 
-def _parse(name: str, kind: str, value: Value, file: ConfigFile | None) -> str | int | bool:
-    """Returns a setting in the type of its kind.
+def _parse(name: str, value: Value, file: ConfigFile | None) -> str | int | bool:
+    """Returns the setting `name` in the type of its kind.
 
     Raises `InputError` with its line for one that is not valid, and for a template: templates are
     rendered in inventories only.
@@ -120,6 +131,7 @@ def _parse(name: str, kind: str, value: Value, file: ConfigFile | None) -> str |
             f"{name} is a template, and templates in {NAME} are not rendered",
             "write the value itself",
         )
+    kind = SUPPORTED[name].kind
     if kind == "path":
         return _parse_path(value, file)
     return _PARSERS[kind](name, value)
@@ -131,7 +143,7 @@ def _parse_number(name: str, value: Value) -> int:
     Raises `InputError` for anything else.
     """
     digits = value.text[:_MAX_DIGITS]
-    if value.text.isascii() and value.text.isdecimal() and int(digits) > 0:
+    if _DIGITS.fullmatch(value.text) and int(digits) > 0:
         return int(digits)
     raise value.error(f"{name} is not a number above 0")
 
@@ -150,8 +162,9 @@ def _parse_text(_name: str, value: Value) -> str:
     Ansible removes them, too, if the first and the last character are the same mark.
     """
     text = value.text
-    is_quoted = text[:1] in _QUOTES and text[:1] == text[-1:]
-    return text.strip(_QUOTES) if is_quoted else text
+    if text[:1] in _QUOTES and text[:1] == text[-1:]:
+        return text.strip(_QUOTES)
+    return text
 
 
 def _parse_path(value: Value, file: ConfigFile | None) -> str:

@@ -35,9 +35,14 @@ class Value(NamedTuple):
 
 
 class ConfigFile:
-    """One ansible.cfg: its settings, and the line of each."""
+    """One ansible.cfg: its settings, and the line of each.
+
+    `path` is as it was found, for messages. The file is read by configparser, as Ansible reads it:
+    “;” begins a comment also behind a value. Of a setting that stands twice the last value counts.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Reads the file; raises `InputError` if it cannot be read or parsed."""
         self.path = path
         self._parser = configparser.ConfigParser(
             interpolation=None, strict=False, inline_comment_prefixes=(";",)
@@ -81,7 +86,9 @@ def _key_of(line: str) -> str:
 class Lookup:
     """Looks settings up in the environment and in the ansible.cfg that Ansible would use, if any.
 
-    `notes` are about an ansible.cfg that is skipped.
+    `environment` are variables by name, `system` is the file that counts if there is no other.
+    `file` is the one that is used, None without any; `notes` are about an ansible.cfg that is
+    skipped. Ansible: "Ansible Configuration Settings: the configuration file".
     """
 
     def __init__(self, environment: Mapping[str, str], system: Path) -> None:
@@ -99,7 +106,8 @@ class Lookup:
         if not named:
             return None
         path = expand_home(os.path.expandvars(named))
-        path = path / NAME if path.is_dir() else path
+        if path.is_dir():
+            path /= NAME
         if not path.exists():
             raise ConfigError(f"ANSIBLE_CONFIG names {path}, and there is no such file")
         return path
@@ -130,7 +138,7 @@ class Lookup:
         """Yields what is set, the one that counts first.
 
         Variables of the environment override the file; both are in the order of the setting's
-        table.
+        table. An empty variable counts as not set.
         """
         for variable in variables:
             if text := self.environment.get(variable):
@@ -143,6 +151,8 @@ class Lookup:
 
         An empty value counts as not set.
         """
-        text = self.file.get(place) if self.file else None
-        if text and self.file:
+        if self.file is None:
+            return
+        text = self.file.get(place)
+        if text:
             yield Value(text, self.file.origin(place))

@@ -55,21 +55,30 @@ def find_overridden_options(
 ) -> list[OverriddenOption]:
     """Returns the options that variables override on the hosts of `targets`.
 
-    `targets` is how each host is reached, by name.
+    `targets` is how each host is reached, by name; a host that is not in it does not count. The
+    result has one entry for each option and variable, in the order of the hosts. Ansible:
+    "Controlling how Ansible behaves: precedence rules".
     """
     found = dict[tuple[str, str], OverriddenOption]()
     for host in inventory.hosts:
         if host.name not in targets:
             continue
         variables = Variables(host, Renderer(host, options.vault, inventory))
-        for compared in _comparisons(targets[host.name], options, variables):
-            name = variables.last_set(compared.variables)
-            if compared.differs and host.variables.get(name) is not None:
-                key = compared.option, name
-                overridden = found.setdefault(key, OverriddenOption(*key))
-                overridden.hosts += 1
-                overridden.origins[variables.origin(name)] = None
+        for option, name in _overridden(targets[host.name], options, variables):
+            overridden = found.setdefault((option, name), OverriddenOption(option, name))
+            overridden.hosts += 1
+            overridden.origins[variables.origin(name)] = None
     return list(found.values())
+
+
+def _overridden(
+    target: Target, options: ConnectionOptions, variables: Variables
+) -> Iterator[tuple[str, str]]:
+    """Yields each option that one host overrides, and the variable that does it."""
+    for compared in _comparisons(target, options, variables):
+        name = variables.last_set(compared.variables)
+        if compared.differs and variables.host.variables.get(name) is not None:
+            yield compared.option, name
 
 
 def _comparisons(

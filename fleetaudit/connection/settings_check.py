@@ -7,7 +7,7 @@ where the probe becomes another user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from fleetaudit.inventory.unsupported_settings import UnsupportedSetting
@@ -17,7 +17,7 @@ from fleetaudit.text.phrases import count_noun
 from .become import flags_are_redundant, wants_become
 from .options import ConnectionOptions
 from .templates import Renderer
-from .variables import CannotReachError, Variables
+from .variables import CannotReachError, Variables, first_set_or
 
 
 class _ReachedHost(NamedTuple):
@@ -46,7 +46,7 @@ class _ReachedHost(NamedTuple):
         The name may have the prefix of its collection.
         """
         own = self.variables.get("ansible_connection")
-        connection = own or self.options.settings.transport or ""
+        connection = first_set_or("", own, self.options.settings.transport)
         return str(connection).rpartition(".")[2].startswith("paramiko")
 
 
@@ -59,17 +59,27 @@ def check_connection_settings(
     """Yields a note for each setting that changes nothing for these hosts.
 
     `targets` is how each host is reached, by name; hosts that are not reached at all do not count.
-    Raises `InputError` for a setting that would change something.
+    Only settings about connections are checked here; those about inventories were checked when
+    they were read (inventory/settings_check.py). Raises `InputError` for a setting that would
+    change something: it names the first host, how many there are, and the command without the
+    setting. Ansible: "Ansible Configuration Settings", and the options of each plugin.
     """
     settings = [setting for setting in options.settings.unsupported if setting.name in _AFFECTS]
-    hosts = list(_reached_hosts(inventory, targets, options)) if settings else []
+    if not settings:
+        return
+    hosts = list(_reached_hosts(inventory, targets, options))
     for setting in settings:
-        affected = [host for host in hosts if _is_affected(setting, host)]
-        if affected:
-            count = count_noun(len(affected), "host")
-            first = affected[0].variables.host.name
-            raise setting.error(f"how {count} of {len(hosts)} would be reached (first: {first})")
+        _check_setting(setting, hosts)
         yield setting.note()
+
+
+def _check_setting(setting: UnsupportedSetting, hosts: Sequence[_ReachedHost]) -> None:
+    """Raises `InputError` for a setting that would change how one of these hosts is reached."""
+    affected = [host for host in hosts if _is_affected(setting, host)]
+    if affected:
+        count = count_noun(len(affected), "host")
+        first = affected[0].variables.host.name
+        raise setting.error(f"how {count} of {len(hosts)} would be reached (first: {first})")
 
 
 def _reached_hosts(

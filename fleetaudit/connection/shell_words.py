@@ -13,7 +13,10 @@ class UnsupportedArgumentError(ValueError):
 
 
 def split_words(text: str) -> list[str]:
-    """Returns the words of a text; raises `UnsupportedArgumentError` for an unclosed quotation."""
+    """Returns the words of a text as a shell in POSIX mode splits them, without their quotes.
+
+    So does Ansible (shlex.split). Raises `UnsupportedArgumentError` for an unclosed quotation.
+    """
     try:
         return shlex.split(text)
     except ValueError:
@@ -21,5 +24,10 @@ def split_words(text: str) -> list[str]:
 
 
 def describe_word(word: str) -> str:
-    """Returns the first letter of options with its dash, or what else the word is."""
-    return word[:2] if word.startswith("-") else "a word that is not an option"
+    """Returns how a message names an argument: by its dash and first letter alone.
+
+    The rest of the word can be a value, and so can a word without a dash.
+    """
+    if word.startswith("-"):
+        return word[:2]
+    return "a word that is not an option"

@@ -36,8 +36,10 @@ def resolve_target(
 
     Paths: a key's `~` is expanded and it is relative to the current folder, as in Ansible;
     `kernel_image` is relative to the folder of the inventory file that sets it. `inventory` is what
-    templates mean by `groups` and `hostvars`. Raises `InputError` with the origin of a value of a
-    wrong type.
+    templates mean by `groups` and `hostvars`; without it a template that names them makes the host
+    not audited. Raises `InputError` with the origin of a value of a wrong type. The host's
+    `ansible_connection` decides, ssh is the default; Ansible: "Connecting to hosts: behavioral
+    inventory parameters".
     """
     variables = Variables(host, Renderer(host, options.vault, inventory))
     try:

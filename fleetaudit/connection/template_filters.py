@@ -42,7 +42,13 @@ _MAX_DIGITS = 64
 
 
 def allowed_filters(jinja2_filters: Mapping[str, Filter]) -> dict[str, Filter]:
-    """Returns every filter that templates may use: some of Jinja2's, and our own."""
+    """Returns every filter that templates may use, by name: some of Jinja2's, and our own.
+
+    `jinja2_filters` are those of a new environment. Our own replace Jinja2's where those could make
+    a huge value before anybody weighs it (join, replace, round, sum), or are Ansible's (bool,
+    ternary, mandatory, basename, dirname, to_json: "Using filters to manipulate data"). The result
+    also has the two internal filters WEIGHED and JOINED.
+    """
     from jinja2 import pass_environment
 
     filters: dict[str, Filter] = {
@@ -65,7 +71,12 @@ def allowed_filters(jinja2_filters: Mapping[str, Filter]) -> dict[str, Filter]:
 
 
 def weighing(function: Filter) -> Filter:
-    """Returns a filter or test that evaluates and weighs its arguments, and weighs its result."""
+    """Returns a filter or test that evaluates and weighs its arguments, and weighs its result.
+
+    `function` may be one that wants Jinja2's context or environment as its first argument; that
+    argument is passed on as it is. The result raises `TemplateLimitError` for a value that is too
+    large, when it is called.
+    """
     # The first argument is Jinja2's own if the function asks for it.
     own = int(hasattr(function, "jinja_pass_arg"))
 
@@ -74,14 +85,18 @@ def weighing(function: Filter) -> Filter:
         values = map(_ready, arguments[own:])
         options = {name: _ready(value) for name, value in named.items()}
         result = function(*arguments[:own], *values, **options)
-        return check_items(result) if isinstance(result, Iterator) else check_weight(result)
+        if isinstance(result, Iterator):
+            return check_items(result)
+        return check_weight(result)
 
     return weighing_function
 
 
 def _ready(value: Any) -> Any:
     """Returns a value evaluated and weighed; an iterator as it is, since it is checked later."""
-    return value if isinstance(value, Iterator) else check_weight(evaluated(value))
+    if isinstance(value, Iterator):
+        return value
+    return check_weight(evaluated(value))
 
 
 def join_texts(values: Iterable[Any], separator: str = "") -> str:

@@ -74,7 +74,13 @@ def check_result(value: Any) -> Any:
 
 
 def weight(value: Any) -> int:
-    """Returns how many values are in a value, itself counted; raises `TemplateLimitError`."""
+    """Returns how many values are in a value, itself counted, as if everything were written out.
+
+    A text counts one more for every 64 characters; the keys of a mapping do not count. Raises
+    `TemplateLimitError` above `MAX_WEIGHT`, for a text, list or mapping longer than `MAX_RESULT`,
+    and for an integer of more than `MAX_BITS` bits. The value is walked without recursion, so that
+    one that is nested deeply is no problem.
+    """
     total, rest = 0, [value]
     while rest:
         one = rest.pop()
@@ -105,9 +111,10 @@ def _checked_length(value: str | list[Any] | tuple[Any, ...] | dict[Any, Any]) -
 
 
 def evaluated(value: Any) -> Any:
-    """Returns a copy of a value with every lazy mapping in it evaluated.
+    """Returns a copy of a value with every lazy mapping in it evaluated, and tuples as lists.
 
-    Raises `TemplateLimitError` if it has too many values.
+    Raises `TemplateLimitError` if it has more than `MAX_WEIGHT` values, and `TemplateValueError` if
+    a value in it cannot be rendered.
     """
     total = 0
 

@@ -48,8 +48,10 @@ class CompiledTemplate(NamedTuple):
 def compile_template(text: str) -> CompiledTemplate:
     """Returns a template that can be run.
 
-    Raises Jinja2's errors, `TemplateLimitError` for a huge one, and SyntaxError for one that is
-    nested too deeply.
+    `text` is as the inventory has it. It is compiled once for all hosts that share it. Raises
+    Jinja2's TemplateSyntaxError for what is no template, its SecurityError for one that does more
+    than compute a value, `TemplateLimitError` for one of more than `MAX_NODES` parts, and
+    SyntaxError or RecursionError for one that is nested too deeply for Python.
     """
     environment = _environment()
     tree = environment.parse(text)
@@ -57,8 +59,9 @@ def compile_template(text: str) -> CompiledTemplate:
     _add_weighing(tree, environment)
     # As in Ansible, one expression alone keeps its type, and anything around it makes text.
     expression = _single_expression(tree)
-    template = environment.from_string(tree if expression is None else expression)
-    return CompiledTemplate(template, expression is not None)
+    if expression is None:
+        return CompiledTemplate(environment.from_string(tree), is_expression=False)
+    return CompiledTemplate(environment.from_string(expression), is_expression=True)
 
 
 @functools.cache
@@ -95,8 +98,9 @@ def _check_product(left: Any, right: Any) -> None:
 
 def _repeated_length(one: Any, times: Any) -> int:
     """Returns the length of a text or list that is repeated so often, 0 for other values."""
-    is_repetition = isinstance(one, Sequence) and isinstance(times, int)
-    return len(one) * times if is_repetition else 0
+    if isinstance(one, Sequence) and isinstance(times, int):
+        return len(one) * times
+    return 0
 
 
 def _check_power(base: Any, exponent: Any) -> None:

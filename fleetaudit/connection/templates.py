@@ -43,13 +43,23 @@ class TemplateValueError(FleetauditError):
 
 
 def is_template(value: Any) -> bool:
-    """Returns whether a value is to be rendered before it is used."""
-    is_text = isinstance(value, str) and not isinstance(value, Unsafe)
-    return is_text and _MARK.search(value) is not None
+    """Returns whether a value is to be rendered before it is used.
+
+    It is text with “{{”, “{%” or “{#” in it, unless it was tagged `!unsafe`.
+    """
+    if not isinstance(value, str) or isinstance(value, Unsafe):
+        return False
+    return _MARK.search(value) is not None
 
 
 class Renderer:
-    """Decrypts and renders the variables of one host, and those that they refer to."""
+    """Decrypts and renders the variables of one host, and those that they refer to.
+
+    `vault` has the passwords of values tagged `!vault`. `inventory` is what templates mean by
+    `groups` and `hostvars`; without it they know neither. Each variable is rendered once. Ansible:
+    "Templating (Jinja2)" and "Special Variables"; templates in its inventories may do more, such as
+    run lookups on the controller, which an audit never does.
+    """
 
     def __init__(self, host: Host, vault: Vault, inventory: Inventory | None = None) -> None:
         self._host, self._vault, self._inventory = host, vault, inventory
@@ -58,9 +68,11 @@ class Renderer:
         self._in_progress = list[str]()
 
     def value(self, name: str) -> Any:
-        """Returns the variable `name` in its own type.
+        """Returns the variable `name` in its own type, as plain values without lazy mappings.
 
-        Raises `TemplateValueError`, and KeyError if it is not set.
+        Raises KeyError if it is not set, and `TemplateValueError` for a value that cannot be
+        decrypted or rendered, for one that refers to itself, and for more work than
+        `template_limits.MAX_WORK` for this host.
         """
         if name in self._rendered:
             return self._rendered[name]
@@ -87,14 +99,22 @@ class Renderer:
     def render(self, raw: Any, name: str) -> Any:
         """Returns a value of the variable `name`, or a part of it, decrypted and rendered.
 
-        The values of a mapping are rendered when they are used.
+        `raw` is the value as the inventory has it. The values of a mapping are rendered when they
+        are used. Raises `TemplateValueError`, which names the variable and its place.
         """
-        value = self._decrypt(raw, name) if isinstance(raw, EncryptedText) else raw
-        if isinstance(value, Mapping):
-            return _LazyMapping(value, self, name)
-        if isinstance(value, list):
-            return [self.render(item, name) for item in value]
-        return self._render_text(value, name) if is_template(value) else value
+        if isinstance(raw, EncryptedText):
+            return self._render_scalar(self._decrypt(raw, name), name)
+        if isinstance(raw, Mapping):
+            return _LazyMapping(raw, self, name)
+        if isinstance(raw, list):
+            return [self.render(item, name) for item in raw]
+        return self._render_scalar(raw, name)
+
+    def _render_scalar(self, value: Any, name: str) -> Any:
+        """Returns a value that is neither a list nor a mapping, rendered if it is a template."""
+        if is_template(value):
+            return self._render_text(value, name)
+        return value
 
     def _decrypt(self, encrypted: EncryptedText, name: str) -> str:
         """Returns the text of an encrypted value.
@@ -121,7 +141,9 @@ class Renderer:
         if name in _MAGIC:
             return _MAGIC[name](self)
         value = self._host.variables[name]
-        return self.render(value, name) if isinstance(value, Mapping) else self.value(name)
+        if isinstance(value, Mapping):
+            return self.render(value, name)
+        return self.value(name)
 
     def inventory_hostname(self) -> str:
         """Returns the name of the host."""
@@ -209,7 +231,9 @@ class Renderer:
         parts = list(template.root_render_func(context))
         if is_expression:
             return check_result(context.vars["result"])
-        return check_result(parts[0]) if len(parts) == 1 else join_texts(map(evaluated, parts))
+        if len(parts) == 1:
+            return check_result(parts[0])
+        return join_texts(map(evaluated, parts))
 
     def _error(self, name: str, problem: str) -> TemplateValueError:
         """Returns the error about the variable `name`."""
@@ -326,10 +350,12 @@ class _HostNames(_Names):
 def _describe_undefined(e: Exception) -> str:
     """Returns what Jinja2's “'x' is undefined” says; it names variables and keys, never values."""
     quoted = str(e).split("'")
-    return f"“{quoted[-2]}”, which is not set" if len(quoted) >= 3 else "something that is not set"
+    if len(quoted) < 3:
+        return "something that is not set"
+    return f"“{quoted[-2]}”, which is not set"
 
 
 def _describe_syntax(e: Exception) -> str:
     """Returns what is wrong with a template; Jinja2's own text could repeat a value."""
     name = type(e).__name__
-    return "its syntax is wrong" if name == "TemplateSyntaxError" else name
+    return {"TemplateSyntaxError": "its syntax is wrong"}.get(name, name)
