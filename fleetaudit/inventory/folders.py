@@ -22,7 +22,10 @@ def is_folder(path: Path, source: str = "") -> bool:
 
 
 def list_folder(path: Path) -> list[Path]:
-    """Returns what is in a folder, sorted by name; raises `InputError` if it cannot be read."""
+    """Returns what is in a folder, sorted by name; raises `InputError` if it cannot be read.
+
+    Ansible sorts by name too, so that a later file wins in the same way everywhere.
+    """
     try:
         return sorted(path.iterdir(), key=lambda entry: entry.name)
     except OSError as e:
@@ -30,6 +33,10 @@ def list_folder(path: Path) -> list[Path]:
 
 
 def unreadable(path: Path, e: Exception, source: str = "") -> InputError:
-    """Returns the error about a file or folder that cannot be read."""
+    """Returns the error about a file or folder that cannot be read.
+
+    `e` is why: its strerror if it has one, else its own text. `source` is the name of the file in
+    messages, by default the path; of a long one only the beginning is shown.
+    """
     reason = getattr(e, "strerror", None) or e
     return InputError(f"cannot be read: {reason}", source=(source or str(path))[:_MAX_SHOWN])

@@ -13,8 +13,11 @@ HOST_LIST_ORIGIN = Origin("host list")
 def read_host_list(text: str, builder: InventoryBuilder) -> None:
     """Adds every host of `text`, ungrouped unless a file puts it into a group.
 
-    A bare `localhost` that no file names is this machine without SSH, as Ansible's implicit
-    localhost is. Raises `InputError`.
+    `text` is one or more names with ranges and ports, as an INI inventory has them, and a comma
+    after each but perhaps the last. Blanks around a name and empty names do not count. A bare
+    `localhost` that no file names is this machine without SSH, as Ansible's implicit localhost is
+    ("Implicit localhost"). Raises `InputError` for an invalid name. Ansible: its inventory plugin
+    host_list, and advanced_host_list for ranges.
     """
     for word in filter(None, map(str.strip, text.split(","))):
         names, port = parse_host_name_at(word, HOST_LIST_ORIGIN)

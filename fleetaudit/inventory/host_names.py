@@ -29,6 +29,8 @@ _HEX_RANGE = re.compile(r"(?<![^:])\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\](?![^:])",
 _LABEL = re.compile(r"(?:\w[\w-]*)?[^\W_]")
 _BRACKETED = re.compile(r"\[(.+)\]:([^\]]*)")
 _WITH_PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):(.*)")
+_NUMBER_AFTER_BRACKETS = re.compile(r"\[(.+)\]:\d+")
+_NUMBER_AFTER_NAME = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):\d+")
 _IN_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _FORBIDDEN = re.compile(r"[\s,\x00-\x1f\x7f]")
 
@@ -36,13 +38,19 @@ _FORBIDDEN = re.compile(r"[\s,\x00-\x1f\x7f]")
 def parse_host_name(text: str) -> tuple[Sequence[str], int | None]:
     """Returns the names that `text` stands for, in order, and the port that they share.
 
-    Raises `InvalidNameError`.
+    `text` is one entry of an inventory: a name or an address, with ranges such as `web[01:10:2]`
+    and with a port, which needs brackets around an IPv6 address (`[::1]:22`). The port is None if
+    there is none. Raises `InvalidNameError` for what no host can be called, for a port that is not
+    1 to 65535, for an invalid range, and for more than 100,000 names. Ansible: `parse_address` in
+    parsing/utils/addresses.py, and "How to build your inventory: adding ranges of hosts".
     """
     check_host_name(text)
     pattern, port = _split_port(text)
     if "[" in pattern:
         _check_brackets(pattern)
-    number = None if port is None else _parse_port(text, port)
+    if port is None:
+        return expand_ranges(pattern), None
+    number = _parse_port(text, port)
     return expand_ranges(pattern), number
 
 
@@ -70,9 +78,10 @@ def check_host_name(text: str) -> None:
 
     Such a text is empty or too long, has blanks or control characters in it, or is a template.
     """
-    forbidden = _FORBIDDEN.search(text)
-    if forbidden or not text:
-        raise _invalid_name(text, forbidden[0] if forbidden else "")
+    if not text:
+        raise _empty_name()
+    if forbidden := _FORBIDDEN.search(text):
+        raise _invalid_name(text, forbidden[0])
     if len(text) > MAX_NAME:
         raise InvalidNameError(
             f"“{shorten(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
@@ -102,12 +111,14 @@ def _check_printable(text: str) -> None:
 def is_address(text: str) -> bool:
     """Returns whether `text` is one name, IPv4 or IPv6 address, and not a list of names.
 
-    It may have ranges and a port.
+    It may have ranges and a port. The colons of an address do not separate the parts of a pattern,
+    so that a pattern is tried as an address before it is split.
     """
-    bracketed, with_port = _BRACKETED.fullmatch(text), _WITH_PORT.fullmatch(text)
-    if bracketed and bracketed[2].isdecimal() and _is_name_or_ipv6(bracketed[1]):
+    bracketed = _NUMBER_AFTER_BRACKETS.fullmatch(text)
+    if bracketed and _is_name_or_ipv6(bracketed[1]):
         return True
-    if with_port and with_port[2].isdecimal() and _is_name(with_port[1]):
+    with_number = _NUMBER_AFTER_NAME.fullmatch(text)
+    if with_number and _is_name(with_number[1]):
         return True
     return _is_name_or_ipv6(text)
 
@@ -122,15 +133,20 @@ def _check_brackets(pattern: str) -> None:
             )
 
 
+def _empty_name() -> InvalidNameError:
+    """Returns the error about a text that is empty or blank."""
+    return InvalidNameError("an empty host name", "write the name, or remove the entry")
+
+
 def _invalid_name(text: str, character: str) -> InvalidNameError:
-    """Returns the error about a text that is empty, or has a forbidden character in it.
+    """Returns the error about a text that is blank, or has a forbidden character in it.
 
     The hint depends on what the text looks like: a line of an INI file, lines that YAML folded into
     one, or an escape sequence.
     """
     words = " ".join(text[:_QUOTED_MAX].split())
     if not words:
-        return InvalidNameError("an empty host name", "write the name, or remove the entry")
+        return _empty_name()
     if character.isspace() and "=" in words:
         return InvalidNameError(
             f"“{shorten(words.split()[0])} …” has a variable in its name, as INI inventories write"
@@ -160,8 +176,8 @@ def _split_port(text: str) -> tuple[str, str | None]:
     bracketed = _BRACKETED.fullmatch(text)
     if bracketed and _is_name_or_ipv6(bracketed[1]):
         return bracketed[1], bracketed[2]
-    with_port = None if _is_ipv6(text) else _WITH_PORT.fullmatch(text)
-    if not with_port:
+    with_port = _WITH_PORT.fullmatch(text)
+    if not with_port or _is_ipv6(text):
         return text, None
     name, port = with_port.groups()
     if bracketed:  # Ansible reads [1:3]:22 as the host 1 at port 3

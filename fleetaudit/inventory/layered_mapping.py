@@ -17,11 +17,16 @@ _MISSING: Any = object()
 def overlay(own: Mapping[str, V], shared: Mapping[str, V]) -> Mapping[str, V]:
     """Returns the entries of `shared`, with those of `own` in the place of equal names.
 
-    Neither may change afterwards. Small mappings are merged, since that is faster to read.
+    Neither may change afterwards: the result is one of them or reads from both. Mappings of less
+    than 16 shared entries are merged, since that is faster to read; larger ones are not copied:
+    hosts with the same group variables share one mapping of them. The order is that of
+    {**shared, **own}.
     """
     if not own:
         return shared
-    return {**shared, **own} if len(shared) < _WORTH_SHARING else _Layered(own, shared)
+    if len(shared) < _WORTH_SHARING:
+        return {**shared, **own}
+    return _Layered(own, shared)
 
 
 class _Layered(Mapping[str, V]):
@@ -34,7 +39,9 @@ class _Layered(Mapping[str, V]):
 
     def __getitem__(self, name: str) -> V:
         value: V = self._own.get(name, _MISSING)
-        return self._shared[name] if value is _MISSING else value
+        if value is _MISSING:
+            return self._shared[name]
+        return value
 
     def get(self, name: str, default: Any = None) -> Any:
         """Returns the value of a name, `default` if there is none.
@@ -42,7 +49,9 @@ class _Layered(Mapping[str, V]):
         The method of Mapping raises and catches an exception for each missing name, which is slow.
         """
         value: Any = self._own.get(name, _MISSING)
-        return self._shared.get(name, default) if value is _MISSING else value
+        if value is _MISSING:
+            return self._shared.get(name, default)
+        return value
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._shared

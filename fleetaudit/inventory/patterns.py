@@ -58,12 +58,22 @@ class _Part(NamedTuple):
         """The position of the operator among those that apply one after the other."""
         return _ORDER.index(self.operator)
 
+    @property
+    def is_plain_exclusion(self) -> bool:
+        """Whether the part excludes every host of a name: it has “!” and no subscript."""
+        return self.operator == "!" and self.subscript is None
+
 
 def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
     """Returns the names of the hosts that `pattern` selects, in inventory order, at least one.
 
-    Raises `NothingToDoError` if the pattern is empty, selects no host, or has a part that matches
-    nothing (with similar names), and `InputError` for an invalid expression.
+    `pattern` is what --limit and `hosts:` take: parts between commas or colons, each the name of a
+    host or group, a wildcard (`web*`), a regular expression (`~web[0-9]`), with a subscript
+    (`web[0:2]`), after “&” (only those) or “!” (without those), or `@FILE`, a file with one part a
+    line. Without a plain part every host is selected first. Raises `NothingToDoError` if the
+    pattern is empty, selects no host, or has a part that matches nothing (with similar names), and
+    `InputError` for an invalid expression. Ansible: "Patterns: targeting hosts and groups", and
+    inventory/manager.py.
     """
     parts = _parse(pattern)
     if not parts:
@@ -99,10 +109,11 @@ def _parse_part(text: str) -> _Part:
     part = _PART.fullmatch(text)
     if not part:
         raise _invalid(text, f"nothing follows “{text}”")
-    expression = part["expression"]
+    operator, expression = part.groups()
     subscript = _SUBSCRIPT.fullmatch(expression)
-    name = subscript["name"] if subscript else expression
-    return _Part(text, part["operator"], expression, name, subscript)
+    if subscript is None:
+        return _Part(text, operator, expression, expression, None)
+    return _Part(text, operator, expression, subscript["name"], subscript)
 
 
 def _split(pattern: str) -> Iterator[str]:
@@ -112,14 +123,20 @@ def _split(pattern: str) -> Iterator[str]:
     brackets separate nothing. Raises `InputError` for a bracket without a partner.
     """
     if "," in pattern:
-        words = pattern.split(",")
-    elif is_address(pattern):
-        words = [pattern]
-    else:
-        words = _WORD.findall(pattern)
-        if _BRACKET.search("".join(_WORD.split(pattern))):
-            raise _invalid(pattern, "a bracket has no partner")
-    return filter(None, map(str.strip, words))
+        return filter(None, map(str.strip, pattern.split(",")))
+    if is_address(pattern):
+        return iter([pattern])
+    return _split_at_colons(pattern)
+
+
+def _split_at_colons(pattern: str) -> Iterator[str]:
+    """Yields what is between the colons and blanks of a pattern, outside of brackets.
+
+    Raises `InputError` for a bracket without a partner.
+    """
+    if _BRACKET.search("".join(_WORD.split(pattern))):
+        raise _invalid(pattern, "a bracket has no partner")
+    return iter(_WORD.findall(pattern))
 
 
 def _expand_file(word: str) -> list[str]:
@@ -159,13 +176,13 @@ class _Matcher:
             return (part.expression,)
         groups = _matching(part.name, self._groups)
         hosts = self._matching_hosts(part.name, groups)
-        exists = bool(groups or hosts)
+        if not groups and not hosts:
+            raise self._unknown(part)
         if part.subscript:
             hosts = _slice(hosts, part.subscript)
-        may_be_empty = exists and part.operator == "!" and not part.subscript
-        if not hosts and not may_be_empty:
-            raise self._no_match(part, exists)
-        return hosts
+        if hosts or part.is_plain_exclusion:
+            return hosts
+        raise NothingToDoError(f"“{part.text}” matches no host: “{part.name}” has too few hosts")
 
     def _is_host(self, part: _Part) -> bool:
         """Returns whether a part is the name of one host.
@@ -186,21 +203,20 @@ class _Matcher:
             hosts += _matching(expression, self._names)
         return hosts
 
-    def _no_match(self, part: _Part, exists: bool) -> NothingToDoError:
-        """Returns the error about a part that matches no host.
-
-        `exists` says that a group or host of that name is there; otherwise similar names are
-        suggested.
-        """
-        name = part.name
-        if exists:
-            return NothingToDoError(f"“{part.text}” matches no host: “{name}” has too few hosts")
-        hint = did_you_mean(name, [*self._groups, *self._names])
-        if not hint and name == "localhost":
-            hint = "; this machine is the inventory “localhost,”, with a comma"
-        if not hint and _IPV6_GROUP.fullmatch(name):
-            hint = "; where IPv6 addresses are among the parts, separate them by commas"
+    def _unknown(self, part: _Part) -> NothingToDoError:
+        """Returns the error about a part that is no host and no group, with what may be meant."""
+        suggestion = did_you_mean(part.name, [*self._groups, *self._names])
+        hint = suggestion or _hint_about(part.name)
         return NothingToDoError(f"“{part.text}” matches no host and no group{hint}")
+
+
+def _hint_about(name: str) -> str:
+    """Returns what may be meant by a name that is similar to no other, "" if nothing is known."""
+    if name == "localhost":
+        return "; this machine is the inventory “localhost,”, with a comma"
+    if _IPV6_GROUP.fullmatch(name):
+        return "; where IPv6 addresses are among the parts, separate them by commas"
+    return ""
 
 
 def _matching(expression: str, names: Collection[str]) -> list[str]:
@@ -210,15 +226,20 @@ def _matching(expression: str, names: Collection[str]) -> list[str]:
     the start of a name. Raises `InputError` for an invalid regular expression.
     """
     if expression[0] == "~":
-        try:
-            matches = re.compile(expression[1:]).match
-        except re.error as e:
-            raise _invalid(expression, f"not a regular expression: {e}") from e
-    elif _WILDCARD.search(expression):
-        matches = re.compile(fnmatch.translate(expression)).match
-    else:
-        return [expression] if expression in names else []
-    return list(filter(matches, names))
+        return list(filter(_compile(expression).match, names))
+    if _WILDCARD.search(expression):
+        return list(filter(re.compile(fnmatch.translate(expression)).match, names))
+    if expression in names:
+        return [expression]
+    return []
+
+
+def _compile(expression: str) -> re.Pattern[str]:
+    """Returns the regular expression after “~”; raises `InputError` if it is invalid."""
+    try:
+        return re.compile(expression[1:])
+    except re.error as e:
+        raise _invalid(expression, f"not a regular expression: {e}") from e
 
 
 def _slice(hosts: Sequence[str], subscript: re.Match[str]) -> Sequence[str]:
@@ -227,14 +248,20 @@ def _slice(hosts: Sequence[str], subscript: re.Match[str]) -> Sequence[str]:
     The last one is included. An index beyond the end selects nothing.
     """
     if subscript["index"] is not None:
-        index = int(subscript["index"])
-        return hosts[index:][:1] if -len(hosts) <= index else ()
+        return _nth(hosts, int(subscript["index"]))
     first = int(subscript["first"])
     if not subscript["last"]:
         return hosts[first:]
     # Ansible takes [x:0] for [x].
     last = int(subscript["last"]) or first
     return hosts[first : last + 1]
+
+
+def _nth(hosts: Sequence[str], index: int) -> Sequence[str]:
+    """Returns the host at an index alone, from the end if it is negative; nobody beyond the end."""
+    if index < -len(hosts):
+        return ()
+    return hosts[index:][:1]
 
 
 def _invalid(pattern: str, reason: str) -> InputError:

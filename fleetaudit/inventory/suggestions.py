@@ -15,7 +15,9 @@ _MAX_SUGGESTIONS = 3
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """Returns "; did you mean “a” or “b”?" for names that are similar to `word`, "" without any.
 
-    Of a large inventory only the first 5,000 names of about the same length are compared.
+    The text continues a message. At most three names are suggested, the most similar first
+    (`difflib.get_close_matches`). Of a large inventory only the first 5,000 names whose length
+    differs by at most two characters are compared, which bounds the time.
     """
     comparable = [name for name in names if abs(len(name) - len(word)) <= _MAX_LENGTH_DIFFERENCE]
     similar = difflib.get_close_matches(word, comparable[:_MAX_COMPARED], _MAX_SUGGESTIONS)

@@ -35,7 +35,9 @@ class Unsafe(str):
 def _parse_unsafe(text: str) -> Any:
     """Returns what `!unsafe TEXT` means: as in Ansible, `!unsafe 5` is a number."""
     value = parse_plain_scalar(text)
-    return Unsafe(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return Unsafe(value)
+    return value
 
 
 TAGS: Mapping[str, Callable[[str], Any]] = {
@@ -47,7 +49,12 @@ TAGS: Mapping[str, Callable[[str], Any]] = {
 
 
 def from_json(mapping: dict[str, Any]) -> Any:
-    """Returns the value that a JSON object stands for: itself, encrypted text or unsafe text."""
+    """Returns the value that a JSON object stands for: itself, encrypted text or unsafe text.
+
+    `mapping` is the parsed object. Only text below the one or the other key counts. Ansible:
+    `AnsibleJSONDecoder.object_hook` in parsing/ajson.py, which reads what `ansible-inventory
+    --list` prints.
+    """
     for key, kind in ((UNSAFE_KEY, Unsafe), (VAULT_KEY, EncryptedText)):
         if isinstance(text := mapping.get(key), str):
             return kind(text)
