@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_RANGES = 12
 """Maximum number of ranges that a folded list names before it counts the rest."""
-Run = tuple[int, int, int]
-"""Numbers that follow one another: the first, the last, and how many hosts have one of them."""
 Series = tuple[str, str, int]
 """What numbered names have in common: the text before the number, the text after it, and the number
 of digits; 0 for names without a number, `ANY_WIDTH` for numbers without leading zeros.
@@ -23,6 +22,21 @@ ANY_WIDTH = -1
 _ADDRESS = re.compile(r"[0-9.]+")
 _LAST_NUMBER = re.compile(r"(.*?)([0-9]{1,18})([^0-9]*)", re.DOTALL)
 _PADDED = re.compile(r"0[0-9]")
+
+
+class Run(NamedTuple):
+    """Numbers that follow one another: the first, the last, and how many hosts have one of them."""
+
+    first: int
+    last: int
+    hosts: int
+
+    def text(self, pad: int) -> str:
+        """Returns "001-240", or "001" for one number, with at least `pad` digits."""
+        number = f"{self.first:0{pad}d}"
+        if self.first == self.last:
+            return number
+        return f"{number}-{self.last:0{pad}d}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +53,9 @@ class HostRanges:
 def fold_hosts(names: Iterable[str], *, limit: int = MAX_RANGES) -> HostRanges:
     """Returns `names` as at most `limit` runs of numbers, each range where its first name stood.
 
-    Numbers with leading zeros are folded with numbers of their own width only. Names that no range
-    has room for are counted in `more`.
+    web1, web2, web4 and db are "web[1-2,4]" and "db": three runs. Numbers with leading zeros are
+    folded with numbers of their own width only. Names that no range has room for are counted in
+    `more`.
     """
     parts = [_split(name) for name in names]
     ranges, named, left = list[str](), 0, limit
@@ -49,7 +64,7 @@ def fold_hosts(names: Iterable[str], *, limit: int = MAX_RANGES) -> HostRanges:
         if not runs:
             break
         left -= len(runs)
-        named += sum(hosts for _, _, hosts in runs)
+        named += sum(run.hosts for run in runs)
         ranges.append(_range(head, runs, width, tail))
     return HostRanges(count=len(parts), ranges=tuple(ranges), more=len(parts) - named)
 
@@ -82,14 +97,16 @@ def _series(parts: Iterable[tuple[str, str, str]]) -> dict[Series, list[int]]:
 
 
 def _runs(numbers: Iterable[int]) -> list[Run]:
-    """Returns the runs of numbers that follow one another, in order; equal numbers are one."""
+    """Returns the runs of numbers that follow one another, in order.
+
+    A number that occurs twice counts two hosts.
+    """
     runs = list[Run]()
     for n in sorted(numbers):
-        if runs and n <= runs[-1][1] + 1:
-            first, _, hosts = runs[-1]
-            runs[-1] = (first, n, hosts + 1)
+        if runs and n <= runs[-1].last + 1:
+            runs[-1] = Run(runs[-1].first, n, runs[-1].hosts + 1)
         else:
-            runs.append((n, n, 1))
+            runs.append(Run(n, n, 1))
     return runs
 
 
@@ -98,15 +115,7 @@ def _range(head: str, runs: list[Run], width: int, tail: str) -> str:
     if width == 0:
         return head
     pad = max(width, 0)
-    inside = ",".join(_run_text(first, last, pad) for first, last, _ in runs)
+    inside = ",".join(run.text(pad) for run in runs)
     if inside.isdigit():
         return f"{head}{inside}{tail}"
     return f"{head}[{inside}]{tail}"
-
-
-def _run_text(first: int, last: int, pad: int) -> str:
-    """Returns "001-240", or "001" for one number."""
-    number = f"{first:0{pad}d}"
-    if first == last:
-        return number
-    return f"{number}-{last:0{pad}d}"

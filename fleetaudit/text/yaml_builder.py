@@ -114,6 +114,11 @@ class Builder:
     def __init__(
         self, source: str, tags: Tags, repeated: DuplicateKeyHandler | None = None
     ) -> None:
+        """Prepares to read one document.
+
+        `source` is the name of the file in messages. `tags` are the tags that are allowed besides
+        those of YAML 1.1. `repeated` is called for a duplicate key; None makes it an error.
+        """
         self._source, self._tags, self._repeated = source, tags, repeated
         self._errors = YamlErrors(source)
         self._frames: list[_Frame] = []
@@ -168,6 +173,7 @@ class Builder:
     # ---- events
 
     def _document_start(self, event: Any) -> None:
+        """Raises `InputError` if a document was read already."""
         if self._root is not None:
             raise self._errors.at(
                 "a second document begins here; only one is read",
@@ -202,7 +208,11 @@ class Builder:
         return parent.key is _MERGE_KEY or (parent.is_list and parent.mergeable)
 
     def _end(self, _: Any) -> None:
-        """Closes a list or mapping and puts it into the one around it."""
+        """Closes a list or mapping and puts it into the one around it.
+
+        Its own anchor is known from here on, not before: a value that contains itself would never
+        end.
+        """
         frame = self._frames.pop()
         value = frame.items
         if frame.pairs:
@@ -216,19 +226,25 @@ class Builder:
         self._add(value, frame.start, frame.size)
 
     def _alias(self, event: Any) -> None:
-        """Adds the value of an anchor."""
+        """Adds the value of an anchor: the same object, which counts in full each time.
+
+        So a few lines of aliases to aliases cannot stand for more than `MAX_NODES` values.
+        """
         where, name = _position(event), event.anchor
+        if name in self._anchors:
+            value, size, scalar = self._anchors[name]
+            self._add(value, where, size, scalar)
+            return
+        problem = "refers to no anchor above it"
         if name in self._open_anchors:
-            raise self._errors.at(
-                f"the alias *{shorten(name)} is inside the value that it refers to", where
-            )
-        if name not in self._anchors:
-            raise self._errors.at(f"the alias *{shorten(name)} refers to no anchor above it", where)
-        value, size, scalar = self._anchors[name]
-        self._add(value, where, size, scalar)
+            problem = "is inside the value that it refers to"
+        raise self._errors.at(f"the alias *{shorten(name)} {problem}", where)
 
     def _scalar(self, event: Any) -> None:
-        """Adds the value of a scalar."""
+        """Adds the value of a scalar; 64 characters count as one value more.
+
+        Plain scalars without a tag are resolved once for each text.
+        """
         where, size = _position(event), 1 + len(event.value) // 64
         plain = event.tag is None and event.implicit[0]
         if plain and event.value in self._plain:
@@ -243,7 +259,11 @@ class Builder:
         self._add(value, where, size, event)
 
     def _value_of(self, event: Any, where: Where) -> Any:
-        """Returns the value of a scalar; raises `InputError`."""
+        """Returns the value of a scalar, `_MERGE_KEY` for a merge key.
+
+        Raises `InputError` for a tag that is not allowed, a number that is too long, and a text
+        that does not fit its tag.
+        """
         tag = tag_of(event)
         if tag == STR:
             return event.value
@@ -300,7 +320,11 @@ class Builder:
         return bool(self._frames) and self._frames[-1].key is _NO_KEY
 
     def _add_key(self, frame: _Frame, key: Any, where: Where, scalar: Any) -> None:
-        """Makes a value the pending key of a mapping."""
+        """Makes a value the pending key of a mapping.
+
+        Raises `InputError` for a key that Python cannot hash, and for a duplicate one unless the
+        caller has a handler for it.
+        """
         if isinstance(key, list | dict):
             raise self._errors.at(
                 "a list or mapping where a key belongs",
@@ -314,7 +338,10 @@ class Builder:
             frame.key_node = self._key_node(key, scalar)
 
     def _key_node(self, key: Any, scalar: Any) -> yaml.Node:
-        """Returns the node of a key."""
+        """Returns the node of a key, from which SafeLoader makes the key again when it merges.
+
+        A key with a tag of the caller's is made already: SafeLoader does not know that tag.
+        """
         tag = tag_of(scalar)
         if tag in self._tags:
             return ConstructedNode(key, scalar.value)
@@ -356,9 +383,11 @@ class Builder:
     # ---- errors
 
     def _too_deep(self, where: Where) -> InputError:
+        """Returns the error for a list or mapping inside of `MAX_DEPTH` others."""
         return self._errors.at(f"nested deeper than {MAX_DEPTH}", where)
 
     def _too_many_values(self, where: Where) -> InputError:
+        """Returns the error for a document of more than `MAX_NODES` values."""
         return self._errors.at(
             f"more than {MAX_NODES} values once aliases and merge keys are written out",
             where,
