@@ -41,8 +41,8 @@ class Bounds(NamedTuple):
 
 
 def find_contradiction(one: Play, other: Play) -> str:
-    """Returns the first sysctl or exposure number of which two plays expect what no value can meet
-    on one host; "" if there is none.
+    """Returns the first sysctl or exposure number, by name, of which two plays expect what no value
+    can meet on one host; "" if there is none.
 
     Whether a host has both plays is for the caller to know. Kernel expectations cannot contradict
     each other.
@@ -51,15 +51,15 @@ def find_contradiction(one: Play, other: Play) -> str:
 
 
 def _contradictory_sysctls(one: Play, other: Play) -> Iterator[str]:
-    """Yields the sysctls of which two plays expect what no value can meet."""
-    for key in one.sysctls_expect.keys() & other.sysctls_expect.keys():
+    """Yields the sysctls of which two plays expect what no value can meet, by name."""
+    for key in sorted(one.sysctls_expect.keys() & other.sysctls_expect.keys()):
         if is_contradictory(one.sysctls_expect[key] + other.sysctls_expect[key]):
             yield key
 
 
 def _disjoint_exposures(one: Play, other: Play) -> Iterator[str]:
-    """Yields the exposure numbers of which two plays expect what no number can meet."""
-    for name in one.exposure_expect.keys() & other.exposure_expect.keys():
+    """Yields the exposure numbers of which two plays expect what no number can meet, by name."""
+    for name in sorted(one.exposure_expect.keys() & other.exposure_expect.keys()):
         if are_disjoint(map(bounds_of, one.exposure_expect[name] + other.exposure_expect[name])):
             yield name
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.model import Condition, SysctlExpectation
-from fleetaudit.playbook.contradictions import is_contradictory
+from fleetaudit.model import Condition, Play, SysctlExpectation
+from fleetaudit.playbook.contradictions import find_contradiction, is_contradictory
 from fleetaudit.playbook.expectation_tests import meets
 
 
@@ -78,3 +78,11 @@ def test_a_contradiction_is_found_exactly_if_no_small_number_meets_all_expectati
 ) -> None:
     possible = any(all(meets(str(value), rule) for rule in rules) for value in range(6))
     assert is_contradictory(rules) is not possible
+
+
+def test_of_several_contradictions_the_first_name_is_reported_in_every_run() -> None:
+    def play(value: str) -> Play:
+        expected = {f"net.ipv4.k{n:02d}": (SysctlExpectation(equals=value),) for n in range(20)}
+        return Play(name=value, hosts="all", sysctls_expect=expected)
+
+    assert find_contradiction(play("0"), play("1")) == "net.ipv4.k00"
