@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, combinations, product
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -87,7 +88,11 @@ def _applying_together(
 
 
 def _cannot_be_met(expectations: Sequence[SysctlExpectation]) -> bool:
-    """Returns whether no value meets all of the expectations."""
+    """Returns whether no value meets all of the expectations.
+
+    A sysctl that must be absent can meet nothing else. Otherwise the expectations of each position
+    are looked at, and those of the whole value with those of its words.
+    """
     presence = {each.present for each in expectations}
     if False in presence:
         return presence != {False}
@@ -114,12 +119,14 @@ def _whole_fails_parts(
 
 def _values(expectations: Iterable[SysctlExpectation], field: str) -> list[Any]:
     """Returns the values of a field in the expectations that set it."""
-    values = (getattr(each, field) for each in expectations)
-    return [value for value in values if value is not None]
+    return [value for value in map(attrgetter(field), expectations) if value is not None]
 
 
 def _bounds_exclude_all(expectations: Sequence[SysctlExpectation]) -> bool:
-    """Returns whether the bounds of one position leave no number."""
+    """Returns whether the bounds of one position leave no number.
+
+    Bounds are integers, and both are included.
+    """
     low = max(_values(expectations, "at_least"), default=-math.inf)
     high = min(_values(expectations, "at_most"), default=math.inf)
     return bool(low > high)
@@ -139,7 +146,10 @@ def _named_values(expectation: SysctlExpectation) -> tuple[str, ...]:
 
 
 def _passing(values: Iterable[str], expectations: Sequence[SysctlExpectation]) -> list[str]:
-    """Returns those of the values, already the word at the position, that meet all expectations."""
+    """Returns those of the values that meet all expectations of one position.
+
+    The values are already the word at that position, so the expectations are taken without it.
+    """
     words = [msgspec.structs.replace(each, position=None) for each in expectations]
     return [value for value in values if all(meets(value, each) for each in words)]
 

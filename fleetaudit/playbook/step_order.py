@@ -74,8 +74,10 @@ def _first(problems: Iterable[str]) -> str:
 
 
 def _is_empty(steps: Sequence[Step]) -> str:
-    """Returns a problem if there is no step."""
-    return "" if steps else "a scenario needs at least one step"
+    """Returns a problem if there is no step, else ""."""
+    if steps:
+        return ""
+    return "a scenario needs at least one step"
 
 
 # ---- order
@@ -83,12 +85,7 @@ def _is_empty(steps: Sequence[Step]) -> str:
 
 def _wrong_sequence(steps: Sequence[Step]) -> str:
     """Returns which step comes too late, "" if none does."""
-    sequence = _Sequence()
-    for step in steps:
-        problem = sequence.add(step)
-        if problem:
-            return problem
-    return ""
+    return _first(map(_Sequence().add, steps))
 
 
 @dataclass
@@ -102,7 +99,10 @@ class _Sequence:
     gone: dict[str, str] = field(default_factory=dict)
 
     def add(self, step: Step) -> str:
-        """Adds the next step; returns why it comes too late, "" if it does not."""
+        """Adds the next step; returns why it comes too late, "" if it does not.
+
+        Signing is no act: it prepares both sockets before they connect.
+        """
         problem = self._too_late(step)
         if step.actor in _SIDES and step.verb != "sign":
             self.acted = True
@@ -111,7 +111,11 @@ class _Sequence:
         return problem
 
     def _too_late(self, step: Step) -> str:
-        """Returns what should have come after a step, "" if nothing should."""
+        """Returns what should have come after a step, "" if nothing should.
+
+        One who is gone may still close another descriptor of the socket (“close-other”): the
+        duplicate, the child's, the one passed.
+        """
         before = _FIRST.get(step.call[:2])
         if self.acted and before:
             return f"“{step.text}” must come before {before}"
@@ -135,7 +139,11 @@ def _closes_full_listener(steps: Sequence[Step]) -> str:
 
 
 def _wrong_raw_segments(steps: Sequence[Step]) -> str:
-    """Returns which raw segment cannot be sent, "" if all can."""
+    """Returns which raw segment cannot be sent, "" if all can.
+
+    A connection that is signed drops what is not (RFC 2385), and a segment must fit into the MTU of
+    `lo`.
+    """
     signed = {step.verb: step.text for step in steps}.get("sign", "")
     return _first(_wrong_raw_segment(step, signed) for step in filter(_is_raw, steps))
 
@@ -203,7 +211,10 @@ def _is_urgent(step: Step) -> bool:
 
 
 def _is_for_tcp(step: Step) -> bool:
-    """Returns whether a step needs what only TCP has: segments, its options, an accept queue."""
+    """Returns whether a step needs what only TCP has: segments, its options, an accept queue.
+
+    No step of the listener has a meaning over AF_UNIX.
+    """
     if step.actor == "listener" or step.verb in _NOT_OVER_UNIX:
         return True
     return step.verb == "set" and str(step.call[2]).startswith("TCP_")

@@ -82,7 +82,8 @@ def test_a_contradiction_is_found_exactly_if_no_small_number_meets_all_expectati
 
 def test_of_several_contradictions_the_first_name_is_reported_in_every_run() -> None:
     def play(value: str) -> Play:
-        expected = {f"net.ipv4.k{n:02d}": (SysctlExpectation(equals=value),) for n in range(20)}
+        expectations: tuple[SysctlExpectation, ...] = (SysctlExpectation(equals=value),)
+        expected = {f"net.ipv4.k{n:02d}": expectations for n in range(20)}
         return Play(name=value, hosts="all", sysctls_expect=expected)
 
     assert find_contradiction(play("0"), play("1")) == "net.ipv4.k00"
