@@ -33,12 +33,23 @@ class _PendingGroup(NamedTuple):
 
 
 def is_section(line: str) -> bool:
-    """Returns whether a stripped line begins a section, and so whether its file is INI."""
+    """Returns whether a stripped line begins a section, and so whether its file is INI.
+
+    A list in YAML's flow style, such as `[a, b]`, is none: a section's name has no blanks.
+    """
     return _SECTION.fullmatch(line) is not None
 
 
 def read_ini(text: str, source: str, builder: InventoryBuilder) -> None:
-    """Adds every host and group of `text`; raises `InputError` with the line of what is wrong."""
+    """Adds every host and group of `text` to `builder`.
+
+    `source` is the name of the file in origins and messages. Lines are `[web]`, `[web:vars]` or
+    `[prod:children]`, hosts with their variables (`web[1:3] ansible_port=22`), variables of a group
+    (`name = value`) and names of child groups; “#” and “;” begin a comment line. A group may be a
+    child or have variables before its own section begins. Raises `InputError` with the line of what
+    is wrong, for an empty file too. Ansible: "How to build your inventory: inventory basics", and
+    plugins/inventory/ini.py.
+    """
     reader = _Reader(source, builder)
     # The lines are those of str.splitlines, as Ansible counts them.
     for number, raw in enumerate(text.splitlines(), 1):
@@ -87,17 +98,21 @@ class _Reader:
         if self._is_empty:
             raise InputError("empty: only blank lines and comments", source=self._source)
         for name, pending in self._pending.items():
-            at, name = Origin(self._source, pending.line), shorten(name)
-            if pending.kind == "vars":
-                raise at.error(
-                    f"variables of the group “{name}”, which has no section",
-                    f"add a section [{name}]",
-                )
-            parent = shorten(pending.parents[-1][0])
-            raise at.error(
-                f"the group “{name}”, a child of “{parent}”, has no section",
-                f"add a section [{name}], empty if need be, or put hosts into [{parent}]",
+            raise self._no_section(shorten(name), pending)
+
+    def _no_section(self, name: str, pending: _PendingGroup) -> InputError:
+        """Returns the error about a group that is named, and whose section never comes."""
+        at = Origin(self._source, pending.line)
+        if pending.kind == "vars":
+            return at.error(
+                f"variables of the group “{name}”, which has no section",
+                f"add a section [{name}]",
             )
+        parent = shorten(pending.parents[-1][0])
+        return at.error(
+            f"the group “{name}”, a child of “{parent}”, has no section",
+            f"add a section [{name}], empty if need be, or put hosts into [{parent}]",
+        )
 
     def _begin_section(self, group: str, kind: str, at: Origin) -> None:
         """Begins the section of a group; `kind` says what its lines are.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fleetaudit.text.sanitize import shorten
@@ -29,23 +29,22 @@ _STEP = re.compile(
     r"""|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|\\(?P<escaped>.)|(?P<comment>\#.*)""",
     re.DOTALL,
 )
+_REASONS = {"\\": "no escaped character"}
+"""Why no step fits at this character."""
 _ESCAPED_QUOTE = re.compile(r"\\([\"\\])")
 
 
 def split_words(line: str, at: Origin) -> list[str]:
-    """Returns the words of a line as a shell splits them.
+    """Returns the words of a line as a shell in POSIX mode splits them, without their quotes.
 
-    Raises `InputError` for an open quotation.
+    `line` has no blanks around it; “#” begins a comment. Raises `InputError` at the place `at` for
+    an open quotation, and for a backslash at the end. Ansible: `_parse_host_definition` in
+    plugins/inventory/ini.py, which calls `shlex.split(line, comments=True)`.
     """
     if _QUOTING.isdisjoint(line):
         return re.split("[ \t\r\n]+", line)
-    words, parts, position = list[str](), list[str](), 0
-    while position < len(line):
-        step = _STEP.match(line, position)
-        if step is None:
-            reason = "no escaped character" if line[position] == "\\" else "no closing quotation"
-            raise at.error(f"a host's line does not end well: {reason}", "close the quotation")
-        position = step.end()
+    words, parts = list[str](), list[str]()
+    for step in _steps(line, at):
         if step.lastgroup in ("blank", "comment"):
             words += _joined(parts)
             parts = []
@@ -54,24 +53,41 @@ def split_words(line: str, at: Origin) -> list[str]:
     return words + _joined(parts)
 
 
+def _steps(line: str, at: Origin) -> Iterator[re.Match[str]]:
+    """Yields the steps through a line, one after the other; raises `InputError` where none fits."""
+    position = 0
+    while position < len(line):
+        step = _STEP.match(line, position)
+        if step is None:
+            reason = _REASONS.get(line[position], "no closing quotation")
+            raise at.error(f"a host's line does not end well: {reason}", "close the quotation")
+        position = step.end()
+        yield step
+
+
 def _text_of(step: re.Match[str]) -> str:
     """Returns the text that one step adds to a word."""
-    kind = step.lastgroup or ""
-    if kind == "double":
-        # Between double quotes a backslash only guards a quote or another backslash.
-        return _ESCAPED_QUOTE.sub(r"\1", step[kind])
-    return step[kind]
+    double = step["double"]
+    if double is None:
+        return step[step.lastgroup or 0]
+    # Between double quotes a backslash only guards a quote or another backslash.
+    return _ESCAPED_QUOTE.sub(r"\1", double)
 
 
 def _joined(parts: list[str]) -> list[str]:
     """Returns the word that consists of these parts, none without parts."""
-    return ["".join(parts)] if parts else []
+    if not parts:
+        return []
+    return ["".join(parts)]
 
 
 def parse_value(text: str, name: str, at: Origin) -> Any:
-    """Returns the value of the variable `name`.
+    """Returns the value of the variable `name`, whose text is written at `at`.
 
-    Raises `InputError` for a literal that is nested too deeply, too long a number, or binary.
+    A Python literal has its type (`5`, `1,2`, `True`, `{'a': 1}`); anything else is text, also
+    `0022`, `yes` and `1.2.3`. Raises `InputError` for a literal that is nested too deeply, has too
+    long a number, or is binary and no UTF-8; the error names the variable and not the value.
+    Ansible: `_parse_value` in plugins/inventory/ini.py.
     """
     if _TEXT.fullmatch(text):
         return text

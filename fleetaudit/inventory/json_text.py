@@ -30,10 +30,13 @@ _NO_KEY = object()
 def parse_json(
     text: str, *, source: str, repeated: DuplicateKeyHandler | None = None
 ) -> Document | None:
-    """Returns the document in `text`, None if it is not JSON.
+    """Returns the document in `text`, None if it is not a JSON object or list.
 
-    `repeated` is called for a duplicate key, whose last value counts; without it that is an error.
-    Raises `InputError` for JSON that is not supported.
+    `source` is the name of the file in messages. `repeated` is called for a duplicate key, whose
+    last value counts; without it that is an error. Objects with the keys of `from_json` become
+    encrypted or unsafe text. Raises `InputError` with line and column for a duplicate key, half a
+    character (a lone surrogate), values nested deeper than `MAX_DEPTH`, and more than `MAX_NODES`
+    of them. Ansible: `from_yaml` in parsing/utils/yaml.py, which tries JSON first.
     """
     if text.lstrip()[:1] not in ("{", "["):
         return None
@@ -59,6 +62,12 @@ class _Frame:
         self.key: Any = _NO_KEY
         self.key_at = start
         self.places: dict[Any, tuple[int, int, int, int]] = {}
+
+    def value(self) -> Any:
+        """Returns what the finished list or mapping stands for, usually itself."""
+        if isinstance(self.items, dict):
+            return from_json(self.items)
+        return self.items
 
     def set_key(self, key: Any, at: Position) -> None:
         """Remembers the key of the next value."""
@@ -133,7 +142,7 @@ class _Walk:
     def _close(self) -> None:
         """Closes the innermost list or mapping and adds it to the one around it."""
         frame = self._frames.pop()
-        value = from_json(frame.items) if isinstance(frame.items, dict) else frame.items
+        value = frame.value()
         if value is frame.items:
             self._places[id(value)] = frame.places
         self._add(value, frame.start)

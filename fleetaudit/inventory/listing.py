@@ -43,7 +43,8 @@ def conversion_hint(source: str) -> str:
 def is_listing(top: Any, *, json: bool) -> bool:
     """Returns whether a parsed file is such a listing, and not a tree of groups.
 
-    A list of hosts marks a listing in JSON; in YAML it is rather a tree with a mistake in it.
+    `top` is the value of the whole file, `json` says that it was read as JSON. `_meta` marks a
+    listing. So does a list of hosts in JSON; in YAML that is rather a tree with a mistake in it.
     """
     if not isinstance(top, Mapping):
         return False
@@ -52,16 +53,22 @@ def is_listing(top: Any, *, json: bool) -> bool:
 
 def _has_list_of_hosts(body: Any) -> bool:
     """Returns whether the body of a group is a list of hosts, or has one."""
-    return isinstance(body.get("hosts") if isinstance(body, Mapping) else body, list)
+    if isinstance(body, Mapping):
+        return isinstance(body.get("hosts"), list)
+    return isinstance(body, list)
 
 
 def read_listing(
     document: Document, builder: InventoryBuilder, *, host_variables: HostVariables | None = None
 ) -> None:
-    """Adds every group and host of `document`; raises `InputError` for what does not belong there.
+    """Adds every group and host of `document` to `builder`.
 
-    `host_variables` gives the variables of each host if the listing has no `_meta`; without it such
-    a listing is an error.
+    The document is a mapping of groups, each a list of hosts or a mapping with `hosts`, `children`
+    and `vars`; `_meta` has the variables of the hosts, `{"hostvars": {HOST: {NAME: VALUE}}}`.
+    `host_variables` gives the variables of each host if the listing has no `_meta`, as older
+    programs do; without it such a listing is an error. Raises `InputError` with its line for what
+    does not belong there. Ansible: "Developing dynamic inventory: inventory script conventions",
+    and plugins/inventory/script.py.
     """
     top = document.value
     if not isinstance(top, Mapping):
@@ -174,28 +181,26 @@ class _Reader:
 
         Raises `InputError` for a host that is in no group: Ansible would drop it.
         """
-        found = meta.get("hostvars") if isinstance(meta, Mapping) else None
-        if not isinstance(found, Mapping):
-            raise self._document.error("it has no mapping “hostvars”", [META], key=True)
-        for host, variables in found.items():
-            path = [META, "hostvars", host]
-            if host not in self._hosts:
-                raise self._document.error(
-                    f"“{shorten(host)}” has variables and is in no group",
-                    path,
-                    key=True,
-                    hint="Ansible would drop it; put it into the hosts of a group, or remove it",
-                )
-            if not isinstance(variables, Mapping):
-                raise self._document.error(
-                    f"the variables of “{shorten(host)}” are not a mapping", path
-                )
-            self._read_host_variables(host, variables, path)
+        match meta:
+            case {"hostvars": Mapping() as found}:
+                for host, variables in found.items():
+                    self._read_host_variables(host, variables, [META, "hostvars", host])
+            case _:
+                raise self._document.error("it has no mapping “hostvars”", [META], key=True)
 
-    def _read_host_variables(
-        self, host: str, variables: Mapping[Any, Any], path: list[Any]
-    ) -> None:
-        """Sets the variables of one host."""
+    def _read_host_variables(self, host: Any, variables: Any, path: list[Any]) -> None:
+        """Sets the variables of one host; raises `InputError` unless they are a mapping."""
+        if host not in self._hosts:
+            raise self._document.error(
+                f"“{shorten(host)}” has variables and is in no group",
+                path,
+                key=True,
+                hint="Ansible would drop it; put it into the hosts of a group, or remove it",
+            )
+        if not isinstance(variables, Mapping):
+            raise self._document.error(
+                f"the variables of “{shorten(host)}” are not a mapping", path
+            )
         for variable, value in variables.items():
             place = [*path, variable]
             check_variable_name(variable, self._document, place)

@@ -58,10 +58,13 @@ class _Members(NamedTuple):
 
 
 def expand_ranges(pattern: str) -> Sequence[str]:
-    """Returns the names that `pattern` stands for, in order.
+    """Returns the names that `pattern` stands for, in order; a name without ranges is itself.
 
-    Raises `InvalidNameError` for a range that Ansible does not read, an empty one, and for more
-    than `MAX_NAMES` names.
+    A range is `[begin:end]` or `[begin:end:step]`, of numbers or of letters, both bounds included;
+    a begin with leading zeros keeps its width (`[01:10]`). Of several ranges the last one runs
+    fastest. Raises `InvalidNameError` for a range that Ansible does not read, an empty one, and for
+    more than `MAX_NAMES` names, before they are made. Ansible: `expand_hostname_range` in
+    plugins/inventory/__init__.py, and "How to build your inventory: adding ranges of hosts".
     """
     if not _BRACKET.search(pattern):
         return (pattern,)

@@ -39,7 +39,10 @@ class ReplacedMappings:
         self.variable = ""
 
     def note(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Looks for a variable that is a mapping in both."""
+        """Looks for a variable that is a mapping in both, as long as none was found.
+
+        `before` are the variables of lower precedence, `after` those that replace them.
+        """
         if self.variable:
             return
         for name, value in after.items():
@@ -49,7 +52,15 @@ class ReplacedMappings:
 
 
 class GroupPrecedence:
-    """The ancestors of every group, and what hosts inherit from them."""
+    """The ancestors of every group, and what hosts inherit from them.
+
+    `groups` are all groups by name, and `parents_first` their names, each after its parents.
+    `layers` are the variables of group_vars, one for each folder, a later one winning. `replaced`
+    gets to know variables that are mappings in two places. Raises `InputError` for groups that are
+    nested deeper than `MAX_DEPTH`, and if their ancestors are too many together. Ansible: "Using
+    variables: variable precedence", `sort_groups` in inventory/helpers.py and `get_vars` in
+    vars/manager.py.
+    """
 
     def __init__(
         self,
@@ -87,13 +98,19 @@ class GroupPrecedence:
         self._ancestors[name] = frozenset({name}).union(*inherited)
 
     def with_ancestors(self, direct: tuple[str, ...]) -> frozenset[str]:
-        """Returns the groups `direct` and every group that contains one of them."""
+        """Returns the groups `direct` and every group that contains one of them, `all` included.
+
+        `direct` has at least one name, and only names of groups.
+        """
         if len(direct) == 1:
             return self._ancestors[direct[0]]
         return frozenset().union(*(self._ancestors[name] for name in direct))
 
     def inherited(self, direct: tuple[str, ...]) -> Inherited:
-        """Returns what a host that is directly in the groups `direct` inherits."""
+        """Returns what a host that is directly in the groups `direct` inherits.
+
+        Hosts that are in the same groups get the same object: nobody may change it.
+        """
         found = self._inherited.get(direct)
         if found is None:
             found = self._inherited[direct] = self._merge(direct)

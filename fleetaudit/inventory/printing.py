@@ -40,7 +40,10 @@ _INTERNAL = {
 def render_list(inventory: Inventory, selected: Collection[str]) -> str:
     """Returns what `--list` prints of the hosts in `selected`, as JSON.
 
-    Groups and hosts without content are left out, as in Ansible.
+    `selected` are names of hosts; a group keeps its children even if no host of theirs is selected.
+    Groups and hosts without content are left out, as in Ansible. Keys are sorted, four blanks a
+    level, and a newline ends the text. Raises `InputError` for a variable with binary data.
+    Ansible: `json_inventory` in cli/inventory.py.
     """
     chosen = frozenset(selected)
     bodies = {name: _group_body(name, group, chosen) for name, group in inventory.tree.items()}
@@ -69,19 +72,22 @@ def _without_empty(mapping: Mapping[str, Any]) -> dict[str, Any]:
 def render_host(inventory: Inventory, name: str) -> str:
     """Returns what `--host` prints: the variables of one host as JSON.
 
-    Raises `NothingToDoError`, with similar names, if there is no such host.
+    What the host inherits from its groups is among them; what Ansible itself fills, such as
+    `inventory_hostname`, is not. Raises `NothingToDoError`, with similar names, if there is no such
+    host, and `InputError` for a variable with binary data. Ansible: `InventoryCLI.run` in cli/inventory.py.
     """
-    host = next((host for host in inventory.hosts if host.name == name), None)
-    if host is None:
-        hint = did_you_mean(name, (host.name for host in inventory.hosts))
+    hosts = {host.name: host for host in inventory.hosts}
+    if name not in hosts:
+        hint = did_you_mean(name, hosts)
         raise NothingToDoError(f"no host “{shorten(name)}” in the inventory{hint}")
-    return _render_json(_visible(host.variables))
+    return _render_json(_visible(hosts[name].variables))
 
 
 def render_graph(inventory: Inventory) -> str:
     """Returns what `--graph` prints, groups and hosts as an indented tree.
 
-    Raises `InputError` for more than `MAX_GRAPH_LINES` lines.
+    A group that is in several groups is printed in each. Raises `InputError` for more than
+    `MAX_GRAPH_LINES` lines. Ansible: `inventory_graph` in cli/inventory.py.
     """
     lines = list(itertools.islice(_graph_lines(inventory, "all", 0), MAX_GRAPH_LINES + 1))
     if len(lines) > MAX_GRAPH_LINES:
@@ -108,8 +114,10 @@ def _graph_lines(inventory: Inventory, name: str, depth: int) -> Iterator[str]:
 
 
 def _graph_line(text: str, depth: int) -> str:
-    """Returns one line of a graph."""
-    return "  |" * depth + "--" + text if depth else text
+    """Returns one line of a graph; the first one stands alone."""
+    if depth == 0:
+        return text
+    return "  |" * depth + "--" + text
 
 
 def _visible(variables: Mapping[str, Any]) -> dict[str, Any]:

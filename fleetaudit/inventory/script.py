@@ -42,8 +42,11 @@ def read_script(
 ) -> None:
     """Runs the program at `path` with --list and reads what it prints.
 
-    If that has no `_meta`, runs it with --host NAME for each host. Raises `InputError` if it fails,
-    is too slow, prints too much, or prints no JSON.
+    If that has no `_meta`, runs it with --host NAME for each host. `source` is its name in messages
+    and `deadline_s` the seconds that all its calls may take together. It gets the environment of
+    this process and no input. Raises `InputError` if it cannot be run, ends with another status
+    than 0, is too slow, prints more than `MAX_FILE_BYTES`, or prints no JSON. Ansible: "Developing
+    dynamic inventory: inventory script conventions", and plugins/inventory/script.py.
     """
     until = time.monotonic() + deadline_s
 
