@@ -32,7 +32,13 @@ _MAX_NAMES_SHOWN = 10
 
 
 class InventoryBuilder:
-    """Collects hosts, groups and variables. The names that it takes have no ranges and no ports."""
+    """Collects hosts, groups and variables, and makes an `Inventory` of them.
+
+    The names that it takes have no ranges and no ports; each is known to be valid. Methods that add
+    something take the place where it is written, for errors and for the origins of variables; they
+    raise `InputError` at that place above `MAX_HOSTS` hosts or `MAX_ENTRIES` entries. What is
+    mentioned first comes first. Ansible: inventory/data.py.
+    """
 
     def __init__(self) -> None:
         built_in = Origin("built in")
@@ -73,7 +79,10 @@ class InventoryBuilder:
         return name in self._groups
 
     def add_layer(self, layer: VarsLayer) -> None:
-        """Adds the variables of one folder's group_vars and host_vars above all earlier ones."""
+        """Adds the variables of one folder's group_vars and host_vars above all earlier ones.
+
+        They override what inventories set, as in Ansible ("Understanding variable precedence").
+        """
         self._layers.append(layer)
 
     def add_group(self, name: str, at: Origin) -> None:
@@ -104,9 +113,12 @@ class InventoryBuilder:
     def add_host(
         self, name: str, group: str, port: int | None, at: Origin, *, listed: bool = False
     ) -> None:
-        """Puts a host into a group. `listed` says that a `host,host,` list names it and not a file.
+        """Puts a host into a group that exists, and adds the host if it is new.
 
-        Raises `InputError` if there are too many hosts, or for a port that Ansible would ignore.
+        `port` is the one in its name, None without one; the first mention decides. `listed` says
+        that a `host,host,` list names it and not a file: then a host that is in a group already
+        stays only there. Raises `InputError` if there are too many hosts, or for a port that
+        Ansible would ignore.
         """
         self._count_entry(at)
         host = self._hosts.get(name)
@@ -150,9 +162,11 @@ class InventoryBuilder:
         host.variables[variable], host.origins[variable] = value, self._last_origin[0]
 
     def set_group_variable(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a group.
+        """Sets a variable of a group that exists; a later value replaces an earlier one whole.
 
-        `ansible_group_priority` is no variable: it orders the groups of one depth.
+        `ansible_group_priority` is no variable: it orders the groups of one depth. Raises
+        `InputError` if that is not an integer. Ansible: "How to build your inventory: how variables
+        are merged".
         """
         group = self._groups[name]
         if variable == "ansible_group_priority":
@@ -169,10 +183,13 @@ class InventoryBuilder:
             raise at.error(f"more than {MAX_ENTRIES} entries, with ranges expanded", SPLIT_HINT)
 
     def build(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
-        """Returns the finished inventory.
+        """Returns the inventory, with what every host inherits and all hosts of each group.
 
-        Raises `InputError` if there is no host, for a loop of groups, and for a host with the name
-        of a built-in group.
+        `sources` are what the command line names, `notes` those of the readers; notes about names
+        of both a host and a group follow them. Nothing may be added afterwards. Raises `InputError`
+        if there is no host, for a loop of groups, for groups that are nested too deeply or have too
+        many hosts all together, and for a host with the name of a built-in group. Ansible:
+        `reconcile_inventory` in inventory/data.py.
         """
         sources = tuple(sources)
         if not self._hosts:
@@ -276,8 +293,7 @@ class InventoryBuilder:
     def _build_host(self, name: str, host: HostEntry, precedence: GroupPrecedence) -> Host:
         """Returns one host with everything it inherits."""
         self._settle_ungrouped(name, host, precedence)
-        if name == "localhost" and host.only_listed and host.port is None:
-            # As Ansible's implicit localhost: this machine, without SSH.
+        if host.is_implicit_localhost(name):
             host.variables["ansible_connection"] = "local"
             host.origins["ansible_connection"] = str(host.origin)
         groups, inherited, inherited_origins = precedence.inherited(tuple(host.groups))

@@ -21,7 +21,9 @@ class Origin(NamedTuple):
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
+        if not self.line:
+            return self.source
+        return f"{self.source}:{self.line}"
 
     def error(self, message: str, hint: str = "") -> InputError:
         """Returns an error to raise about what is written here."""
@@ -31,7 +33,11 @@ class Origin(NamedTuple):
 
 
 def error_at(origin: str, message: str, hint: str = "") -> InputError:
-    """Returns an error about what is set at `origin`: file:line, or a name of what has no lines."""
+    """Returns an error to raise about what is set at `origin`, the text of an `Origin`.
+
+    That is file:line, or the name of what has no lines, such as a variable of the environment or a
+    list of hosts. `hint` is the next step, with a command to type where there is one.
+    """
     source, _, line = origin.rpartition(":")
     if not line.isdecimal():
         return InputError(message, source=origin, hint=hint)
@@ -68,6 +74,13 @@ class HostEntry:
     variables: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     groups: dict[str, None] = field(default_factory=dict)
+
+    def is_implicit_localhost(self, name: str) -> bool:
+        """Returns whether the host, which is called `name`, is this machine without SSH.
+
+        It is a bare `localhost` that no file names, as Ansible's "Implicit localhost" is.
+        """
+        return name == "localhost" and self.only_listed and self.port is None
 
 
 VariablesAndOrigins = tuple[Mapping[str, Any], Mapping[str, str]]

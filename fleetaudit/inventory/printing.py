@@ -74,7 +74,8 @@ def render_host(inventory: Inventory, name: str) -> str:
 
     What the host inherits from its groups is among them; what Ansible itself fills, such as
     `inventory_hostname`, is not. Raises `NothingToDoError`, with similar names, if there is no such
-    host, and `InputError` for a variable with binary data. Ansible: `InventoryCLI.run` in cli/inventory.py.
+    host, and `InputError` for a variable with binary data. Ansible: `InventoryCLI.run` in
+    cli/inventory.py.
     """
     hosts = {host.name: host for host in inventory.hosts}
     if name not in hosts:

@@ -22,6 +22,10 @@ from .unsupported_settings import (
 )
 
 _MAX_FILES = 100_000
+_READ_BY_ANY = ("", "host_list")
+"""Sources of these plugins mean the same whichever plugin reads them."""
+_READERS = {"yaml": {"yaml", "ini"}}
+"""The plugins that read a file of a plugin, where it is not that one alone."""
 # A pattern without repetitions: no file name makes it slow.
 _SIMPLE_PATTERN = re.compile(r"[\w .^$/\\~-]*")
 
@@ -50,13 +54,14 @@ def check_folder_settings(
 ) -> None:
     """Raises `InputError` for a setting with which Ansible would skip other files of a folder.
 
-    `names` are the entries of the folder, which is a source.
+    `folder` is a source, or in one, and `names` are its entries, of which the first that would be
+    affected is in the error. Settings about anything else are ignored here. Ansible: the settings
+    INVENTORY_IGNORE_EXTS and INVENTORY_IGNORE_PATTERNS in "Ansible Configuration Settings".
     """
     for setting in settings:
-        if setting.name in _FOLDER_CHECKS:
-            is_affected = _FOLDER_CHECKS[setting.name]
-            name = next((name for name in names if is_affected(setting, name)), None)
-            if name is not None:
+        is_affected = _FOLDER_CHECKS.get(setting.name, _never)
+        for name in names:
+            if is_affected(setting, name):
                 raise setting.error(f"which files of the folder {folder} are read ({name})")
 
 
@@ -65,7 +70,9 @@ def check_reading_settings(
 ) -> Iterator[str]:
     """Yields a note for each setting that changes nothing.
 
-    Raises `InputError` for one that would change something.
+    `record` is what was read, after all sources and their group_vars and host_vars. Settings about
+    connections are ignored here (connection/settings_check.py). Raises `InputError` for a setting
+    that would change something: it says what, and the command that runs without this one setting.
     """
     for setting in settings:
         change_by = _READING_CHECKS.get(setting.name, _no_change)
@@ -73,6 +80,11 @@ def check_reading_settings(
             raise setting.error(change)
         if setting.name in _NOTED:
             yield setting.note()
+
+
+def _never(_setting: UnsupportedSetting, _name: str) -> bool:
+    """Returns False: the setting does not concern the files of a folder."""
+    return False
 
 
 def _skipped_by_extension(setting: UnsupportedSetting, name: str) -> bool:
@@ -116,7 +128,9 @@ def _hash_behaviour(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
 
 def _precedence(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
     """Returns what another precedence changes: the variables of groups."""
-    return "which variable of a group wins" if record.has_group_variables else ""
+    if not record.has_group_variables:
+        return ""
+    return "which variable of a group wins"
 
 
 def _duplicate_keys(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
@@ -163,8 +177,9 @@ def _inventory_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> st
     """
     enabled = list(map(short_plugin_name, setting.values))
     for source, plugin in record.sources:
-        # Every plugin reads a list in the same way.
-        if plugin not in ("", "host_list") and _first_reader(plugin, enabled) != plugin:
+        if plugin in _READ_BY_ANY:
+            continue
+        if _first_reader(plugin, enabled) != plugin:
             return f"how {source} is read (by the plugin {plugin})"
     return ""
 
@@ -174,8 +189,8 @@ def _first_reader(plugin: str, enabled: Iterable[str]) -> str | None:
 
     The INI plugin tries every file: before the YAML one it might make hosts of lines of YAML.
     """
-    readers = {plugin, "ini"} if plugin == "yaml" else {plugin}
-    return next((name for name in enabled if name in readers), None)
+    readers = _READERS.get(plugin, {plugin})
+    return next(filter(readers.__contains__, enabled), None)
 
 
 _READING_CHECKS: dict[str, Callable[[UnsupportedSetting, ReadingRecord], str]] = {

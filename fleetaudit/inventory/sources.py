@@ -51,10 +51,13 @@ def load_inventory(
 ) -> Inventory:
     """Returns the inventory of all `sources` together, a later one winning.
 
-    A source is the path of an inventory, or a `host,host,` list. `vault` decrypts whole files;
+    A source is what `ansible -i` takes: the path of an inventory (YAML, JSON, INI, a program, or a
+    folder of these), or a `host,host,` list. `vault` decrypts whole files, nothing by default;
     encrypted values stay encrypted. `unsupported` are settings of ansible.cfg, an error if they
-    would change what is read. Raises `NothingToDoError` for a source that is missing, and
-    `InputError` with file and line for everything that is wrong or not supported.
+    would change what is read and a note otherwise. The inventory has at least one host. Raises
+    `NothingToDoError` for a source that is missing or if there is none, and `InputError` with file
+    and line for everything that is wrong or not supported. Ansible: "How to build your inventory",
+    and `parse_sources` in inventory/manager.py.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")

@@ -54,7 +54,12 @@ class UnsupportedSetting(NamedTuple):
         return split_list(self.value)
 
     def error(self, change: str) -> InputError:
-        """Returns the error for a setting that would change `change`."""
+        """Returns the error to raise for a setting that would change `change`.
+
+        `change` completes “would change …”. The hint is the command that makes it as if the setting
+        were not set: `unset` for a variable of the environment, and `export` with the default for a
+        setting in the file, since the environment overrides it.
+        """
         message = f"“{self.key}” would change {change}, and is not supported"
         if self.origin == self.variable:
             return error_at(self.origin, message, f"without it:  unset {self.variable}")

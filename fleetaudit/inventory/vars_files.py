@@ -40,7 +40,13 @@ def read_vars_files(
 ) -> tuple[str, ...]:
     """Adds the variables of group_vars and host_vars in each of `folders`; a later folder wins.
 
-    Returns a note for each duplicate key. Adds the files that were read to `record`.
+    `folders` are those of the sources, in their order; one that comes twice is read once. Only
+    groups and hosts that `builder` has already get variables. `vault` decrypts whole files;
+    encrypted values stay encrypted. The files that were read are added to `record`. Returns a note
+    for each duplicate key, up to a limit a file. Raises `InputError` for a file that cannot be read
+    or decrypted or is no mapping, for one that another one hides, and for folders nested deeper
+    than 20. Ansible: "How to build your inventory: organizing host and group variables", its vars
+    plugin host_group_vars, and `find_vars_files` in parsing/dataloader.py.
     """
     reader = _Reader(vault, record)
     known = dict[Path, VarsLayer]()
@@ -59,7 +65,9 @@ def unread_vars_notes(
 ) -> Iterator[str]:
     """Yields a note for each folder of variables in the current folder that is not read.
 
-    Ansible might read it. `here` is the current folder, `folders` are those of the sources.
+    Ansible reads it where a playbook in that folder runs. `here` is the current folder, `folders`
+    are those of the sources: if it is among them, there is nothing to note. Only files of hosts and
+    groups that `builder` has count.
     """
     if any(_is_same(here, folder) for folder in folders):
         return
@@ -153,10 +161,19 @@ def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
     if not present:
         return
     for name in names:
-        found = [folder / f"{name}{end}" for end in _EXTENSIONS if f"{name}{end}" in present]
-        _check_none_hidden(found)
+        found = [folder / file for file in _file_names(name) if file in present]
         if found:
+            _check_none_hidden(found)
             yield name, found[0]
+
+
+def _file_names(name: str) -> Iterator[str]:
+    """Yields the names that a file or folder of the variables of `name` may have, the first first.
+
+    Ansible takes them in this order.
+    """
+    for extension in _EXTENSIONS:
+        yield name + extension
 
 
 def _names_in(folder: Path) -> frozenset[str]:
@@ -211,10 +228,17 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
             source=str(entry),
             hint="look for a loop of links",
         )
-    for inner in list_folder(entry):
-        allowed = ("",) if is_folder(inner) else _EXTENSIONS
-        if inner.suffix in allowed and not _SKIPPED_NAME.search(inner.name):
-            yield from _files(inner, depth + 1)
+    for inner in filter(_may_hold_variables, list_folder(entry)):
+        yield from _files(inner, depth + 1)
+
+
+def _may_hold_variables(entry: Path) -> bool:
+    """Returns whether Ansible reads a file or folder in a folder of variables, by its name."""
+    if _SKIPPED_NAME.search(entry.name):
+        return False
+    if is_folder(entry):
+        return not entry.suffix
+    return entry.suffix in _EXTENSIONS
 
 
 def _mapping_of(document: Document) -> Mapping[str, Any]:

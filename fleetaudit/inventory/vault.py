@@ -34,9 +34,14 @@ class VaultError(FleetauditError):
 
 
 class Vault:
-    """The known passwords, tried in turn; none by default."""
+    """The known passwords, tried in turn; none by default.
+
+    A text that several hosts share is decrypted once. Vault IDs in the header are ignored: every
+    password is tried, as Ansible does unless DEFAULT_VAULT_ID_MATCH is set.
+    """
 
     def __init__(self, *passwords: bytes) -> None:
+        """Keeps the passwords in memory only: with any, this process leaves no core dump."""
         if passwords:
             core_dumps.disable()
         self._passwords = passwords
@@ -45,7 +50,10 @@ class Vault:
     def decrypt(self, envelope: bytes) -> bytes:
         """Returns the plain text of `envelope`, which begins with the header.
 
-        Raises `VaultError` for a wrong password, another format, and a damaged envelope.
+        The envelope is what ansible-vault writes: a line `$ANSIBLE_VAULT;1.1;AES256`, or 1.2 with
+        a vault ID, and lines of hexadecimal digits. Raises `VaultError` without a password, for a
+        wrong one, for another format, and for a damaged envelope. Ansible: "Encrypting content with
+        Ansible Vault: ansible-vault payload format", and `VaultAES256` in parsing/vault.
         """
         if not self._passwords:
             raise VaultError("it is encrypted by ansible-vault, and no password was given")
@@ -118,8 +126,10 @@ def _decrypt_aes(ciphertext: bytes, *, key: bytes, iv: bytes) -> bytes:
 def load_vault(password_file: str | Path | None) -> Vault:
     """Returns the vault that the password in `password_file` decrypts; None decrypts nothing.
 
-    Raises `NothingToDoError` if the file is missing, and `ConfigError` if it has no password in it
-    or is a program.
+    The path may begin with `~`, and may be a pipe, such as a shell's <(PROGRAM), from which a
+    password comes within 60 s. Blanks around the password do not count, as in Ansible. Raises
+    `NothingToDoError` if the file is missing, and `ConfigError` if it cannot be read, has no
+    password in it, is itself encrypted, or is a program, which Ansible would run.
     """
     if password_file is None:
         return Vault()
@@ -166,7 +176,11 @@ def _read_start(path: Path) -> bytes:
 
 
 def decrypt_file(data: bytes, vault: Vault, *, source: str) -> bytes:
-    """Returns `data`, decrypted if it is a vault; raises `InputError` if that fails."""
+    """Returns the bytes of a file, decrypted if the whole file is encrypted.
+
+    `source` is the name of the file in messages. Raises `InputError` at its first line if the
+    password is missing or wrong, with the option that names it.
+    """
     if not data.startswith(MARK):
         return data
     try:

@@ -45,9 +45,13 @@ _Places = Mapping[Any, tuple[int, int, int, int]]
 
 
 def read_yaml(document: Document, builder: InventoryBuilder) -> None:
-    """Adds every group and host of `document`.
+    """Adds every group and host of `document` to `builder`.
 
-    Raises `InputError` at the place of whatever does not belong there.
+    The document is a mapping of groups; each has `hosts` (host names with ranges and ports, and
+    below each its variables), `children` (groups, of the same form) and `vars`, or nothing. Raises
+    `InputError` at the place of whatever does not belong there, and for the configuration of an
+    inventory plugin, with the command that converts it. Ansible: "How to build your inventory", and
+    plugins/inventory/yaml.py.
     """
     top = document.value
     if not isinstance(top, Mapping):
@@ -83,14 +87,11 @@ class _Reader:
         Ansible takes each for a group and drops what is not part of a group: the hosts below a
         forgotten “all:”.
         """
-        if isinstance(body, Mapping):
-            dropped = [f"“{shorten(key)}”" for key in body if key not in _SECTIONS]
-        else:
-            dropped = [f"{_kind(body)} in it"]
-        if body is None or not dropped:
+        dropped = _dropped_part(body)
+        if not dropped:
             return
         raise self._key_error(
-            f"“{name}” is at the top, where groups are named, and Ansible would drop {dropped[0]}",
+            f"“{name}” is at the top, where groups are named, and Ansible would drop {dropped}",
             [name],
             f"indent it below the line “all:”, or below the group whose {name} these are; a"
             f" group with the name “{name}” has hosts, children and vars, and nothing else",
@@ -265,12 +266,23 @@ class _Reader:
         looked up from the top.
         """
         place = places.get(path[-1])
-        return Origin(self._document.source, place[0], place[1]) if place else self._origin(path)
+        if place is None:
+            return self._origin(path)
+        return Origin(self._document.source, place[0], place[1])
 
     def _origin(self, path: list[Any]) -> Origin:
         """Returns where the key that ends `path` is written, looked up from the top."""
         line, column = self._document.key_at(path)
         return Origin(self._document.source, line, column)
+
+
+def _dropped_part(body: Any) -> str:
+    """Returns what Ansible drops of the body of a group, "" if it drops nothing."""
+    if body is None:
+        return ""
+    if not isinstance(body, Mapping):
+        return f"{_kind(body)} in it"
+    return next((f"“{shorten(key)}”" for key in body if key not in _SECTIONS), "")
 
 
 def _looks_like_group_entry(name: str) -> bool:
