@@ -166,7 +166,10 @@ def _adjust_scenarios(
 
 
 def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: ValuePath) -> Scenario:
-    """Returns a scenario with the fields that the play sets; raises `InputError`."""
+    """Returns a scenario with the fields that the play sets; raises `InputError`.
+
+    What it runs cannot be changed: a scenario of one name has the same steps in all plays.
+    """
     expect = scenario.expect if file.expect is None else _endings(file.expect)
     adjusted = msgspec.structs.replace(
         scenario,

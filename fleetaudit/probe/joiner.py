@@ -169,8 +169,7 @@ def _check_definitions(modules: Collection[_Module]) -> None:
 def _check_imports(module: _Module, modules: Mapping[str, _Module]) -> None:
     """Raises `JoinError` for a name that a module imports and the other one does not define."""
     for other, names in module.imports.items():
-        for name in names:
-            if name not in modules[other].names:
-                raise JoinError(
-                    f"{module.file} imports {name} from {other}.py, which does not define it"
-                )
+        for name in sorted(set(names).difference(modules[other].names)):
+            raise JoinError(
+                f"{module.file} imports {name} from {other}.py, which does not define it"
+            )

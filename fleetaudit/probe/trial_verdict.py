@@ -71,7 +71,10 @@ def trial_verdict(
 
 
 def _unix_verdict(peer: PeerWitness | None, steps: Sequence[Step]) -> Verdict:
-    """Returns the verdict of a trial over AF_UNIX, where the peer's socket is the only witness."""
+    """Returns the verdict of a trial over AF_UNIX, where the peer's socket is the only witness.
+
+    There are no segments to capture, and the kernel's counters of TCP do not move.
+    """
     if peer is None:
         return "inconclusive", "no witness: AF_UNIX has no segments, and the peer was gone"
     ending = unix_ending(peer, steps)
@@ -143,7 +146,11 @@ def _agreement(
 def _disagreement(
     trial: RawTrial, wire: Ending | None, peer: Ending | None, steps: Sequence[Step]
 ) -> Verdict:
-    """Returns the verdict if wire and peer differ: more may come, or it was not delivered."""
+    """Returns the verdict if wire and peer differ: more may come, or something did not arrive.
+
+    A difference that is none of `_LESS_THAN` is a contradiction: a socket cannot show what the
+    closer did not send.
+    """
     testimony = _testimony(wire, peer)
     if trial.outstanding and connects_over_mptcp(steps):
         return _more_may_come(trial, testimony)
@@ -181,7 +188,10 @@ def _likely_drop(trial: RawTrial) -> str:
 
 
 def _error_text(trial: RawTrial, steps: Sequence[Step]) -> str:
-    """Returns why a trial failed, after the step as the playbook has it."""
+    """Returns why a trial failed, after the step as the playbook has it.
+
+    Without the index of the step, as from an older program, the error itself names the step.
+    """
     at = trial.failed_step
     if at is None:
         return trial.error

@@ -112,6 +112,9 @@ def _could_run(key: Key, raw: RawObservation | None) -> Observation:
 def _nothing_ran(plan: HostPlan, reply: Reply, first: Observation) -> ReplyError:
     """Returns the error for a host on which not one scenario ran: it was reached, and not
     audited.
+
+    The reason of the `first` scenario stands for all. Without the right to make a network namespace
+    the remedy is to become root, or to allow the host's own namespace.
     """
     hint = "set become: true" if "namespace" in first.reason else ""
     if plan.isolation == "namespace" and reply.isolation == "host":
@@ -128,8 +131,12 @@ def _result(
     void: str = "",
     notes: Sequence[str] = (),
 ) -> Audited:
-    """Returns the host as audited."""
-    no_capture = reply.capture_note and f"{NO_CAPTURE}: {reply.capture_note}"[:4096]
+    """Returns the host as audited.
+
+    `void` is why none of its verdicts counts, "" if they do. `notes` follow those of the reply;
+    empty ones are left out.
+    """
+    no_capture = surround(f"{NO_CAPTURE}: ", reply.capture_note)[:4096]
     return Audited(
         name=plan.name,
         groups=plan.groups,
