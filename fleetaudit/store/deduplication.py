@@ -68,6 +68,8 @@ class EvidenceDeduplicator:
     def preload(self, hosts: Iterable[HostResult]) -> None:
         """Takes over what a run kept before it was interrupted, so that the resumed run keeps the
         same.
+
+        Evidence that was only named, or whose packets were omitted, does not count as kept.
         """
         for host in hosts:
             if isinstance(host, Audited):
@@ -105,7 +107,8 @@ class EvidenceDeduplicator:
 def judge_and_deduplicate(judge: JudgeHost, known: Iterable[HostResult] = ()) -> JudgeHost:
     """Returns a function that judges a host and deduplicates its evidence, for one run.
 
-    `known` are the hosts that the run has already.
+    `judge` is such as `judge.judge_host`. `known` are the hosts that the run has already, because
+    it was interrupted and is resumed. Threads may call the function.
     """
     deduplicator = EvidenceDeduplicator()
     deduplicator.preload(known)
@@ -173,14 +176,20 @@ def _strip(observation: Observation) -> Observation:
 
 
 def strip_shared_evidence(host: HostResult) -> HostResult:
-    """Returns the host as it is written: evidence of another host is only named."""
+    """Returns the host as it is written: evidence of another host is only named.
+
+    Nothing else changes; a host that was not audited has no evidence.
+    """
     if not isinstance(host, Audited):
         return host
     return replace(host, observations=tuple(map(_strip, host.observations)))
 
 
 def evidence_owners(host: HostResult) -> set[str]:
-    """Returns the names of the hosts whose evidence this host shares."""
+    """Returns the names of the hosts whose evidence this host shares.
+
+    A run in which one of them is missing does not have the evidence.
+    """
     return {o.evidence.same_as for o in host.observations if o.evidence.same_as}
 
 

@@ -24,13 +24,14 @@ def job_name(info: RunInfo) -> str:
     """Returns the name of a run's job, such as "fleet-1c9e07b2": the base name of the inventory and
     eight hexadecimal digits.
 
-    It depends on the run only, so that a run of an earlier version, without the key `job`, has a
-    job as well.
+    It depends on the inventory, playbooks, limit, shard and tags of the run only, so that a run of
+    an earlier version, without the key `job`, has a job as well. The order of tags does not count,
+    that of inventories and playbooks does.
     """
     identity = {
         "inventory": [_normalize(name) for name in info.inventory],
         "playbooks": [_normalize(name) for name in info.playbooks],
-        "limit": info.limit and file_name_text(info.limit),
+        "limit": _limit_text(info.limit),
         "shard": info.shard,
         "tags": sorted(info.tags),
         "skip_tags": sorted(info.skip_tags),
@@ -39,10 +40,18 @@ def job_name(info: RunInfo) -> str:
     return f"{_inventory_stem(info.inventory)}-{digest[:DIGITS]}"
 
 
+def _limit_text(limit: str | None) -> str | None:
+    """Returns the limit of a run as it is read back from run.json, None (or "") without one."""
+    if not limit:
+        return limit
+    return file_name_text(limit)
+
+
 def describe_job(info: RunInfo) -> str:
     """Returns the job of a run as in a command line: "fleet.yml -p unread-close.yml -l web".
 
-    Each word is quoted for a shell.
+    The inventories come first, without an option; options that were not set are left out. Each word
+    is quoted for a shell.
     """
     options = (
         *(("-p", name) for name in info.playbooks),
@@ -71,8 +80,9 @@ def takes_over_latest(run: RunInfo, current: RunInfo | None, before: RunInfo | N
         return True
     if job_name(run) == job_name(current):
         return run.sequence >= current.sequence
-    has_risen = before is None or _rank(before) < _rank(run)
-    return has_risen and _rank(current) < _rank(run)
+    if before is not None and _rank(before) >= _rank(run):
+        return False
+    return _rank(current) < _rank(run)
 
 
 def _rank(info: RunInfo) -> int:
@@ -82,14 +92,15 @@ def _rank(info: RunInfo) -> int:
     """
     if info.scheduled:
         return 2
-    is_part = any((info.limit, info.shard, info.tags, info.skip_tags))
-    return 0 if is_part else 1
+    return 0 if any((info.limit, info.shard, info.tags, info.skip_tags)) else 1
 
 
 def _normalize(name: str) -> str:
     """Returns the normalized name of a file; a list of hosts (with a comma) as it is."""
     name = file_name_text(name)  # as it is read back
-    return name if "," in name else posixpath.normpath(name)
+    if "," in name:
+        return name
+    return posixpath.normpath(name)
 
 
 def _inventory_stem(inventory: tuple[str, ...]) -> str:
@@ -98,7 +109,7 @@ def _inventory_stem(inventory: tuple[str, ...]) -> str:
     "site/fleet.yml" becomes "fleet"; a run without an inventory, or with an odd name, is "fleet"
     too.
     """
-    first = inventory[0] if inventory else ""
+    first = next(iter(inventory), "")
     base = posixpath.basename(_normalize(first).rstrip(","))
     stem = re.sub(r"\.(?:ya?ml|ini|json|py|sh)$", "", base)
     return re.sub(r"[^A-Za-z0-9_]+", "-", stem)[:MAX_STEM].strip("-") or "fleet"

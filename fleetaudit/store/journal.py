@@ -39,7 +39,10 @@ class JournalWriter:
         self._fd, self._length = fd, length
 
     def append(self, result: HostResult) -> None:
-        """Appends one host, so that a process killed now keeps it; raises `OutputError`."""
+        """Appends one host, so that a process killed now keeps it; raises `OutputError`.
+
+        Evidence of another host is only named. If the disk is full, the journal is as before.
+        """
         line = memoryview(encode_json(strip_shared_evidence(result)) + b"\n")
         with output_errors(self.path):
             try:
@@ -60,7 +63,10 @@ class JournalWriter:
 
 
 def truncate_to_whole_lines(fd: int) -> int:
-    """Removes a cut last line from an open journal; returns its length in bytes."""
+    """Removes a cut last line from an open journal; returns its length in bytes.
+
+    `fd` is open for reading and writing. Raises `OSError`.
+    """
     length = _whole_lines(fd)
     os.ftruncate(fd, length)
     return length
@@ -97,7 +103,11 @@ def read_journal(
 
 
 def count_results(path: Path) -> int:
-    """Returns how many hosts of a journal a resumed run keeps; raises as `read_bounded`."""
+    """Returns how many hosts of a journal a resumed run keeps; raises as `read_bounded`.
+
+    Those that were interrupted and those with a damaged line do not count, as they are audited
+    again. A host that is in the journal twice counts once.
+    """
     names = set[str]()
     for line in _lines(path):
         with contextlib.suppress(*DECODE_ERRORS):  # a host with a damaged line is audited again

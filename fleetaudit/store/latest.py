@@ -32,18 +32,18 @@ def with_sequence_number(
 
     A run that had finished before and was resumed keeps its number. `scheduled` becomes true with
     the first run of a job that has --cron, and stays true for the job. `runs` are the finished runs
-    of the output folder, the last one first.
+    of the output folder, the last one first. The number is at most MAX_SEQUENCE, so that a file
+    that somebody wrote by hand cannot make a run that no JSON reader reads.
     """
-    own = next((run.info for run in runs if run.info.id == info.id), None)
+    earlier = {run.info.id: run.info for run in runs}
+    own = earlier.get(info.id)
     if own is not None and own.sequence:
         return replace(info, sequence=own.sequence, scheduled=own.scheduled)
     before = _last_of_job(runs, info)
     last = max((run.info.sequence for run in runs), default=0)
-    return replace(
-        info,
-        sequence=min(last + 1, MAX_SEQUENCE),
-        scheduled=scheduled or (before is not None and before.scheduled),
-    )
+    if before is not None and before.scheduled:
+        scheduled = True
+    return replace(info, sequence=min(last + 1, MAX_SEQUENCE), scheduled=scheduled)
 
 
 def update_latest(
@@ -52,15 +52,17 @@ def update_latest(
     """Makes `latest` point to a finished run, if `jobs.takes_over_latest` says so.
 
     If another job keeps it, `note` gets a note at the first run of this job and at its first run
-    with --cron; `later_note` gets it at every other run. `runs` are the finished runs of the output
-    folder, the last one first. Raises `OutputError`.
+    with --cron; `later_note` gets it at every other run. The note has the command that makes
+    `latest` point to this run. `info` is of the run that has just finished, with its sequence
+    number, and `runs` are the finished runs of the output folder, the last one first. Raises
+    `OutputError`.
     """
     current, before = read_latest(output), _last_of_job(runs, info)
     if current is None or takes_over_latest(info, current, before):
         point_latest(output, info.id)
     elif job_name(current) != job_name(info):
         report = note if _is_first_of_its_kind(info, before) else later_note
-        report(_note_of_other_job(output.absolute() if info.scheduled else output, current, info))
+        report(_note_of_other_job(output, current, info))
 
 
 def _is_first_of_its_kind(info: RunInfo, before: RunInfo | None) -> bool:
@@ -74,7 +76,8 @@ def _is_first_of_its_kind(info: RunInfo, before: RunInfo | None) -> bool:
 def point_latest(output: Path, name: str) -> None:
     """Makes `latest` point to a run in one step; raises `OutputError`.
 
-    A reader sees either the old run or this one.
+    `name` is that of a run folder in `output`, which is the target of the link: it stays right if
+    the output folder is moved. A reader sees either the old run or this one.
     """
     link, new = output / LATEST_LINK, output / f".{LATEST_LINK}.{os.getpid()}"
     with output_errors(link):
@@ -91,7 +94,8 @@ def point_latest(output: Path, name: str) -> None:
 def read_latest(output: Path) -> RunInfo | None:
     """Returns the `RunInfo` of the run that `latest` points to.
 
-    It is None if there is no such link, or the run cannot be read: then `latest` is free.
+    It is None if there is no such link, or the run cannot be read: then `latest` is free, and the
+    next run that finishes takes it over.
     """
     try:
         return read_info(output / LATEST_LINK)
@@ -102,15 +106,23 @@ def read_latest(output: Path) -> RunInfo | None:
 def _note_of_other_job(output: Path, current: RunInfo, info: RunInfo) -> str:
     """Returns the note that `latest` stays with the job of `current`.
 
-    From cron, `output` is absolute, so that the command can be typed anywhere.
+    From cron, the folder is absolute, so that the command can be typed anywhere.
     """
-    option = () if output == Path("reports") else ("-o", str(output))
-    command = shlex.join(("fleetaudit", "runs", *option, "--latest", info.id))
+    if info.scheduled:
+        output = output.absolute()
+    command = shlex.join(("fleetaudit", "runs", *_output_option(output), "--latest", info.id))
     return (
         f"fleetaudit: note: {output / LATEST_LINK} still points to {current.id}, of the job"
         f" {job_name(current)}:\n  {describe_job(current)}\nto make it point to this run, of the"
         f" job {job_name(info)}, and follow that job:\n  {command}"
     )
+
+
+def _output_option(output: Path) -> tuple[str, ...]:
+    """Returns the option -o of an output folder, () for the one that commands use without it."""
+    if output == Path("reports"):
+        return ()
+    return "-o", str(output)
 
 
 def _last_of_job(runs: Sequence[StoredRun], info: RunInfo) -> RunInfo | None:
@@ -119,6 +131,7 @@ def _last_of_job(runs: Sequence[StoredRun], info: RunInfo) -> RunInfo | None:
     `runs` are the finished runs of the output folder, the last one first.
     """
     job = job_name(info)
-    return next(
-        (run.info for run in runs if run.info.id != info.id and job_name(run.info) == job), None
-    )
+    for run in runs:
+        if run.info.id != info.id and job_name(run.info) == job:
+            return run.info
+    return None

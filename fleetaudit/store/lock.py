@@ -39,7 +39,11 @@ def hold_lock(output: Path) -> Iterator[None]:
 
 
 def refuse_if_locked(output: Path) -> None:
-    """Raises `LockedError` if another process holds the lock; creates nothing and holds nothing."""
+    """Raises `LockedError` if another process holds the lock; creates nothing and holds nothing.
+
+    The message names that process by its id, and what to do. An output folder that does not exist
+    is not locked.
+    """
     try:
         fd = os.open(output / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

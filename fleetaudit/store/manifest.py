@@ -71,7 +71,9 @@ _EXPERIMENT_FIELDS = tuple(
 def manifest_hosts(plan: Plan) -> tuple[ManifestHost, ...]:
     """Returns the hosts of the plan as they are recorded.
 
-    Hosts with the same scenarios share one tuple of them, so that the tuple is encoded only once.
+    Each has a digest of its groups and its connection, and one of its experiment: scenarios,
+    trials, isolation and what else the probe gets. Hosts with the same scenarios share one tuple of
+    them, so that the tuple is encoded only once.
     """
     shared = dict[tuple[int, int], str]()  # hosts with equal scenarios share one tuple of them
 
@@ -108,12 +110,19 @@ def _encode_secret(value: object) -> object:
 
 
 def encode_manifest(manifest: RunManifest) -> bytes:
-    """Returns the bytes of plan.json."""
+    """Returns the bytes of plan.json, with a line feed at the end.
+
+    Values of options that JSON does not have, such as paths, are written as text.
+    """
     return encode_json(manifest, enc_hook=str) + b"\n"
 
 
 def decode_manifest(text: bytes, *, source: str) -> RunManifest:
-    """Returns the manifest in the bytes of a plan.json; raises `InputError`."""
+    """Returns the manifest in the bytes of a plan.json.
+
+    `source` is the name of the file, for errors. Raises `InputError` if it is not the plan of a
+    run, or is the plan of another format.
+    """
     try:
         return _decoder.decode(text)
     except DECODE_ERRORS as e:
@@ -126,7 +135,9 @@ def refuse_changed_plan(manifest: RunManifest, plan: Plan, version: str, *, sour
     """Raises `InputError` if the plan is not the recorded one.
 
     A plan is a different one if its hosts, their order, their connections or experiments, or the
-    version of fleetaudit changed. The error names the hosts, as ranges.
+    version of fleetaudit changed. `version` is that of this process, and `source` the name of the
+    recorded plan, for the error. The error names the hosts, as ranges: "the playbook has changed:
+    other experiments: web[1-4], db1".
     """
     if problem := _find_change(manifest, plan, version):
         raise InputError(problem, source=source, hint=_START_AGAIN)
@@ -149,8 +160,10 @@ def _find_change(manifest: RunManifest, plan: Plan, version: str) -> str:
 def _list_hosts(names: Iterable[str]) -> str:
     """Returns hosts as ranges: "web[1-4], db1 and 3 more"."""
     hosts = fold_hosts(names)
-    more = f" and {hosts.more} more" if hosts.more else ""
-    return ", ".join(hosts.ranges) + more
+    ranges = ", ".join(hosts.ranges)
+    if not hosts.more:
+        return ranges
+    return f"{ranges} and {hosts.more} more"
 
 
 def _differences(
@@ -188,7 +201,10 @@ def _changed(
 
 
 def results_to_keep(journal: Iterable[HostResult]) -> dict[str, HostResult]:
-    """Returns the results of a journal by host, without the hosts that were only interrupted."""
+    """Returns the results of a journal by host, without the hosts that were only interrupted.
+
+    Those are audited when the run resumes. A host that is in the journal twice has its last result.
+    """
     return {host.name: host for host in journal if not _was_interrupted(host)}
 
 
@@ -198,7 +214,10 @@ def _was_interrupted(host: HostResult) -> bool:
 
 
 def remaining_plan(plan: Plan, kept: Mapping[str, HostResult]) -> Plan:
-    """Returns the plan without the hosts that have a result already."""
+    """Returns the plan without the hosts that have a result already.
+
+    `kept` are the results by host. The hosts stay in the order of the plan.
+    """
     rest = tuple(host for host in plan.hosts if host.name not in kept)
     return msgspec.structs.replace(plan, hosts=rest)
 
@@ -208,7 +227,8 @@ def merge_results(
 ) -> tuple[HostResult, ...]:
     """Returns the result of every host of the plan once, in the plan's order.
 
-    It is a new result, or else a kept one.
+    It is a new result, or else a kept one. Raises `KeyError` for a host that has neither, which
+    would be a bug: a resumed run audits every host that has no kept result.
     """
     results = {**kept, **{host.name: host for host in new}}
     return tuple(results[host.name] for host in plan.hosts)

@@ -14,6 +14,13 @@ RUN_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z)(?:-([1-9][0-9]{0,
 
 
 def name_order(name: str) -> tuple[str, int]:
-    """Returns the sort key of a run's name: the start time, then the number within that second."""
+    """Returns the sort key of a run's name: the start time, then the number within that second.
+
+    That of "2026-01-31T020000Z-2" is ("2026-01-31T020000Z", 2). What is no name of a run comes
+    first, with ("", 0).
+    """
     match = RUN_NAME.fullmatch(name)
-    return (match[1], int(match[2] or 1)) if match else ("", 0)
+    if match is None:
+        return "", 0
+    start, number = match.groups("1")
+    return start, int(number)

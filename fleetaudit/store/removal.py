@@ -18,12 +18,16 @@ from collections.abc import Collection, Iterator
 from .names import JOURNAL_FILE, RUN_FILE, RUN_NAME
 
 _LEFTOVER = re.compile(r"\.(?:" + RUN_NAME.pattern + r")\.\d+\.(?:new|gone)")
-_PART = re.compile(r"\.(.+)\.\d+\.part")
+_PART = re.compile(r"\A\.(.+)\.\d+\.part\Z")
 _TRACES = "traces"
 
 
 def remove_leftovers(output: int, known: Collection[str]) -> None:
-    """Removes the folders of an open output folder that a killed process left half removed."""
+    """Removes the folders of an open output folder that a killed process left half removed.
+
+    Their names begin with a dot and end in ".new" or ".gone". `known` is as in `remove_run`. One
+    that cannot be removed stays, without a message.
+    """
     for name in sorted(entries(output)):
         if _LEFTOVER.fullmatch(name):
             _remove(output, name, name, known)
@@ -32,7 +36,9 @@ def remove_leftovers(output: int, known: Collection[str]) -> None:
 def remove_run(output: int, name: str, known: Collection[str]) -> str:
     """Removes one run of an open output folder and returns "", or returns why it stays.
 
-    `known` are the names of the files that a run folder may have.
+    `output` is the file descriptor of the folder, and `name` one that a run can have. `known` are
+    the names of the files that a run folder may have. The reason is such as "notes.txt was not
+    written by fleetaudit". Raises `OSError` if the folder cannot be renamed.
     """
     return _remove(output, name, f".{name}.{os.getpid()}.gone", known)
 
@@ -45,14 +51,13 @@ def _remove(output: int, name: str, new_name: str, known: Collection[str]) -> st
     """
     if problem := _find_problem(output, name, known):
         return problem
-    if new_name != name:
-        os.rename(name, new_name, src_dir_fd=output, dst_dir_fd=output)
+    # Renaming a folder to its own name does nothing (rename(2)).
+    os.rename(name, new_name, src_dir_fd=output, dst_dir_fd=output)
     try:
         _remove_files(output, new_name, known)
         os.rmdir(new_name, dir_fd=output)
     except OSError as e:
-        if new_name != name:
-            os.rename(new_name, name, src_dir_fd=output, dst_dir_fd=output)
+        os.rename(new_name, name, src_dir_fd=output, dst_dir_fd=output)
         if e.errno == errno.ENOTEMPTY:
             return "a new file appeared in it"
         return f"it cannot be removed: {e.strerror}"
@@ -63,10 +68,11 @@ def _find_problem(output: int, name: str, known: Collection[str]) -> str:
     """Returns why a folder must not be removed, "" if it may be."""
     try:
         with open_folder(output, name) as fd:
-            foreign = next(_foreign_files(fd, known), "")
+            for foreign in _foreign_files(fd, known):
+                return f"{foreign} was not written by fleetaudit"
     except OSError as e:
         return f"it cannot be read: {e.strerror}"
-    return f"{foreign} was not written by fleetaudit" if foreign else ""
+    return ""
 
 
 def _foreign_files(fd: int, known: Collection[str]) -> Iterator[str]:
@@ -76,27 +82,33 @@ def _foreign_files(fd: int, known: Collection[str]) -> Iterator[str]:
     (".run.json.4242.part"), and traces/ with nothing but .pcap files. A link is always foreign.
     """
     for entry in entries(fd):
-        if entry == _TRACES and is_folder(fd, entry):
-            with open_folder(fd, entry) as traces:
-                yield from (f"{_TRACES}/{file}" for file in _foreign_traces(traces))
+        if _is_folder_of_traces(fd, entry):
+            yield from _foreign_traces(fd)
         elif not _is_known(entry, known) or not is_file(fd, entry):
             yield entry
 
 
-def _foreign_traces(fd: int) -> Iterator[str]:
-    """Yields the entries of an open folder of traces that are not traces.
+def _is_folder_of_traces(fd: int, entry: str) -> bool:
+    """Returns whether an entry of an open run folder is its folder of traces, and no link."""
+    return entry == _TRACES and is_folder(fd, entry)
 
-    A trace is a regular file named HOST.pcap.
-    """
-    for file in entries(fd):
-        if not file.endswith(".pcap") or not is_file(fd, file):
-            yield file
+
+def _foreign_traces(fd: int) -> Iterator[str]:
+    """Yields the entries of the traces of an open run folder that are not traces."""
+    with open_folder(fd, _TRACES) as traces:
+        for file in entries(traces):
+            if not _is_trace(traces, file):
+                yield f"{_TRACES}/{file}"
+
+
+def _is_trace(traces: int, file: str) -> bool:
+    """Returns whether an entry of an open folder of traces is a regular file named HOST.pcap."""
+    return file.endswith(".pcap") and is_file(traces, file)
 
 
 def _is_known(entry: str, known: Collection[str]) -> bool:
     """Returns whether an entry is a known file of a run, or a partly written one."""
-    part = _PART.fullmatch(entry)
-    return (part[1] if part else entry) in known
+    return _PART.sub(r"\1", entry) in known
 
 
 def _remove_files(output: int, name: str, known: Collection[str]) -> None:
@@ -107,7 +119,7 @@ def _remove_files(output: int, name: str, known: Collection[str]) -> None:
     """
     with open_folder(output, name) as fd:
         for entry in sorted(entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):
-            if entry == _TRACES and is_folder(fd, entry):
+            if _is_folder_of_traces(fd, entry):
                 _remove_traces(fd)
             elif _is_known(entry, known):
                 os.unlink(entry, dir_fd=fd)
@@ -123,27 +135,34 @@ def _remove_traces(fd: int) -> None:
 
 
 def entries(fd: int) -> list[str]:
-    """Returns the names in an open folder."""
+    """Returns the names in an open folder, unsorted; raises `OSError`."""
     return os.listdir(fd)
 
 
 def is_folder(at: int, name: str) -> bool:
     """Returns whether a name in an open folder is a folder, and no link to one."""
-    with contextlib.suppress(OSError):
-        return stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
-    return False
+    return stat.S_ISDIR(_mode(at, name))
 
 
 def is_file(at: int, name: str) -> bool:
     """Returns whether a name in an open folder is a regular file, and no link to one."""
-    with contextlib.suppress(OSError):
-        return stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
-    return False
+    return stat.S_ISREG(_mode(at, name))
+
+
+def _mode(at: int, name: str) -> int:
+    """Returns the type and mode of a name in an open folder, 0 if it cannot be read."""
+    try:
+        return os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager
 def open_folder(at: int, name: str) -> Iterator[int]:
-    """Opens a folder in an open folder for a `with` block; follows no link; raises `OSError`."""
+    """Opens a folder in an open folder for a `with` block; follows no link; raises `OSError`.
+
+    `at` is the file descriptor of the folder that has `name`; the block gets that of `name`.
+    """
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     try:
         yield fd

@@ -45,12 +45,18 @@ class Pruned:
 
 
 def parse_retention(text: str) -> RetentionPolicy:
-    """Returns the policy of "30d" (days) or "20" (runs); raises `ValueError`."""
+    """Returns the policy of "30d" (days) or "20" (runs).
+
+    The number is from 1 to 99999. Raises `ValueError` for any other text; the message names both
+    forms.
+    """
     match = re.fullmatch(r"([1-9]\d{0,4})(d?)", text.strip())
     if not match:
         raise ValueError(f"{text!r} is neither a number of days (30d) nor a number of runs (20)")
     number = int(match[1])
-    return RetentionPolicy(days=number) if match[2] else RetentionPolicy(runs=number)
+    if match[2]:
+        return RetentionPolicy(days=number)
+    return RetentionPolicy(runs=number)
 
 
 def prune(
@@ -63,8 +69,10 @@ def prune(
 ) -> Pruned:
     """Removes the runs in `output` that the policy does not keep.
 
-    `files` are the names that a run folder may have besides those of the store. Runs in `protect`
-    stay as well. Raises `OutputError`.
+    `now` has a time zone. `files` are the names that a run folder may have besides those of the
+    store; a run with any other file is kept, with the reason. Runs in `protect` stay as well,
+    whatever their age. Without the folder there is nothing to remove. Raises `OutputError` if the
+    folder cannot be read or changed; runs that were removed until then stay removed.
     """
     known = frozenset({RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
     try:
@@ -115,7 +123,9 @@ class _Run:
     @property
     def order(self) -> tuple[int, tuple[str, int]]:
         """The sort key that orders runs by when they finished."""
-        return self.info.sequence if self.info else 0, name_order(self.name)
+        if self.info is None:
+            return 0, name_order(self.name)
+        return self.info.sequence, name_order(self.name)
 
 
 def _find_runs(output: int) -> list[_Run]:
@@ -154,31 +164,40 @@ def _read_run(output: int, name: str) -> _Run:
     """
     if not is_file(output, f"{name}/{RUN_FILE}"):
         return _Run(name, is_finished=False, info=None)
-    info = None
+    return _Run(name, is_finished=True, info=_read_own_info(output, name))
+
+
+def _read_own_info(output: int, name: str) -> RunInfo | None:
+    """Returns the `RunInfo` of a run folder that has the name of its run, or None."""
     with contextlib.suppress(OSError), open_folder(output, name) as fd:
         info = read_info_in(fd)
-    is_original = info is not None and info.id == name
-    return _Run(name, is_finished=True, info=info if is_original else None)
+        if info is not None and info.id == name:
+            return info
+    return None
 
 
 def _always_kept(runs: Iterable[_Run], latest: str) -> Iterator[str]:
     """Yields the names of the runs that stay whatever their age.
 
     These are the run that `latest` points to, the last run of its job and of every scheduled job,
-    and the baselines of all of them. `runs` are in the order in which they finished. A name is ""
-    if there is no `latest` or no baseline.
+    and the baselines of all of them. `runs` are in the order in which they finished. `latest` is ""
+    if there is none, which is no name of a run.
     """
     yield latest
-    last, jobs = dict[str, RunInfo](), set[str]()
-    for info in filter(None, (run.info for run in runs)):
-        job = job_name(info)
-        last[job] = info
+    infos = [(job_name(run.info), run.info) for run in runs if run.info]
+    last_of_job = dict(infos)
+    for job, info in infos:
         if info.id == latest:
-            yield info.baseline or ""
+            yield from _with_baseline(info)
         if info.scheduled or info.id == latest:
-            jobs.add(job)
-    for job in jobs:
-        yield from (last[job].id, last[job].baseline or "")
+            yield from _with_baseline(last_of_job[job])
+
+
+def _with_baseline(info: RunInfo) -> Iterator[str]:
+    """Yields the name of a run and, if it was compared with one, that of its baseline."""
+    yield info.id
+    if info.baseline:
+        yield info.baseline
 
 
 def _due(runs: list[_Run], policy: RetentionPolicy, now: datetime) -> list[str]:
@@ -205,11 +224,9 @@ def _more_than(runs: list[_Run], number: int) -> list[str]:
     if not removed:
         return []
     oldest = min(map(name_order, kept))
-
-    def is_due(run: _Run) -> bool:
-        return run.name in removed or (not run.is_finished and name_order(run.name) < oldest)
-
-    return [run.name for run in runs if is_due(run)]
+    unfinished = (run.name for run in runs if not run.is_finished)
+    removed.update(name for name in unfinished if name_order(name) < oldest)
+    return [run.name for run in runs if run.name in removed]
 
 
 def _start_times(runs: list[_Run], now: datetime) -> dict[str, datetime]:
@@ -220,7 +237,8 @@ def _start_times(runs: list[_Run], now: datetime) -> dict[str, datetime]:
     times, following = dict[str, datetime](), now
     for run in reversed(runs):
         start = _start_time(run.name)
-        following = start if start <= now else following
+        if start <= now:
+            following = start
         times[run.name] = following
     return times
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import DECODE_ERRORS, AuditRun, RunInfo, Severity
+from fleetaudit.text.host_ranges import count_of_hosts
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .deduplication import restore_evidence, strip_shared_evidence
@@ -56,7 +57,11 @@ _run_decoder = msgspec.json.Decoder(AuditRun)
 
 
 def encode_run(run: AuditRun) -> bytes:
-    """Returns the bytes of run.json; evidence that several hosts share is written once."""
+    """Returns the bytes of run.json, with a line feed at the end.
+
+    Evidence that several hosts share is written once. The keys are in the order of the types, so
+    that `RunInfo` is in the first INFO_BYTES.
+    """
     return encode_json(replace(run, hosts=tuple(map(strip_shared_evidence, run.hosts)))) + b"\n"
 
 
@@ -68,8 +73,9 @@ def run_schema() -> bytes:
 def read_run(path: Path) -> AuditRun:
     """Returns the run in a folder or in a run.json.
 
-    Raises `NothingToDoError` if there is none, and `InputError` if the file is not a run of
-    fleetaudit or the run was never finished.
+    The evidence of each host is whole again. Raises `NothingToDoError` if there is none, and
+    `InputError` if the file is larger than `disk.MAX_READ`, is not a run of fleetaudit, has a host
+    twice or an observation of an unknown scenario, or if the run was never finished.
     """
     file = _run_file(path)
     text = read_bounded(file)
@@ -98,7 +104,7 @@ def _check_known_scenarios(run: AuditRun, file: Path) -> None:
     refused here.
     """
     observed = {o.scenario for host in run.hosts for o in host.observations}
-    unknown = observed - {row.name for row in run.scenarios}
+    unknown = observed - run.scenarios_by_name().keys()
     if unknown:
         raise InputError(
             f"it has observations of {min(unknown)!r}, but no such scenario", source=str(file)
@@ -106,7 +112,11 @@ def _check_known_scenarios(run: AuditRun, file: Path) -> None:
 
 
 def read_head(path: Path) -> RunHead:
-    """Returns the head of a run, without most of its observations; raises as `read_run`."""
+    """Returns the head of a run, without its observations; raises as `read_run`.
+
+    It is read several times faster than the whole run. Hosts and scenarios are not checked against
+    each other.
+    """
     file = _run_file(path)
     try:
         return _head_decoder.decode(read_bounded(file))
@@ -131,7 +141,11 @@ def read_info(path: Path) -> RunInfo:
 
 
 def read_info_in(folder: int) -> RunInfo | None:
-    """Returns the `RunInfo` of the run in an open folder, or None; follows no symbolic link."""
+    """Returns the `RunInfo` of the run in an open folder, or None; follows no symbolic link.
+
+    `folder` is a file descriptor. It is None if there is no run.json, if it cannot be read, and if
+    another program wrote it.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
         fd = os.open(RUN_FILE, flags, dir_fd=folder)
@@ -164,10 +178,9 @@ def _run_file(path: Path) -> Path:
     file, journal = path / RUN_FILE, path / JOURNAL_FILE
     if file.exists() or not journal.exists():
         return file
-    hosts = len(read_journal(journal))
+    hosts = count_of_hosts(len(read_journal(journal)))
     raise InputError(
-        f"never finished: its journal has {hosts} host{'' if hosts == 1 else 's'}, and there is"
-        f" no {RUN_FILE}",
+        f"never finished: its journal has {hosts}, and there is no {RUN_FILE}",
         source=str(path),
         hint=f"finish it:  fleetaudit run --resume {shlex.quote(str(path))}",
     )

@@ -130,7 +130,11 @@ def reopen_run_folder(path: Path) -> RunFolder:
 
 
 def read_plan(path: Path) -> bytes:
-    """Returns the plan.json of a run folder; raises `NothingToDoError` if there is no run."""
+    """Returns the plan.json of a run folder.
+
+    Raises `NothingToDoError` if there is no run, and `InputError` if the run has a journal but no
+    plan, so that nobody knows what is left to do.
+    """
     if not (path / PLAN_FILE).exists() and (path / JOURNAL_FILE).exists():
         raise InputError(
             f"has no {PLAN_FILE} (what the run was to do), so it cannot be resumed",

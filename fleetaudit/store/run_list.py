@@ -111,7 +111,8 @@ def list_runs(output: Path, here: Path) -> RunList:
     """Returns the runs of an output folder.
 
     `here` is the folder in which the commands that resume runs will be typed. A run that cannot be
-    read, or whose plan cannot be read, is listed with the reason.
+    read, or whose plan cannot be read, is listed with the reason. Without the folder the list is
+    empty. Nothing is locked: a run that is under way is unfinished.
     """
     latest_info = read_latest(output)
     latest = latest_info.id if latest_info else None

@@ -36,7 +36,11 @@ class StoredRuns(NamedTuple):
 
 
 def run_names(output: Path) -> tuple[str, ...]:
-    """Returns the names in an output folder that a run can have, unsorted; () without a folder."""
+    """Returns the names in an output folder that a run can have, unsorted; () without a folder.
+
+    Such a name is "2026-01-31T020000Z" or "2026-01-31T020000Z-2". What has it may be something
+    else: whether it is a run is not looked up.
+    """
     try:
         return tuple(path.name for path in output.iterdir() if RUN_NAME.fullmatch(path.name))
     except OSError:
@@ -49,18 +53,23 @@ def find_runs(output: Path) -> StoredRuns:
     A copy of a run under another name, such as a golden run, is left out. A run without a sequence
     number was interrupted or comes from an earlier version; the stages of its hosts decide.
     """
-    finished, interrupted = list[StoredRun](), list[StoredRun]()
+    runs: dict[bool, list[StoredRun]] = {False: [], True: []}
     unreadable = list[tuple[Path, FleetauditError]]()
     for path in _folders_with_a_run_file(output):
         try:
             run = StoredRun(path, read_info(path))
-            is_interrupted = not run.info.sequence and read_head(path).interrupted
+            is_interrupted = _was_interrupted(run)
         except FleetauditError as e:
             unreadable.append((path, e))
             continue
         if run.info.id == path.name:
-            (interrupted if is_interrupted else finished).append(run)
-    return StoredRuns(_last_first(finished), _last_first(interrupted), tuple(unreadable))
+            runs[is_interrupted].append(run)
+    return StoredRuns(_last_first(runs[False]), _last_first(runs[True]), tuple(unreadable))
+
+
+def _was_interrupted(run: StoredRun) -> bool:
+    """Returns whether a run ended before every host was audited; raises as `read_head`."""
+    return not run.info.sequence and read_head(run.path).interrupted
 
 
 def _folders_with_a_run_file(output: Path) -> Iterator[Path]:
@@ -81,5 +90,8 @@ def _last_first(runs: list[StoredRun]) -> tuple[StoredRun, ...]:
 
 
 def finish_order(info: RunInfo) -> tuple[int, tuple[str, int]]:
-    """Returns the sort key that orders runs by when they finished."""
+    """Returns the sort key that orders runs by when they finished.
+
+    It is the sequence number, then the name; runs of earlier versions have the number 0.
+    """
     return info.sequence, name_order(info.id)

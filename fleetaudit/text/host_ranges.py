@@ -119,3 +119,8 @@ def _range(head: str, runs: list[Run], width: int, tail: str) -> str:
     if inside.isdigit():
         return f"{head}{inside}{tail}"
     return f"{head}[{inside}]{tail}"
+
+
+def count_of_hosts(number: int) -> str:
+    """Returns a number of hosts as text: "1 host", "12 hosts"."""
+    return "1 host" if number == 1 else f"{number} hosts"

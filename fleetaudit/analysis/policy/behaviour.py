@@ -21,6 +21,7 @@ from fleetaudit.model import (
     Sysctl,
     conclusive_hosts,
 )
+from fleetaudit.text.host_ranges import count_of_hosts
 
 # Why a sysctl is not expected of other hosts. Source: Documentation/networking/ip-sysctl of Linux
 # 6.18.
@@ -91,12 +92,7 @@ def behaviour_of_majority(run: AuditRun) -> Behaviour:
         raise NothingToDoError(
             f"no host of the run {run.run.id} was audited with controls that held"
         )
-    return _agree(hosts, f"most of {_count_of_hosts(len(hosts))}")
-
-
-def _count_of_hosts(number: int) -> str:
-    """Returns a number of hosts: "1 host", "12 hosts"."""
-    return "1 host" if number == 1 else f"{number} hosts"
+    return _agree(hosts, f"most of {count_of_hosts(len(hosts))}")
 
 
 def _agree(hosts: Sequence[Audited], source: str) -> Behaviour:
