@@ -128,3 +128,8 @@ class Observation(Frozen, frozen=True, kw_only=True):
     endings: dict[str, UInt32] = {}
     evidence: Evidence = Evidence()
     reason: str = ""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the trials disagree."""
+        return len(self.endings) > 1

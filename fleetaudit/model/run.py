@@ -31,6 +31,11 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
     control: str | None
     because: str
 
+    @property
+    def is_positive_control(self) -> bool:
+        """Whether the scenario must end in RST and has no control itself."""
+        return self.control is None and self.expect == ("RST",)
+
 
 def step_text(steps: Sequence[str], index: int) -> str:
     """Returns the text of the step `index`, counted from 0; "step 3" if the scenario has no

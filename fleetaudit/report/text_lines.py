@@ -31,7 +31,11 @@ def describe_hosts(folded: HostRanges) -> str:
 
 
 def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
-    """Returns a cause with its hosts, one reason, and the next command on a separate line."""
+    """Returns a cause with its hosts, one reason, and the next command on a separate line.
+
+    If the cause has several hosts, the command is that of the first, which is named:
+    "next (web1):  ssh web1 true".
+    """
     more = indent + HANGING
     title = f"{terminal_line(cause.title, 400)}: {describe_hosts(cause.hosts)}"
     lines = wrap([title], width, indent)
@@ -64,7 +68,11 @@ def rest_line(n: int, noun: str, plural: str = "") -> list[str]:
 
 
 def wrap(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
-    """Returns the lines of the paragraphs; empty ones have none, and no word is broken."""
+    """Returns the lines of the paragraphs; empty ones have none, and no word is broken.
+
+    `width` counts columns, of which there are at least `MIN_WIDTH`. Each first line begins with
+    `indent`, further lines with `HANGING` more.
+    """
     lines = list[str]()
     for paragraph in paragraphs:
         lines += textwrap.wrap(

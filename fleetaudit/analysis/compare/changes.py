@@ -31,7 +31,11 @@ _COUNTED_TEXTS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", 
 
 
 def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
-    """Returns `drift` for a reader; `links` are anchors by the name of a scenario or sysctl."""
+    """Returns `drift` for a reader; `links` are anchors by the name of a scenario or sysctl.
+
+    Without `links` no row has a link. At most `MOST_CHANGES` rows and `MOST_RATES` rates are
+    listed; more rows are counted.
+    """
     by_effect = group_by(drift.changes, _effect)
     rows = _rows(drift.changes, links or {})
     return Changes(
@@ -51,7 +55,7 @@ def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> C
 
 
 def effect_text(effect: Effect) -> str:
-    """Returns an effect in the words that people read."""
+    """Returns an effect in the words that people read; run.json has other words for some."""
     return EFFECT_TEXTS.get(effect, effect)
 
 

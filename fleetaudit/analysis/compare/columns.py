@@ -18,6 +18,7 @@ from .common import (
     BuildKey,
     ComparisonInput,
     build_key,
+    count_hosts,
     each_observation,
     group_by,
     join_endings,
@@ -64,7 +65,7 @@ def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
     controls = {row.control for row in source.scenarios.values()}
     columns = list[Column]()
     for name, row in source.scenarios.items():
-        is_control = name in controls or _must_reset(row)
+        is_control = name in controls or row.is_positive_control
         parts = _parts(by_scenario[name], name in divided)
         columns += [_column(row, source, part, is_control) for part in parts]
     return tuple(columns)
@@ -103,11 +104,6 @@ def _scenarios_with_several_endings(observations: Iterable[Observation]) -> Iter
         of_family = (o.ending, *sorted(o.endings))
         if endings.setdefault(o.scenario, of_family) != of_family:
             yield o.scenario
-
-
-def _must_reset(row: ScenarioRow) -> bool:
-    """Returns whether a scenario is the positive control: it must end in RST and has no control."""
-    return row.control is None and row.expect == ("RST",)
 
 
 def _parts(by_family: ByFamily, divided: bool) -> list[ByFamily]:
@@ -182,7 +178,7 @@ def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
     groups = {group[0].name: (group, o) for group, o in observations}.values()
     valid = [(group, o) for group, o in groups if not group[0].void]
     counts = _count_endings(valid)
-    all_hosts = sum(len(group) for group, _ in groups)
+    all_hosts = count_hosts(groups)
     return Cell(
         label=_label(counts, all_hosts),
         verdict=_cell_verdict(valid, row, all_hosts),
@@ -197,8 +193,10 @@ def _count_endings(valid: Iterable[GroupObservation]) -> Counter[str]:
     """Returns the number of hosts by ending; trials that disagree on one host are "mixed"."""
     counts = Counter[str]()
     for group, o in valid:
-        ending = o.ending if len(o.endings) < 2 else "mixed"
-        counts[ending] += len(group)
+        if o.is_mixed:
+            counts["mixed"] += len(group)
+        else:
+            counts[o.ending] += len(group)
     return counts
 
 

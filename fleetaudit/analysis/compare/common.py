@@ -78,6 +78,11 @@ def each_observation(
             yield group, o
 
 
+def count_hosts(observations: Iterable[tuple[BehaviourGroup, Observation]]) -> int:
+    """Returns the number of hosts of all observations, each host once per observation."""
+    return sum(len(group) for group, _ in observations)
+
+
 def each_finding(hosts: Iterable[H]) -> Iterator[tuple[H, Finding]]:
     """Yields every finding of every host, with the host."""
     for host in hosts:
@@ -91,12 +96,12 @@ def open_severities(host: HostResult) -> list[Severity]:
 
 
 def fold_names(hosts: Iterable[HostResult]) -> HostRanges:
-    """Returns the names of the hosts, folded."""
+    """Returns the names of the hosts, folded: "web[1-3]"."""
     return fold_hosts(h.name for h in hosts)
 
 
 def build_key(host: Audited) -> BuildKey:
-    """Returns what identifies the kernel build of a host."""
+    """Returns what identifies the kernel build of a host: uname -r, -v and -m."""
     return host.kernel.release, host.kernel.version, host.kernel.machine
 
 

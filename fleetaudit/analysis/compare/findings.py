@@ -49,7 +49,8 @@ def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple
     """Returns one group per expectation: most severe first, then by kind, then in order.
 
     Scenarios are in the order of the playbook, everything else by name. `sysctls` are the anchors
-    of the sysctls that are shown, by key.
+    of the sysctls that are shown, by key. The anchors of the groups are "finding-1" and so on, in
+    the order of the result.
     """
     hosts: tuple[HostResult, ...] = (*source.audited, *source.not_audited)
     by_expectation = group_by(each_finding(hosts), _expectation).values()

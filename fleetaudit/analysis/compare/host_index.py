@@ -100,7 +100,7 @@ def _hosts_with_unknown(groups: Iterable[BehaviourGroup]) -> frozenset[str]:
 
 def _has_unknown(host: Audited) -> bool:
     """Returns whether an ending is inconclusive, or trials disagree."""
-    return any(o.ending == "inconclusive" or len(o.endings) > 1 for o in host.observations)
+    return any(o.ending == "inconclusive" or o.is_mixed for o in host.observations)
 
 
 def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:

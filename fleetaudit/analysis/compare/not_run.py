@@ -12,7 +12,14 @@ from itertools import chain, starmap
 from fleetaudit.model import Observation
 from fleetaudit.text.host_ranges import MAX_RANGES
 
-from .common import BehaviourGroup, each_observation, fold_names, group_by, valid_groups
+from .common import (
+    BehaviourGroup,
+    count_hosts,
+    each_observation,
+    fold_names,
+    group_by,
+    valid_groups,
+)
 from .view_model import NotRun
 
 MOST_REASONS = 20
@@ -23,9 +30,13 @@ _GroupObservation = tuple[BehaviourGroup, Observation]
 
 
 def group_not_run(groups: Iterable[BehaviourGroup]) -> tuple[NotRun, ...]:
-    """Returns the verdicts that were not run, by reason, most verdicts first."""
+    """Returns the verdicts that were not run, by reason, most verdicts first.
+
+    A verdict is one scenario over one family on one host. Reasons after the first `MOST_REASONS`
+    are one entry, `OTHER_REASONS`, which comes last.
+    """
     by_reason = group_by(_not_run(groups), lambda pair: pair[1].reason)
-    ordered = sorted(by_reason.items(), key=lambda item: -_count_verdicts(item[1]))
+    ordered = sorted(by_reason.items(), key=lambda item: -count_hosts(item[1]))
     rest = ordered[MOST_REASONS:]
     if rest:
         others = list(chain.from_iterable(pairs for _, pairs in rest))
@@ -40,18 +51,13 @@ def _not_run(groups: Iterable[BehaviourGroup]) -> Iterator[_GroupObservation]:
             yield group, observation
 
 
-def _count_verdicts(pairs: Iterable[_GroupObservation]) -> int:
-    """Returns the number of verdicts: one per scenario, family and host."""
-    return sum(len(group) for group, _ in pairs)
-
-
 def _view(reason: str, pairs: list[_GroupObservation]) -> NotRun:
     """Returns the verdicts of one reason."""
     groups = {group[0].name: group for group, _ in pairs}
     names = dict.fromkeys(observation.scenario for _, observation in pairs)
     return NotRun(
         reason=reason,
-        verdicts=_count_verdicts(pairs),
+        verdicts=count_hosts(pairs),
         scenarios=tuple(names)[:MAX_RANGES],
         more_scenarios=max(0, len(names) - MAX_RANGES),
         hosts=fold_names(chain.from_iterable(groups.values())),

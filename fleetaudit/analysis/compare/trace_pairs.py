@@ -47,14 +47,23 @@ class _Candidate:
 def pair_traces(
     source: ComparisonInput, columns: Sequence[Column], traces: Mapping[TraceKey, Trace]
 ) -> tuple[TracePair, ...]:
-    """Returns one pair per column that differs and has two traces; RST with FIN comes first."""
+    """Returns one pair per column that differs and has two traces; RST with FIN comes first.
+
+    `traces` are the first of each build, scenario, family and ending. Anchors are "duel-1" and so
+    on, in the order of the result.
+    """
     pairs = [
         pair
         for column in differing_columns(columns)
         if (pair := _pair(source, column, traces)) is not None
     ]
-    pairs.sort(key=lambda pair: {side.ending for side in pair.sides} != {"RST", "FIN"})
+    pairs.sort(key=_is_unusual)
     return tuple(replace(pair, anchor=f"duel-{i}") for i, pair in enumerate(pairs, 1))
+
+
+def _is_unusual(pair: TracePair) -> bool:
+    """Returns whether a pair is of other endings than RST and FIN."""
+    return {side.ending for side in pair.sides} != {"RST", "FIN"}
 
 
 def _pair(
