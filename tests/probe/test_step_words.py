@@ -122,9 +122,11 @@ def test_the_segments_that_end_the_connection(here: protocol.Reply, text: str) -
 def test_a_step_that_waits_takes_as_long_as_it_says(here: protocol.Reply) -> None:
     trial = trial_of(here, WAIT)
     assert trial.wire is not None
-    sent = next(s.at_us for s in trial.wire if s.length)
+    waits, closes = (at for at, index in trial.steps if index in (1, 2))
     (reset,) = [s.at_us for s in trial.wire if "R" in s.flags]
-    assert reset - sent >= 120_000
+    # Not from the segment that was sent: a busy kernel stamps the first segments of a capture late.
+    assert closes - waits >= 120_000
+    assert reset - waits >= 120_000
 
 
 def test_waitall_returns_the_bytes_up_to_the_end_or_the_urgent_mark(here: protocol.Reply) -> None:
