@@ -84,11 +84,14 @@ def parse_playbook(text: str, *, source: str) -> Playbook:
 
 
 def is_same_experiment(one: Scenario, other: Scenario) -> bool:
-    """Returns whether two scenarios of one name differ in nothing but trials, families and tags."""
-    return (
-        msgspec.structs.replace(one, families=other.families, trials=other.trials, tags=other.tags)
-        == other
+    """Returns whether two scenarios of one name differ in nothing but trials, families and tags.
+
+    Only then can a host run them as one.
+    """
+    same = msgspec.structs.replace(
+        one, families=other.families, trials=other.trials, tags=other.tags
     )
+    return same == other
 
 
 @functools.cache
@@ -215,8 +218,7 @@ def _check_agreement(document: Document, plays: Sequence[Play]) -> None:
     plan finds those that may share hosts.
     """
     for (_, one), (index, other) in combinations(enumerate(plays), 2):
-        shared = one.hosts == other.hosts or {"all", "*"} & {one.hosts, other.hosts}
-        name = find_contradiction(one, other) if shared else ""
+        name = find_contradiction(one, other) if _share_hosts(one, other) else ""
         if name:
             kind = "sysctls" if name in other.sysctls_expect else "exposure"
             raise document.error(
@@ -226,3 +228,13 @@ def _check_agreement(document: Document, plays: Sequence[Play]) -> None:
                 key=True,
                 hint="make the two agree, or let their “hosts:” not overlap",
             )
+
+
+def _share_hosts(one: Play, other: Play) -> bool:
+    """Returns whether two plays surely match a host in common, if each matches one.
+
+    They do if their patterns are equal, or if one of them is for all hosts.
+    """
+    if one.hosts == other.hosts:
+        return True
+    return not {"all", "*"}.isdisjoint((one.hosts, other.hosts))

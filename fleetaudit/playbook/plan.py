@@ -302,7 +302,10 @@ def _scenarios_of(plays: Iterable[PlacedPlay]) -> Iterator[tuple[PlacedPlay, Sce
 
 
 def _without_usual_trials(scenario: Scenario, trials: int) -> Scenario:
-    """Returns a scenario with its number of trials only if that is not the host's."""
+    """Returns a scenario with its number of trials only if that is not `trials`, the host's.
+
+    So hosts whose plays say the same in different ways have the same plan.
+    """
     if scenario.trials != trials:
         return scenario
     return msgspec.structs.replace(scenario, trials=None)
