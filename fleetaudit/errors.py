@@ -1,9 +1,8 @@
-"""Everything that can go wrong and is not a bug: one root class, and a child for each responsible
-party.
+"""All errors that are not bugs: one root class, and a subclass per cause with its exit status.
 
-Rules: a message says what went wrong, where, what was expected, and what to do next. The exit
-status belongs to the class, so that the command line needs no table. A bug is none of these: it
-stays a traceback and status 1.
+Rules: a message says what went wrong, where, what was expected, and what to do next. The class has
+the exit status, so that the command line needs no table. A bug has no class here: it ends with a
+traceback and status 1.
 """
 
 from __future__ import annotations
@@ -83,15 +82,15 @@ class FleetauditError(Exception):
 
 
 class UsageError(FleetauditError):
-    """The command line makes no sense."""
+    """The command line is not valid."""
 
     exit_status = 64
 
 
 class InputError(FleetauditError):
-    """A file of the user cannot be parsed or makes no sense.
+    """A file of the user cannot be parsed or is not valid.
 
-    `line` and `column` count from 1; 0 means unknown. `hint` says how to mend it.
+    `line` and `column` count from 1; 0 means unknown. `hint` says how to correct it.
     """
 
     exit_status = 65
@@ -128,7 +127,7 @@ class LockedError(FleetauditError):
 
 
 class ConfigError(FleetauditError):
-    """fleetaudit's own configuration makes no sense."""
+    """fleetaudit's own configuration is not valid."""
 
     exit_status = 78
 
@@ -164,11 +163,11 @@ class TransportError(FleetauditError):
         super().__init__(f"{stage}: {reason}")
 
     def attributed_to(self, what: str, hint: str = "") -> TransportError:
-        """Returns the same error about another host of the path; `hint` is used if it has none."""
+        """Returns the error, attributed to a jump host; `hint` replaces only an empty one."""
         return self.with_reason(f"{what}: {self.reason}", hint, at=what)
 
     def with_reason(self, reason: str, hint: str = "", *, at: str = "") -> TransportError:
-        """Returns the same error with another reason; `hint` and `at` are used if it has none."""
+        """Returns the error with a changed reason; `hint` and `at` replace only empty values."""
         if reason == self.reason and (self.hint or not hint):
             return self
         return TransportError(

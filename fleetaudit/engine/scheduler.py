@@ -296,7 +296,7 @@ class _Audit:
         host = self.hosts[index]
         if self.closing.is_set():
             return self._interrupted(host)
-        log.warning("%s: its connection did not end by its deadline and was left behind", host.name)
+        log.warning("%s: the connection did not end by its deadline and was left behind", host.name)
         seconds = self.settings.host_deadline_s
         reason = f"no answer within {seconds:g} s, and the connection could not be closed"
         hint = rerun_hint("--host-deadline", f"{2 * seconds:g}")

@@ -33,7 +33,7 @@ def and_more(n: int) -> str:
 
 
 def describe_duplicate_key(key: str, line: int, column: int = 0) -> str:
-    """Returns what is said about a key that one mapping has twice, in every format of files.
+    """Returns the message about a key that one mapping has twice, in every format of files.
 
     `key` is short and printable already. `line` and `column` are where it stands first; the column
     is 0 if it is not known.

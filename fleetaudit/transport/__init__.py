@@ -40,7 +40,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class _Sooner(Deadline):
-    """A deadline within another one, which may come early if a run stops."""
+    """A deadline within an outer deadline, which is moved earlier if the run stops."""
 
     whole: Deadline
 

@@ -173,7 +173,7 @@ class BecomeDialogue:
             self._state = "refused"
 
     def _is_refused(self, prompt: Prompt, stderr: bytes | bytearray) -> bool:
-        """Returns whether nothing that we could answer would run the command."""
+        """Returns whether no answer of ours could make the host run the command."""
         if password_expired(stderr):
             return True
         if prompt == "password":
@@ -309,7 +309,7 @@ class BecomeDialogue:
             there = self._to_try()
         return BecomeFailure(
             f"the command ran as {actual} instead of {user}: the program that ran is not"
-            f" {method}, a forced command runs something else, or {user} is another name of that"
+            f" {method}, a forced command runs something else, or {user} is a second name of that"
             f" user (become_user: {actual.as_become_user})",
             there=there,
         )

@@ -69,7 +69,7 @@ class Entry:
         return not self.marker and self.text == text
 
     def revokes(self, text: str) -> bool:
-        """Returns whether the line revokes the key `text`, in base64, whoever shows it."""
+        """Returns whether the line revokes the key `text`, in base64, for every host."""
         return self.marker == "@revoked" and self.text == text
 
 

@@ -173,7 +173,7 @@ def detect_prompt(line: bytes) -> Prompt:
 
 
 def password_expired(stderr: bytes | bytearray) -> bool:
-    """Returns whether sudo asks for a new password next, which nobody can type."""
+    """Returns whether sudo asks next for a new password, which we do not have."""
     return _EXPIRED.search(stderr) is not None
 
 

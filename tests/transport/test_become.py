@@ -321,7 +321,7 @@ except TransportError as e:
 def test_a_second_name_of_the_same_user_is_refused_with_the_name_to_write() -> None:
     one = escalation(None, user="toor2")
     with pytest.raises(
-        TransportError, match=r"toor2 is another name of that user .become_user: toor."
+        TransportError, match=r"toor2 is a second name of that user .become_user: toor."
     ) as caught:
         one.check_output(Output(stdout=b"fleetaudit-shell/1 7 toor\n", stderr=b"", exit_status=0))
     assert caught.value.stage == "become"

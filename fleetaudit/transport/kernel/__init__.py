@@ -61,7 +61,7 @@ class KernelTransport:
         return f"kernel {target.image}"
 
     def command_line(self, target: KernelTarget, command: str) -> str:
-        """Returns "": a guest takes no commands."""
+        """Returns "": a guest runs no commands but the program."""
         return ""
 
     def stages(self, target: KernelTarget) -> tuple[Stage, ...]:
@@ -186,7 +186,7 @@ _PROGRAM = _Phase(
 
 
 class _Outcome:
-    """What came of one guest. `name` is the kernel image for people."""
+    """The result of one guest. `name` is the kernel image as messages name it."""
 
     def __init__(self, end: qemu.GuestExit, target: KernelTarget, name: str) -> None:
         self._end, self._target, self._name = end, target, name

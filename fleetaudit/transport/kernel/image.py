@@ -110,7 +110,7 @@ def _read(path: Path) -> bytes:
         raise NotAKernelError(_TOO_LARGE)
     if stat.S_ISREG(status.st_mode) and not status.st_size:
         # Reading /proc/kmsg would take away the kernel's messages.
-        raise NotAKernelError("an empty file, or a special one of the kernel")
+        raise NotAKernelError("an empty file, or a special file of the kernel")
     return read_bounded(path, MAX_BYTES)
 
 
@@ -211,7 +211,7 @@ def _elf(head: bytes) -> NotAKernelError | None:
     if name != "x86-64":
         return NotAKernelError(f"an ELF program for {name}; {_OTHER_MACHINE}")
     return NotAKernelError(
-        "an ELF program (perhaps a vmlinux), which is not what a boot loader loads",
+        "an ELF program (perhaps a vmlinux), which a boot loader cannot load",
         "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the source tree of"
         " that vmlinux",
     )

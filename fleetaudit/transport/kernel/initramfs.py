@@ -122,7 +122,7 @@ class _UnfitError(Exception):
 
 
 def _skeleton(python: str) -> Iterable[cpio.Entry]:
-    """Yields what every guest has besides Python."""
+    """Yields the files that every guest has besides Python."""
     # A link, because a #! line has at most 127 characters and no blank; Python finds its library by
     # the real path.
     yield cpio.link("/python", python)

@@ -32,7 +32,7 @@ class OpenFailed(Exception):
 
 
 class ChannelEnd:
-    """Our end of a channel through `session`. `number` is ours, another one for each channel."""
+    """Our end of a channel through `session`. `number` is ours, different for each channel."""
 
     def __init__(self, session: Session, number: int) -> None:
         self._session, self._number = session, number

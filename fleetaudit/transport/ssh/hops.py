@@ -55,7 +55,7 @@ def resolve_hops(
 
 
 def _jump_host(target: SshTarget, name: str) -> SshTarget:
-    """Returns a jump host with what it has in common with the target behind it."""
+    """Returns a jump host, with the options that it shares with the target behind it."""
     return SshTarget(
         address=name,
         connect_timeout_s=target.connect_timeout_s,

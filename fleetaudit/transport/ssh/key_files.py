@@ -1,4 +1,4 @@
-"""The files that a user logs in with: private keys, the certificates beside them, certificates
+"""The files that a user logs in with: private keys, the certificates next to them, certificates
 alone.
 
 Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular
@@ -82,7 +82,7 @@ def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
 
 
 def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
-    """Reads a private key and the files beside it."""
+    """Reads a private key and the files next to it."""
 
     def read() -> KeyFile:
         file = expand_home(path)

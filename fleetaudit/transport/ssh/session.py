@@ -78,7 +78,7 @@ class Session:
         self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
         line = self._read_greeting()
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
-            raise LinkError("garbled", f"it speaks another version of SSH: {quote_line(line)}")
+            raise LinkError("garbled", f"it speaks a different version of SSH: {quote_line(line)}")
         with _hostile():
             self._engine.remote_version = line.decode()
 

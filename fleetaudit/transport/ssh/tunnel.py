@@ -25,7 +25,7 @@ class ForwardRefused(Exception):
 
 
 class TunnelLink:
-    """One channel through the session with a jump host. `number` is ours, another one for each."""
+    """One channel through the session with a jump host. `number` is ours, different for each."""
 
     def __init__(self, outer: Session, number: int, jump: str) -> None:
         self._outer, self._jump = outer, jump
@@ -80,7 +80,7 @@ class TunnelLink:
         self._outer.stream.flush()
 
     def close(self) -> None:
-        """Closes the channel; the session with the jump host is closed by whoever opened it."""
+        """Closes the channel; the session with the jump host is closed where it was opened."""
         if self._end.is_open and self._may_send():
             self._end.send(common.MSG_CHANNEL_CLOSE)
         self._outer.inner_turn = do_nothing

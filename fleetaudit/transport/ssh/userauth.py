@@ -105,7 +105,7 @@ class UserAuth:
         return list(keys[:_KEYS_BEFORE_PASSWORD])
 
     def _why(self) -> str:
-        """Returns why the host lets nobody in, "" if its methods say so."""
+        """Returns why the host accepts no login, "" if its methods show it."""
         if self.proofs:
             accepted = _name_proofs(self.proofs)
             return f"{accepted} right, but the host also requires {self.methods}"
@@ -269,7 +269,7 @@ class UserAuth:
         return accepted
 
     def _is_partial_success(self, answer: int) -> bool:
-        """Returns whether the host accepted the proof, but requires another one (RFC 4252, 5.1)."""
+        """Returns whether the host accepted the proof, but requires more proof (RFC 4252, 5.1)."""
         return answer == MSG_USERAUTH_FAILURE and self._partial_success
 
     def _await_service(self) -> None:

@@ -191,8 +191,8 @@ def test_no_broken_header_raises_another_error(data: bytes, at: int, patch: byte
         ("/nonexistent/vmlinuz", "No such file or directory"),
         ("/etc", "Is a directory"),
         ("/dev/zero", "not a regular file"),
-        ("/proc/kmsg", "a special one of the kernel"),
-        ("/proc/self/mem", "a special one of the kernel"),
+        ("/proc/kmsg", "a special file of the kernel"),
+        ("/proc/self/mem", "a special file of the kernel"),
         (os.path.realpath(sys.executable), "an ELF program"),
     ],
 )
