@@ -1,4 +1,4 @@
-"""What `fleetaudit run` is asked to do: its options, checked and parsed."""
+"""The request of `fleetaudit run`: its options, checked and parsed."""
 
 from __future__ import annotations
 

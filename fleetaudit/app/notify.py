@@ -1,4 +1,4 @@
-"""What an unattended run reports: one screen if something changed, and who else gets it.
+"""Reports an unattended run: one screen if something changed, and the --notify command.
 
 Rules: the command of --notify runs without a shell, under a deadline, and its failure is a warning:
 it never changes the exit status.

@@ -1,4 +1,4 @@
-"""What a use case needs from its caller while it runs: somebody who takes messages and results."""
+"""The interface by which a use case passes messages and results to its caller while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What click parsed, as the options that use cases take: each value with its source."""
+"""Converts what click parsed to the options of use cases: each value with its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fleetaudit report`: writes a run, or several runs as one, in another format."""
+"""`fleetaudit report`: writes a run, or several runs as one, in the chosen format."""
 
 from __future__ import annotations
 

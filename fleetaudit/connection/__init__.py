@@ -1,4 +1,4 @@
-"""From a host's variables, the command line and ansible.cfg to the target that a transport reaches.
+"""Makes a host's target from its variables, the command line and ansible.cfg.
 
 Rules: `resolve_target` is the way from a host to a target. A setting that would change where, how
 or as whom fleetaudit connects is followed or named in an error, never skipped. Nothing here

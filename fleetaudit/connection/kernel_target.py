@@ -1,4 +1,4 @@
-"""From the variables of a host to the kernel image that is started for it. No I/O."""
+"""Makes the target of a host that is a kernel image, from its variables. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line says about connections, for every host of a run. No I/O."""
+"""The connection options of the command line, for every host of a run. No I/O."""
 
 from __future__ import annotations
 

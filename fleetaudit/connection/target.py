@@ -1,4 +1,4 @@
-"""From a host's variables to its target: where, by what and as whom the host is reached. No I/O.
+"""Makes a host's target from its variables: transport, address and user. No I/O.
 
 Rules: variables are rendered and decrypted where they are needed, and only then; one that cannot be
 makes its host not audited. No value but that of ansible_connection and ansible_python_interpreter

@@ -1,4 +1,4 @@
-"""What controls an audit: settings, functions that it calls, deadlines, the request to stop."""
+"""The controls of an audit: settings, functions that it calls, deadlines, the request to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each host of a run is to do."""
+"""The plan of each host of a run: its target, scenarios and expectations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a playbook says: scenarios with their steps, and expectations."""
+"""A playbook: scenarios with their steps, and expectations."""
 
 from __future__ import annotations
 

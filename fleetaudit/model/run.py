@@ -1,4 +1,4 @@
-"""One run as run.json has it."""
+"""One run, as stored in run.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host reports of itself: kernel, distribution, sysctls, and exposure in production."""
+"""What a host reports about itself: kernel, distribution, sysctls, and exposure in production."""
 
 from __future__ import annotations
 

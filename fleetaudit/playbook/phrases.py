@@ -119,7 +119,7 @@ PHRASES: tuple[Phrase, ...] = (
         ("both", "ktls"),
         "TLS 1.2 AES-128-GCM in the kernel, a key of the test's own",
     ),
-    Phrase("wait TIME", ("both", "wait", "$1"), "nobody does anything"),
+    Phrase("wait TIME", ("both", "wait", "$1"), "neither side does anything"),
     Phrase("SIDE waits TIME", ("both", "wait", "$2"), "the same"),
     # Endings.
     Phrase("SIDE half-closes", ("$1", "shutdown", "write"), "shutdown(SHUT_WR)"),

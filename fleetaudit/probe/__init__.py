@@ -1,1 +1,1 @@
-"""What runs on a host, the conversation with it, and the verdict on what it observed."""
+"""The program that runs on a host, the protocol with it, and the verdict on its observations."""

@@ -1,4 +1,4 @@
-"""What the kernel's counters say of an ending. Pure.
+"""Checks an ending against the kernel's counters, which the host reported. Pure.
 
 They count for both sides: tcp_send_active_reset() and tcp_v4_send_reset() each count OutRsts,
 tcp_close() TCPAbortOnClose. In a namespace of its own the probe is alone, so they must equal what

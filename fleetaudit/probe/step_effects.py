@@ -1,4 +1,4 @@
-"""What the steps of a scenario do to the witnesses. Pure."""
+"""How the steps of a scenario affect the witnesses. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is to do, recorded in plan.json when it begins, so that it can be resumed. Pure.
+"""The plan of a run, recorded in plan.json when it begins, so that it can be resumed. Pure.
 
 Rules: resuming finishes the very same run. If a host, its connection or its experiment differs from
 the record, the run is refused with the reason; results are never mixed. The record has no host's

@@ -1,5 +1,5 @@
-"""Runs a command as another user, by sudo, doas or su: the command line, the answer to the password
-prompt, the result. No I/O.
+"""Runs a command as a different user by sudo, doas or su: command line, password prompt and result.
+No I/O.
 
 Rules: the password is sent once, and only after the program has asked for it; a second prompt ends
 the dialogue, because accounts get locked. `stdin` is sent only after the command has printed who

@@ -1,5 +1,5 @@
 """Reads what ssh_config(5) has for a host, as OpenSSH itself reads it: by `ssh -G`. And whether the
-files have anything that matters.
+files contain an option that matters.
 
 Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G`
 per host are needed. If a file has more than a few harmless keywords, or cannot be understood, ssh

@@ -1,4 +1,4 @@
-"""Runs a command as the login user, or as another user by sudo, doas or su."""
+"""Runs a command as the login user, or as a different user by sudo, doas or su."""
 
 from __future__ import annotations
 

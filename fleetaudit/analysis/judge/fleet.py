@@ -1,4 +1,4 @@
-"""Whether the hosts of one kernel build end a scenario equally, which only all show. Pure.
+"""Checks that all hosts of one kernel build end each scenario in the same way. Pure.
 
 Rules: a build is a kernel release, version and machine. Only known endings, on hosts that are not
 void, are compared. The hosts that do not end as most of their build have the finding; if no ending

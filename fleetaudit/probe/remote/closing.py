@@ -1,4 +1,4 @@
-"""The steps that end a connection, or hold another reference to its socket."""
+"""The steps that end a connection, or hold an additional reference to its socket."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Bounds, and numbers of Linux (include/uapi/linux) that Python, or Python 2.7, has no name for."""
+"""Bounds, and constants of Linux (include/uapi/linux) that Python, or Python 2.7, does not have."""
 
 import errno
 import select

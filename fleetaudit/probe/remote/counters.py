@@ -1,4 +1,4 @@
-"""Reads the kernel's TCP counters."""
+"""Reads the kernel's TCP counters on the host; the controller checks the ending against them."""
 
 import os
 from typing import Dict, Iterable, List, Tuple

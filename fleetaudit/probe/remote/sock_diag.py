@@ -1,4 +1,4 @@
-"""Asks the kernel about one socket by sock_diag(7), or has it destroyed."""
+"""Reads the state of one socket through sock_diag(7), or destroys it."""
 
 import errno
 import os

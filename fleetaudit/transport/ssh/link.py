@@ -1,4 +1,4 @@
-"""What carries the bytes of one SSH connection; a TCP socket is the first kind.
+"""The link that carries the bytes of one SSH connection, such as a TCP socket.
 
 Rules: only `exchange` waits, never past its deadline, and it fails only with `LinkError`. A link
 owns what it was made with, and `close` releases it whatever happened.

@@ -1,4 +1,4 @@
-"""From a name and a port to a connected TCP socket, under a deadline.
+"""Resolves a name and connects a TCP socket to it, under a deadline.
 
 Rules: every address of the name is tried in the resolver's order. Reasons have only the operating
 system's own words.
