@@ -145,7 +145,7 @@ def _report_stream_error(e: OSError) -> int | None:
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
     if isinstance(e, FileNotFoundError) and not _has_current_folder():
         console.print_message(
-            "fleetaudit: the current folder does not exist any more; change to another one:  cd /"
+            "fleetaudit: the current folder no longer exists; change to a different folder:  cd /"
         )
         return NothingToDoError.exit_status
     return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RENAMED = {"playbook": "playbooks", "format": "formats"}
-"""Keys whose option has another name in the code."""
+"""Keys of options with a different name in the code."""
 
 CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("format", lambda text, name: params.parse_formats(text, name)),

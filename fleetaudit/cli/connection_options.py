@@ -48,7 +48,7 @@ _OPTIONS = (
         "-b",
         "--become",
         is_flag=True,
-        help="Become another user, unless the inventory says.",
+        help="Become a different user, unless the inventory sets this.",
     ),
     click.option("--become-user", metavar="USER", help="User to become. Default: root."),
     click.option(

@@ -35,7 +35,7 @@ class _PendingGroup(NamedTuple):
 def is_section(line: str) -> bool:
     """Returns whether a stripped line begins a section, and so whether its file is INI.
 
-    A list in YAML's flow style, such as `[a, b]`, is none: a section's name has no blanks.
+    A YAML list such as `[a, b]` does not count: a section's name has no blanks.
     """
     return _SECTION.fullmatch(line) is not None
 
