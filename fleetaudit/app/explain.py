@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 
 from fleetaudit.errors import NothingToDoError
@@ -12,6 +13,10 @@ from fleetaudit.report import pcap
 from fleetaudit.report.explain import host_text, verdict_text
 from fleetaudit.store.disk import write_atomically
 from fleetaudit.store.run_file import read_run
+from fleetaudit.text.phrases import and_more
+
+MOST_NAMES = 8
+"""How many hosts are named if none is similar to the one that was typed."""
 
 
 def explain_host(
@@ -33,7 +38,7 @@ def explain_host(
     if scenario is None:
         text = host_text(run, host, width=width)
     else:
-        observations = _find_observations(host, scenario, run_path)
+        observations = _find_observations(run, host, scenario, run_path)
         text = "\n".join(verdict_text(run, host, o, width=width) for o in observations)
     if pcap_file:
         write_atomically(pcap_file, pcap.render(host, scenario or "", run.scenarios))
@@ -44,20 +49,36 @@ def _find_host(run: AuditRun, name: str, run_path: Path) -> HostResult:
     """Returns the result of a host; raises `NothingToDoError`."""
     hosts = {host.name: host for host in run.hosts}
     if name not in hosts:
-        raise NothingToDoError(f"{run_path}: no host “{name}” in this run{_suggest(name, hosts)}")
+        similar = _suggest(name, hosts) or f"; its hosts: {_some(hosts)}"
+        raise NothingToDoError(f"{run_path}: no host “{name}” in this run{similar}")
     return hosts[name]
 
 
-def _find_observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:
+def _find_observations(
+    run: AuditRun, host: Audited, scenario: str, run_path: Path
+) -> list[Observation]:
     """Returns the observations of NAME or NAME/FAMILY; raises `NothingToDoError`."""
     name, _, family = scenario.partition("/")
-    observations = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
-    if not observations:
-        names = sorted({o.scenario for o in host.observations})
+    of_scenario = [o for o in host.observations if o.scenario == name]
+    observations = [o for o in of_scenario if family in ("", o.family)]
+    if observations:
+        return observations
+    if of_scenario:
+        families = ", ".join(o.family for o in of_scenario)
         raise NothingToDoError(
-            f"{run_path}: “{scenario}” was not observed on {host.name}" + _suggest(name, names)
+            f"{run_path}: “{name}” has no family “{family}” on {host.name}; it has: {families}"
         )
-    return observations
+    names = {row.name for row in run.scenarios} | {o.scenario for o in host.observations}
+    if name in names:
+        raise NothingToDoError(f"{run_path}: the playbook does not run “{name}” on {host.name}")
+    similar = _suggest(name, sorted(names)) or "; to list them, leave out the scenario"
+    raise NothingToDoError(f"{run_path}: no scenario “{name}” in this run{similar}")
+
+
+def _some(names: Collection[str]) -> str:
+    """Returns the first names, and how many more there are; "none" without any."""
+    first = ", ".join(islice(names, MOST_NAMES)) or "none"
+    return first + and_more(len(names) - MOST_NAMES)
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

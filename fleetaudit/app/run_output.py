@@ -9,6 +9,7 @@ reported. If no host causes it, the error is raised unchanged.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ T = TypeVar("T")
 Hosts = tuple[HostResult, ...]
 Finish = Callable[[AuditRun], AuditRun]
 
+USUAL_OUTPUT = Path("reports")
+"""The output folder whose runs are found by their ids alone."""
 MAX_FAILING = 100
 """The most hosts to leave out; a bug that needs more is not caused by single hosts."""
 
@@ -90,9 +93,14 @@ class _Writing:
     def _finish(self, hosts: Hosts) -> tuple[AuditRun, Comparison]:
         """Returns the finished run of these hosts, and its comparison."""
         run = self.finish(msgspec.structs.replace(self.bare, hosts=hosts))
-        comparison = compare(run)
+        comparison = dataclasses.replace(compare(run), folder=self._unusual_folder())
         self.render(comparison)
         return run, comparison
+
+    def _unusual_folder(self) -> str:
+        """Returns the path of the run's folder, "" if it is in the usual output folder."""
+        path = self.folder.path
+        return "" if path.parent == USUAL_OUTPUT else str(path)
 
     def try_without_writing(self, hosts: Hosts) -> None:
         """Does everything that `write` does, and keeps nothing."""

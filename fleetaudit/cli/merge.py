@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument(
     "paths",
     metavar="RUN|REPLY...",
-    type=params.RunPath(),
+    type=params.RunPath(may_be_reply=True),
     shell_complete=completion.complete_runs,
     nargs=-1,
     required=True,

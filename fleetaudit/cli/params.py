@@ -58,15 +58,18 @@ class RunPath(click.Path):
 
     name = "run"
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_be_reply: bool = False) -> None:
+        """`may_be_reply`: a name that does not exist anywhere is a file, not a run."""
         super().__init__(path_type=Path)
+        self._may_be_reply = may_be_reply
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Returns the path; an existing path takes precedence over a run of the output folder."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if len(path.parts) != 1 or path.exists():
+            return path
         stored = Path(os.environ.get("FLEETAUDIT_OUTPUT_DIR") or "reports") / path
-        is_name = len(path.parts) == 1 and not path.exists()
-        return stored if is_name and stored.exists() else path
+        return stored if stored.exists() or not self._may_be_reply else path
 
 
 class Seconds(click.FloatRange):
@@ -99,8 +102,9 @@ def inventory_sources(named: Sequence[str]) -> tuple[str, ...]:
         return (DEFAULT_INVENTORY,)
     raise UsageError(
         f"no inventory named, and no {DEFAULT_INVENTORY} in this folder\n"
-        "  fleetaudit run localhost,          audits this machine\n"
-        "  fleetaudit run inventory.yml       audits the hosts of an Ansible inventory"
+        "  to audit this machine:  fleetaudit run localhost,\n"
+        f"  to audit the hosts of an Ansible inventory, write {DEFAULT_INVENTORY}, and then:"
+        "  fleetaudit run"
     )
 
 

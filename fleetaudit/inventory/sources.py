@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from .json_text import parse_json
 from .listing import conversion_hint, is_listing, read_listing
 from .script import read_script
 from .settings_check import ReadingRecord, check_folder_settings, check_reading_settings
+from .suggestions import did_you_mean
 from .unsupported_settings import IGNORED_EXTENSIONS, UnsupportedSetting
 from .values import TAGS
 from .vars_files import read_vars_files, unread_vars_notes
@@ -61,11 +63,48 @@ def load_inventory(
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
+    _check_sources(sources)
     reader = _SourceReader(vault or Vault(), unsupported)
     with _no_garbage_collection():
         for source in sources:
             reader.read_source(source)
         return reader.build(sources)
+
+
+def _check_sources(sources: Sequence[str]) -> None:
+    """Raises `NothingToDoError` for sources that are missing, with similar files in its message.
+
+    If all of them look like names of hosts, the hint is the command with a list of hosts.
+    """
+    missing = list(filter(_is_missing, sources))
+    if not missing:
+        return
+    path = Path(missing[0])
+    similar = did_you_mean(path.name, _names_in(path.parent))
+    hint = ""
+    if not any("/" in source for source in missing):
+        hosts = shlex.quote("".join(f"{source}," for source in missing))
+        hint = f"\n  if it is a host, add a comma:  fleetaudit run {hosts}"
+    raise NothingToDoError(f"{missing[0]}: there is no such inventory{similar}{hint}")
+
+
+def _is_missing(source: str) -> bool:
+    """Returns whether a source is no list of hosts, and no file or folder has its name."""
+    try:
+        Path(source).stat()
+    except FileNotFoundError:
+        return "," not in source
+    except (OSError, ValueError):
+        return False  # whoever reads the source reports that
+    return False
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Returns the names of the files in a folder, [] if it cannot be read."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
 
 
 @contextlib.contextmanager
@@ -257,14 +296,13 @@ class _SourceReader:
 def _read_bytes(path: Path, source: str) -> bytes:
     """Returns the bytes of a file.
 
-    Raises `NothingToDoError` if it is missing, with the form of a host list in the hint, and
-    `InputError` if it cannot be read, is too long, or is a pipe or device.
+    Raises `NothingToDoError` if it is missing, and `InputError` if it cannot be read, is too long,
+    or is a pipe or device.
     """
     try:
         return read_bounded(path)
     except FileNotFoundError as e:
-        hint = "" if "/" in source else f"\n  for a list of hosts, add a comma:  {source},"
-        raise NothingToDoError(f"{source}: there is no such inventory{hint}") from e
+        raise NothingToDoError(f"{source}: there is no such inventory") from e
     except (OSError, ValueError) as e:
         raise unreadable(path, e, source) from e
 

@@ -148,6 +148,8 @@ def _verdict_lines(row: ScenarioRow, o: Observation, width: int) -> list[str]:
         terminal_line(o.evidence.same_as),
         ": the same except for times, ports and windows.",
     )
+    if o.ending == "not run":
+        return wrap([f"not run: {terminal_line(o.reason) or 'no reason reported'}"], width, "  ")
     return [
         f"  {endings} in {count_noun(o.trials, 'trial')}; {_expectation(row, o)}",
         *wrap([terminal_line(o.reason)], width, "  "),

@@ -40,7 +40,7 @@ def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:
     rows = [(*_own_values(host), *_shared_values(host)) for host in comparison.hosts]
     columns = list(zip(*rows, strict=True)) or [()] * len(_OWN + _SHARED)
     data: dict[str, Any] = {
-        "run": comparison.run.id,
+        "run": comparison.run_argument,
         "kernels": [(b.kernel.release, b.kernel.version, b.anchor) for b in comparison.builds],
         "states": STATES,
         **dict(zip(_OWN, columns, strict=False)),

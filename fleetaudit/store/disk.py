@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,9 @@ def _open_for_reading(path: Path) -> int:
         # Without O_NONBLOCK, opening a pipe would wait for a writer.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as e:
-        raise NothingToDoError(f"{path}: no such run; list the runs with: ls {path.parent}") from e
+        folder = shlex.quote(str(path.parent))
+        raise NothingToDoError(
+            f"{path}: no such run; to list the runs:  fleetaudit runs -o {folder}"
+        ) from e
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", source=str(path)) from e

@@ -496,6 +496,40 @@ def test_explain_names_what_comes_near_a_word_that_is_unknown(fleet: Folder) -> 
     assert "unread-close" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["latest", "HOST", "unread-clse"],
+         "no scenario “unread-clse” in this run; did you mean unread-close"),
+        (["latest", "HOST", "zzz"],
+         "no scenario “zzz” in this run; to list them, leave out the scenario"),
+        (["latest", "HOST", "unread-close/ipv9"], "“unread-close” has no family “ipv9”"),
+        (["latest", "qqqqqqq"], "no host “qqqqqqq” in this run; its hosts: "),
+        (["latst", "HOST"],
+         "reports/latst: no such run; to list the runs: fleetaudit runs -o reports"),
+        (["a b/latest", "HOST"],
+         "a b/latest: no such run; to list the runs: fleetaudit runs -o 'a b'"),
+    ],
+)  # fmt: skip
+def test_explain_refuses_with_what_there_is(fleet: Folder, words: list[str], message: str) -> None:
+    run = read_run(fleet.path / "reports/latest")
+    name = next(h.name for h in run.hosts if h.kernel is not None)
+    done = fleet.run("explain", *(name if word == "HOST" else word for word in words))
+    assert done.returncode == 66
+    assert message in done.stderr
+
+
+def test_a_missing_inventory_is_compared_with_the_files_that_exist(folder: Folder) -> None:
+    folder.write("inventory.yml", "all: {hosts: {a: }}")
+    done = folder.run("run", "inventry.yml")
+    assert done.returncode == 66
+    assert "inventry.yml: there is no such inventory; did you mean “inventory.yml”?" in done.stderr
+    assert "if it is a host, add a comma: fleetaudit run inventry.yml," in done.stderr
+    several = folder.run("run", "a b", "c")
+    assert "if it is a host, add a comma: fleetaudit run 'a b,c,'" in several.stderr
+    assert "add a comma" not in folder.run("run", "nowhere/hosts").stderr
+
+
 def test_scenarios_prints_each_with_its_steps(folder: Folder) -> None:
     done = folder.run("scenarios")
     assert done.returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -287,3 +288,11 @@ def test_the_state_of_a_host_is_its_worst_finding_without_a_waiver() -> None:
     )
     (line,) = compare(run_of([msgspec.structs.replace(host, findings=waived)])).hosts
     assert line.state == "met"
+
+
+def test_the_page_names_the_folder_of_a_run_that_its_id_alone_does_not_find() -> None:
+    comparison = compare(run_of([Fleet().host("a", K612)]))
+    assert f"fleetaudit explain {comparison.run.id} a" in page_text(render(comparison))
+    moved = replace(comparison, folder="my reports/2026")
+    assert "fleetaudit explain 'my reports/2026' a" in page_text(render(moved))
+    assert '"run":"my reports/2026"' in page_data(moved, escape_invisible)

@@ -516,3 +516,13 @@ def test_a_remedy_is_one_line_with_its_hosts_if_hosts_need_different_ones() -> N
         assert f"  {commands[host.name]}" in host_text(run, host, width=60).splitlines()
     same = summary(compare(run_of(hosts[:1], ())), width=60).splitlines()
     assert f"      fix:  {commands['a']}" in same
+
+
+def test_a_verdict_that_was_not_run_has_its_reason_and_no_trials() -> None:
+    host = Fleet().host("a", K612)
+    lacks = msgspec.structs.replace(
+        host.observations[0], ending="not run", trials=0, endings={}, reason="no tls module"
+    )
+    text = verdict_text(run_of([host]), host, lacks, width=100)
+    assert "\n  not run: no tls module\n" in text
+    assert "0 trials" not in text

@@ -119,6 +119,7 @@ class Comparison:
     `unmet_hosts` counts the hosts with a finding that is not waived, each once, by the worst
     severity. `not_selected` are the hosts that no play matches. `changes` is None if the run was
     compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
+    `folder` is the path of the run's folder, "" if its id is enough to find it.
     """
 
     run: RunInfo
@@ -144,3 +145,9 @@ class Comparison:
     hosts: tuple[HostEntry, ...]
     changes: Changes | None = None
     past: tuple[PastRun, ...] = ()
+    folder: str = ""
+
+    @property
+    def run_argument(self) -> str:
+        """The RUN to type after `fleetaudit explain`."""
+        return self.folder or self.run.id
