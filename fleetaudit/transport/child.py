@@ -77,6 +77,10 @@ def run_child(
 ) -> ChildResult:
     """Runs a program with `dialogue` as its stdin and returns its result.
 
+    `deadline` ends the program with all that it started. `limits` are the bytes of stdout and of
+    stderr; one more ends it as well, and `cut` of the output names the stream. `environment` is
+    that of this process if it is None. `on_log` is called whenever more of the log came.
+
     `log` is closed here. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is
     128 plus the signal's number if a signal ended the program, as in a shell. Raises `OSError` if
     it cannot be started.
@@ -102,10 +106,13 @@ def run_child(
             in_time = streams.drain(deadline)
         finally:
             kill_group(process, streams.close)
+    status = None
+    if not streams.cut:
+        status = _exit_status(process)
     output = Output(
         stdout=bytes(streams.stdout),
         stderr=bytes(streams.stderr),
-        exit_status=None if streams.cut else _exit_status(process),
+        exit_status=status,
         cut=streams.cut,
     )
     return ChildResult(output=output, in_time=in_time, log=bytes(streams.log))
@@ -114,7 +121,9 @@ def run_child(
 def _exit_status(process: subprocess.Popen[bytes]) -> int:
     """Returns the exit status as a shell has it: 128 plus the number of a signal."""
     status = process.returncode or 0  # None if it did not end even so; then it was not in time
-    return 128 - status if status < 0 else status
+    if status >= 0:
+        return status
+    return 128 - status
 
 
 def _limit_memory(pid: int, most: int) -> None:
@@ -126,7 +135,10 @@ def _limit_memory(pid: int, most: int) -> None:
 
 
 def kill_group(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:
-    """Kills the group that a child leads, closes its streams with `close`, and reaps it."""
+    """Kills the group that a child leads, closes its streams with `close`, and reaps it.
+
+    Waits at most `_REAP_S` seconds for a child of another user, which cannot be killed.
+    """
     # Before the child is reaped: until then nobody else can have its number, which is the group's.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -177,6 +189,9 @@ class _Streams:
     def drain(self, deadline: Deadline) -> bool:
         """Moves bytes until the child ended or a stream reached its limit; returns False if the
         deadline came first.
+
+        The deadline is `deadline`, or an earlier one of the dialogue. After the end of the child,
+        processes that it left have `_DRAIN_S` seconds to close the pipes.
         """
         until, pause = deadline, 0.001
         while not self.cut:

@@ -66,7 +66,10 @@ class LoginLimiter:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def slot(self, address: str, port: int) -> LoginSlot:
-        """Returns the slot for one connection to this address, not acquired yet."""
+        """Returns the slot for one connection to this address, not acquired yet.
+
+        `address` is a name or an IP address, without regard to case.
+        """
         return LoginSlot(self, (address.lower(), port))
 
     def _acquire(self, slot: LoginSlot, deadline: Deadline) -> bool:

@@ -108,7 +108,11 @@ class ReadyDialogue:
 
 
 def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportError:
-    """Returns why our command never ran, from the exit status and output of what ran instead."""
+    """Returns why our command never ran, from the exit status and output of what ran instead.
+
+    The stage is "execute". `hint` is the command to type, `on_terminal` the one that asks for a new
+    password, used if the old one has expired.
+    """
     kind, reason = _cause(output)
     if kind == "password expired" and on_terminal:
         hint = on_terminal
@@ -118,7 +122,9 @@ def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportEr
 def _cause(output: Output) -> tuple[FailureKind, str]:
     """Returns the kind and the reason for output without a ready line."""
     text = b"\n".join((output.stderr[-_KEPT:], output.stdout[-_KEPT:])).decode("utf-8", "replace")
-    status = "no exit status" if output.exit_status is None else f"status {output.exit_status}"
+    status = "no exit status"
+    if output.exit_status is not None:
+        status = f"status {output.exit_status}"
     for kind, pattern, cause in _CAUSES:
         if line := first_line(pattern, text):
             return kind, cause.format(line=quote_line(line), status=f"exit {status}")
@@ -145,7 +151,10 @@ def not_started_in_time(stdout: bytes, stderr: bytes) -> str:
 def describe_printed(stdout: bytes, stderr: bytes) -> str:
     """Returns the last output of both streams as the end of a sentence, "" if there is none."""
     parts = [quote_line(_last(stdout)), quote_line(_last(stderr), "on stderr ")]
-    return "; it printed " + " and ".join(filter(None, parts)) if any(parts) else ""
+    printed = " and ".join(filter(None, parts))
+    if not printed:
+        return ""
+    return f"; it printed {printed}"
 
 
 def _last(printed: bytes) -> str:

@@ -17,7 +17,9 @@ _NO_GREETING = re.compile(rb"(?:kex|ssh)_exchange_identification: |banner exchan
 
 def known_hosts_name(host: str, port: int) -> str:
     """Returns the name that known_hosts files use: the host alone on port 22, else [host]:port."""
-    return host if port == 22 else f"[{host}]:{port}"
+    if port == 22:
+        return host
+    return f"[{host}]:{port}"
 
 
 def shell_join(words: Iterable[str]) -> str:
@@ -40,17 +42,28 @@ def ssh_command_line(
 ) -> str:
     """Returns the line that runs `command` on the host, over the same connection options.
 
-    With `prompts` ssh may ask the person who types it. Without a user, ssh_config says which one.
+    It is quoted for a POSIX shell. `options` are further arguments of ssh(1), before the host. With
+    `prompts` ssh may ask the person who types it. Without a user, ssh_config says which one.
     """
-    quiet = [] if prompts else o_options("BatchMode=yes")
+    quiet: list[str] = []
+    if not prompts:
+        quiet = o_options("BatchMode=yes")
     if config := target.ssh_config:  # its options have the rest
         arguments = [*quiet, *config.options, *options, *host_argument(config.name)]
         return shell_join([target.program, *arguments, command])
-    name = f"{user}@{target.address}" if user else target.address
-    # A name that looks like an option must stay a name.
-    destination = host_argument(name) if name.startswith("-") else [name]
+    destination = _destination(target, user)
     arguments = [*typed_options(target, *quiet), *options, *destination]
     return shell_join([target.program, *arguments, command])
+
+
+def _destination(target: SshTarget, user: str | None) -> list[str]:
+    """Returns the arguments [USER@]HOST; a name that looks like an option stays a name."""
+    name = target.address
+    if user:
+        name = f"{user}@{name}"
+    if name.startswith("-"):
+        return host_argument(name)
+    return [name]
 
 
 def describe_exit(output: Output) -> str:
@@ -63,7 +76,9 @@ def describe_exit(output: Output) -> str:
 
 def describe_status(exit_status: int | None) -> str:
     """Returns "with status N", or "without an exit status"."""
-    return "without an exit status" if exit_status is None else f"with status {exit_status}"
+    if exit_status is None:
+        return "without an exit status"
+    return f"with status {exit_status}"
 
 
 def dropped_before_login(printed: bytes | bytearray) -> bool:

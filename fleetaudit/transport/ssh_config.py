@@ -17,6 +17,7 @@ import shlex
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from fleetaudit.connection.ssh_keywords import OTHER_LOGINS, TUNING, WITHOUT_EFFECT
@@ -66,16 +67,20 @@ class EffectiveConfig:
     def one(self, keyword: str) -> str:
         """Returns the value of a keyword, "" if it has none or is "none"."""
         value = next(iter(self.all(keyword)), "")
-        return "" if value.lower() == "none" else value
+        if value.lower() == "none":
+            return ""
+        return value
 
     def paths(self, *keywords: str) -> tuple[str, ...]:
         """Returns the files of keywords whose value is a list.
 
         ssh prints the list without quotation marks.
         """
-        values = (value for keyword in keywords for value in self.all(keyword))
-        lists = (value for value in values if value.lower() not in ("", "none"))
-        return tuple(path for value in lists for path in re.split(r"\s+(?=[/~])", value))
+        found: list[str] = []
+        for value in chain.from_iterable(map(self.all, keywords)):
+            if value.lower() not in ("", "none"):
+                found += re.split(r"\s+(?=[/~])", value)
+        return tuple(found)
 
 
 class SshConfigs:
@@ -93,7 +98,8 @@ class SshConfigs:
     def relevant(self, deadline: Deadline) -> bool:
         """Returns whether the files have anything that may matter; they are read once.
 
-        Raises `TransportError`.
+        Raises `TransportError` (stage "connect") for a file that ssh itself would read forever, and
+        if the files are not read by the deadline.
         """
         if self._relevant is None:
             key = ("ssh_config", self._files)
@@ -159,8 +165,9 @@ def _run_ssh_g(argv: Sequence[str], hint: str, deadline: Deadline) -> Output:
             memory=MEMORY_MAX,
         )
     except (OSError, ValueError) as e:
-        missing = isinstance(e, FileNotFoundError)
-        problem = "there is no ssh to read them" if missing else f"ssh cannot be started: {e}"
+        problem = f"ssh cannot be started: {e}"
+        if isinstance(e, FileNotFoundError):
+            problem = "there is no ssh to read them"
         raise TransportError(
             "connect",
             f"ssh_config or ssh arguments apply to this host, and {problem}",
@@ -222,10 +229,17 @@ def _is_relevant(line: str, path: str, depth: int) -> bool:
     keyword, _, rest = re.sub(r"\s*=\s*|\s+", " ", line.strip(), count=1).partition(" ")
     keyword = keyword.lower()
     if keyword == "include":
-        return depth >= _MAX_DEPTH or any(
-            has_relevant_options(found, depth + 1) for found in _included_files(path, rest)
-        )
-    return bool(keyword) and not keyword.startswith("#") and keyword not in _IRRELEVANT
+        return _includes_relevant(path, rest, depth)
+    if not keyword or keyword.startswith("#"):
+        return False
+    return keyword not in _IRRELEVANT
+
+
+def _includes_relevant(path: str, patterns: str, depth: int) -> bool:
+    """Returns whether a file of an Include may matter; too deep a one may."""
+    if depth >= _MAX_DEPTH:
+        return True
+    return any(has_relevant_options(found, depth + 1) for found in _included_files(path, patterns))
 
 
 def _included_files(path: str, patterns: str) -> Iterator[str]:
@@ -234,7 +248,9 @@ def _included_files(path: str, patterns: str) -> Iterator[str]:
         words = shlex.split(patterns, comments=True)
     except ValueError:
         words = [patterns]
-    folder = Path(SYSTEM_CONFIG).parent if path.startswith("/etc/") else Path(_home()) / ".ssh"
+    folder = Path(_home()) / ".ssh"
+    if path.startswith("/etc/"):
+        folder = Path(SYSTEM_CONFIG).parent
     for word in words:
         if "${" in word or "%" in word:
             # Unknown here which file it is. A folder cannot be read as a file, so ssh is asked.

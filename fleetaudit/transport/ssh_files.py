@@ -21,6 +21,7 @@ from .file_reader import shared_reader
 from .jump_hosts import Hop, blame_jump_host
 from .known_hosts import FILE_MAX, USER_FILES
 from .ssh_command import shell_join
+from .ssh_options import config_file_option
 from .ssh_tokens import UnknownTokenError
 
 DEFAULT_KEYS = (
@@ -37,30 +38,25 @@ _KINDS: dict[Stage, FailureKind] = {
     "host key": "known_hosts not usable",
     "connect": "ssh_config not usable",
 }
-_KEY_SUFFIXES = ("", ".pub", "-cert", "-cert.pub")
+_KEY_SUFFIXES = (".pub", "-cert", "-cert.pub")
+"""What ssh appends to the path of a private key for its public key and its certificate."""
 
 
 def check_ssh_config(arguments: Iterable[str], deadline: Deadline) -> None:
-    """Raises `TransportError` if ssh would read the file of -F forever."""
-    rest = iter(arguments)
-    for word in rest:
-        path = next(rest, "none") if word == "-F" else "none"
-        if path != "none":
+    """Raises `TransportError` (stage "connect") if ssh would read the file of -F forever."""
+    for path in config_file_option(arguments)[1:]:
+        if path != "none":  # ssh(1), -F: no file at all
             _check("connect", "the ssh_config", path, deadline)
 
 
 def check_files(target: SshTarget, hops: Sequence[Hop], deadline: Deadline) -> None:
     """Raises `TransportError` if ssh would read a file of the host, or of a jump host, forever.
 
-    `hops` are the host and its jump hosts, () if ssh_config does not matter.
+    `hops` are the host and its jump hosts, () if ssh_config does not matter. The stage is the one
+    at which ssh would stop: "authenticate" for keys and certificates, "host key" for files of host
+    keys.
     """
-    files = _Files(keys=target.private_keys or DEFAULT_KEYS, known_hosts=USER_FILES)
-    if hops:
-        files = _files_of(hops[0])
-    files = replace(files, known_hosts=target.known_hosts or files.known_hosts)
-    if target.host_key_policy == "off":
-        files = replace(files, known_hosts=())
-    _check_all(files, deadline)
+    _check_all(_files_of_target(target, hops), deadline)
     for hop in hops[1:]:
         with blame_jump_host(hop.name):
             _check_all(_files_of(hop), deadline)
@@ -74,6 +70,18 @@ class _Files:
     known_hosts: Sequence[str]
     certificates: Sequence[str] = ()
     revoked: Sequence[str] = ()
+
+
+def _files_of_target(target: SshTarget, hops: Sequence[Hop]) -> _Files:
+    """Returns the files for the target itself; its own known_hosts files go before ssh_config's."""
+    files = _Files(keys=target.private_keys or DEFAULT_KEYS, known_hosts=USER_FILES)
+    if hops:
+        files = _files_of(hops[0])
+    if target.host_key_policy == "off":
+        return replace(files, known_hosts=())
+    if target.known_hosts:
+        return replace(files, known_hosts=target.known_hosts)
+    return files
 
 
 def _files_of(hop: Hop) -> _Files:
@@ -91,10 +99,11 @@ def own_files(target: SshTarget, hops: Sequence[Hop]) -> frozenset[str]:
 
     Their paths are written as ssh writes them.
     """
-    named = [str(expand_home(path)) for path in target.private_keys or DEFAULT_KEYS]
-    sockets = [hop.config.one("controlpath") for hop in hops]
-    keys = [path for hop in hops for path in _expanded(hop, "identityfile")]
-    return frozenset((*named, *sockets, *keys))
+    paths = set(map(str, map(expand_home, target.private_keys or DEFAULT_KEYS)))
+    for hop in hops:
+        paths.add(hop.config.one("controlpath"))
+        paths.update(_expanded(hop, "identityfile"))
+    return frozenset(paths)
 
 
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
@@ -109,9 +118,9 @@ def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
 def _check_all(files: _Files, deadline: Deadline) -> None:
     """Checks all files of one host; raises `TransportError`."""
     for key in files.keys:
+        _check("authenticate", "the private key", key, deadline)
         for suffix in _KEY_SUFFIXES:
-            kind = "the file" if suffix else "the private key"
-            _check("authenticate", kind, key + suffix, deadline)
+            _check("authenticate", "the file", key + suffix, deadline)
     for path in files.certificates:
         _check("authenticate", "the certificate", path, deadline)
     for path in (*files.known_hosts, *files.revoked):
@@ -119,7 +128,10 @@ def _check_all(files: _Files, deadline: Deadline) -> None:
 
 
 def _check(stage: Stage, kind: str, path: str, deadline: Deadline) -> None:
-    """Checks one file; raises `TransportError`."""
+    """Checks one file; raises `TransportError` at `stage`.
+
+    `kind` is what the reason calls it.
+    """
     file = expand_home(path)
     try:
         shared_reader.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)

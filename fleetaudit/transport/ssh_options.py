@@ -23,6 +23,9 @@ not take all of it.
 """
 
 _NOTHING_SET = SshConfig()
+_SECRET_OPTION = re.compile(
+    r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]"
+)
 
 
 def config_of(target: SshTarget) -> SshConfig:
@@ -34,8 +37,11 @@ def config_of(target: SshTarget) -> SshConfig:
 
 
 def o_options(*options: str) -> list[str]:
-    """Returns the options as arguments, each after a -o."""
-    return [word for option in options for word in ("-o", option)]
+    """Returns the options (KEYWORD=VALUE, see ssh_config(5)) as arguments, each after a -o."""
+    arguments: list[str] = []
+    for option in options:
+        arguments += ("-o", option)
+    return arguments
 
 
 def quote_value(text: str) -> str:
@@ -43,7 +49,9 @@ def quote_value(text: str) -> str:
     literally.
     """
     text = text.replace("%", "%%")
-    return f'"{text}"' if re.search(r"\s", text) else text
+    if not re.search(r"\s", text):
+        return text
+    return f'"{text}"'
 
 
 def host_argument(name: str) -> list[str]:
@@ -53,9 +61,10 @@ def host_argument(name: str) -> list[str]:
 
 def redact_option(word: str) -> str:
     """Returns an option as it may be shown: a command of the user's can contain a secret."""
-    pattern = r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]"
-    found = re.match(pattern, word)
-    return f"{found[1]}=HIDDEN" if found else word
+    found = _SECRET_OPTION.match(word)
+    if not found:
+        return word
+    return f"{found[1]}=HIDDEN"
 
 
 # -- options of a target
@@ -72,7 +81,11 @@ def quiet_options() -> list[str]:
 
 
 def user_options(target: SshTarget) -> list[str]:
-    """Returns the options for address, user and credentials, most important first."""
+    """Returns the options for address, user and credentials, most important first.
+
+    ssh takes the first value of each option, so that the user's own arguments go before what the
+    inventory has.
+    """
     arguments = [*target.arguments]
     if _names_port(target):
         arguments += o_options(f"Port={target.port}")
@@ -95,13 +108,19 @@ def typed_options(target: SshTarget, *quiet: str) -> Iterator[str]:
         yield from ("-p", str(target.port))
     yield from quiet
     for key in target.private_keys:
-        # -i is for the very file, and yet its % is expanded.
-        yield from o_options(f"IdentityFile={quote_value(key)}") if "%" in key else ("-i", key)
+        yield from _typed_key(key)
     yield from _identity_options(target)
     yield from _agent_options(target)
     if target.known_hosts:
         yield from user_known_hosts_option(target.known_hosts)
     yield from map(redact_option, target.late_arguments)
+
+
+def _typed_key(key: str) -> Sequence[str]:
+    """Returns the option for a private key; -i expands a % in its path, although it is a file's."""
+    if "%" in key:
+        return o_options(f"IdentityFile={quote_value(key)}")
+    return ("-i", key)
 
 
 def _names_port(target: SshTarget) -> bool:
@@ -111,12 +130,16 @@ def _names_port(target: SshTarget) -> bool:
 
 def _identity_options(target: SshTarget) -> list[str]:
     """Returns the option that offers only the named keys."""
-    return o_options("IdentitiesOnly=yes") if target.private_keys else []
+    if not target.private_keys:
+        return []
+    return o_options("IdentitiesOnly=yes")
 
 
 def _agent_options(target: SshTarget) -> list[str]:
     """Returns the option that leaves the agent out."""
-    return [] if target.use_agent else o_options("IdentityAgent=none")
+    if target.use_agent:
+        return []
+    return o_options("IdentityAgent=none")
 
 
 def known_hosts_options(target: SshTarget) -> list[str]:
@@ -152,9 +175,9 @@ def host_key_options(
     if target.host_key_policy == "strict":
         return o_options(loopback, "StrictHostKeyChecking=yes") + known_hosts_options(target)
     # ssh appends to the first file; those of the user are only read.
-    first = str(accept_file.resolve() if accept_file else "/dev/null")
+    first = (accept_file or Path("/dev/null")).resolve()
     arguments = o_options(loopback, "StrictHostKeyChecking=accept-new")
-    arguments += user_known_hosts_option([first, *(target.known_hosts or users_files)])
+    arguments += user_known_hosts_option([str(first), *(target.known_hosts or users_files)])
     if target.known_hosts:
         arguments += o_options("GlobalKnownHostsFile=/dev/null")
     return arguments
@@ -191,9 +214,7 @@ def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
     """
     rest, _, last = jumps.rpartition(",")
     user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
-    found = _JUMP.fullmatch(place)
-    name = (found["numeric"] or found["name"] or "") if found else place
-    port = (found["p"] or found["port"]) if found else None
+    name, port = _split_port(place)
     arguments = [*files]
     if at:
         arguments += ("-l", user)
@@ -204,11 +225,21 @@ def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
     return name, arguments
 
 
+def _split_port(place: str) -> tuple[str, str]:
+    """Returns host and port ("" for none) of host[:port]; an IPv6 address is in brackets."""
+    found = _JUMP.fullmatch(place)
+    if not found:
+        return place, ""
+    groups = found.groupdict(default="")
+    return groups["numeric"] or groups["name"], groups["p"] or groups["port"]
+
+
 # -- the environment
 
 
 def ssh_environment() -> dict[str, str]:
-    """Returns the environment without what would ask a person."""
-    removed = ("SSH_ASKPASS", "DISPLAY")
-    kept = {name: text for name, text in os.environ.items() if name not in removed}
-    return {**kept, "SSH_ASKPASS_REQUIRE": "never"}
+    """Returns the environment without what would ask a person (ssh(1), ENVIRONMENT)."""
+    environment = dict(os.environ, SSH_ASKPASS_REQUIRE="never")
+    environment.pop("SSH_ASKPASS", None)
+    environment.pop("DISPLAY", None)
+    return environment

@@ -144,8 +144,7 @@ def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
     )
     machine = qemu.find_machine(execution.deadline)
     end = qemu.boot(machine, guest, execution.deadline, execution.limits)
-    silent = end.why == "no start" or (end.why == "exit" and not end.log.strip())
-    if machine.accelerator == "kvm" and silent:
+    if machine.accelerator == "kvm" and end.is_silent:
         # KVM ran the trial guest of one instruction, and does not run a kernel.
         machine = qemu.without_kvm(machine)
         end = qemu.boot(machine, guest, execution.deadline, execution.limits)
@@ -158,7 +157,9 @@ def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
 def _name(target: KernelTarget, image: Image) -> str:
     """Returns the file name of the image, and its release."""
     name = Path(target.image).name
-    return f"{name} ({image.version.split()[0]})" if image.version else name
+    if not image.version:
+        return name
+    return f"{name} ({image.version.split()[0]})"
 
 
 def _boot_command(target: KernelTarget) -> str:
@@ -190,7 +191,9 @@ class _Outcome:
 
     def __init__(self, end: qemu.GuestExit, target: KernelTarget, name: str) -> None:
         self._end, self._target, self._name = end, target, name
-        self._phase = _PROGRAM if end.guest.started else _BOOT
+        self._phase = _BOOT
+        if end.guest.started:
+            self._phase = _PROGRAM
         self._last_lines = console.last_lines(end.log)
 
     def output(self) -> Output:

@@ -111,8 +111,8 @@ class GuestOutput:
         room = limit - len(stream)
         piece = zlib.decompressobj().decompress(packed, room + 1)
         stream += piece[:room]
-        if len(piece) > room:
-            self.cut = self.cut or name
+        if len(piece) > room and not self.cut:
+            self.cut = name
 
 
 def explain(log: bytes, memory_mib: int, boot_command: str) -> tuple[str, str] | None:
@@ -133,14 +133,18 @@ def explain(log: bytes, memory_mib: int, boot_command: str) -> tuple[str, str] |
     if timer_lost(log):
         reason = f"the machine is too busy to emulate a timer, so the kernel panicked: {panic}"
         return reason, rerun_hint("-f", "1")
-    hint = _NO_INIT_HINT if _NO_INIT.search(panic) else boot_command
-    return f"the kernel panicked: {_with_line_before(lines, panic)}", hint
+    reason = f"the kernel panicked: {_with_line_before(lines, panic)}"
+    if _NO_INIT.search(panic):
+        return reason, _NO_INIT_HINT
+    return reason, boot_command
 
 
 def _with_line_before(lines: list[str], panic: str) -> str:
     """Returns a panic after the end of /init with the line before it, in which /init says why."""
     at = lines.index(panic)
-    return f"{lines[at - 1]} / {panic}" if "kill init" in panic and at else panic
+    if at == 0 or "kill init" not in panic:
+        return panic
+    return f"{lines[at - 1]} / {panic}"
 
 
 def timer_lost(log: bytes) -> bool:
@@ -153,7 +157,9 @@ def timer_lost(log: bytes) -> bool:
 def last_lines(log: bytes) -> str:
     """Returns the last lines of the kernel's log as one printable line, or that there are none."""
     lines = _lines(log)[-_SHOWN_LINES:]
-    return "the console ends: " + " / ".join(lines) if lines else "the console has no output"
+    if not lines:
+        return "the console has no output"
+    return "the console ends: " + " / ".join(lines)
 
 
 def _first(lines: list[str], pattern: re.Pattern[str]) -> str:
@@ -164,8 +170,9 @@ def _first(lines: list[str], pattern: re.Pattern[str]) -> str:
 def _lines(log: bytes) -> list[str]:
     """Returns the lines of a log, sanitized, without time stamps and empty lines."""
     text = _ESCAPES.sub("", log.decode("utf-8", "replace"))
-    lines = (
-        printable_line(_TIME_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH)
-        for line in text.split("\n")
-    )
-    return [line for line in lines if line]
+    return [*filter(None, map(_without_time, text.split("\n")))]
+
+
+def _without_time(line: str) -> str:
+    """Returns a line of the log without its time stamp, sanitized and cut to a width."""
+    return printable_line(_TIME_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH)

@@ -29,7 +29,10 @@ class Entry:
 
 def file(path: str, data: bytes, *, executable: bool = False) -> Entry:
     """Returns a regular file, readable by all."""
-    return Entry(path, stat.S_IFREG | (0o755 if executable else 0o644), data)
+    permissions = 0o644
+    if executable:
+        permissions = 0o755
+    return Entry(path, stat.S_IFREG | permissions, data)
 
 
 def folder(path: str) -> Entry:
@@ -56,7 +59,8 @@ def archive(entries: Iterable[Entry]) -> bytes:
     for entry in entries:
         for parent in reversed(PurePosixPath(entry.path).parents[:-1]):
             by_path.setdefault(str(parent), folder(str(parent)))
-        if by_path.setdefault(entry.path, entry) is not entry and not stat.S_ISDIR(entry.mode):
+        is_new = by_path.setdefault(entry.path, entry) is entry
+        if not is_new and not stat.S_ISDIR(entry.mode):
             raise ValueError(f"{entry.path} is twice in the archive")
     records = [_record(n, e.path.lstrip("/"), e) for n, e in enumerate(by_path.values(), 1)]
     return b"".join([*records, _record(0, "TRAILER!!!", Entry("", 0))])
@@ -65,7 +69,7 @@ def archive(entries: Iterable[Entry]) -> bytes:
 def _record(inode: int, name: str, entry: Entry) -> bytes:
     """Returns the head and the data of one entry."""
     uid = gid = modified = checksum = 0  # modified is 0: the same files give the same bytes
-    links = 2 if stat.S_ISDIR(entry.mode) else 1
+    links = 1 + stat.S_ISDIR(entry.mode)  # a folder has "." as well
     name_size = len(name.encode()) + 1
     owner = (inode, entry.mode, uid, gid, links, modified, len(entry.data))
     fields = (*owner, 0, 0, *entry.device, name_size, checksum)

@@ -70,14 +70,20 @@ def set_sysctls(port: int) -> bool:
     with open(SYSCTLS, encoding="utf-8") as f:
         for line in f:
             key, _, value = line.rstrip("\n").partition("=")
-            path = "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
             try:
-                with open(path, "w", encoding="utf-8") as setting:
+                with open(sysctl_path(key), "w", encoding="utf-8") as setting:
                     setting.write(value)
             except OSError as e:
                 send(port, "s", f"{key}={os.strerror(e.errno or 0)}".encode())
                 all_set = False
     return all_set
+
+
+def sysctl_path(key: str) -> str:
+    """Returns the file of a setting; as for sysctl(8), its separator is "." unless "/" is in it."""
+    if "/" not in key:
+        key = key.replace(".", "/")
+    return "/proc/sys/" + key
 
 
 def run(port: int) -> int:
@@ -100,7 +106,9 @@ def run(port: int) -> int:
     status = forward(port, pid, woken, {stdout: "o", stderr: "e"})
     if status is None:
         status = os.waitpid(pid, 0)[1]
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    if os.WIFEXITED(status):
+        return os.WEXITSTATUS(status)
+    return 128 + os.WTERMSIG(status)
 
 
 def become_program(stdout: int, stderr: int) -> None:
@@ -127,10 +135,10 @@ def forward(port: int, pid: int, woken: int, letters: dict[int, str]) -> int | N
     for fd in (woken, *letters):
         poll.register(fd, select.POLLIN)
     while letters:
-        ready = [fd for fd, _ in poll.poll(0 if status is not None else None)]
+        ready = poll.poll(patience_ms(status))
         if not ready:
             break
-        for fd in ready:
+        for fd, _ in ready:
             data = os.read(fd, CHUNK)
             if fd == woken:
                 status = reap(pid, status)
@@ -140,6 +148,13 @@ def forward(port: int, pid: int, woken: int, letters: dict[int, str]) -> int | N
                 poll.unregister(fd)
                 del letters[fd]
     return status
+
+
+def patience_ms(status: int | None) -> int | None:
+    """Returns how long to wait for output: for ever (None) while the program runs, then not."""
+    if status is None:
+        return None
+    return 0
 
 
 def reap(pid: int, status: int | None) -> int | None:

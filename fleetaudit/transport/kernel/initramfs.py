@@ -70,8 +70,9 @@ def imports(program: bytes) -> tuple[str, ...]:
     nothing of it may run here.
     """
     text = program + b"\n" + _text("init.py").encode()
-    lists = (found.decode("ascii").split(",") for found in _IMPORT.findall(text))
-    names = {name.strip() for names in lists for name in names}
+    names = set[str]()
+    for found in _IMPORT.findall(text):
+        names.update(map(str.strip, found.decode("ascii").split(",")))
     return tuple(sorted({*MODULES, *filter(_in_standard_library, names)}))
 
 
@@ -82,7 +83,11 @@ def _in_standard_library(name: str) -> bool:
 
 
 def base(modules: tuple[str, ...]) -> bytes:
-    """Returns the part of the initramfs that does not depend on the run, packed once a process."""
+    """Returns the part of the initramfs that does not depend on the run, packed once a process.
+
+    `modules` are the modules of the standard library that the guest gets. Raises `TransportError`
+    (stage "resolve") if no Python of this machine can be packed.
+    """
     with _packing:  # forty threads that start together pack once
         if modules not in _packed:
             _packed[modules] = _pack_base(modules)
@@ -138,8 +143,7 @@ def _python(python: str, modules: tuple[str, ...]) -> Iterable[cpio.Entry]:
     shared: list[str] = needs["shared"]
     libraries = _libraries([python, *shared])
     yield cpio.file(python, Path(python).read_bytes(), executable=True)
-    for path in needs["folders"]:
-        yield cpio.folder(path)
+    yield from map(cpio.folder, needs["folders"])
     for path, code in needs["code"].items():
         yield cpio.file(path, base64.b64decode(code))
     for path in shared:
@@ -185,12 +189,12 @@ def _libraries(programs: Sequence[str]) -> dict[str, str]:
 
 def _helper_of_libc(paths: Iterable[str]) -> dict[str, str]:
     """Returns libgcc_s.so.1, which glibc loads by itself when a thread ends."""
-    helpers = (
-        path.with_name("libgcc_s.so.1")
-        for path in map(Path, paths)
-        if path.name.startswith("libc.so")
-    )
-    return {f"{LIBRARIES}/{path.name}": str(path) for path in helpers if path.exists()}
+    found: dict[str, str] = {}
+    for path in map(Path, paths):
+        helper = path.with_name("libgcc_s.so.1")
+        if path.name.startswith("libc.so") and helper.exists():
+            found[f"{LIBRARIES}/{helper.name}"] = str(helper)
+    return found
 
 
 def _text(name: str) -> str:

@@ -43,6 +43,7 @@ of the kernel, so it becomes part of the environment of /init.
 """
 
 # Either takes milliseconds. Where KVM hangs, every run waits for it once.
+_CPUS = {"tcg": "max", "kvm": "host"}
 _TRIAL_S = {"tcg": 30.0, "kvm": 5.0}
 _KVM_START_S = 20.0
 _POLL_S = 0.25  # how soon a deadline that comes early is noticed
@@ -96,6 +97,13 @@ class GuestExit:
     status: int | None
     why: Why
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the kernel did not start /init in time, or ended without any output."""
+        if self.why == "no start":
+            return True
+        return self.why == "exit" and not self.log.strip()
+
 
 _machines: dict[str, Machine] = {}
 _trying = threading.Lock()
@@ -104,7 +112,8 @@ _trying = threading.Lock()
 def find_machine(deadline: Deadline) -> Machine:
     """Returns the QEMU on PATH after a trial, once a process, of what works.
 
-    Raises `TransportError`.
+    Raises `TransportError`: stage "resolve" if there is none, "connect" if it runs no guest;
+    transient if it was too slow.
     """
     program = shutil.which(PROGRAM)
     if program is None:
@@ -155,11 +164,15 @@ def _with_kvm(emulated: Machine, deadline: Deadline) -> Machine | None:
     if not Path("/dev/kvm").exists():
         return None
     machine = replace(emulated, accelerator="kvm")
-    return machine if _try(machine, deadline).status == _EXPECTED else None
+    if _try(machine, deadline).status != _EXPECTED:
+        return None
+    return machine
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
+    """How the guest of one instruction ended."""
+
     status: int | None
     """None: it was killed."""
     stderr: bytes
@@ -191,15 +204,20 @@ def _common(machine: Machine, memory_mib: int) -> list[str]:
         *("-nodefaults", "-no-user-config", "-no-reboot"),
         *("-display", "none", "-nic", "none", "-smp", "1"),
         *("-machine", f"pc,accel={machine.accelerator}"),
-        *("-cpu", "host" if machine.accelerator == "kvm" else "max"),
+        *("-cpu", _CPUS[machine.accelerator]),
         *("-m", f"{memory_mib}M"),
         *(_SANDBOX if machine.sandboxed else ()),
     ]
 
 
 def boot(machine: Machine, guest: Guest, deadline: Deadline, limits: Limits) -> GuestExit:
-    """Boots a guest and returns how it ended, by the deadline at the latest."""
-    start = Deadline.after(_KVM_START_S) if machine.accelerator == "kvm" else None
+    """Boots a guest and returns how it ended, by the deadline at the latest.
+
+    With KVM, /init must start within `_KVM_START_S` seconds: some machines pass the trial and then
+    boot no kernel. `limits` bound what the program in the guest prints. Nothing of the guest is
+    left when this returns or raises.
+    """
+    start = _start_deadline(machine)
     with contextlib.ExitStack() as files:
         kernel = files.enter_context(_memory_file("kernel", [guest.kernel]))
         initramfs = files.enter_context(_memory_file("initramfs", guest.initramfs))
@@ -224,6 +242,13 @@ def boot(machine: Machine, guest: Guest, deadline: Deadline, limits: Limits) -> 
             return reader.read(deadline, start)
         finally:
             _end(process)
+
+
+def _start_deadline(machine: Machine) -> Deadline | None:
+    """Returns the deadline for /init to start, None for an emulated guest: that is only slow."""
+    if machine.accelerator != "kvm":
+        return None
+    return Deadline.after(_KVM_START_S)
 
 
 def _serial_port(name: str, number: int, fd: int) -> tuple[str, ...]:
@@ -266,11 +291,17 @@ class _Reader:
         while self._open and not self._guest.complete:
             if not deadline.remaining():
                 return "deadline"
-            if start and not self._guest.started and not start.remaining():
+            if start and self._did_not_start(start):
                 return "no start"
             for fd, _ in self._poll.poll(1000 * min(_POLL_S, deadline.remaining())):
                 self._read_some(fd)
-        return "complete" if self._guest.complete else "exit"
+        if self._guest.complete:
+            return "complete"
+        return "exit"
+
+    def _did_not_start(self, start: Deadline) -> bool:
+        """Returns whether /init has not started by its deadline."""
+        return not self._guest.started and not start.remaining()
 
     def _read_some(self, fd: int) -> None:
         """Reads from one pipe."""

@@ -21,14 +21,17 @@ from .link import LinkError
 from .session import Session
 from .userauth import UserAuth
 
+_KINDS: dict[str, FailureKind] = {"late": "timed out"}  # of a `LinkError`; others hung up
+
 
 def authenticate(
     session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline
 ) -> str:
     """Returns what the user was let in with, in a few words.
 
-    `files` are those of this target. The session's host key was checked, as its `host_key_policy`
-    says. Raises `TransportError` (stage "authenticate").
+    The result is the user and what the host accepted: "audit by ~/.ssh/id_ed25519". `files` are
+    those of this target. The session's host key was checked, as its `host_key_policy` says. Raises
+    `TransportError` (stage "authenticate"), which is never transient: accounts get locked.
     """
     identities = select_identities(target, files, deadline)
     if not identities.usable and target.private_keys and not target.password:
@@ -50,7 +53,9 @@ class _Attempt:
     def run(self) -> str:
         """Returns what the user was let in with; raises `TransportError`."""
         methods = config_of(self._target).password_methods
-        password = None if self._withheld else self._target.password
+        password = self._target.password
+        if self._withheld:
+            password = None
         try:
             self._login.run(self._identities.usable, password, methods)
         except LoginRefused as e:
@@ -58,7 +63,9 @@ class _Attempt:
         except LinkError as e:
             raise self._broke_off(e) from e
         proofs = " and ".join(self._login.proofs)
-        return f"{self._user} by {proofs}" if proofs else f"{self._user} without a key"
+        if not proofs:
+            return f"{self._user} without a key"
+        return f"{self._user} by {proofs}"
 
     def _refused(self, refused: LoginRefused) -> TransportError:
         """Returns the error for a host that refused the login."""
@@ -76,15 +83,15 @@ class _Attempt:
 
     def _hint_after_password(self, refused: LoginRefused) -> str:
         """Returns the command that shows what the host asks."""
-        option = "-t" if refused.kind == "password expired" else "-v"
-        return self._command_line(option, prompts=True)
+        if refused.kind == "password expired":
+            return self._command_line("-t", prompts=True)
+        return self._command_line("-v", prompts=True)
 
     def _without_key(self) -> TransportError:
         """Returns the error of a login for which there was neither a key nor a password."""
         reason = (
             f"there is no key to log in with as {self._user}: none is named, none is in an agent,"
-            f" and"
-            " there is no default key file"
+            " and there is no default key file"
         )
         unusable = self._identities.unusable
         if not unusable:
@@ -104,8 +111,7 @@ class _Attempt:
             ),
         }
         reason = reasons.get(error.kind, f"the login became invalid: {error.text}")
-        kind: FailureKind = "timed out" if error.kind == "late" else "hung up"
-        kind = classify_expiry(login.messages) or kind
+        kind = classify_expiry(login.messages) or _KINDS.get(error.kind, "hung up")
         if error.kind in ("disconnected", "dropped") and len(login.offered) > 1:
             reason += "; name the one key to use (--private-key)"
             return self._error(reason, self._command_line("-o", "IdentitiesOnly=yes"), kind)
@@ -115,7 +121,8 @@ class _Attempt:
     def _error(self, reason: str, hint: str, kind: FailureKind) -> TransportError:
         """Returns an error with a summary of the login."""
         summary = self._login.summary()
-        reason += f"; {summary}" if summary else ""
+        if summary:
+            reason += f"; {summary}"
         return TransportError("authenticate", reason, hint=hint, kind=kind)
 
     def _command_line(self, *options: str, prompts: bool = False) -> str:

@@ -35,7 +35,11 @@ _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet
 def resolve_hops(
     target: SshTarget, configs: SshConfigs, deadline: Deadline
 ) -> tuple[SshTarget, ...]:
-    """Returns the hops, the last of them the target itself; raises `TransportError`.
+    """Returns the hops, the last of them the target itself.
+
+    `deadline` bounds all of it, as does the target's `connect_timeout_s`. Raises `TransportError`
+    (stage "connect" for an ssh_config that cannot be used, "resolve" for a name without an
+    address), which names the jump host that it is about.
 
     If there is nothing to read (no arguments, and files without a relevant option), that is the
     target as it is.
@@ -105,25 +109,28 @@ class _SetOptions:
     def values(self, keyword: str) -> tuple[str, ...]:
         """Returns the values of a keyword, () if they are the defaults."""
         values = self._config.all(keyword)
-        return values if values != self._defaults.all(keyword) else ()
+        if values == self._defaults.all(keyword):
+            return ()
+        return values
 
     def listed(self, keyword: str) -> tuple[str, ...] | None:
-        """Returns the elements of a list, None if it is the default."""
+        """Returns the elements of a comma-separated list, None if it is the default."""
         values = self.values(keyword)
-        return tuple(values[0].split(",")) if values else None
+        if not values:
+            return None
+        return tuple(values[0].split(","))
 
 
 def _ssh_config(hop: Hop, options: _SetOptions) -> SshConfig:
     """Returns what `SshTarget` has no field for; raises `UnknownTokenError`."""
     config, tokens = hop.config, hop.tokens
-    command = config.one("proxycommand")
     methods = _methods(config)
     return SshConfig(
         name=hop.name,
         options=tuple(map(redact_option, hop.arguments)),
         host_key_alias=tokens.alias,
         revoked_host_keys=tuple(map(tokens.home, config.paths("revokedhostkeys"))),
-        proxy_command=Secret(tokens.command(command)) if command else None,
+        proxy_command=_proxy_command(hop),
         identities_only=config.one("identitiesonly") == "yes",
         certificates=tuple(map(tokens.path, config.all("certificatefile"))),
         agent=_agent_path(_first(config, "identityagent")),
@@ -140,6 +147,14 @@ def _ssh_config(hop: Hop, options: _SetOptions) -> SshConfig:
     )
 
 
+def _proxy_command(hop: Hop) -> Secret | None:
+    """Returns the ProxyCommand, expanded, None for none; it may contain a secret."""
+    command = hop.config.one("proxycommand")
+    if not command:
+        return None
+    return Secret(hop.tokens.command(command))
+
+
 def _first(config: EffectiveConfig, keyword: str) -> str:
     """Returns the first value of a keyword, also if it is "none"."""
     return next(iter(config.all(keyword)), "")
@@ -147,7 +162,9 @@ def _first(config: EffectiveConfig, keyword: str) -> str:
 
 def _key_path(hop: Hop, path: str) -> str:
     """Returns the path of an IdentityFile, "none" as it is."""
-    return path if path == "none" else hop.tokens.path(path)
+    if path == "none":
+        return path
+    return hop.tokens.path(path)
 
 
 def _connect_timeout(target: SshTarget, config: EffectiveConfig) -> float:
@@ -172,14 +189,18 @@ def _is_allowed(method: str, config: EffectiveConfig) -> bool:
 
 def _policy(policy: HostKeyPolicy, config: EffectiveConfig) -> HostKeyPolicy:
     """Returns the stricter of the policy and StrictHostKeyChecking."""
-    return "strict" if config.one("stricthostkeychecking") in ("yes", "true") else policy
+    if config.one("stricthostkeychecking") in ("yes", "true"):
+        return "strict"
+    return policy
 
 
 def _agent_path(value: str) -> str:
     """Returns the path of an IdentityAgent, "" if it is that of SSH_AUTH_SOCK or none."""
     if value in ("", "none", "SSH_AUTH_SOCK"):
         return ""
-    return os.environ.get(value[1:], "") if re.fullmatch(r"\$\w+", value) else value
+    if re.fullmatch(r"\$\w+", value):
+        return os.environ.get(value[1:], "")
+    return value
 
 
 def _unsupported(config: EffectiveConfig, defaults: EffectiveConfig) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import paramiko
 
@@ -22,7 +23,7 @@ from .agent import Agent, AgentError, Reader, string
 from .key_files import KeyFile, KeyFiles, Unusable
 
 _AGENT_S = 5.0  # to list keys; a signature may wait for a touch, and has the whole deadline
-_KEY_FIELDS = {"ssh-ed25519": 1, "ssh-rsa": 2, "ecdsa-sha2-": 2}
+_KEY_FIELDS = {b"ssh-ed25519": 1, b"ssh-rsa": 2, b"ecdsa-sha2-": 2}
 
 Sign = Callable[[bytes, str, Deadline], bytes]
 """Returns the signature of data by an algorithm, in SSH's encoding; raises `AgentError`."""
@@ -44,16 +45,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The keys to offer, most preferred first, and the keys that cannot be."""
+    """The keys to offer, most preferred first, and the keys that cannot be, with the reason."""
 
     usable: tuple[Identity, ...]
     unusable: tuple[Unusable, ...]
 
 
 def select_identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
-    """Returns the keys for one target.
+    """Returns the keys for one target: the named ones, else the agent's and the default ones.
 
-    They are the named ones, else the agent's and the user's default ones.
+    Raises nothing: a key that cannot be offered, an agent that does not answer (within `_AGENT_S`
+    seconds), and PubkeyAuthentication no of ssh_config are among the unusable ones.
     """
     config = target.ssh_config or SshConfig(identities_only=bool(target.private_keys))
     if config.public_keys:
@@ -75,24 +77,26 @@ class _Selection:
     def identities(self) -> Identities:
         """Returns what to offer: certificates, then keys in the agent, then keys of files."""
         of_files = self._of_files()
+        # The first of each blob counts; a later one adds nothing.
         usable = self._certified(of_files)
         if not self._config.identities_only:
-            in_both = (key for blob, key in of_files.items() if blob in self._in_agent)
-            for key in (*in_both, *self._in_agent.values()):
-                usable.setdefault(key.blob, key)
-        for key in of_files.values():
-            usable.setdefault(key.blob, key)
-        if self._target.private_keys and not usable and not self._unusable:
+            in_both = {blob: key for blob, key in of_files.items() if blob in self._in_agent}
+            usable = _in_order(usable, in_both, self._in_agent)
+        usable = _in_order(usable, of_files)
+        if not usable:
+            self._explain_no_key()
+        return Identities(tuple(usable.values()), tuple(self._unusable))
+
+    def _explain_no_key(self) -> None:
+        """Adds the reason why a target that names keys has none, if there is no other reason."""
+        if self._target.private_keys and not self._unusable:
             reason = "ssh_config has IdentityFile none, and there is no key in an agent"
             self._unusable.append(Unusable(reason, "ssh-add -l"))
-        return Identities(tuple(usable.values()), tuple(self._unusable))
 
     @cached_property
     def _in_agent(self) -> dict[bytes, Identity]:
         """The keys of the agent, which is asked once, and only if its answer matters."""
-        if not self._target.use_agent:
-            return {}
-        agent = Agent(self._config.agent) if self._config.agent else Agent.of_user()
+        agent = self._agent()
         if not agent:
             return {}
         try:
@@ -102,16 +106,31 @@ class _Selection:
             return {}
         return {blob: _identity_in_agent(agent, blob, comment) for blob, comment in keys}
 
+    def _agent(self) -> Agent | None:
+        """Returns the agent of IdentityAgent in ssh_config, else the user's, None for none."""
+        if not self._target.use_agent:
+            return None
+        if self._config.agent:
+            return Agent(self._config.agent)
+        return Agent.of_user()
+
     def _of_files(self) -> dict[bytes, Identity]:
         """Returns the keys of the files, by blob."""
         identities: dict[bytes, Identity] = {}
         for path, file in self._files.keys.items():
             for found in self._of_file(path, file):
-                if isinstance(found, Identity):
-                    identities.setdefault(found.blob, found)
-                elif self._target.private_keys or not found.missing:
-                    self._unusable.append(found)
+                self._add(found, identities)
         return identities
+
+    def _add(self, found: Identity | Unusable, identities: dict[bytes, Identity]) -> None:
+        """Adds a key to `identities`, or remembers why there is none.
+
+        A default key file that does not exist needs no reason.
+        """
+        if isinstance(found, Identity):
+            identities.setdefault(found.blob, found)
+        elif self._target.private_keys or not found.missing:
+            self._unusable.append(found)
 
     def _of_file(self, path: str, file: KeyFile) -> Iterator[Identity | Unusable]:
         """Yields what a file has: its certificate first, then the key, or why there is none."""
@@ -131,11 +150,7 @@ class _Selection:
         """Returns the keys with a CertificateFile, by the blob of the certificate."""
         identities: dict[bytes, Identity] = {}
         for path, certificate in self._files.certificates.items():
-            found = self._with_certificate(path, certificate, of_files)
-            if isinstance(found, Identity):
-                identities.setdefault(found.blob, found)
-            else:
-                self._unusable.append(found)
+            self._add(self._with_certificate(path, certificate, of_files), identities)
         return identities
 
     def _with_certificate(
@@ -161,8 +176,26 @@ def _certified_key(certificate: bytes) -> bytes:
     reader = Reader(certificate)
     key_type = reader.string().removesuffix(b"-cert-v01@openssh.com")
     reader.string()
-    counts = (n for name, n in _KEY_FIELDS.items() if key_type.startswith(name.encode()))
-    return string(key_type) + b"".join(string(reader.string()) for _ in range(next(counts, 0)))
+    key = string(key_type)
+    for _ in range(_field_count(key_type)):
+        key += string(reader.string())
+    return key
+
+
+def _field_count(key_type: bytes) -> int:
+    """Returns how many fields a public key of this type has, 0 for an unknown type."""
+    for name, count in _KEY_FIELDS.items():
+        if key_type.startswith(name):
+            return count
+    return 0
+
+
+def _in_order(*groups: dict[bytes, Identity]) -> dict[bytes, Identity]:
+    """Returns the keys of all groups by blob, in their order; the first of each blob counts."""
+    merged: dict[bytes, Identity] = {}
+    for key in chain.from_iterable(group.values() for group in groups):
+        merged.setdefault(key.blob, key)
+    return merged
 
 
 def _identity_in_agent(agent: Agent, blob: bytes, comment: str) -> Identity:

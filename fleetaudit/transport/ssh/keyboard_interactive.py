@@ -23,6 +23,7 @@ _SOMETHING_ELSE = re.compile(
     r"(?i)verification|one.?time|second.factor|new"
     r" password|retype|\b(?:otp|totp|token|passcode|code|pin)\b"
 )
+_EXPIRED: dict[FailureKind, str] = {"account expired": "the account"}
 _LOCKED = re.compile(
     r"(?i)account (?:is |has been |was |temporarily )*(?:locked|disabled|suspended)"
 )
@@ -59,7 +60,9 @@ class PasswordAnswers:
     def answer(self, request: Message) -> Message:
         """Returns the fields of the answer to an INFO_REQUEST, from its fields.
 
-        Raises `LoginRefused`.
+        The password is the answer to the first question for one; a message without a question gets
+        an empty answer (RFC 4256, sections 3.2 to 3.4). Raises `LoginRefused` for every other
+        question, for several at once, and for messages without end.
         """
         for _ in ("name", "instruction"):
             self.add_message(request.get_binary())
@@ -92,16 +95,19 @@ class PasswordAnswers:
             raise LoginRefused(reason, "password expired")
         raise LoginRefused(
             f"after the password of {self.user} the host asks {questions}, which only a person can"
-            f" answer"
+            " answer"
         )
 
     def encoded(self) -> bytes:
-        """Returns the password as it is sent to the host (RFC 4252, section 8: UTF-8)."""
+        """Returns the password as it is sent to the host (RFC 4252, section 8: UTF-8).
+
+        From now on `sent` is True.
+        """
         self.sent = True
         return self.password.reveal().encode("utf-8", "surrogateescape")
 
     def add_message(self, text: bytes) -> None:
-        """Remembers a message of the host."""
+        """Remembers a message of the host, sanitized and up to a bound."""
         self.messages = printable_line(f"{self.messages} {printable_line(text, 1000)}", 2000)
 
     def refusal(self) -> LoginRefused:
@@ -110,7 +116,7 @@ class PasswordAnswers:
         if _LOCKED.search(text):
             return LoginRefused(f"the account {self.user} is locked")
         if kind := classify_expiry(text):
-            subject = "the account" if kind == "account expired" else "the password of"
+            subject = _EXPIRED.get(kind, "the password of")
             return LoginRefused(f"{subject} {self.user} has expired", kind)
         return LoginRefused(
             f"the host refuses the password of {self.user}; it was sent once and is not sent again"

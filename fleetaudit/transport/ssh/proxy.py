@@ -92,4 +92,6 @@ class ProxyLink(SocketLink):
             return LinkError("dropped", f"ProxyCommand: {cause}{printed}")
         failed = info.si_status and not dropped_before_login(self._printed)
         text = f"the ProxyCommand ended with status {info.si_status}{printed}"
-        return LinkError("proxy" if failed else "dropped", text)
+        if failed:
+            return LinkError("proxy", text)
+        return LinkError("dropped", text)

@@ -44,6 +44,7 @@ logging.getLogger("paramiko").propagate = False
 _MAX_LINE, _MAX_LINES = 1024, 200  # before the greeting of a host
 _FIRST_KEX, _LAST_KEX = 30, 41  # message numbers that belong to the key exchange's own method
 _BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION
+_PARAMIKO_NAMES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}  # RFC 8731, section 1
 _NO_REPLY = (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE)
 
 
@@ -74,7 +75,10 @@ class Session:
     # -- greeting and keys
 
     def greet(self) -> None:
-        """Exchanges the version lines; raises `LinkError`."""
+        """Exchanges the version lines (RFC 4253, section 4.2).
+
+        Raises `LinkError` if the connection ends, or the host speaks no SSH or another version.
+        """
         self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
         line = self._read_greeting()
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
@@ -101,7 +105,8 @@ class Session:
         """Returns the type and the raw blob of the host key that signed the exchange.
 
         `preferred` are host key algorithms to ask for first; those that are not supported are
-        ignored. Raises `LinkError`.
+        ignored. Whether the key is trusted is for the caller to check. Raises `LinkError`, also if
+        there is no algorithm in common (RFC 4253, section 7.1).
         """
         engine = self._engine
         self._restrict_algorithms()
@@ -181,13 +186,16 @@ class Session:
         self.send(request.add_string("keepalive@openssh.com").add_boolean(True))
 
     def accepts_signature(self, algorithm: str) -> bool:
-        """Returns whether the host accepts a signature, as far as it names any."""
+        """Returns whether the host accepts a signature, as far as it names any.
+
+        It names them in server-sig-algs (RFC 8308, section 3.1), after its first NEWKEYS.
+        """
         return self.signature_algorithms is None or algorithm in self.signature_algorithms
 
     # -- messages
 
     def send(self, message: Message) -> None:
-        """Queues a message; it leaves with the next `receive`."""
+        """Queues a message; it leaves with the next `receive`. Raises `LinkError`."""
         with _hostile():
             self.stream.send_message(message)
 
@@ -203,7 +211,10 @@ class Session:
                 return ptype, message
 
     def disconnect(self) -> None:
-        """Sends a disconnect message, without waiting for anything."""
+        """Sends a disconnect message, without waiting for anything; raises nothing.
+
+        The reason code is SSH_DISCONNECT_BY_APPLICATION (RFC 4253, section 11.1).
+        """
         bye = Message().add_byte(bytes([MSG_DISCONNECT])).add_int(_BY_APPLICATION)
         with contextlib.suppress(LinkError):
             self.send(bye.add_string("done").add_string(""))
@@ -275,7 +286,7 @@ class _NoSocket:
 
 def _paramiko_name(algorithm: str) -> str:
     """Returns paramiko's name of an algorithm: one of them has two."""
-    return "curve25519-sha256@libssh.org" if algorithm == "curve25519-sha256" else algorithm
+    return _PARAMIKO_NAMES.get(algorithm, algorithm)
 
 
 def do_nothing() -> None:
@@ -293,5 +304,5 @@ def _hostile() -> Iterator[None]:
     except LinkError:
         raise
     except Exception as e:
-        name = type(e).__name__
-        raise LinkError("garbled", printable_line(f"{name}: {e}" if str(e) else name)) from e
+        parts = (type(e).__name__, str(e))
+        raise LinkError("garbled", printable_line(": ".join(filter(None, parts)))) from e

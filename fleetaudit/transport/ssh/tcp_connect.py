@@ -39,9 +39,12 @@ _KINDS: dict[int, FailureKind] = {
 def connect_tcp(
     target: SshTarget, deadline: Deadline, hint: str, on_stage: StageListener
 ) -> socket.socket:
-    """Returns a connected, non-blocking socket.
+    """Returns a connected, non-blocking socket with TCP_NODELAY.
 
-    Raises `TransportError` (stage "resolve", or "connect" with `hint`).
+    `on_stage` gets the stage "resolve" with the addresses. Each of them has the target's
+    `connect_timeout_s`, all together have the deadline. Raises `TransportError` (stage "resolve",
+    or "connect" with `hint` and the error of every address), transient if only trying again later
+    can help.
     """
     addresses = _resolve(target, deadline)
     on_stage("resolve", ", ".join(str(address[0]) for _, address in addresses))
@@ -52,19 +55,28 @@ def connect_tcp(
             return connected
         errors.append((address[1][0], connected))
     codes = {code for _, code in errors}
+    reasons = (
+        f"{address} port {target.port}: {_describe(code, target)}" for address, code in errors
+    )
     raise TransportError(
         "connect",
-        "; ".join(
-            f"{address} port {target.port}: {_describe(code, target)}" for address, code in errors
-        ),
+        "; ".join(reasons),
         hint=hint,
-        kind=next((kind for code, kind in _KINDS.items() if code in codes), ""),
+        kind=_kind_of(codes),
         transient=codes <= _TRANSIENT,
     )
 
 
+def _kind_of(codes: set[int]) -> FailureKind:
+    """Returns the kind of the attempt that came furthest, "" if none of the errors has one."""
+    for code, kind in _KINDS.items():
+        if code in codes:
+            return kind
+    return ""
+
+
 def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.socket | int:
-    """Returns a connected socket, or the errno."""
+    """Returns a connected socket, or the errno of bind(2) or connect(2)."""
     sock = socket.socket(address[0], socket.SOCK_STREAM)
     try:
         code = _bind(sock, target)
@@ -124,19 +136,29 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
     result = _lookup_in_time(target, deadline)
     if isinstance(result, list):
         return result
-    reason = f"{target.address!r} is not a host name: {result}"
-    kind: FailureKind = "name not found"
-    if isinstance(result, socket.gaierror):
-        reason = f"the name {target.address!r} has no address: {result.strerror}"
-    elif isinstance(result, TimeoutError):
-        reason, kind = f"the name {target.address!r} was not resolved in time", "timed out"
+    kind, reason = _explain_lookup(target, result)
     raise TransportError(
         "resolve",
         reason,
         hint=shell_join(["getent", "ahosts", target.address]),
         kind=kind,
-        transient=isinstance(result, socket.gaierror) and result.errno == socket.EAI_AGAIN,
+        transient=_is_temporary(result),
     )
+
+
+def _explain_lookup(target: SshTarget, error: OSError | UnicodeError) -> tuple[FailureKind, str]:
+    """Returns kind and reason of a name that could not be resolved."""
+    if isinstance(error, socket.gaierror):
+        reason = f"the name {target.address!r} has no address: {error.strerror}"
+        return "name not found", reason
+    if isinstance(error, TimeoutError):
+        return "timed out", f"the name {target.address!r} was not resolved in time"
+    return "name not found", f"{target.address!r} is not a host name: {error}"
+
+
+def _is_temporary(error: OSError | UnicodeError) -> bool:
+    """Returns whether a name server did not answer, and may later (getaddrinfo(3), EAI_AGAIN)."""
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 def _lookup_in_time(
@@ -156,7 +178,9 @@ def _lookup_in_time(
     thread.start()
     while thread.is_alive() and deadline.remaining():
         thread.join(min(deadline.remaining(), POLL_S))
-    return answer[0] if answer else TimeoutError()
+    if not answer:
+        return TimeoutError()
+    return answer[0]
 
 
 def _lookup(target: SshTarget, flags: int) -> list[Address]:

@@ -71,7 +71,9 @@ class TunnelLink:
         if error.kind == "late":
             return error
         text = f"jump host {self._jump}: {error.text or 'it hung up'}"
-        return LinkError("dropped" if error.kind in ("dropped", "proxy") else "disconnected", text)
+        if error.kind in ("dropped", "proxy"):
+            return LinkError("dropped", text)
+        return LinkError("disconnected", text)
 
     def flush(self, out: bytearray) -> None:
         """Sends what can be sent at once."""
