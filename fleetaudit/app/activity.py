@@ -35,7 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class Activity:
-    """The hosts that are being audited, and since when."""
+    """The hosts that are being audited, and since when.
+
+    `transports` run the commands; `clock` returns seconds that never go back.
+    """
 
     def __init__(self, transports: Transports, clock: Callable[[], float] = time.monotonic) -> None:
         self._transports, self._clock = transports, clock
@@ -45,7 +48,8 @@ class Activity:
     def runner_for(self, host: HostPlan, listener: StageListener = ignore_stage) -> RunCommand:
         """Returns the function that runs a command on this host and logs each stage.
 
-        It calls `listener` for each stage, too.
+        It calls `listener` for each stage, too, in the thread of the host. It raises the
+        `TransportError` of the transport unchanged, after logging the stage that failed.
         """
 
         def run(
@@ -68,11 +72,14 @@ class Activity:
         return run
 
     def ended(self, name: str) -> None:
-        """Removes a host that has a result."""
+        """Removes a host that has a result; a host that never began is no error."""
         self._began.pop(name, None)
 
     def waiting(self) -> str:
-        """Returns "waiting for web7 (38 s), db2 (31 s)", "" if no host takes long."""
+        """Returns "waiting for web7 (38 s), db2 (31 s)", "" if no host takes long.
+
+        Names the `MAX_NAMED` hosts that take longest, the longest first, and counts the others.
+        """
         now = self._clock()
         began = dict(self._began).items()
         slow = sorted((since, name) for name, since in began if now - since >= LONG_S)
@@ -82,7 +89,9 @@ class Activity:
             f"{terminal_line(name, 60)} ({now - since:.0f} s)" for since, name in slow[:MAX_NAMED]
         )
         more = len(slow) - MAX_NAMED
-        return f"waiting for {named} and {more:,} more" if more > 0 else f"waiting for {named}"
+        if more > 0:
+            return f"waiting for {named} and {more:,} more"
+        return f"waiting for {named}"
 
     def _begin(self, host: HostPlan) -> _Attempt:
         """Starts an attempt at a host."""
@@ -100,19 +109,21 @@ class _Attempt:
         self._began = self._last = clock()
 
     def passed(self, stage: Stage, what: str) -> None:
-        """Logs a stage that was passed."""
+        """Logs a stage that was passed, with `what` was seen there."""
         self._log(f"{stage} passed", what)
 
     def failed(self, error: TransportError) -> None:
         """Logs the stage that failed."""
-        kind = f" ({error.kind})" if error.kind else ""
-        self._log(f"{error.stage} failed{kind}", error.reason)
+        event = f"{error.stage} failed"
+        if error.kind:
+            event += f" ({error.kind})"
+        self._log(event, error.reason)
 
     def executed(self, output: Output) -> None:
         """Logs that the command ended."""
-        status = (
-            "no exit status" if output.exit_status is None else f"exit status {output.exit_status}"
-        )
+        status = f"exit status {output.exit_status}"
+        if output.exit_status is None:
+            status = "no exit status"
         self._log("execute passed", f"{status}, {len(output.stdout)} bytes of output")
 
     def _log(self, event: str, what: str) -> None:

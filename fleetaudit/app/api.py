@@ -45,19 +45,36 @@ def load_inventory(
 ) -> LoadedInventory:
     """Reads Ansible inventories, and the ansible.cfg that applies to them.
 
-    A source is a file, a folder, a program, or a list of hosts with a comma in it ("localhost,").
-    `extra_vars` are variables of every host that take precedence over its own. Raises
-    `FleetauditError`.
+    A source is a file, a folder, a program, or a list of hosts with a comma in it ("localhost,");
+    all sources together are one inventory, a later one winning. Relative names start at the
+    current folder, "~" is the home folder.
+
+    `vault_password_file` decrypts files and values of ansible-vault; by default the one of
+    ansible.cfg does. `extra_vars` are variables of every host that take precedence over its own,
+    as -e of Ansible.
+
+    Raises `UsageError` without a source, `NothingToDoError` for a file that is missing,
+    `InputError` with file and line for what is wrong or not supported in an inventory or in
+    ansible.cfg, and `ConfigError` for an ANSIBLE_CONFIG or a vault password that cannot be used.
     """
     if not sources:
         raise UsageError('load_inventory: name an inventory, such as load_inventory("localhost,")')
-    password_file = None if vault_password_file is None else str(vault_password_file)
+    password_file = None
+    if vault_password_file is not None:
+        password_file = str(vault_password_file)
     return read_inventory(tuple(map(str, sources)), password_file, extra_vars)
 
 
 def load_playbook(path: StrPath | None = None) -> Playbook:
-    """Reads a playbook of scenarios, by default the shipped one; raises `FleetauditError`."""
-    return read_playbook(None if path is None else expand_home(path))
+    """Reads a playbook of scenarios, by default the shipped one.
+
+    A bare name that is not a file is the name of another shipped playbook; "~" is the home folder.
+    Raises `NothingToDoError` if there is no such playbook, and `InputError` with file and line for
+    what makes no sense in it.
+    """
+    if path is None:
+        return read_playbook(None)
+    return read_playbook(expand_home(path))
 
 
 def audit(
@@ -73,12 +90,22 @@ def audit(
 ) -> AuditRun:
     """Audits the hosts of an inventory and returns the run.
 
-    `playbook` is by default the shipped one, `limit` a pattern of Ansible. `on_result` gets one
-    result for every host as it comes, in the thread of the caller; an exception that it raises
-    stops the audit and is raised again. `stop.request()` ends the audit early, from any thread or
-    signal handler: hosts without an answer are then not audited. Ctrl-C raises KeyboardInterrupt.
+    `playbook` is by default the shipped one; of several, each host runs all the scenarios that
+    their plays have for it. `limit` is a pattern of Ansible that selects hosts, `tags` select
+    scenarios. `connection` is what a command line would add to the variables of the inventory,
+    `settings` are the limits of the audit: hosts at once, seconds a host, retries.
 
-    Raises `FleetauditError` for arguments that make no sense, before the first connection.
+    `on_result` gets exactly one result for every host as it comes, in the thread of the caller; an
+    exception that it raises stops the audit and is raised again when the hosts are closed.
+    `stop.request()` ends the audit early, from any thread or signal handler: hosts without an
+    answer are then not audited. Ctrl-C raises KeyboardInterrupt.
+
+    The run has the results in the order of the inventory, with the findings of each host and those
+    that depend on all of them. It is written nowhere, and accepted host keys are forgotten.
+
+    Raises, before the first connection, `NothingToDoError` if `limit` or `tags` select nothing or
+    no play matches a host, and `InputError` for plays that contradict each other or a setting of
+    ansible.cfg that cannot be followed. A host that cannot be reached raises nothing.
     """
     folder, started = Path.cwd(), clock.format_rfc3339(clock.current_time())
     selection = HostSelection(limit=limit, tags=tuple(tags))
@@ -104,7 +131,9 @@ def _playbooks(playbook: Playbook | Sequence[Playbook] | None) -> tuple[Playbook
     """Returns the playbooks of an audit."""
     if playbook is None:
         return (load_playbook(),)
-    return (playbook,) if isinstance(playbook, Playbook) else tuple(playbook)
+    if isinstance(playbook, Playbook):
+        return (playbook,)
+    return tuple(playbook)
 
 
 @dataclass(slots=True)
@@ -127,20 +156,27 @@ class _Listener:
 
 
 def load_run(path: StrPath) -> AuditRun:
-    """Reads a run: a run folder of `fleetaudit run`, or its run.json. Raises `FleetauditError`."""
+    """Reads a run: a run folder of `fleetaudit run`, or its run.json.
+
+    A file with the bytes of `render(run, "json")` is a run.json, too. Raises `NothingToDoError` if
+    there is none, and `InputError` for what is not a run or was never finished.
+    """
     return read_run(expand_home(path))
 
 
 def compare(run: AuditRun) -> Comparison:
-    """Compares the hosts of a run: which kernels differ, which expectations are not met."""
+    """Compares the hosts of a run: which kernels differ, which expectations are not met.
+
+    Reads and connects to nothing; the same run gives the same comparison.
+    """
     return compare_run(run)
 
 
 def render(run: AuditRun, format: str = "text", *, width: int = 100) -> bytes:
     """Renders a run in UTF-8: html, json, junit, csv, sarif, prometheus or text.
 
-    The same run gives the same bytes. "json" is what `load_run` reads. `width` is for "text".
-    Raises `UsageError` for any other format.
+    The same run gives the same bytes. "json" is what `load_run` reads. `width` is the width of
+    "text" in columns; other formats ignore it. Raises `UsageError` for any other format.
     """
     if format not in registry.SINGLE_FILE_NAMES:
         raise UsageError(f"render: “{format}” is none of {', '.join(registry.SINGLE_FILE_NAMES)}")
@@ -148,7 +184,12 @@ def render(run: AuditRun, format: str = "text", *, width: int = 100) -> bytes:
 
 
 def merge(*runs: AuditRun) -> AuditRun:
-    """Merges runs of different hosts into one; raises `InputError` for a host that differs."""
+    """Merges runs into one: shards of a fleet, or sites that audit themselves.
+
+    The hosts are in the order of the runs; a host may be in two of them only with the same result.
+    What changed since an earlier run belongs to each run and is left out. Raises `UsageError`
+    without a run, and `InputError` for a host or a scenario that differs between two runs.
+    """
     if not runs:
         raise UsageError("merge: name at least one run")
     return merge_runs([(Path(run.run.id), run) for run in runs])
@@ -157,6 +198,7 @@ def merge(*runs: AuditRun) -> AuditRun:
 def diff(before: AuditRun, after: AuditRun) -> Drift:
     """Returns what changed from one run to a later one of the same inventory and playbook.
 
-    Raises `InputError` if the two cannot be compared.
+    Regressions come first, then fixes. Both runs are judged by the expectations of `after`. Raises
+    `InputError` if the two cannot be compared, such as runs without a common host.
     """
     return diff_runs(before, after, names=(before.run.id, after.run.id))

@@ -88,7 +88,11 @@ class PreparedRun:
     """The folder in which names of files were typed; it may be gone when the run ends."""
 
     def info(self, id_: str, started: str = "") -> RunInfo:
-        """Returns the description of the run as of now; `started` is now, too, if it is ""."""
+        """Returns the description of the run as of now, as run.json has it.
+
+        `id_` is the name of its folder, "" before there is one; `started` is a time of RFC 3339,
+        "" for now.
+        """
         request = self.request
         return make_run_info(
             self.plan,
@@ -131,8 +135,13 @@ def prepare_run(
 ) -> PreparedRun:
     """Reads the inventories, playbooks and passwords of a request, and makes the plan.
 
-    `prompt` asks for passwords. Without `connects` no password is read from the files that
-    ansible.cfg names, and a locked output folder does not matter. Raises `FleetauditError`.
+    `prompt` asks for passwords, None if nobody can be asked. Without `connects` (--check)
+    no password is read from the files that ansible.cfg names, and a locked output folder does not
+    matter. Notes about the inventory go to `reporter`.
+
+    Raises `LockedError` if another run uses the output folder, `NothingToDoError` for a missing
+    file and for a selection without hosts, `InputError` or `ConfigError` for a file that makes no
+    sense, and `UsageError` for options that contradict each other.
     """
     if connects:
         refuse_if_locked(request.output)
@@ -192,7 +201,11 @@ def audit_plan(
     """Audits every host of a plan; `on_result` gets each result as it comes, in this thread.
 
     `known_hosts` is the file for host keys that are accepted; without one they are accepted for
-    this run only. `earlier` results share their evidence with the new ones.
+    this run only. `earlier` results share their evidence with the new ones. `progress` opens what
+    shows the hosts and their stages. `stop` ends the audit early; hosts without an answer are then
+    not audited. `repeat_command` makes the command of a hint that audits one host again.
+
+    What is wrong with a host is its result and is never raised; an exception of `on_result` is.
     """
     transports = Transports(accept_file=known_hosts)
     activity = Activity(transports)
@@ -234,7 +247,8 @@ def _ignore_result(_result: HostResult) -> None:
 def judge_run(run: AuditRun, plan: Plan, folder: Path) -> AuditRun:
     """Returns the run with the findings that depend on all its hosts, and with all locations.
 
-    `folder` is the one in which the names of inventories and playbooks were typed.
+    `folder` is the one in which the names of inventories and playbooks were typed. The plan is the
+    one of the run; results of a resumed run are judged together with the new ones.
     """
     return add_locations(replace(run, hosts=judge_fleet(run.hosts, plan)), plan, folder)
 
@@ -250,7 +264,13 @@ def execute_run(
     """Audits, writes the run folder and its reports, updates `latest` and removes old runs.
 
     `signal_status` returns 128 and the number of the signal that stopped the run, else 0. `render`
-    makes what the caller will print, so that a bug in it is found host by host, too.
+    makes what the caller will print, so that a bug in it is found host by host, too. `reporter`
+    gets the progress, and warnings about old runs that stay.
+
+    Raises, before the first connection, `LockedError` if another run uses the output folder,
+    `OutputError` if it cannot be written, and `InputError` or `NothingToDoError` for a run to
+    resume with another plan, for waivers and for a baseline. After it only `OutputError`, such as
+    for a full disk, and a bug that no single host causes: what is wrong with a host is its result.
     """
     return _Execution(prepared, reporter, stop, signal_status, render).execute()
 
@@ -372,7 +392,7 @@ class _Execution:
         if request.run.keep is None:
             return
         # The last run is still needed, for what is new since then.
-        used = {path.name for path in (self.baseline.compared, self.baseline.last) if path}
+        used = {path.name for path in self.baseline.paths}
         protect = {run.run.id, run.run.baseline or "", Path(request.run.baseline).name} | used
         try:
             pruned = retention.prune(
@@ -416,7 +436,7 @@ class _Execution:
 
 @contextlib.contextmanager
 def _deadline(stop: StopRequest, seconds: float | None) -> Iterator[None]:
-    """Requests an early end when the time of the whole run is over."""
+    """Requests an early end when the time of the whole run is over, if it has a limit."""
     if seconds is None:
         yield
         return

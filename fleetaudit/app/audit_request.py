@@ -42,7 +42,10 @@ class RunOptions:
     report_url: str | None = None
 
     def selection(self, limit: str | None) -> HostSelection:
-        """Returns the hosts and scenarios that the options select."""
+        """Returns the hosts and scenarios that the options select.
+
+        `limit` is a pattern of Ansible, None for every host of the inventory.
+        """
         from .planning import HostSelection
 
         return HostSelection(limit=limit, tags=self.tags, skip_tags=self.skip_tags)

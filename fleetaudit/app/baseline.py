@@ -43,19 +43,32 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The folder or file of the run to compare with, and of the last run, whose dates continue."""
+    """The folder or file of the run to compare with, and of the last run, whose dates continue.
+
+    Both are the same path unless the user names another run to compare with; None is no such run.
+    """
 
     compared: Path | None = None
     last: Path | None = None
 
     def read(self) -> EarlierRuns:
-        """Reads both runs; raises `FleetauditError`."""
-        runs = {path: read_run(path) for path in (self.last, self.compared) if path}
-        compared = runs[self.compared] if self.compared else None
+        """Reads both runs, a path that is both only once; raises as `read_run`."""
+        runs = {path: read_run(path) for path in self.paths}
+        compared = None
+        if self.compared:
+            compared = runs[self.compared]
         return EarlierRuns(compared, tuple(runs.values()))
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Returns the paths of the runs that there are, the last run first."""
+        return tuple(filter(None, (self.last, self.compared)))
+
     def since_last(self, run: AuditRun) -> Drift | None:
-        """Returns what changed in `run` since the last run, None if there is no last run."""
+        """Returns what changed in `run` since the last run, None if there is no last run.
+
+        A last run that cannot be read is no error: the drift then says why it is unknown.
+        """
         if self.last is None:
             return None
         if self.last == self.compared:
@@ -79,8 +92,9 @@ def choose_baseline(output: Path, name: str, info: RunInfo) -> Baseline:
     """Returns the baseline of the run `info`: `last`, `none`, a run of `output` by its id, or a
     folder or file elsewhere.
 
-    Raises `NothingToDoError` for a run that is missing, `InputError` for what is not a run. That
-    there is no last run is no error.
+    `name` is the value of --baseline; a run of `output` takes precedence over a file of the same
+    name. Raises `NothingToDoError` for a run that is missing, `InputError` for what is not a run.
+    That there is no last run is no error.
     """
     if name == NONE:
         return Baseline()
@@ -116,7 +130,11 @@ class ActiveWaivers:
     select: Select = field(repr=False)
 
     def apply(self, hosts: Sequence[HostResult], today: date) -> WaivedRun:
-        """Returns `hosts` with their waivers, as `apply_waivers` does."""
+        """Returns `hosts` with their waivers, as `apply_waivers` does.
+
+        `today` is the day of the run in UTC; a waiver that expired before it excuses nothing.
+        Raises `InputError` for an invalid host pattern.
+        """
         return apply_waivers(hosts, self.waivers, today, self.select)
 
 
@@ -128,7 +146,9 @@ def read_waivers(named: str | None, inventory: Inventory) -> ActiveWaivers:
     """
     from fleetaudit.inventory.patterns import select_hosts
 
-    waivers = convert_waivers(load_yaml(expand_home(named))) if named else ()
+    waivers: tuple[Waiver, ...] = ()
+    if named:
+        waivers = convert_waivers(load_yaml(expand_home(named)))
     active = ActiveWaivers(waivers=waivers, select=lambda pattern: select_hosts(inventory, pattern))
     # A pattern that makes no sense is an error before the audit, not after it.
     active.apply((), date.min)
@@ -139,7 +159,8 @@ def annotate_run(run: AuditRun, baseline: Baseline, waivers: ActiveWaivers) -> A
     """Returns `run` with its waivers applied, its findings dated, what changed since the baseline,
     and the counts of earlier runs.
 
-    Waivers apply as of the day on which the run began.
+    Waivers apply as of the day on which the run began. An earlier run that cannot be read is no
+    error: the run then has no history, and its drift says why it is unknown.
     """
     today = run.run.started[:10]
     earlier, error = EarlierRuns(), None
@@ -149,11 +170,9 @@ def annotate_run(run: AuditRun, baseline: Baseline, waivers: ActiveWaivers) -> A
         error = e
     waived = waivers.apply(run.hosts, date.fromisoformat(today))
     compared = earlier.compared
-    info = replace(
-        run.run,
-        baseline=compared.run.id if compared else None,
-        notes=(*run.run.notes, *waived.notes()),
-    )
+    info = replace(run.run, baseline=None, notes=(*run.run.notes, *waived.notes()))
+    if compared:
+        info = replace(info, baseline=compared.run.id)
     run = replace(
         run,
         run=info,
@@ -162,7 +181,9 @@ def annotate_run(run: AuditRun, baseline: Baseline, waivers: ActiveWaivers) -> A
     )
     if error is not None and baseline.compared:
         return replace(run, drift=_unknown_drift(baseline.compared, run, error))
-    return replace(run, drift=compute_drift(compared, run)) if compared else run
+    if compared:
+        return replace(run, drift=compute_drift(compared, run))
+    return run
 
 
 def _history(earlier: Sequence[AuditRun]) -> tuple[PastRun, ...]:

@@ -11,8 +11,8 @@ from fleetaudit.errors import ConfigError
 def current_time() -> datetime:
     """Returns the time in UTC, in whole seconds.
 
-    SOURCE_DATE_EPOCH (reproducible-builds.org) replaces it. Raises `ConfigError` if that is not a
-    time.
+    The environment variable SOURCE_DATE_EPOCH, in seconds since 1970, replaces it, as the
+    specification of reproducible-builds.org has it. Raises `ConfigError` if that is not a time.
     """
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if not fixed:
@@ -24,5 +24,8 @@ def current_time() -> datetime:
 
 
 def format_rfc3339(moment: datetime) -> str:
-    """Returns "2026-01-31T02:00:00Z"."""
+    """Returns a time as run.json has it, "2026-01-31T02:00:00Z" (RFC 3339, section 5.6).
+
+    `moment` may have any time zone; text of this form sorts by time.
+    """
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

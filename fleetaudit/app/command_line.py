@@ -51,13 +51,20 @@ class CommandLine:
     folder: str = ""
 
     def line(self, limit: str | None = None, *, verb: str | None = None) -> str:
-        """Returns the line for a shell, for the hosts of `limit` or for all."""
-        return self._line(verb or self.verb, ("-l", limit) if limit else (), frozenset())
+        """Returns the line for a shell, for the hosts of `limit` or for all.
+
+        `verb` replaces the command ("doctor" for "run"); the two have the same connection options.
+        """
+        more: tuple[str, ...] = ()
+        if limit:
+            more = ("-l", limit)
+        return self._line(verb or self.verb, more, frozenset())
 
     def for_host(self, host: str, options: Sequence[str]) -> str:
         """Returns the line for one host, with `options` before the typed ones.
 
-        It is an `engine.RepeatCommand`.
+        Each of `options` replaces the typed one of the same name, and an option for a password
+        replaces both sources of that password. It is an `engine.RepeatCommand`.
         """
         limit = () if "-l" in options else ("-l", host)
         names = self.names or {}
@@ -74,13 +81,19 @@ class CommandLine:
             # A name that looks like an option has to follow "--".
             first, last = (), ("--", *self.sources)
         line = shlex.join(("fleetaudit", verb, *first, *options, *last))
-        return f"cd {shlex.quote(self.folder)} && {line}" if self.folder else line
+        if self.folder:
+            return f"cd {shlex.quote(self.folder)} && {line}"
+        return line
 
 
 def make_command_line(
     options: CommandOptions, sources: Sequence[str], *, folder: str = ""
 ) -> CommandLine:
-    """Returns the command with its `options` in force."""
+    """Returns the command with its `options` in force.
+
+    `sources` are its inventories as typed, `folder` the folder to type it in, "" for the current
+    one. Options of `NOT_REPEATED`, of the environment and with their default value are left out.
+    """
     repeated = tuple(
         (name, tuple(_arguments(option)))
         for name, option in options.by_name.items()

@@ -16,7 +16,10 @@ from fleetaudit.store.run_search import run_names
 
 
 def list_run_names(output: Path) -> list[str]:
-    """Returns the runs of an output folder, the newest first after "latest"."""
+    """Returns the runs of an output folder, the newest first after "latest".
+
+    A folder that is missing or cannot be read has none.
+    """
     try:
         names = sorted(run_names(output), reverse=True)
     except (OSError, FleetauditError):
@@ -27,15 +30,19 @@ def list_run_names(output: Path) -> list[str]:
 
 
 def list_hosts(run_path: Path | None) -> list[str]:
-    """Returns the hosts of a run."""
+    """Returns the hosts of a run in its order, none without a run that can be read."""
     run = _read(run_path)
-    return [host.name for host in run.hosts] if run else []
+    if run is None:
+        return []
+    return [host.name for host in run.hosts]
 
 
 def scenario_titles(run_path: Path | None) -> dict[str, str]:
-    """Returns the titles of the scenarios of a run by their names."""
+    """Returns the titles of the scenarios of a run by their names, none without a readable run."""
     run = _read(run_path)
-    return {row.name: row.title for row in run.scenarios} if run else {}
+    if run is None:
+        return {}
+    return {row.name: row.title for row in run.scenarios}
 
 
 def _read(run_path: Path | None) -> AuditRun | None:
