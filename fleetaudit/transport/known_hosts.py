@@ -55,9 +55,11 @@ class Entry:
         Half a line after a crash is not.
         """
         blob, at = decode_key(self.text), 0
+        if not blob:
+            return False
         while at < len(blob):
-            at += 4 + int.from_bytes(blob[at : at + 4], "big")
-        return bool(blob) and at == len(blob)
+            at += 4 + int.from_bytes(blob[at : at + 4], "big")  # RFC 4251, section 5: string
+        return at == len(blob)
 
     @property
     def is_host_key(self) -> bool:
@@ -152,22 +154,31 @@ def _split_line(line: str) -> tuple[str, str, str, str] | None:
 
 
 def _name_matcher(names: str) -> Callable[[str], bool]:
-    """Returns the test for a list with *, ? and !.
+    """Returns the test for a list with *, ? and ! (ssh_config(5), PATTERNS).
 
-    As in OpenSSH, one negated match refuses the whole line.
+    One negated match refuses the whole line.
     """
-    patterns = names.lower().split(",")
-    refused = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    accept = _any_of(pattern for pattern in patterns if not pattern.startswith("!"))
-    refuse = _any_of(refused)
-    return lambda name: bool(accept.fullmatch(name)) and not refuse.fullmatch(name)
+    accepted, refused = list[str](), list[str]()
+    for pattern in names.lower().split(","):
+        if pattern.startswith("!"):
+            refused.append(pattern[1:])
+        else:
+            accepted.append(pattern)
+    accept, refuse = _any_of(accepted), _any_of(refused)
+
+    def matches(name: str) -> bool:
+        return accept.fullmatch(name) is not None and refuse.fullmatch(name) is None
+
+    return matches
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Returns the regular expression for names that match one of the patterns."""
-    escaped = (re.escape(pattern) for pattern in patterns)
-    regexes = [text.replace(r"\*", ".*").replace(r"\?", ".") for text in escaped]
-    return re.compile("|".join(regexes) or "(?!)")
+    """Returns the regular expression for names that match one of the patterns.
+
+    For no patterns, it matches nothing.
+    """
+    regexes = "|".join(map(re.escape, patterns)).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.compile(regexes or "(?!)")
 
 
 def fingerprint(blob: bytes) -> str:
@@ -176,7 +187,10 @@ def fingerprint(blob: bytes) -> str:
 
 
 def decode_key(text: str) -> bytes:
-    """Returns the bytes of a key in base64, b"" if it is not base64."""
+    """Returns the bytes of a key in base64, b"" if it is not base64.
+
+    The bytes are the key's blob of RFC 4253, section 6.6: its type, then its fields.
+    """
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:

@@ -15,7 +15,12 @@ _PASSWORD = re.compile(
 
 
 def classify_expiry(message: str) -> FailureKind:
-    """Returns "account expired" or "password expired" if the message means that, else ""."""
+    """Returns "account expired" or "password expired" if the message means that, else "".
+
+    `message` is what the host printed during a login, as one line: sshd and PAM (pam_unix(8)) have
+    no other way to report it. An account that has expired needs an administrator, a password only
+    its user, so the account goes first.
+    """
     if _ACCOUNT.search(message):
         return "account expired"
     if _PASSWORD.search(message):

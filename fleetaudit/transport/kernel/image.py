@@ -84,9 +84,10 @@ class NotAKernelError(Exception):
 
 
 def load_image(path: str) -> Image:
-    """Returns the kernel image at `path`.
+    """Returns the kernel image at `path`, which is read whole, at most `MAX_BYTES`.
 
-    Raises `TransportError` (stage "resolve") if it is missing or not a kernel image.
+    Raises `TransportError` (stage "resolve") if it is missing, or not a kernel that can be booted
+    here; the hint says what to give instead.
     """
     try:
         data = _read(Path(path))

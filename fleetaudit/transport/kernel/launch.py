@@ -7,7 +7,6 @@ here needs the files of this machine.
 
 # Every import here delays every guest.
 # ruff: noqa: PTH116, S606
-import contextlib
 import ctypes
 import os
 import resource
@@ -18,15 +17,22 @@ NOBODY = 65534
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
 
+def groups_for_kvm() -> "list[int]":
+    """Returns the group that may read and write /dev/kvm, none if that is root's."""
+    try:
+        kvm = os.stat("/dev/kvm")
+    except OSError:
+        return []
+    if not kvm.st_gid or kvm.st_mode & 0o060 != 0o060:
+        return []
+    return [kvm.st_gid]
+
+
 def main(parent: int, command: "list[str]") -> None:
     """Drops the privileges of root, dies with the parent, and runs `command`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.geteuid() == 0:
-        groups = []
-        with contextlib.suppress(OSError):
-            kvm = os.stat("/dev/kvm")
-            groups = [kvm.st_gid] if kvm.st_gid and kvm.st_mode & 0o060 == 0o060 else []
-        os.setgroups(groups)
+        os.setgroups(groups_for_kvm())
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
     # After the change of user, which clears it: no guest outlives a killed fleetaudit.

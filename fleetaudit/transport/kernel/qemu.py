@@ -64,7 +64,10 @@ killed at the deadline, or it was killed because /init did not start in time.
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A QEMU that works on this machine, and how."""
+    """A QEMU that works on this machine, and how.
+
+    `program` is its path, `sandboxed` is True if it takes the options of its seccomp sandbox.
+    """
 
     program: str
     accelerator: Literal["kvm", "tcg"]
@@ -88,7 +91,8 @@ class Guest:
 class GuestExit:
     """How a guest ended.
 
-    `log` is the end of its kernel's log; `stderr` and `status` are of QEMU itself.
+    `guest` is what its program sent; `log` is the end of its kernel's log, at most `LOG_MAX` bytes;
+    `stderr` and `status` are of QEMU itself, and `status` is None if it had to be killed.
     """
 
     guest: GuestOutput

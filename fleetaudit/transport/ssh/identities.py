@@ -77,7 +77,6 @@ class _Selection:
     def identities(self) -> Identities:
         """Returns what to offer: certificates, then keys in the agent, then keys of files."""
         of_files = self._of_files()
-        # The first of each blob counts; a later one adds nothing.
         usable = self._certified(of_files)
         if not self._config.identities_only:
             in_both = {blob: key for blob, key in of_files.items() if blob in self._in_agent}

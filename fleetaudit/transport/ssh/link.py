@@ -40,8 +40,9 @@ class Link(Protocol):
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
         """Returns bytes that came in, at least one.
 
-        Meanwhile sends what is in `out`, and removes it. `meanwhile` is called from time to time
-        and may add to `out`. Raises `LinkError`.
+        Meanwhile sends what is in `out`, and removes it. `meanwhile` is called from time to time,
+        at least every `POLL_S` seconds, and may add to `out`. Raises `LinkError`: of the kind
+        "late" at `until`, of another kind when the connection has ended.
         """
         ...
 
@@ -50,12 +51,12 @@ class Link(Protocol):
         ...
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection and releases what it was made with; raises nothing."""
         ...
 
 
 class SocketLink:
-    """A connected, non-blocking socket."""
+    """A connected, non-blocking socket, which it owns."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -66,7 +67,7 @@ class SocketLink:
         while True:
             if out:
                 self._write(out)
-            self._poll.register(self._sock, select.POLLIN | (select.POLLOUT if out else 0))
+            self._wait_for(out)
             events = self._poll.poll(min(until.remaining(), POLL_S) * 1000)
             meanwhile()
             if data := self._handle(events, until):
@@ -74,6 +75,13 @@ class SocketLink:
             # Checked after each event as well: a host that trickles keeps poll busy.
             if not until.remaining():
                 raise LinkError("late")
+
+    def _wait_for(self, out: bytearray) -> None:
+        """Polls for bytes that come in, and for room to send if there is something to send."""
+        events = select.POLLIN
+        if out:
+            events |= select.POLLOUT
+        self._poll.register(self._sock, events)
 
     def _handle(self, events: list[tuple[int, int]], until: Deadline) -> bytes:
         """Returns what came in; handles the events of other descriptors."""

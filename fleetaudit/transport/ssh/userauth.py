@@ -145,19 +145,20 @@ class UserAuth:
     def _algorithm(self, key_type: str) -> str:
         """Returns the signature algorithm for a key of this type, "" if the host accepts none."""
         plain = key_type.removesuffix(_CERTIFICATE)  # hosts list what signs: a certificate does not
-        suffix = key_type.removeprefix(plain)
         algorithms: tuple[str, ...] = (plain,)
         if plain == "ssh-rsa":
             self._await_service()  # before its acceptance, the host names the signatures
             algorithms = _RSA_SIGNATURES
-        accepted = filter(self.session.accepts_signature, algorithms)
-        return next((algorithm + suffix for algorithm in accepted), "")
+        accepted = next(filter(self.session.accepts_signature, algorithms), "")
+        if not accepted:
+            return ""
+        return accepted + key_type.removeprefix(plain)
 
     def _try_key(self, key: Identity, algorithm: str, *, sign_at_once: bool) -> bool:
         """Returns whether one key logs the user in."""
         fields = Message().add_string(algorithm).add_string(key.blob).asbytes()
         if not sign_at_once:
-            answer = self._request("publickey", b"\0" + fields)
+            answer = self._request("publickey", b"\0" + fields)  # RFC 4252, section 7: a query
             if answer != MSG_USERAUTH_PK_OK:
                 return self._logged_in(answer, key.label)
         try:
