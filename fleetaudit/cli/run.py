@@ -51,10 +51,10 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     "--tags",
     metavar="LIST",
     default="",
-    help="Run only what has one of these tags, as in Ansible.",
+    help="Run only plays and scenarios with one of these tags.",
 )
 @click.option(
-    "--skip-tags", metavar="LIST", default="", help="Do not run what has one of these tags."
+    "--skip-tags", metavar="LIST", default="", help="Skip plays and scenarios with these tags."
 )
 @connection_options
 @click.option(
@@ -74,7 +74,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     default="warning",
     show_default=True,
     help=(
-        "Of info, warning, error (a finding as severe makes the status 2) and drift (a change"
+        "info, warning or error (a finding at least as severe gives 2), and drift (a change"
         " adds 8)."
     ),
 )
@@ -103,7 +103,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     help="Audit only part I of N of the hosts, in the order of their names.",
 )
 @click.option(
-    "-C", "--check", is_flag=True, help="Print what would run where, and connect to no host."
+    "-C", "--check", is_flag=True, help="Print what would run on each host; do not connect."
 )
 @click.option(
     "--keep",
@@ -119,7 +119,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.option(
     "--cron",
     is_flag=True,
-    help="Unattended: silent if nothing changed; as if --keep 30d --run-deadline 14400.",
+    help="Unattended: silent if nothing changed; implies --keep 30d --run-deadline 14400.",
 )
 @click.option(
     "--notify",

@@ -38,7 +38,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
 @click.option(
     "--become-password-file",
     metavar="FILE",
-    help="As in run; whoever the job runs as must be able to read it.",
+    help="As in run; the user of the job must be able to read it.",
 )
 @click.option("--connection-password-file", metavar="FILE", help="As in run; as above.")
 @click.option("--vault-password-file", metavar="FILE", help="As in run; as above.")
