@@ -151,7 +151,7 @@ def forward(port: int, pid: int, woken: int, letters: dict[int, str]) -> int | N
 
 
 def patience_ms(status: int | None) -> int | None:
-    """Returns how long to wait for output: for ever (None) while the program runs, then not."""
+    """Returns how long to wait for output: forever (None) while the program runs, then not."""
     if status is None:
         return None
     return 0
