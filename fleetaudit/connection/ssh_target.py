@@ -73,7 +73,12 @@ _PARAMIKO_VARIABLES = {
     for name in ("host", "port", "user", "pass", "password", "private_key_file")
 }
 """Variables of Ansible's plugin paramiko alone, and what to do instead."""
-_ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+_ARGUMENTS = {
+    "ssh_args": "ansible_ssh_args",
+    "ssh_common_args": "ansible_ssh_common_args",
+    "ssh_extra_args": "ansible_ssh_extra_args",
+}
+"""The settings of ansible.cfg with arguments for ssh, and the variable of each."""
 
 
 def resolve_ssh_target(
@@ -191,7 +196,7 @@ def _read_arguments(variables: Variables, settings: AnsibleSettings, name: str) 
 
     A variable that is set to an empty text replaces those of ansible.cfg, too.
     """
-    variable = f"ansible_{name}"
+    variable = _ARGUMENTS[name]
     value = variables.get(variable)
     if value is not None:
         return _Arguments(str(value or ""), variable, variables.origin(variable))

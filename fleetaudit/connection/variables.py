@@ -143,9 +143,7 @@ class Variables:
             return None
         number = _parse_number(value)
         if number is None or number not in allowed:
-            raise self.error(
-                name, f"is not {expected}", "mind that YAML reads 12:30 as 750 and 0022 as 18"
-            )
+            raise self.error(name, f"is not {expected}", _number_hint(value))
         return number
 
     def truth(self, name: str) -> bool:
@@ -191,6 +189,13 @@ def _needs_renderer(value: Any) -> bool:
 def is_text_or_number(value: Any) -> bool:
     """Returns whether a value is text or an integer; in Python a boolean is an integer, too."""
     return isinstance(value, _TEXT_OR_NUMBER) and not isinstance(value, bool)
+
+
+def _number_hint(value: Any) -> str:
+    """Returns what to do about a value that is no number, or one out of range."""
+    if isinstance(value, int):
+        return "mind that YAML reads 12:30 as 750 and 0022 as 18"
+    return "write digits only"
 
 
 def _parse_number(value: Any) -> int | None:

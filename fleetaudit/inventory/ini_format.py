@@ -87,6 +87,8 @@ class _Reader:
             raise at.error(
                 "not a valid section", "a section is written [web], [web:vars] or [prod:children]"
             )
+        elif line[0] == "[" and "]" not in line:
+            raise at.error("a section without its closing bracket", f"write  {shorten(line)}]")
         else:
             self._read_entry(line, at)
 

@@ -49,12 +49,12 @@ def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
 
 
 def _first_reason(cause: Cause) -> str:
-    """Returns the first reason, with its hosts if the cause has others too."""
+    """Returns the first reason, with its hosts if the cause has others too; none is named twice."""
     first = cause.details[0]
-    reason = terminal_line(first.reason, 400)
-    if cause.hosts.count == first.hosts.count:
+    reason, hosts = terminal_line(first.reason, 400), join_hosts(first.hosts)
+    if cause.hosts.count == first.hosts.count or f"'{hosts}'" in reason:
         return reason
-    return f"{reason} ({join_hosts(first.hosts)})"
+    return f"{reason} ({hosts})"
 
 
 def command_line(label: str, command: str) -> str:

@@ -103,6 +103,10 @@ def _is_tab_at(written: str, column: int) -> bool:
     return "\t" in indentation or written[column - 1 : column] == "\t"
 
 
+_INDENTATION_PROBLEMS = ("did not find expected key", "did not find expected '-' indicator")
+"""What libyaml says of a line that is indented less or more than its block."""
+
+
 def _syntax_hint(problem: str, context: str, written: str) -> str:
     """Returns the usual cause of a parser's problem in a line, "" if none is known."""
     is_template = "mapping" in problem or "hashable" in problem or "flow" in context
@@ -110,4 +114,6 @@ def _syntax_hint(problem: str, context: str, written: str) -> str:
         return "quote a value that begins with {{"
     if "mapping values are not allowed" in problem:
         return "quote a value that contains “: ”, or look at the indentation"
+    if problem in _INDENTATION_PROBLEMS:
+        return "compare the indentation of this line with the lines above: it must match theirs"
     return ""

@@ -564,3 +564,10 @@ def test_a_kernel_without_an_image_is_an_error_at_the_host() -> None:
     with pytest.raises(InputError, match="kernel_image") as caught:
         target(ansible_connection="kernel")
     assert (caught.value.source, caught.value.line) == ("inv/hosts.yml", 3)
+
+
+def test_a_hint_about_yaml_numbers_is_given_for_numbers_only() -> None:
+    with pytest.raises(InputError, match="write digits only"):
+        target(ansible_port="twenty-two")
+    with pytest.raises(InputError, match="YAML reads 12:30 as 750"):
+        target(ansible_port=70_000)

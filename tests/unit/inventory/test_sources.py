@@ -57,6 +57,7 @@ def refused(*sources: Path) -> InputError:
         ("[web]\n---\n", 2, "is this YAML?"),
         ("[web:hosts:x]\na\n", 1, "not a valid section"),
         ("[we b]\na\n", 1, "not a valid section"),
+        ("[web\na\n", 1, "a section without its closing bracket"),
         ("[]\na\n", 1, "not a valid section"),
         ("[web:var]\na\n", 1, "an unknown kind, “var”"),
         ("a\n[web:vars]\nk=v\n", 2, "variables of the group “web”, which has no section"),

@@ -35,6 +35,7 @@ from fleetaudit.text.sanitize import terminal_line
 from tests.support.runs import (
     K612,
     Fleet,
+    missing,
     run_of,
     scenario,
     small_fleet,
@@ -526,3 +527,16 @@ def test_a_verdict_that_was_not_run_has_its_reason_and_no_trials() -> None:
     text = verdict_text(run_of([host]), host, lacks, width=100)
     assert "\n  not run: no tls module\n" in text
     assert "0 trials" not in text
+
+
+def test_a_reason_that_names_its_host_is_not_followed_by_the_host() -> None:
+    hosts = [
+        msgspec.structs.replace(
+            missing(name, "resolve", f"the name '{name}' has no address: unknown", "see DNS"),
+            kind="name not found",
+        )
+        for name in ("a", "b")
+    ]
+    text = summary(compare(run_of(hosts)), width=120)
+    assert "the name 'a' has no address: unknown\n" in text
+    assert "unknown (a)" not in text

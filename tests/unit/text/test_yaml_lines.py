@@ -401,3 +401,8 @@ def test_a_part_of_a_document_is_converted_with_the_lines_of_the_whole() -> None
     with pytest.raises(InputError) as caught:
         convert_document(document, Inner, ("a", "c"))
     assert caught.value.line == 5
+
+
+def test_a_wrongly_indented_key_has_a_hint_about_indentation() -> None:
+    with pytest.raises(InputError, match="compare the indentation of this line"):
+        parse_yaml("all:\n    hosts:\n        a:\n      b:\n", source="i.yml")
