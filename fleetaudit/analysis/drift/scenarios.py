@@ -82,7 +82,7 @@ def scenario_changes(diff: HostDiff) -> Iterator[Change]:
     """Yields the changes of all scenarios that both runs planned for this host, over each family.
 
     The id of such a change is "scenario:unread-close/ipv4". The endings of a void host prove
-    nothing, which is a change of the controls already.
+    nothing; the failed controls are reported as a change of their own.
     """
     if diff.has_void_host:
         return
