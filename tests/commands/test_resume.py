@@ -268,12 +268,12 @@ def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(
 
 
 BROKEN = """
-from fleetaudit.analysis.compare import production as counters
-def production(host, anchor, honest=counters._production):
+from fleetaudit.analysis.compare import host_index
+def measured_in(host, honest=host_index._measured_in):
     if host.name == "web3":
         raise IndexError("a bug of ours")
-    return honest(host, anchor)
-counters._production = production
+    return honest(host)
+host_index._measured_in = measured_in
 """
 
 
