@@ -22,7 +22,7 @@ from fleetaudit.analysis.judge import judge_fleet, judge_host
 from fleetaudit.engine import EngineSettings, Outcome, StopRequest
 from fleetaudit.engine import audit as audit_hosts
 from fleetaudit.errors import NothingToDoError, OutputError
-from fleetaudit.model import AuditRun, HostResult, Plan, RunInfo
+from fleetaudit.model import AuditRun, Drift, HostResult, Plan, RunInfo
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
 from fleetaudit.store.deduplication import judge_and_deduplicate
@@ -290,13 +290,13 @@ class _Execution:
     def execute(self) -> FinishedAudit:
         """Returns the finished run; raises `FleetauditError`."""
         prepared, request = self.prepared, self.prepared.request
-        resumed = request.resumed
+        resumed, id_ = request.resumed, ""
         if resumed:
+            id_ = resumed.path.name
             manifest.refuse_changed_plan(
                 resumed.manifest, prepared.plan, __version__, source=str(resumed.path)
             )
         self.waivers = read_waivers(request.run.waivers, prepared.loaded.inventory)
-        id_ = resumed.path.name if resumed else ""
         self.baseline = choose_baseline(request.output, request.run.baseline, prepared.info(id_))
         with hold_lock(request.output), _deadline(self.stop, request.run.deadline_s):
             folder, started, earlier = self._open_folder()
@@ -413,8 +413,11 @@ class _Execution:
         run = self.prepared.request.run
         bugs = outcome.bugs + written.bugs
         status = BUG if bugs else self._status(written.run)
-        drift = self.baseline.since_last(written.run) if run.needs_drift else None
-        changed = drift is None or not drift.is_unchanged or outcome.interrupted
+        drift: Drift | None = None
+        changed: bool | None = None
+        if run.needs_drift:
+            drift = self.baseline.since_last(written.run)
+            changed = drift is None or not drift.is_unchanged or outcome.interrupted
         notification = Notification(
             run=written.run.run,
             status=status,
@@ -429,7 +432,7 @@ class _Execution:
             status=status,
             bugs=bugs,
             interrupted=outcome.interrupted,
-            changed=changed if run.needs_drift else None,
+            changed=changed,
             notification=notification,
         )
 

@@ -53,7 +53,7 @@ class CommandLine:
     def line(self, limit: str | None = None, *, verb: str | None = None) -> str:
         """Returns the line for a shell, for the hosts of `limit` or for all.
 
-        `verb` replaces the command ("doctor" for "run"); the two have the same connection options.
+        `verb` replaces the command: "run" takes the connection options of "doctor", too.
         """
         more: tuple[str, ...] = ()
         if limit:
@@ -76,14 +76,24 @@ class CommandLine:
         """Returns the line without the `replaced` options, and with `more` arguments."""
         kept = (words for name, words in self.options if name not in replaced)
         options = [*itertools.chain.from_iterable(kept), *more]
-        first, last = self.sources, tuple[str, ...]()
-        if any(source.startswith("-") for source in self.sources):
-            # A name that looks like an option has to follow "--".
-            first, last = (), ("--", *self.sources)
-        line = shlex.join(("fleetaudit", verb, *first, *options, *last))
+        sources = source_arguments(self.sources)
+        words = (*sources, *options)
+        if sources[:1] == ("--",):
+            words = (*options, *sources)
+        line = shlex.join(("fleetaudit", verb, *words))
         if self.folder:
             return f"cd {shlex.quote(self.folder)} && {line}"
         return line
+
+
+def source_arguments(sources: Sequence[str]) -> tuple[str, ...]:
+    """Returns inventories as arguments of a command line.
+
+    They follow "--", and so have to be its last arguments, if one of them looks like an option.
+    """
+    if any(source.startswith("-") for source in sources):
+        return ("--", *sources)
+    return tuple(sources)
 
 
 def make_command_line(

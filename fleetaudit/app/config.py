@@ -89,7 +89,9 @@ class Configuration(NamedTuple):
 def load_config(environment: Mapping[str, str], here: Path) -> Configuration:
     """Returns the configuration of a process with this environment in the folder `here`.
 
-    Raises `ConfigError` for a file that is named and missing, cannot be read, or makes no sense.
+    `environment` says where the user's own file is: XDG_CONFIG_HOME, else HOME. A file in `here`
+    that everybody may write is a note instead. Raises `ConfigError` for a file that is named by
+    FLEETAUDIT_CONFIG and missing, and for one that cannot be read or makes no sense.
     """
     if named := environment.get("FLEETAUDIT_CONFIG"):
         path = expand_home(named)
@@ -115,7 +117,9 @@ def _user_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
     # The XDG Base Directory Specification: a relative path in it is invalid and is ignored.
     if base and Path(base).is_absolute():
         return (Path(base) / "fleetaudit/config.yml",)
-    return (Path(home) / ".config/fleetaudit/config.yml",) if home else ()
+    if home:
+        return (Path(home) / ".config/fleetaudit/config.yml",)
+    return ()
 
 
 def _why_untrusted(path: Path) -> str:
@@ -147,7 +151,9 @@ def _option_value(key: str, value: Any, folder: Path, here: Path) -> Any:
         names = value if isinstance(value, list) else [value]
         files = [_file_name(name, folder, here) for name in names]
         return files if key in _LISTS else files[0]
-    return ",".join(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return ",".join(value)
+    return value
 
 
 def _file_name(name: str, folder: Path, here: Path) -> str:

@@ -89,19 +89,28 @@ class ConnectionArguments:
 
     @classmethod
     def from_options(cls, options: CommandOptions) -> ConnectionArguments:
-        """Returns the connection options among the options of a command."""
+        """Returns the connection options among the options of a command.
+
+        The command must have all of them; raises KeyError for one that it does not have.
+        """
         return cls(**{field.name: options[field.name].value for field in fields(cls)})  # type: ignore[arg-type]  # the command line checked the types
 
     def with_configured_forks(
         self, settings: AnsibleSettings, options: CommandOptions
     ) -> ConnectionArguments:
-        """Returns these options with the forks of ansible.cfg, unless an option sets them."""
+        """Returns these options with the forks of ansible.cfg, unless an option sets them.
+
+        The environment and a configuration set an option as well as the command line does.
+        """
         if not settings.forks or options["forks"].is_set:
             return self
         return replace(self, forks=settings.forks)
 
     def engine_settings(self) -> EngineSettings:
-        """Returns how many hosts are audited at once, and for how long."""
+        """Returns how many hosts are audited at once, and for how long.
+
+        `timeout` is not among them: it is the time of one connection, and belongs to the target.
+        """
         from fleetaudit.engine import EngineSettings
 
         return EngineSettings(
@@ -109,18 +118,25 @@ class ConnectionArguments:
         )
 
     def refuse_prompts(self, because: str) -> None:
-        """Raises `UsageError` if a password would be asked for."""
+        """Raises `UsageError` if a password would be asked for.
+
+        `because` is the subject of the message: the option that nobody watches, such as --cron.
+        """
         for prompts, file in PASSWORD_OPTIONS:
             if getattr(self, prompts):
                 option = file.replace("_", "-")
                 raise UsageError(f"{because} never asks for a password:  --{option} FILE")
 
     def parsed_extra_vars(self) -> dict[str, str]:
-        """Returns the variables of -e by name; raises `UsageError`."""
+        """Returns the variables of -e by name; raises `UsageError` as `parse_extra_vars`."""
         return parse_extra_vars(self.extra_vars)
 
     def check_files(self) -> None:
-        """Raises `NothingToDoError` for a missing file, `UsageError` for two uses of stdin."""
+        """Raises `NothingToDoError` for a missing file, `UsageError` for two uses of stdin.
+
+        The file of known hosts has to exist only for the policy "strict": another policy needs no
+        key in it. Files with passwords are checked when they are read.
+        """
         from .passwords import STANDARD_INPUT
 
         if self.private_key:
@@ -145,7 +161,10 @@ class PasswordReader:
     def connection_options(self, arguments: ConnectionArguments) -> ConnectionOptions:
         """Returns the options of a connection with the passwords, asking for them if necessary.
 
-        Raises `UsageError` if nobody can be asked, `NothingToDoError` or `ConfigError` for a file.
+        The password to log in with comes first; an empty become password means the same one.
+        Raises `UsageError` if nobody can be asked, `NothingToDoError` for a file that is missing,
+        and `ConfigError` for one that is named by the environment or a configuration and missing,
+        or that has no password in it.
         """
         from fleetaudit.connection.options import ConnectionOptions
 
@@ -177,8 +196,9 @@ class PasswordReader:
     ) -> Secret | None:
         """Returns the password of the become method, None if no option asks for one."""
         if arguments.ask_become_pass:
-            default = " (empty: the one to log in with)" if login else ""
-            prompt = f"become password{default}: "
+            prompt = "become password: "
+            if login:
+                prompt = "become password (empty: the one to log in with): "
             return self._ask(prompt, "-K", "--become-password-file", empty=login)
         return self._from_file(arguments.become_password_file, "become_password_file")
 
@@ -186,7 +206,9 @@ class PasswordReader:
         self, prompt: str, option: str, alternative: str, *, empty: Secret | None = None
     ) -> Secret | None:
         """Returns the password that somebody types, None if nobody is to be asked."""
-        return self.prompt(prompt, option, alternative, empty=empty) if self.prompt else None
+        if self.prompt is None:
+            return None
+        return self.prompt(prompt, option, alternative, empty=empty)
 
     def _from_file(self, named: str | None, option: str) -> Secret | None:
         """Returns the password in a file.
@@ -238,7 +260,10 @@ def report_unused_options(
 ) -> None:
     """Reports typed options that no host uses, and those that variables of the inventory overrule.
 
-    Raises `UsageError` if a password to log in with is typed and no host takes one.
+    `plan` has the hosts, `connection` the parsed options and `options` the typed ones; `report`
+    gets one note for each. Hosts that no play matches do not count, and without a host that can be
+    audited only overruled options are reported. Raises `UsageError` if a password to log in with is
+    typed and no host takes one.
     """
     from fleetaudit.model import NotAudited, NotSelected
 
@@ -310,7 +335,9 @@ def _overridden_note(overridden: OverriddenOption, typed: str, hosts: int) -> st
     """Returns the note about one option that a variable of the inventory overrules."""
     first, *more = overridden.origins
     where = f"{first} and {len(more)} more" if more else first
-    count = f"{overridden.hosts} of {hosts} hosts" if hosts > 1 else "the host"
+    count = "the host"
+    if hosts > 1:
+        count = f"{overridden.hosts} of {hosts} hosts"
     return (
         f"fleetaudit: note: {typed}: not used for {count}: {overridden.variable}"
         f" ({where}) takes precedence"
@@ -320,7 +347,9 @@ def _overridden_note(overridden: OverriddenOption, typed: str, hosts: int) -> st
 def parse_extra_vars(arguments: Sequence[str]) -> dict[str, str]:
     """Returns the variables of -e KEY=VALUE by name, the last value of each.
 
-    Raises `UsageError`. No message repeats a value: it may be a password.
+    One argument may have several, each value with blanks in quotes. Raises `UsageError` for
+    anything else (a file, YAML or JSON, which Ansible takes), and for a name of a password: other
+    users see the arguments of a process. No message repeats a value: it may be a password.
     """
     variables = dict[str, str]()
     for argument in arguments:
@@ -353,7 +382,10 @@ def _parse_extra_var(word: str) -> tuple[str, str]:
 
 
 def existing_file(named: str, option: str) -> Path:
-    """Returns the file that an option names; raises `NothingToDoError` if it is missing."""
+    """Returns the file that an option names, "~" expanded.
+
+    Raises `NothingToDoError` with the name of the `option` if it is missing.
+    """
     path = expand_home(named)
     if not path.exists():
         raise NothingToDoError(f"{option} {named}: no such file")

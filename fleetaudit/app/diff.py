@@ -28,12 +28,19 @@ def diff_runs(before: AuditRun, after: AuditRun, *, names: tuple[str, str]) -> D
 
 
 def diff_files(before: Path, after: Path) -> Drift:
-    """Returns what changed between two runs, each a run folder or its run.json."""
+    """Returns what changed between two runs, each a run folder or its run.json.
+
+    Raises `NothingToDoError` for a run that is missing, and `InputError` for what is not a run or
+    if the two cannot be compared.
+    """
     return diff_runs(read_run(before), read_run(after), names=(str(before), str(after)))
 
 
 def render_drift(drift: Drift, format_: str, *, width: int) -> bytes:
-    """Returns the changes as "json" or as text, in UTF-8."""
+    """Returns the changes as "json" or, for any other format, as text, in UTF-8.
+
+    `width` is the width of the text in columns.
+    """
     if format_ == "json":
         return analysis.encode(drift)
     return changes_text(summarize_changes(drift), width=width).encode()

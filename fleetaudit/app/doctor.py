@@ -76,7 +76,10 @@ class FinishedCheck:
     """The command that audits the same hosts."""
 
     def text(self, *, width: int, problems_only: bool) -> str:
-        """Returns one host in detail, several as a table; "" if there are no problems to show."""
+        """Returns one host in detail, several as a table; "" if there are no problems to show.
+
+        `width` is in columns; `problems_only` leaves out hosts that are ready.
+        """
         match self.report.hosts:
             case (check,) if problems_only and check.ready:
                 return ""
@@ -104,7 +107,8 @@ def prepare_check(
     """Reads the inventories, playbooks and passwords of a request, and makes the plan.
 
     The plan has every host of the limit, also those that no play of the named playbooks matches.
-    `prompt` asks for passwords. Raises `FleetauditError`.
+    `prompt` asks for passwords, None if nobody can be asked. All notes go to `reporter` as
+    messages. Raises as `audit.prepare_run`, but an output folder does not matter.
     """
     started = clock.format_rfc3339(clock.current_time())
     connection = request.connection
@@ -138,7 +142,12 @@ def check_hosts(
     *,
     on_check: Callable[[str], None] = ignore_message,
 ) -> FinishedCheck:
-    """Checks every host of the plan; `on_check` gets a line of text for each host as it comes."""
+    """Checks every host of the plan; `on_check` gets a line of text for each host as it comes.
+
+    Nothing is written: a host key that is accepted is accepted for this check only, which
+    `reporter` says. `stop` ends the check early; hosts without an answer are then not ready. What
+    is wrong with a host is its check and is never raised.
+    """
     request = prepared.request
     fleet = _FleetCheck(prepared, on_check)
     outcome = fleet.run(reporter, stop)

@@ -15,7 +15,7 @@ def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
 
     2: a finding without a waiver is as severe as the least severity in `fail_on`. 4: some host was
     not audited. 8: "drift" is in `fail_on`, and something changed since the baseline or that is
-    unknown.
+    unknown. `fail_on` has the words of --fail-on: severities and "drift".
     """
     status = 0
     if _has_finding(run, fail_on):
@@ -43,5 +43,8 @@ def _has_finding(run: AuditRun, fail_on: Collection[str]) -> bool:
 
 
 def has_bug(run: AuditRun) -> bool:
-    """Returns whether a host is left out because of a bug in fleetaudit."""
+    """Returns whether a host is left out because of a bug in fleetaudit.
+
+    Only `run_output.leave_out_failing_hosts` makes results of the stage "report".
+    """
     return any(host.stage == "report" for host in run.hosts)

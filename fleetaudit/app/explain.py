@@ -24,8 +24,10 @@ def explain_host(
 ) -> str:
     """Returns the text about a host, or about one scenario on it (NAME or NAME/FAMILY).
 
-    The packets are written into `pcap_file`, but not if anything is wrong. Raises
-    `NothingToDoError` for a host or a scenario that the run does not have.
+    The packets are written into `pcap_file`, but not if anything is wrong. `width` is the width of
+    the text in columns. Raises `NothingToDoError`, with similar names, for a host or a scenario
+    that the run does not have, and for packets of a host that was not audited; `InputError` for
+    what is not a run; `OutputError` if `pcap_file` cannot be written.
     """
     run = read_run(run_path)
     host = _find_host(run, host_name, run_path)
@@ -84,4 +86,6 @@ def _some(names: Collection[str]) -> str:
 def _suggest(name: str, known: Iterable[str]) -> str:
     """Returns similar names as a question, "" if there are none."""
     similar = difflib.get_close_matches(name, list(known), 3)
-    return f"; did you mean {' or '.join(similar)}?" if similar else ""
+    if not similar:
+        return ""
+    return f"; did you mean {' or '.join(similar)}?"

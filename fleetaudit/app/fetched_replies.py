@@ -7,6 +7,7 @@ in the same way: by the engine, `probe.protocol` and the judge.
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -62,12 +63,17 @@ class RepliesRequest:
     @property
     def folder(self) -> Path:
         """Returns the folder of the replies, as the next command names it."""
-        return self.files[0].parent if self.files else Path("replies")
+        if not self.files:
+            return Path("replies")
+        return self.files[0].parent
 
     def probe_command(self, host: str, file: Path | None) -> str:
-        """Returns the commands that make a new reply of a host."""
-        playbooks = (word for playbook in self.playbooks for word in ("-p", playbook))
-        probe = ["fleetaudit", "probe", *playbooks]
+        """Returns the commands that make a new reply of a host, to be pasted into a shell.
+
+        The reply goes into `file`, or, if it is None, into a new file of the folder of replies.
+        """
+        playbooks = (("-p", playbook) for playbook in self.playbooks)
+        probe = ["fleetaudit", "probe", *itertools.chain.from_iterable(playbooks)]
         if self.inventories:
             probe += [*self.inventories, "-l", host]
         # A name that looks like an option has to stay a name.
@@ -83,7 +89,9 @@ def audit_replies(
     """Returns the run of the replies, and how many of its hosts a bug in fleetaudit cost.
 
     A host without a reply is not missing if it is `elsewhere`, in another run. `report` gets the
-    notes about the inventory.
+    notes about the inventory. What is wrong with the content of a file is the result of its host.
+    Raises `InputError` for a second reply of one host and for a file that is named after no host,
+    and `NothingToDoError` if no play matches a host.
     """
     plan, files = _plan_and_files(request, report)
     hosts = tuple(host for host in plan.hosts if host.name in files or host.name not in elsewhere)

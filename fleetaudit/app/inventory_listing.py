@@ -28,7 +28,11 @@ class ListingRequest:
 
 
 def render_inventory(request: ListingRequest, report: Report = ignore_message) -> str:
-    """Returns the listing; `report` gets the notes about the inventory."""
+    """Returns the listing; `report` gets the notes about the inventory.
+
+    It connects to nothing. Raises `NothingToDoError` for a file that is missing or a pattern that
+    selects no host, and `InputError` for what makes no sense in an inventory.
+    """
     inventory = read_inventory(
         request.sources, request.vault_password_file, report=report
     ).inventory

@@ -26,8 +26,10 @@ NamedRuns = Sequence[tuple[Path, AuditRun]]
 def merge_runs(runs: NamedRuns) -> AuditRun:
     """Returns the runs as one, hosts in the order of the runs; one run stays as it is.
 
-    Raises `InputError` for hosts and scenarios that differ between two runs. What changed since an
-    earlier run belongs to each run and is left out.
+    Each run comes with the path that messages name it by; there is at least one. Raises
+    `InputError` for hosts and scenarios that differ between two runs. What changed since an earlier
+    run belongs to each run and is left out. An expectation that two runs locate differently keeps
+    the location of the first.
     """
     first = runs[0][1]
     if all(run == first for _, run in runs):
@@ -54,7 +56,10 @@ def _merge_locations(runs: Iterable[AuditRun]) -> dict[str, Location]:
 
 
 def refuse_repeated_hosts(runs: NamedRuns) -> None:
-    """Raises `InputError` for a host that is in two runs, even with the same result."""
+    """Raises `InputError` for a host that is in two runs, even with the same result.
+
+    Each run comes with the path that messages name it by.
+    """
     seen = dict[str, Path]()
     for path, run in runs:
         if repeated := [host.name for host in run.hosts if host.name in seen]:
@@ -88,9 +93,12 @@ def _merge_items(parts: Sequence[tuple[Path, Sequence[T]]], kind: str, hint: str
 def _describe_names(kind: str, names: Sequence[str]) -> str:
     """Returns "host web1" or "hosts web[1-3] and 4 more"."""
     folded = fold_hosts(names)
-    more = f" and {folded.more} more" if folded.more else ""
-    plural = "" if len(names) == 1 else "s"
-    return f"{kind}{plural} {', '.join(folded.ranges)}{more}"
+    text = f"{kind}s {', '.join(folded.ranges)}"
+    if len(names) == 1:
+        text = f"{kind} {', '.join(folded.ranges)}"
+    if folded.more:
+        text += f" and {folded.more} more"
+    return text
 
 
 def _merge_infos(infos: Sequence[RunInfo]) -> RunInfo:

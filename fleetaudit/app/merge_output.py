@@ -62,7 +62,9 @@ def merge_into_folder(
     """Merges runs and replies, and writes the run folder with its reports.
 
     `report` gets notes; `render` makes what the caller will print, so that a bug in it is found.
-    Raises `FleetauditError`.
+    Raises `InputError` for a host that is in two runs or for what is not a run, `NothingToDoError`
+    for a path that does not exist, `LockedError` if another run uses the output folder, and
+    `OutputError` if it cannot be written.
     """
     whole, bugs = _merge(request, report)
     output = request.output

@@ -54,12 +54,14 @@ class Notification:
 
     def heading(self, width: int) -> list[str]:
         """Returns the first lines of a message: the controller, the exit status, the inventory and
-        the run.
+        the run, sanitized and wrapped at `width` columns.
         """
         from fleetaudit.report.text_lines import wrap
         from fleetaudit.text.sanitize import terminal_line
 
-        limit = f", limit {terminal_line(self.run.limit)}" if self.run.limit else ""
+        limit = ""
+        if self.run.limit:
+            limit = f", limit {terminal_line(self.run.limit)}"
         inventory = terminal_line(", ".join(self.run.inventory))
         folder = terminal_line(str(self.folder))
         status = f"status {self.status}, {describe_status(self.status)}"
@@ -72,7 +74,10 @@ class Notification:
         )
 
     def environment(self) -> dict[str, str]:
-        """Returns the variables for the command of --notify."""
+        """Returns the variables for the command of --notify (docs/unattended.md).
+
+        They are text of the user and of this machine, never of a host; "" is a limit that is unset.
+        """
         return {
             "FLEETAUDIT_RUN": self.run.id,
             "FLEETAUDIT_STATUS": str(self.status),
@@ -86,7 +91,10 @@ class Notification:
 
 
 def describe_status(status: int) -> str:
-    """Returns the meaning of the exit status of a run."""
+    """Returns the meaning of the exit status of a run: "all well" for 0.
+
+    A status above 128 is that of a signal; 2, 4 and 8 are added (`exit_status.exit_status`).
+    """
     if status > 128:
         return "interrupted"
     if status == 1:
@@ -96,14 +104,20 @@ def describe_status(status: int) -> str:
 
 
 def report_address(report: Path, base: str | None) -> str:
-    """Returns the address of a report: below the URL `base`, else its absolute path."""
+    """Returns the address of a report: below the URL `base`, else its absolute path.
+
+    The URL has the name of the run folder and of the report, percent-encoded (RFC 3986).
+    """
     if base is None:
         return str(report.absolute())
     return "/".join((base.rstrip("/"), quote(report.parent.name), quote(report.name)))
 
 
 def parse_report_url(text: str, option: str = "--report-url") -> str:
-    """Returns the URL of --report-url; raises `UsageError` if it is not one that can be printed."""
+    """Returns the URL of --report-url; raises `UsageError` if it is not one that can be printed.
+
+    `option` names the option, or what else the URL comes from, in the message.
+    """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
         raise UsageError(
             f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"
@@ -114,7 +128,8 @@ def parse_report_url(text: str, option: str = "--report-url") -> str:
 def change_summary(comparison: Comparison, notification: Notification, *, width: int) -> str:
     """Returns what changed and what is wrong, in at most `MAX_LINES` lines.
 
-    The last line names the report.
+    The last line names the report; the line above it counts the lines that are left out. `width` is
+    in columns.
     """
     from fleetaudit.report.terminal import summary
 
@@ -161,7 +176,9 @@ def run_notify_command(
 ) -> None:
     """Runs the command with `text` on its stdin and `environment` added to its own.
 
-    `report` gets a warning if that fails.
+    The command runs in a session of its own, without a shell; after `seconds` it is ended with
+    everything that it started. Its output is dropped. `report` gets a warning, with the last line
+    of its stderr, if it cannot be started, fails or takes too long; nothing is raised.
     """
     if problem := _run(command, text.encode(errors="replace"), environment or {}, seconds):
         report(f"fleetaudit: warning: --notify {shlex.join(command)}: {problem}")

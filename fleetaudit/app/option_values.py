@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
-    """Returns the tags of a list with commas, as -t takes it."""
+    """Returns the tags of a list with commas, as -t takes it: each once, without empty ones."""
     tags = (tag.strip() for tag in text.split(","))
     return tuple(dict.fromkeys(filter(None, tags)))
 
 
 def parse_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
-    """Returns the words of "a,b" in the order of `allowed`; raises `UsageError` for any other."""
+    """Returns the words of "a,b", each once, in the order of `allowed`.
+
+    Raises `UsageError` with the name of the `option` for a word that is not allowed.
+    """
     words = {word.strip() for word in text.split(",")}
     for word in sorted(words):
         if word not in allowed:
@@ -27,20 +30,30 @@ def parse_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...
 
 
 def parse_shard_option(text: str | None) -> tuple[int, int] | None:
-    """Returns part and parts of --shard, None without one; raises `UsageError`."""
+    """Returns part and parts of --shard ("2/5" is (2, 5)), None without one.
+
+    Raises `UsageError` for anything else.
+    """
     from fleetaudit.playbook.shards import parse_shard
 
+    if not text:
+        return None
     try:
-        return parse_shard(text) if text else None
+        return parse_shard(text)
     except ValueError as e:
         raise UsageError(f"--shard: {e}") from e
 
 
 def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
-    """Returns the policy of --keep, None without one; raises `UsageError`."""
+    """Returns the policy of --keep, None without one.
+
+    Raises `UsageError` with the name of the `option` for text that is no policy.
+    """
     from fleetaudit.store.retention import parse_retention
 
+    if not text:
+        return None
     try:
-        return parse_retention(text) if text else None
+        return parse_retention(text)
     except ValueError as e:
         raise UsageError(f"{option}: {e}") from e

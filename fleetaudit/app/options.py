@@ -64,11 +64,14 @@ class CommandOptions:
         return self.by_name[name]
 
     def values(self) -> dict[str, object]:
-        """Returns the value of every option by its name."""
+        """Returns the value of every option by its name, also of those that have their default."""
         return {name: option.value for name, option in self.by_name.items()}
 
     def typed_flags(self, *names: str) -> list[str]:
-        """Returns those of the named options that were typed, by their first flag: "-K"."""
+        """Returns those of the named options that were typed, by their first flag: "-K".
+
+        They are in the order of `names`. Raises KeyError for an option that the command lacks.
+        """
         return [self.by_name[name].flags[0] for name in names if self.by_name[name].is_typed]
 
     def names_by_flag(self) -> dict[str, str]:
@@ -78,7 +81,10 @@ class CommandOptions:
     def with_values(
         self, values: Mapping[str, object], source: OptionSource | None = None
     ) -> CommandOptions:
-        """Returns the options with other values, and with another `source` unless it is None."""
+        """Returns the options with other values, and with another `source` unless it is None.
+
+        Options that `values` does not name stay as they are; a name of no option is ignored.
+        """
         by_name = {name: _changed(option, values, source) for name, option in self.by_name.items()}
         return CommandOptions(self.verb, by_name)
 

@@ -51,7 +51,10 @@ def read_password_file(named: str, option: str, report: Report = ignore_message)
     """Returns the first line of a file or a pipe (/dev/fd/3); "-" is standard input.
 
     `option` names the file in messages; `report` gets a warning about a file that everybody can
-    read. Raises `NothingToDoError`, `ConfigError` or `UsageError`.
+    read. Raises `NothingToDoError` if there is no such file, `UsageError` for a terminal, which
+    would show what is typed, and `ConfigError` for a program, for a file that cannot be read, for a
+    pipe that delivers nothing within `WAIT_S`, and for a line that is empty, not UTF-8 or longer
+    than `MAX_BYTES`.
     """
     path = expand_home("/dev/stdin" if named == "-" else named)
     source = _Source(option, named)

@@ -58,8 +58,13 @@ class LoadedInventory:
 
 
 def read_playbooks(paths: Sequence[str]) -> tuple[Playbook, ...]:
-    """Returns the playbooks of `paths`; the default playbook if there are none."""
-    return tuple(load_playbook(expand_home(path)) for path in paths) or (load_playbook(None),)
+    """Returns the playbooks of `paths`; the default playbook if there are none.
+
+    Raises `NothingToDoError` for a missing playbook, `InputError` for what makes no sense in one.
+    """
+    if not paths:
+        return (load_playbook(None),)
+    return tuple(load_playbook(expand_home(path)) for path in paths)
 
 
 def read_inventory(
@@ -72,7 +77,12 @@ def read_inventory(
     """Reads inventories, Ansible's own settings and the vault password.
 
     `extra_vars` are variables of every host that take precedence over its own. `report` gets the
-    notes: what Ansible would read or follow and fleetaudit does not.
+    notes: what Ansible would read or follow and fleetaudit does not. Without `vault_password_file`
+    the one of ansible.cfg applies.
+
+    Raises `NothingToDoError` for a missing file, `InputError` with file and line for what is wrong
+    or not supported, and `ConfigError` for an ANSIBLE_CONFIG or a vault password that cannot be
+    used.
     """
     settings = load_ansible_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
@@ -121,6 +131,9 @@ def build_plan(
     `options` are those of the command line; Ansible's settings and the vault are added here, and if
     somebody `connects` the passwords in the files that ansible.cfg names. `report` gets notes about
     settings that are not followed; one that would change how a host is reached raises `InputError`.
+    So do plays that contradict each other. Raises `NothingToDoError` if the selection has no host
+    or no scenario, or no play matches a host. A host with variables that make no sense is in the
+    plan as one that cannot be audited.
     """
     inventory = loaded.inventory
     options = replace(options, settings=loaded.settings, vault=loaded.vault)
@@ -146,7 +159,7 @@ def build_offline_plan(
     """Returns the plan of hosts on which somebody else runs the probe.
 
     Connection variables are ignored: the target of each host that a play matches is a
-    `LocalTarget`.
+    `LocalTarget`. `limit` is a pattern of Ansible, None for every host. Raises as `build_plan`.
     """
     names = _selected_names(inventory, limit)
     targets = dict.fromkeys(names, LocalTarget())
@@ -182,13 +195,13 @@ def _selected_names(inventory: Inventory, limit: str | None) -> Sequence[str]:
 def _with_configured_passwords(options: ConnectionOptions, report: Report) -> ConnectionOptions:
     """Returns the options with the passwords of ansible.cfg where the options have none."""
     settings = options.settings
-    password = options.password or _configured_password(
-        settings, "connection_password_file", report
-    )
-    become_password = options.become_password or _configured_password(
-        settings, "become_password_file", report
-    )
-    return replace(options, password=password, become_password=become_password)
+    if not options.password:
+        password = _configured_password(settings, "connection_password_file", report)
+        options = replace(options, password=password)
+    if not options.become_password:
+        password = _configured_password(settings, "become_password_file", report)
+        options = replace(options, become_password=password)
+    return options
 
 
 def _configured_password(settings: AnsibleSettings, name: str, report: Report) -> Secret | None:
@@ -208,7 +221,11 @@ def make_run_info(
     started: str = "",
     shard: str | None = None,
 ) -> RunInfo:
-    """Returns the description of a run as of now; it began at `started`, or now if that is ""."""
+    """Returns the description of a run as of now; it began at `started`, or now if that is "".
+
+    `sources` are its inventories as they were typed, and `shard` is the text of --shard. `id_` is
+    the name of the run folder, "" without one. The name of the job follows from the rest.
+    """
     now = clock.format_rfc3339(clock.current_time())
     info = RunInfo(
         id=id_,
@@ -255,7 +272,11 @@ def _scenario_row(scenario: Scenario) -> ScenarioRow:
 
 
 def render_plan(plan: Plan) -> str:
-    """Returns what would run where, one line per host: its connection and what it would run."""
+    """Returns what would run where, one line per host: its connection and what it would run.
+
+    A host that cannot be audited has the stage and the reason instead. The text is sanitized for a
+    terminal.
+    """
     from fleetaudit.text.sanitize import terminal_line
 
     lines = ("  ".join(map(terminal_line, _plan_words(host))) for host in plan.hosts)

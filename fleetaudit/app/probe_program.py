@@ -35,8 +35,9 @@ class ProgramRequest:
 def probe_program(request: ProgramRequest, report: Report = ignore_message) -> str:
     """Returns the program with the request of the selected hosts.
 
-    Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different
-    programs. `report` gets the notes about the inventory.
+    It is Python source for the stdin of `COMMAND`. Raises `NothingToDoError` if no play matches a
+    host, `UsageError` if the hosts need different programs, and `InputError` for what makes no
+    sense in an inventory or a playbook. `report` gets the notes about the inventory.
     """
     inventory = _read_inventory(request, report)
     playbooks = read_playbooks(request.playbooks)
@@ -74,7 +75,8 @@ def sudoers_line(user: str, command: str = COMMAND) -> str:
     """Returns the line of sudoers(5) that lets `user` run exactly this command as root, without a
     password.
 
-    Raises `UsageError` if `user` cannot be the name of a user.
+    `user` may also be %GROUP, #UID or +NETGROUP; `command` is one command without redirections.
+    Raises `UsageError` if `user` cannot be the name of a user, also for ALL, which means everybody.
     """
     if not re.fullmatch(r"[%+#]?[A-Za-z0-9_.@\\-]+\$?", user) or user == "ALL":
         raise UsageError(f"--sudoers takes the name of a user, as the host has it, not {user!r}")

@@ -15,7 +15,9 @@ from . import clock
 def prune_runs(output: Path, keep: RetentionPolicy, *, baseline: str) -> Pruned:
     """Removes the runs that `keep` does not keep; `baseline` names one more run to keep.
 
-    Raises `LockedError` or `OutputError`.
+    `baseline` may be a path; only its last part counts. A run with a file that
+    neither the store nor a report writes is kept, with the reason. Raises `LockedError` if another
+    run uses the output folder, and `OutputError` if it cannot be read or changed.
     """
     with hold_lock(output):
         return retention.prune(

@@ -19,7 +19,10 @@ REPORT_FORMATS = SINGLE_FILE_NAMES
 
 
 def render_summary(comparison: Comparison, *, width: int, problems_only: bool = False) -> str:
-    """Returns the closing text of a run; "" for `problems_only` without problems."""
+    """Returns the closing text of a run; "" for `problems_only` without problems.
+
+    `width` is in columns. Text of hosts is sanitized for a terminal.
+    """
     from fleetaudit.report.terminal import summary
 
     return summary(comparison, width=width, problems_only=problems_only)

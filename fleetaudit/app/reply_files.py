@@ -27,7 +27,9 @@ def split_runs_and_replies(paths: Iterable[Path]) -> tuple[list[Path], list[Path
     """Returns the runs and the files of replies among some paths.
 
     A run is the folder of a run or a file named *.json. In any other folder every file that is not
-    hidden is a reply.
+    hidden is a reply; such files come sorted by name. Raises `NothingToDoError` for a path that
+    does not exist and for an empty folder, and `InputError` for a folder that has folders in it or
+    cannot be read.
     """
     runs, replies = list[Path](), list[Path]()
     for path in paths:
@@ -93,7 +95,9 @@ def replies_by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[
 
 def _without_suffix(path: Path) -> str:
     """Returns the name of a file without the suffix of a reply."""
-    return path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
+    if path.suffix in SUFFIXES:
+        return path.stem
+    return path.name
 
 
 def _known_host_name(path: Path, known: Collection[str]) -> str:
@@ -140,7 +144,8 @@ def parse_reply_file(data: bytes) -> Output:
     """Returns the output of the probe in a file: plain, or in the JSON of one result of Ansible.
 
     Ansible's message about a failed task goes to `stderr`, which only explains why there is no
-    result line.
+    result line. The exit status is unknown, None. Nothing is raised: what is not valid JSON is the
+    plain output, in which `probe.protocol` looks for the result line.
     """
     plain = Output(stdout=data, stderr=b"", exit_status=None)
     heading = _HEADING.match(data)

@@ -32,7 +32,12 @@ class RenderedReport:
 
 
 def render_report(run_paths: Sequence[Path], format_: str, *, width: int) -> RenderedReport:
-    """Returns the report of the runs as one; the same runs give the same bytes."""
+    """Returns the report of the runs as one; the same runs give the same bytes.
+
+    `format_` is one of `render.REPORT_FORMATS`, `width` the width of "text" in columns. A host with
+    which rendering fails is left out and counted as a bug. Raises `NothingToDoError` for a run that
+    is missing, `InputError` for what is not a run, and for a host that differs between two runs.
+    """
     run = merge_runs([(path, read_run(path)) for path in run_paths])
 
     def render(hosts: tuple[HostResult, ...]) -> bytes:
@@ -45,7 +50,8 @@ def render_report(run_paths: Sequence[Path], format_: str, *, width: int) -> Ren
 def write_report(path: Path, data: bytes) -> None:
     """Replaces a file in one step; writes into what is not a regular file (a pipe, /dev/stdout).
 
-    Raises `OutputError`.
+    A new file is readable by its owner only; an existing one keeps its mode, and a symbolic link is
+    followed. Raises `OutputError` if it cannot be written.
     """
     try:
         existing = path.stat()
@@ -67,7 +73,11 @@ def write_report(path: Path, data: bytes) -> None:
 
 
 def same_job_warnings(path: Path, run: AuditRun) -> Iterator[str]:
-    """Yields a warning for each other file of metrics in the folder of `path` with the same job."""
+    """Yields a warning for each other file of metrics in the folder of `path` with the same job.
+
+    Only a file named *.prom is one of metrics; of the others in its folder the first
+    `_MAX_OTHER_FILES` are read, as far as their first `_HEAD_BYTES`.
+    """
     if path.suffix != ".prom":
         return
     beginning = prometheus.beginning_of_info(run).encode()

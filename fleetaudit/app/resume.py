@@ -52,8 +52,9 @@ class UnfinishedRun:
     def reopen(self, report: Report) -> tuple[RunFolder, dict[str, HostResult]]:
         """Returns the open folder and the results that it has already, by host.
 
-        The caller holds the lock of the output folder. `report` gets warnings about the journal.
-        Raises `InputError`.
+        The caller holds the lock of the output folder, and closes the folder. `report` gets a
+        warning for each damaged line of the journal, whose host is audited again. Raises
+        `InputError` for a journal that cannot be read.
         """
         from fleetaudit.store.journal import read_journal
         from fleetaudit.store.manifest import results_to_keep
@@ -128,7 +129,11 @@ class UnfinishedRun:
 
 
 def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
-    """Returns the run that --resume names, by its path or by its name in the output folder."""
+    """Returns the run that --resume names, by its path or by its name in the output folder.
+
+    A path takes precedence over a name. Raises `NothingToDoError` if there is no such run, and
+    `InputError` for a plan.json that cannot be resumed from.
+    """
     from fleetaudit.store.manifest import decode_manifest
     from fleetaudit.store.names import PLAN_FILE
     from fleetaudit.store.run_folder import read_plan
@@ -147,7 +152,11 @@ def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
 def make_manifest(
     plan: Plan, *, started: str, sources: tuple[str, ...], job: str, options: CommandOptions
 ) -> RunManifest:
-    """Returns the content of plan.json of a new run."""
+    """Returns the content of plan.json of a new run.
+
+    It has what `--resume` needs: the options without `PROCESS_OPTIONS`, which of them were set, the
+    current folder, and a digest of what each host of the plan runs.
+    """
     from fleetaudit.store.manifest import RunManifest, manifest_hosts
     from fleetaudit.text.json_schema import file_name_text
 

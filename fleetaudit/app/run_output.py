@@ -65,7 +65,8 @@ def write_run(
     """Finishes and compares a run, and writes `formats` into its folder, run.json last.
 
     `finish` adds what depends on all hosts. `render` uses the comparison as well, so that a bug in
-    it is found. A bug that no single host causes is raised after everything else is written.
+    it is found. Both may be called several times, each time with fewer hosts. A bug that no single
+    host causes is raised after everything else is written; `OutputError` is raised at once.
     """
     writing = _Writing(folder, bare, formats, finish, render)
     try:
@@ -146,8 +147,9 @@ def leave_out_failing_hosts(
 ) -> tuple[T, int]:
     """Returns `make` of the hosts, and how many of them had to be left out.
 
-    `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is raised: no
-    host causes it.
+    `trial` does the same and keeps nothing. A host that is left out stays in the run as "not
+    audited". A `FleetauditError`, such as a full disk, is raised: no host causes it. So is a bug
+    that meets no hosts as well, or more than `MAX_FAILING` of them.
     """
     remaining, bugs = reassign_evidence(hosts), 0
     while True:

@@ -28,11 +28,11 @@ class Listing:
     runs: RunList
 
     def text(self) -> str:
-        """Returns the runs as a table."""
+        """Returns the runs as a table for a terminal, sanitized."""
         return runs_text(self.runs)
 
     def json(self) -> bytes:
-        """Returns the runs as JSON."""
+        """Returns the runs as JSON in UTF-8 (docs/formats.md)."""
         return encode(self.runs)
 
     def active_run_note(self) -> str:
@@ -54,7 +54,9 @@ def list_output_folder(output: Path) -> Listing:
 def follow_run(output: Path, name: str) -> str:
     """Makes `latest` point to a finished run and follow its job; returns a text that says so.
 
-    `name` may be a path. Raises `InputError` for a run that is not finished.
+    `name` may be a path; only its last part counts. Raises `NothingToDoError` if there is no folder
+    or no such run, `InputError` for a run that is not finished, and `LockedError` if another run
+    uses the output folder.
     """
     _check_folder(output)
     name = Path(name).name

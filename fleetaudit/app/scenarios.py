@@ -14,7 +14,11 @@ from .planning import read_playbooks
 
 
 def render_scenarios(playbooks: Sequence[str], *, width: int) -> str:
-    """Returns every scenario of the playbooks: its steps, what is expected, and why."""
+    """Returns every scenario of the playbooks: its steps, what is expected, and why.
+
+    `playbooks` are paths or names of shipped ones, () for the default one; `width` is in columns.
+    Raises `NothingToDoError` for a missing playbook, `InputError` for what makes no sense in one.
+    """
     plays = chain.from_iterable(map(attrgetter("plays"), read_playbooks(playbooks)))
     scenarios = chain.from_iterable(map(attrgetter("scenarios"), plays))
     return "".join(_scenario_text(scenario, width) for scenario in scenarios)
@@ -31,8 +35,10 @@ def _lines(scenario: Scenario, width: int) -> Iterator[str]:
     yield f"  {terminal_line(scenario.title)}"
     for step in scenario.steps:
         yield f"    - {terminal_line(step.text)}"
-    control = f"; control: {scenario.control}" if scenario.control else ""
-    yield f"  {_expectation(scenario)}{control}"
+    expectation = _expectation(scenario)
+    if scenario.control:
+        expectation += f"; control: {scenario.control}"
+    yield f"  {expectation}"
     if scenario.because:
         yield from wrap([f"because: {terminal_line(scenario.because)}"], width, "  ")
     yield ""

@@ -23,6 +23,7 @@ from fleetaudit.text.files import expand_home
 
 from . import schedule_units
 from .baseline import read_waivers
+from .command_line import source_arguments
 from .planning import read_inventory, read_playbooks
 from .reporter import Report
 from .time_of_day import TimeOfDay
@@ -49,7 +50,9 @@ class ScheduleRequest:
     def text(self, name: str) -> str | None:
         """Returns an option that has text as its value, None if it is not set."""
         value = self.options.get(name)
-        return value if isinstance(value, str) else None
+        if isinstance(value, str):
+            return value
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,11 @@ class ScheduleTexts:
     timer: str
 
     def write_units(self, folder: Path, report: Report) -> None:
-        """Writes the units into a folder, and reports the commands that install them."""
+        """Writes the units into a folder, and reports the commands that install them.
+
+        Everybody can read the files, as systemd has it; existing ones are replaced. Raises
+        `NothingToDoError` if there is no such folder, `OutputError` if it cannot be written.
+        """
         if not folder.is_dir():
             raise NothingToDoError(f"-o {folder}: no such folder")
         units = {"fleetaudit.service": self.service, "fleetaudit.timer": self.timer}
@@ -78,13 +85,14 @@ class ScheduleTexts:
 def make_schedule(request: ScheduleRequest, report: Report) -> ScheduleTexts:
     """Returns the texts of the job, after reading what the job will read.
 
-    `report` gets notes and warnings. Raises `FleetauditError` as the job would.
+    `report` gets notes and warnings: a password file that is not there yet, a day on which the
+    clocks skip the time. Raises `UsageError` for a name that a crontab or a unit cannot hold and
+    for a file that only this process has, and otherwise as the job would.
     """
     for name in ("become_password_file", "connection_password_file", "vault_password_file"):
         if named := request.text(name):
             _check_password_file(named, "--" + name.replace("_", "-"), report)
     _read_inputs(request, report)
-    dashes = ("--",) if any(source.startswith("-") for source in request.sources) else ()
     try:
         job = schedule_units.Job(
             command=(
@@ -92,8 +100,7 @@ def make_schedule(request: ScheduleRequest, report: Report) -> ScheduleTexts:
                 "run",
                 "--cron",
                 *_arguments(request.options),
-                *dashes,
-                *request.sources,
+                *source_arguments(request.sources),
             ),
             folder=str(Path.cwd()),
             hour=request.at.hour,
@@ -164,8 +171,17 @@ def _arguments(options: OptionValues) -> Iterator[str]:
     """Yields the options as arguments of a command line."""
     for name, value in options.items():
         flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
-        if isinstance(value, bool):
-            yield from (flag,) if value else ()
-            continue
-        for one in value if isinstance(value, tuple) else (value,):
-            yield from (flag, one) if one is not None else ()
+        if value is True:
+            yield flag
+        for text in _texts(value):
+            yield flag
+            yield text
+
+
+def _texts(value: str | bool | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Returns the texts that an option has as its value, none for a switch or if it is not set."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, str):
+        return (value,)
+    return ()

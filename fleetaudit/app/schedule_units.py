@@ -11,6 +11,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+_NEEDS_QUOTES = frozenset(" \t'\"\\;")
+"""Characters that stand in a word of ExecStart= only between quotes."""
+_LINE_BREAKS = frozenset("\n\r\0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -27,7 +31,10 @@ class Job:
 
 
 def crontab_line(job: Job) -> str:
-    """Returns one line for `crontab -e`; the shell of cron is /bin/sh."""
+    """Returns one line for `crontab -e`; the shell of cron is /bin/sh.
+
+    Raises ValueError for a line break or a name that is not UTF-8 in the command or the folder.
+    """
     line = f"cd {shlex.quote(job.folder)} && {shlex.join(job.command)}"
     _refuse_unusable(line)
     # crontab(5): an unescaped % is a newline, and what follows it is the command's input, inside of
@@ -36,7 +43,12 @@ def crontab_line(job: Job) -> str:
 
 
 def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
-    """Returns a systemd service that runs the job once as `user`, with few privileges."""
+    """Returns a systemd service that runs the job once as `user`, with few privileges.
+
+    `name` is the name of the unit without its ending, and of its folder below /var/lib. A job that
+    becomes another user keeps the privileges that sudo, doas and su need. Raises ValueError as
+    `crontab_line`.
+    """
     return _SERVICE.format(
         name=name,
         user=_value(user),
@@ -60,7 +72,9 @@ def _argument(word: str) -> str:
     """Returns one argument quoted for ExecStart=, with % (specifiers) and $ (variables) escaped."""
     _refuse_unusable(word)
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"' if not word or any(c in " \t'\"\\;" for c in word) else escaped
+    if not word or not _NEEDS_QUOTES.isdisjoint(word):
+        return f'"{escaped}"'
+    return escaped
 
 
 def _value(text: str) -> str:
@@ -71,7 +85,7 @@ def _value(text: str) -> str:
 
 def _refuse_unusable(text: str) -> None:
     """Raises ValueError for text that cannot be in a crontab or a unit."""
-    if any(c in text for c in "\n\r\0"):
+    if not _LINE_BREAKS.isdisjoint(text):
         raise ValueError(f"{text!r}: a line break cannot be scheduled")
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError(f"{text!r}: a name that is not UTF-8 cannot be scheduled")

@@ -24,8 +24,8 @@ def add_locations(run: AuditRun, plan: Plan, folder: Path | None = None) -> Audi
     """Returns the run with the locations of its hosts in the inventory, and of its expectations in
     the playbooks.
 
-    A host of a `host,host,` list has none. `folder` is the one in which the files were named, by
-    default the current one.
+    A host of a `host,host,` list has none; the host of an inventory program has the program.
+    `folder` is the one in which the files were named, by default the current one.
     """
     files = _SourceFiles(folder or Path.cwd())
     origins = {host.name: host.origin for host in plan.hosts}
@@ -83,4 +83,6 @@ class _SourceFiles:
 
 def _relative_to(path: Path, folder: Path) -> Path | None:
     """Returns a path relative to a folder, None if it is elsewhere."""
-    return path.relative_to(folder) if path.is_relative_to(folder) else None
+    if not path.is_relative_to(folder):
+        return None
+    return path.relative_to(folder)

@@ -27,7 +27,7 @@ class TimeOfDay:
 
     @classmethod
     def parse(cls, text: str) -> TimeOfDay:
-        """Returns the time of --at; raises `UsageError`."""
+        """Returns the time of --at; raises `UsageError` for text that is not HH:MM (or H:MM)."""
         match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
         if not match:
             raise UsageError(f"--at {text}: not a time of day; expected one such as 04:17")
