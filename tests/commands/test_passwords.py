@@ -265,7 +265,7 @@ def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Wor
         "-l",
         "a:d",
     )
-    assert (off.returncode, "its host key is not checked" in off.stdout) == (
+    assert (off.returncode, "the host key is not checked" in off.stdout) == (
         0,
         True,
     )  # a takes one, and says why not
