@@ -68,7 +68,10 @@ def check_file(path: Path, most: int) -> None:
 
 
 def check_regular(info: os.stat_result) -> None:
-    """Raises OSError if a status is not that of a regular file."""
+    """Raises OSError if a status is not that of a regular file.
+
+    `IsADirectoryError` for a folder, `UnsuitableFileError` for everything else.
+    """
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(info.st_mode):

@@ -73,7 +73,8 @@ def _split(name: str) -> tuple[str, str, str]:
     """Returns a name as the text before its number, the digits, and the text after it.
 
     The number that counts hosts is the last one of the first label (web01.dc1), and the last of an
-    address. A name without a number is all text before it.
+    address. A name without a number is all text before it. web01.dc1 is "web", "01", ".dc1";
+    10.0.0.7 is "10.0.0.", "7", "".
     """
     label = name.split(".", 1)[0]
     if _ADDRESS.fullmatch(name):
@@ -85,7 +86,11 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _series(parts: Iterable[tuple[str, str, str]]) -> dict[Series, list[int]]:
-    """Returns the numbers of names that differ in nothing else, by head, tail and width."""
+    """Returns the numbers of names that differ in nothing else, by head, tail and width.
+
+    One number with a leading zero separates all of its names by width: web01 and web10 are one
+    series, web1 is another. Without one, web9 and web10 are in one series of `ANY_WIDTH`.
+    """
     padded = {(head, tail) for head, digits, tail in parts if _PADDED.match(digits)}
     series = dict[Series, list[int]]()
     for head, digits, tail in parts:
@@ -111,7 +116,10 @@ def _runs(numbers: Iterable[int]) -> list[Run]:
 
 
 def _range(head: str, runs: list[Run], width: int, tail: str) -> str:
-    """Returns the text of one range: its runs in brackets, a single number without."""
+    """Returns the text of one range: its runs in brackets, a single number without.
+
+    "web[1-2,4].dc1", "web01", or the head alone for names without a number.
+    """
     if width == 0:
         return head
     pad = max(width, 0)

@@ -31,7 +31,8 @@ def encode_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> byt
 def file_name_text(name: object) -> str:
     """Returns the name of a file as text, with U+FFFD for bytes that are not UTF-8.
 
-    Python has such bytes as lone surrogates (PEP 383).
+    Python has such bytes as lone surrogates (PEP 383). Surrogates that stand for no byte become
+    U+FFFD as well.
     """
     text = _NO_BYTE.sub("\ufffd", str(name))
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

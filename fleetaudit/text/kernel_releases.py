@@ -22,7 +22,8 @@ def release_key(release: str) -> ReleaseKey:
     first.
 
     The parts of the key are the three numbers that a release begins with, the number of its release
-    candidate, and whatever else is in its name.
+    candidate, and whatever else is in its name. 6.12-rc3 begins with (6, 12, 0) and 3; a release
+    that is no candidate has `_FINAL` in place of the 3.
     """
     base = _BASE.match(release)
     rest = release[base.end() :] if base else release

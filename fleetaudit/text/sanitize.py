@@ -38,7 +38,7 @@ def terminal_line(text: str, limit: int = 2000) -> str:
     """Returns `text` as one line for a terminal, without control sequences.
 
     White space becomes one blank, every other invisible character U+FFFD. A text of more than
-    `limit` characters is cut and ends in "…".
+    `limit` characters is cut and ends in "…", which does not count: the result may have one more.
     """
     line = _WHITE_SPACE.sub(" ", text[: limit + 1])
     if not is_plain(line):
@@ -63,7 +63,7 @@ def escape_line(text: str, limit: int = 4096) -> str:
 
     Tabs and line ends become blanks. The result can be encoded as UTF-8 and contains no character
     that XML 1.0 forbids. A text of more
-    than `limit` characters is cut and ends in "…".
+    than `limit` characters is cut before anything is escaped, and ends in "…".
     """
     text = _cut(text, limit)
     if is_plain(text):
@@ -127,7 +127,10 @@ def quote_line(text: bytes | str, before: str = "", limit: int = QUOTE_MAX) -> s
 
 
 def bounded_text(text: str, limit: int = 4000) -> str:
-    """Returns the first `limit` characters of `text`, with "?" for what UTF-8 cannot encode."""
+    """Returns the first `limit` characters of `text`, with "?" for what UTF-8 cannot encode.
+
+    That is a lone surrogate, as Python has for a byte that is not UTF-8. A cut leaves no sign.
+    """
     return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
 

@@ -87,7 +87,11 @@ def _index(text: str) -> int | None:
 
 
 def _first_unfit_key(value: Any, path: ValuePath, type_: Any) -> Any:
-    """Returns the first key of the mapping at `path` whose value does not fit, None for none."""
+    """Returns the first key of the mapping at `path` whose value does not fit, None for none.
+
+    Each key is tried alone in a copy of `value`, so that an error elsewhere in the mapping does not
+    count.
+    """
     mapping = functools.reduce(operator.getitem, path, value)
     for key in mapping:
         if not _fits(_with_part(value, path, {key: mapping[key]}), type_):
@@ -105,7 +109,7 @@ def _fits(value: Any, type_: Any) -> bool:
 
 
 def _with_part(value: Any, path: ValuePath, part: Any) -> Any:
-    """Returns a copy of `value` with `part` at `path`."""
+    """Returns a copy of `value` with `part` at `path`; only what is on the path is copied."""
     if not path:
         return part
     copy = value.copy()
@@ -128,7 +132,10 @@ class _Mismatch(NamedTuple):
 
 
 def _explain(mismatch: _Mismatch, text: str) -> InputError:
-    """Returns msgspec's error in the words of this project, at the line that it is about."""
+    """Returns msgspec's error in the words of this project, at the line that it is about.
+
+    A text that `_EXPLANATIONS` does not know stays, with its first letter in lower case.
+    """
     for pattern, explain in _EXPLANATIONS:
         if match := pattern.fullmatch(text):
             return explain(mismatch, match)

@@ -78,7 +78,7 @@ class YamlErrors:
 
 
 def _tag_name(tag: str) -> str:
-    """Returns a tag as it is written in a file: !!int for one of YAML's own."""
+    """Returns a tag as it is written in a file: !!int for one of YAML's own, !vault unchanged."""
     if not tag.startswith(PREFIX):
         return tag
     return "!!" + tag.removeprefix(PREFIX)

@@ -47,6 +47,9 @@ def read_bounded(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
 def decode_utf8(data: bytes, *, source: str) -> str:
     """Returns `data` as text; raises `InputError` at the line of the first byte that is not
     UTF-8.
+
+    A byte order mark of UTF-8 is removed. Raises `InputError` without a line for UTF-16, which is
+    recognized by its byte order mark, and for more than `MAX_FILE_BYTES`.
     """
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"larger than the {MAX_FILE_BYTES} bytes that are read", source=source)
@@ -101,5 +104,5 @@ def _check_characters(text: str, source: str) -> None:
 
 
 def _place_of(before: str) -> tuple[int, int]:
-    """Returns line and column of what follows the text `before`."""
+    """Returns line and column, both from 1, of what follows the text `before`; (1, 1) for ""."""
     return before.count("\n") + 1, len(before) - before.rfind("\n")

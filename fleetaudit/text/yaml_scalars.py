@@ -59,8 +59,9 @@ def _resolve(text: str, implicit: tuple[bool, bool]) -> str:
 def parse_plain_scalar(text: str) -> Any:
     """Returns what YAML 1.1 makes of `text` without quotation marks and without a tag.
 
-    Text stays text if it is a number of more than `MAX_NUMBER` characters. Raises `ValueError` for
-    a date that does not exist.
+    0022 is 18, yes is True, 1.10 is the number 1.1, and "" is None. Text stays text if it is a
+    number of more than `MAX_NUMBER` characters. Raises `ValueError` for a date that does not exist,
+    such as 2024-02-31.
     """
     tag = _resolve(text, (True, False))
     is_long_number = tag in NUMBERS and len(text) > MAX_NUMBER

@@ -189,7 +189,11 @@ class HostKeys:
                 self._read_accepted()
 
     def _read_accepted(self) -> None:
-        """Reads what was appended to our file since the last time. The caller holds the lock."""
+        """Reads what was appended to our file since the last time. The caller holds the lock.
+
+        Does nothing if the file does not exist yet. Raises `OSError`, also if it is not a regular
+        file.
+        """
         if self.accept_file is None or not self.accept_file.exists():
             return
         check_regular(self.accept_file.stat())
@@ -234,7 +238,10 @@ class HostKeys:
 
 
 def _signature_algorithms(key_type: str) -> tuple[str, ...]:
-    """Returns the signature algorithms of a key type of known_hosts."""
+    """Returns the signature algorithms of a key type of known_hosts.
+
+    Those of RFC 8332 for ssh-rsa; for any other type, the type itself.
+    """
     return _ALGORITHMS.get(key_type, (key_type,))
 
 

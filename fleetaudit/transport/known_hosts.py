@@ -141,7 +141,11 @@ class KnownHosts:
 
 
 def _split_line(line: str) -> tuple[str, str, str, str] | None:
-    """Returns marker ("" for none), names, key type and key of a line, None if it has no entry."""
+    """Returns marker ("" for none), names, key type and key of a line, None if it has no entry.
+
+    "@revoked h ssh-rsa AAAA comment" is ("@revoked", "h", "ssh-rsa", "AAAA"). A line with an
+    unknown marker, or without a key ("h ssh-rsa"), has no entry.
+    """
     words = line.split(None, 4)
     if not words or words[0].startswith("#"):
         return None
@@ -156,7 +160,8 @@ def _split_line(line: str) -> tuple[str, str, str, str] | None:
 def _name_matcher(names: str) -> Callable[[str], bool]:
     """Returns the test for a list with *, ? and ! (ssh_config(5), PATTERNS).
 
-    One negated match refuses the whole line.
+    One negated match refuses the whole line: "*.a,!b.a" is for c.a and not for b.a. A list of
+    negated patterns alone, such as "!b", is for no name.
     """
     accepted, refused = list[str](), list[str]()
     for pattern in names.lower().split(","):

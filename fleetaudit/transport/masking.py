@@ -156,7 +156,10 @@ def _encode(password: str) -> bytes:
 
 
 def _is_strong(form: str) -> bool:
-    """Returns whether a value cannot have this text by chance."""
+    """Returns whether a value cannot have this text by chance.
+
+    True for "abcdefg1", False for "abcdefgh" and "12345678" (one kind alone) and for "abc1".
+    """
     return len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())
 
 

@@ -305,7 +305,11 @@ class _Ended:
 
 
 def _explain(log: str, login: Login) -> TransportError:
-    """Returns why there was no login, from the log of ssh and of the ssh to a jump host."""
+    """Returns why there was no login, from the log of ssh and of the ssh to a jump host.
+
+    The first row of `_REASONS` that matches a whole line decides, whichever line that is. If none
+    does, the reason quotes the last line, and the stage is "connect".
+    """
     lines = _messages(log)
     for pattern, stage, kind, transient in _REASONS:
         if line := next(filter(re.compile(pattern).fullmatch, lines), ""):

@@ -19,7 +19,8 @@ def classify_expiry(message: str) -> FailureKind:
 
     `message` is what the host printed during a login, as one line: sshd and PAM (pam_unix(8)) have
     no other way to report it. An account that has expired needs an administrator, a password only
-    its user, so the account goes first.
+    its user, so the account goes first. "You are required to change your password immediately" is
+    "password expired".
     """
     if _ACCOUNT.search(message):
         return "account expired"

@@ -120,7 +120,11 @@ def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportEr
 
 
 def _cause(output: Output) -> tuple[FailureKind, str]:
-    """Returns the kind and the reason for output without a ready line."""
+    """Returns the kind and the reason for output without a ready line.
+
+    The first row of `_CAUSES` that fits a line of either stream goes before a stream that was cut,
+    and that before whatever was printed last.
+    """
     text = b"\n".join((output.stderr[-_KEPT:], output.stdout[-_KEPT:])).decode("utf-8", "replace")
     status = "no exit status"
     if output.exit_status is not None:

@@ -31,7 +31,7 @@ def shell_join(words: Iterable[str]) -> str:
 
 
 def _shell_word(word: str) -> str:
-    """Returns one word for a shell."""
+    """Returns one word for a shell: ~/'a b' for "~/a b", and '~/' quoted if nothing follows."""
     if word.startswith("~/") and word != "~/":
         return f"~/{shlex.quote(word[2:])}"
     return shlex.quote(word)
@@ -67,7 +67,10 @@ def _destination(target: SshTarget, user: str | None) -> list[str]:
 
 
 def describe_exit(output: Output) -> str:
-    """Returns how a command ended that gave no useful output: its status and what it printed."""
+    """Returns how a command ended that gave no useful output: its status and what it printed.
+
+    At most the last 2000 bytes of stderr are quoted, or of stdout if stderr is empty.
+    """
     how = describe_status(output.exit_status)
     cut = f" after more {output.cut} than is allowed" if output.cut else ""
     printed = output.stderr[-2000:] or output.stdout[-2000:]

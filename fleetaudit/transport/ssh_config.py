@@ -196,7 +196,7 @@ def _ssh_g_failed(output: Output, name: str, hint: str) -> TransportError:
 
 
 def _error_lines(stderr: bytes) -> str:
-    """Returns the last lines of stderr that are about an error."""
+    """Returns the last lines of stderr that are about an error, at most three, as one line."""
     lines = filter(str.strip, stderr.decode("utf-8", "replace").split("\n"))
     return " ".join([line for line in lines if not line.startswith(_NOT_ABOUT_THE_ERROR)][-3:])
 
@@ -243,7 +243,11 @@ def _includes_relevant(path: str, patterns: str, depth: int) -> bool:
 
 
 def _included_files(path: str, patterns: str) -> Iterator[str]:
-    """Yields the files of an Include."""
+    """Yields the files of an Include.
+
+    A relative path is in /etc/ssh if `path` is below /etc, else in ~/.ssh. A path with a variable
+    or a token gives "/", which counts as a file that may have any keyword.
+    """
     try:
         words = shlex.split(patterns, comments=True)
     except ValueError:
@@ -262,7 +266,11 @@ def _included_files(path: str, patterns: str) -> Iterator[str]:
 
 
 def _parse(text: str) -> EffectiveConfig:
-    """Parses the output of `ssh -G`."""
+    """Parses the output of `ssh -G`: a keyword, a blank and a value on each line.
+
+    Keywords are in lower case. One that is there several times, such as identityfile, has all of
+    its values, in order.
+    """
     values: dict[str, tuple[str, ...]] = {}
     for line in filter(None, text.split("\n")):
         keyword, _, value = line.partition(" ")

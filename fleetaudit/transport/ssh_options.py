@@ -60,7 +60,10 @@ def host_argument(name: str) -> list[str]:
 
 
 def redact_option(word: str) -> str:
-    """Returns an option as it may be shown: a command of the user's can contain a secret."""
+    """Returns an option as it may be shown: a command of the user's can contain a secret.
+
+    "-oProxyCommand=COMMAND" becomes "-oProxyCommand=HIDDEN"; "Port=22" stays.
+    """
     found = _SECRET_OPTION.match(word)
     if not found:
         return word
@@ -189,6 +192,9 @@ def host_key_options(
 def config_file_option(arguments: Iterable[str]) -> tuple[str, ...]:
     """Returns the `-F FILE` among the arguments, which ssh passes on to its jump hosts; () for
     none.
+
+    -FFILE is returned as two arguments, too. The last of several counts, and the value of an -o is
+    never taken for one.
     """
     found: tuple[str, ...] = ()
     rest = iter(arguments)
@@ -210,7 +216,7 @@ def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
     before it.
 
     Each host is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the arguments
-    that name the ssh_config.
+    that name the ssh_config. "a,bob@b:2222" gives "b" and -l bob -p 2222 -J a.
     """
     rest, _, last = jumps.rpartition(",")
     user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
@@ -226,7 +232,11 @@ def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _split_port(place: str) -> tuple[str, str]:
-    """Returns host and port ("" for none) of host[:port]; an IPv6 address is in brackets."""
+    """Returns host and port ("" for none) of host[:port]; an IPv6 address is in brackets.
+
+    What does not have this form, such as ::1 without brackets or a port that is no number, is all
+    host.
+    """
     found = _JUMP.fullmatch(place)
     if not found:
         return place, ""

@@ -64,7 +64,11 @@ class Tokens:
         return _tilde(text)
 
     def _expanded(self, text: str, pattern: str, known: str) -> str:
-        """Returns the text, expanded in one pass: values are not expanded again."""
+        """Returns the text, expanded in one pass: values are not expanded again.
+
+        %% is a percent sign. Raises `UnknownTokenError` for a letter that is not in `known`, for a
+        % at the end, and for a variable that is not set.
+        """
 
         def expand(match: re.Match[str]) -> str:
             letter = match[1]
@@ -109,7 +113,10 @@ class Tokens:
         return values[letter]
 
     def _connection_hash(self) -> str:
-        """Returns the value of %C."""
+        """Returns the value of %C: the SHA-1 of this machine's name, host, port and user, in hex.
+
+        Raises `UnknownTokenError` if there is a jump host.
+        """
         if self.jumps:  # newer versions of ssh hash them too, older ones do not
             raise UnknownTokenError("the token %C together with a jump host")
         text = f"{socket.gethostname()}{self.host}{self.port}{self.user}"
@@ -117,7 +124,10 @@ class Tokens:
 
 
 def _tilde(text: str) -> str:
-    """Returns the path with ~ and ~user from the password database, whatever $HOME is."""
+    """Returns the path with ~ and ~user from the password database, whatever $HOME is.
+
+    Raises `UnknownTokenError` if there is no such user.
+    """
     if not text.startswith("~"):
         return text
     user, slash, rest = text[1:].partition("/")

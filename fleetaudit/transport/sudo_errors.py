@@ -165,6 +165,9 @@ Prompt = Literal["", "password", "new password"]
 def detect_prompt(line: bytes) -> Prompt:
     """Returns what the last line of a stream asks for: the password, or a new one if it must
     change.
+
+    "Password: " is "password", "New password:" is "new password". "" for a line that does not end
+    in a colon after one of the words of `_PROMPTS`.
     """
     text = line.decode("utf-8", "replace")
     if not _PROMPT.search(text):

@@ -63,7 +63,10 @@ class GuestOutput:
         return self.exit_status is not None or self.cut != ""
 
     def feed(self, data: bytes) -> None:
-        """Takes bytes as they come from the port, in any pieces."""
+        """Takes bytes as they come from the port, in any pieces.
+
+        Drops an unfinished line of more than `LINE_MAX` bytes, and ignores what follows the end.
+        """
         self._rest += data
         while not self.complete and (end := self._rest.find(b"\n")) >= 0:
             line = bytes(self._rest[:end]).rstrip(b"\r")
@@ -91,7 +94,11 @@ class GuestOutput:
             self.garbled = True
 
     def _take_value(self, letter: bytes, value: bytes) -> None:
-        """Takes the value of one line."""
+        """Takes the value of one line.
+
+        An unknown letter, or more than `_REJECTED_MAX` sysctls, sets `garbled`. Raises `ValueError`
+        if an exit status is not a number, `zlib.error` for a piece that cannot be unpacked.
+        """
         match letter:
             case b"b":
                 self.started = True
@@ -107,7 +114,11 @@ class GuestOutput:
                 self.garbled = True
 
     def _unpack(self, stream: bytearray, packed: bytes, limit: int, name: str) -> None:
-        """Unpacks a piece of a stream, up to its limit."""
+        """Unpacks a piece of a stream, up to its limit.
+
+        At most one byte more than the room is unpacked, whatever the piece would become; that byte
+        tells that the stream was cut.
+        """
         room = limit - len(stream)
         piece = zlib.decompressobj().decompress(packed, room + 1)
         stream += piece[:room]
@@ -118,7 +129,8 @@ class GuestOutput:
 def explain(log: bytes, memory_mib: int, boot_command: str) -> tuple[str, str] | None:
     """Returns the reason that the kernel's log names and what to do next, None for none.
 
-    `boot_command` is the command that boots the image by hand.
+    `boot_command` is the command that boots the image by hand. A line about memory
+    counts more than a panic.
     """
     lines = _lines(log)
     if line := _first(lines, _OUT_OF_MEMORY):
@@ -174,5 +186,8 @@ def _lines(log: bytes) -> list[str]:
 
 
 def _without_time(line: str) -> str:
-    """Returns a line of the log without its time stamp, sanitized and cut to a width."""
+    """Returns a line of the log without its time stamp, sanitized and cut to a width.
+
+    "[    1.234567] Run /init" becomes "Run /init".
+    """
     return printable_line(_TIME_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH)

@@ -67,7 +67,10 @@ def archive(entries: Iterable[Entry]) -> bytes:
 
 
 def _record(inode: int, name: str, entry: Entry) -> bytes:
-    """Returns the head and the data of one entry."""
+    """Returns the head and the data of one entry, each padded to a multiple of 4 bytes.
+
+    The head is "070701", 13 numbers of eight hexadecimal digits, and the name with a NUL.
+    """
     uid = gid = modified = checksum = 0  # modified is 0: the same files give the same bytes
     links = 1 + stat.S_ISDIR(entry.mode)  # a folder has "." as well
     name_size = len(name.encode()) + 1

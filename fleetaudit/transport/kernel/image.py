@@ -201,7 +201,7 @@ def _recognize(head: bytes) -> NotAKernelError:
 
 
 def _elf(head: bytes) -> NotAKernelError | None:
-    """Recognizes a vmlinux and other ELF programs."""
+    """Recognizes a vmlinux and other ELF programs; None for other bytes, as all recognizers."""
     if not head.startswith(b"\x7fELF"):
         return None
     byte_order = "<"
@@ -242,7 +242,11 @@ def _efi_program(head: bytes) -> NotAKernelError | None:
 
 
 def _pe_machine(head: bytes) -> str:
-    """Returns the machine of an EFI program: e_lfanew leads to "PE" and the COFF header."""
+    """Returns the machine of an EFI program: e_lfanew leads to "PE" and the COFF header.
+
+    `_UNKNOWN_MACHINE` for a number that `_PE_MACHINES` does not have, and if the header is not in
+    the first `HEADER_MAX` bytes.
+    """
     (at,) = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)
     coff = head[at : at + 6]
     if len(coff) < 6 or not coff.startswith(b"PE\0\0"):

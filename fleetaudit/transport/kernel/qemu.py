@@ -164,7 +164,7 @@ def _try_machines(program: str, deadline: Deadline) -> Machine:
 
 
 def _with_kvm(emulated: Machine, deadline: Deadline) -> Machine | None:
-    """Returns the same machine with KVM if that works."""
+    """Returns the same machine with KVM if that works, None without /dev/kvm or if it does not."""
     if not Path("/dev/kvm").exists():
         return None
     machine = replace(emulated, accelerator="kvm")
@@ -291,7 +291,11 @@ class _Reader:
         return GuestExit(self._guest, log, stderr, self._process.poll(), why)
 
     def _read_until_end(self, deadline: Deadline, start: Deadline | None) -> Why:
-        """Reads until the guest ends, and returns how."""
+        """Reads until the guest ends, and returns how.
+
+        "exit" if QEMU closed all pipes before the program's exit status came, "complete" if that
+        came or a limit was reached.
+        """
         while self._open and not self._guest.complete:
             if not deadline.remaining():
                 return "deadline"

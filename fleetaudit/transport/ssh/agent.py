@@ -35,7 +35,10 @@ class Agent:
         return cls(path) if path else None
 
     def keys(self, deadline: Deadline) -> list[tuple[bytes, str]]:
-        """Returns (blob, comment) of each key; raises `AgentError`."""
+        """Returns (blob, comment) of each key, at most 4096; raises `AgentError`.
+
+        What an answer that is cut short lacks reads as blobs and comments that are short or empty.
+        """
         answer = self._request(bytes([_IDENTITIES]), _IDENTITIES_ANSWER, deadline)
         reader = Reader(answer)
         return [
@@ -44,7 +47,11 @@ class Agent:
         ]
 
     def sign(self, blob: bytes, data: bytes, algorithm: str, deadline: Deadline) -> bytes:
-        """Returns the signature in SSH's encoding; raises `AgentError`."""
+        """Returns the signature in SSH's encoding; raises `AgentError`.
+
+        `blob` is the key or the certificate. For an RSA key, `algorithm` chooses the hash:
+        rsa-sha2-256 or rsa-sha2-512, with or without the ending of a certificate.
+        """
         flags = _FLAGS.get(algorithm.removesuffix("-cert-v01@openssh.com"), 0)
         request = bytes([_SIGN]) + string(blob) + string(data) + flags.to_bytes(4, "big")
         return Reader(self._request(request, _SIGN_RESPONSE, deadline)).string()
@@ -84,7 +91,7 @@ def _exactly(sock: socket.socket, n: int, deadline: Deadline) -> bytes:
 
 
 def string(data: bytes) -> bytes:
-    """Returns the bytes as an SSH string: after their number in four bytes."""
+    """Returns the bytes as an SSH string: after their number in four bytes, the highest first."""
     return len(data).to_bytes(4, "big") + data
 
 

@@ -125,7 +125,10 @@ def _read_private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
 
 
 def _version(file: Path) -> tuple[int, int]:
-    """Returns what changes when a file is replaced or written."""
+    """Returns what changes when a file is replaced or written: its ctime in ns, and its size.
+
+    (0, 0) if it has no status; reading it then says why.
+    """
     try:
         status = file.stat()
     except OSError:
@@ -158,7 +161,10 @@ def _load(path: str, version: tuple[int, int]) -> paramiko.PKey | Unusable:
 
 
 def _is_too_open(status: os.stat_result) -> bool:
-    """Returns whether others may use a file of ours: OpenSSH's sshkey_perm_ok."""
+    """Returns whether others may use a file of ours: OpenSSH's sshkey_perm_ok.
+
+    A file of another user's passes, whatever its mode.
+    """
     ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
     return ours and bool(status.st_mode & 0o077)
 
@@ -170,7 +176,11 @@ def _unreadable(path: str, e: OSError) -> Unusable:
 
 
 def _parse_private_key(text: str, file: Path) -> paramiko.PKey:
-    """Returns the key in a file's text; raises an exception of paramiko's."""
+    """Returns the key in a file's text; raises an exception of paramiko's.
+
+    `PasswordRequiredException` for an encrypted key. For a key of another type, `SSHException`
+    names the type, if the public half is there to tell it.
+    """
     if _is_encrypted(text):
         raise paramiko.PasswordRequiredException
     reason = ""

@@ -45,7 +45,11 @@ class PacketStream(Packetizer):
         self._out = bytearray()
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """Returns exactly `n` bytes; what is to be written goes out meanwhile."""
+        """Returns exactly `n` bytes; what is to be written goes out meanwhile.
+
+        Raises `LinkError` for more than `PACKET_MAX` bytes, before anything is read. `n` may come
+        from the host: 0 and less read nothing. `check_rekey` is paramiko's and is ignored.
+        """
         if n > PACKET_MAX:
             raise LinkError("garbled", f"a packet of {n} bytes was announced")
         while len(self._in) < n:
