@@ -119,7 +119,10 @@ def run_child(
 
 
 def _exit_status(process: subprocess.Popen[bytes]) -> int:
-    """Returns the exit status as a shell has it: 128 plus the number of a signal."""
+    """Returns the exit status as a shell has it: 128 plus the number of a signal, 137 for SIGKILL.
+
+    0 also for a child that did not end.
+    """
     status = process.returncode or 0  # None if it did not end even so; then it was not in time
     if status >= 0:
         return status
@@ -127,7 +130,10 @@ def _exit_status(process: subprocess.Popen[bytes]) -> int:
 
 
 def _limit_memory(pid: int, most: int) -> None:
-    """Limits the data segment of a process."""
+    """Limits the data segment of a process to `most` bytes, or to its hard limit if that is lower.
+
+    Does nothing to a process that has ended or may not be changed.
+    """
     with contextlib.suppress(OSError, ValueError):  # it has ended, or may not be changed
         _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
         soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -223,7 +229,10 @@ class _Streams:
         return any(key.data for key in self._selector.get_map().values())
 
     def _is_too_late(self, until: Deadline) -> bool:
-        """Returns whether the deadline, or that of the dialogue, has passed."""
+        """Returns whether the deadline, or that of the dialogue, has passed.
+
+        The dialogue's no longer counts after the child has ended.
+        """
         if not until.remaining():
             return True
         return not self._ended and not self._dialogue.read_deadline(until).remaining()
@@ -267,7 +276,10 @@ class _Streams:
             self._continue_dialogue()
 
     def _read(self, key: selectors.SelectorKey) -> None:
-        """Reads from one pipe, and drops what exceeds its limit."""
+        """Reads from one pipe, and drops what exceeds its limit.
+
+        For stdout and stderr that sets `cut` to the stream's name; for the log it does not.
+        """
         name, kept, limit = key.data
         data = os.read(key.fd, _CHUNK)
         if not data:

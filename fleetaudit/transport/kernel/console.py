@@ -129,8 +129,8 @@ class GuestOutput:
 def explain(log: bytes, memory_mib: int, boot_command: str) -> tuple[str, str] | None:
     """Returns the reason that the kernel's log names and what to do next, None for none.
 
-    `boot_command` is the command that boots the image by hand. A line about memory
-    counts more than a panic.
+    `boot_command` is the command that boots the image by hand. A line about memory counts
+    more than a panic.
     """
     lines = _lines(log)
     if line := _first(lines, _OUT_OF_MEMORY):

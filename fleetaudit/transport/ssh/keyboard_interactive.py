@@ -111,7 +111,11 @@ class PasswordAnswers:
         self.messages = printable_line(f"{self.messages} {printable_line(text, 1000)}", 2000)
 
     def refusal(self) -> LoginRefused:
-        """Returns why a password that was sent was not enough, from the messages of the host."""
+        """Returns why a password that was sent was not enough, from the messages of the host.
+
+        A locked account goes before an expired one or an expired password, and these before a plain
+        refusal.
+        """
         text = f"{self.messages} {self._prompts}"
         if _LOCKED.search(text):
             return LoginRefused(f"the account {self.user} is locked")
@@ -124,7 +128,10 @@ class PasswordAnswers:
 
 
 def _read_prompts(request: Message, count: int) -> list[tuple[bytes, bool]]:
-    """Returns the prompts that a reason can name, and whether the answer is echoed."""
+    """Returns the prompts that a reason can name, and whether the answer is echoed.
+
+    `count` is the host's number and may be a lie: it ends at `_MAX_PROMPTS`, and with the message.
+    """
     prompts: list[tuple[bytes, bool]] = []
     while len(prompts) < min(count, _MAX_PROMPTS) and request.get_remainder():
         prompts.append((request.get_binary(), request.get_boolean()))

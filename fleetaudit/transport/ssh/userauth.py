@@ -143,7 +143,12 @@ class UserAuth:
         return False
 
     def _algorithm(self, key_type: str) -> str:
-        """Returns the signature algorithm for a key of this type, "" if the host accepts none."""
+        """Returns the signature algorithm for a key of this type, "" if the host accepts none.
+
+        For an ssh-rsa key the first of `_RSA_SIGNATURES` that it accepts; the ending of a
+        certificate's type stays: ssh-rsa-cert-v01@openssh.com gives
+        rsa-sha2-512-cert-v01@openssh.com.
+        """
         plain = key_type.removesuffix(_CERTIFICATE)  # hosts list what signs: a certificate does not
         algorithms: tuple[str, ...] = (plain,)
         if plain == "ssh-rsa":
@@ -155,7 +160,10 @@ class UserAuth:
         return accepted + key_type.removeprefix(plain)
 
     def _try_key(self, key: Identity, algorithm: str, *, sign_at_once: bool) -> bool:
-        """Returns whether one key logs the user in."""
+        """Returns whether one key logs the user in.
+
+        An agent that does not sign is one of the `problems`, and the next key is tried.
+        """
         fields = Message().add_string(algorithm).add_string(key.blob).asbytes()
         if not sign_at_once:
             answer = self._request("publickey", b"\0" + fields)  # RFC 4252, section 7: a query
@@ -205,7 +213,10 @@ class UserAuth:
         return self._plain(answers)
 
     def _plain(self, answers: PasswordAnswers) -> int:
-        """Sends the password by the method "password"."""
+        """Sends the password by the method "password"; returns the number of the answer.
+
+        Raises `LoginRefused` ("password expired") if the host asks for a new one.
+        """
         password = Message().add_string(answers.encoded()).asbytes()
         answer = self._request("password", b"\0" + password)
         if answer == _METHOD_MESSAGE:
@@ -290,7 +301,7 @@ class UserAuth:
         return ptype, message
 
     def _add_banner(self, text: bytes) -> None:
-        """Keeps a message of the host, up to a bound."""
+        """Keeps a message of the host, up to 4096 bytes of all messages together."""
         self.banner = (self.banner + text)[:4096]
         if self._answers:
             self._answers.add_message(text)
@@ -331,7 +342,10 @@ class UserAuth:
 
 
 def _name_proofs(proofs: list[str]) -> str:
-    """Returns the subject and the verb of a sentence about what the host accepted."""
+    """Returns the subject and the verb of a sentence about what the host accepted.
+
+    "the key is", or "the key and the password are".
+    """
     names = [_PROOF_NAMES.get(proof, "the key") for proof in proofs]
     if len(names) == 1:
         return f"{names[0]} is"
