@@ -55,12 +55,18 @@ def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> C
 
 
 def effect_text(effect: Effect) -> str:
-    """Returns an effect in the words that people read; run.json has other words for some."""
+    """Returns an effect in the words that people read; run.json has other words for some.
+
+    That of "no longer told" is "no longer known".
+    """
     return EFFECT_TEXTS.get(effect, effect)
 
 
 def _counted_text(effect: Effect) -> str:
-    """Returns an effect as it reads after "2 hosts"."""
+    """Returns an effect as it reads after "2 hosts".
+
+    Such as "regressed" for "regression".
+    """
     return _COUNTED_TEXTS.get(effect) or effect_text(effect)
 
 
@@ -123,7 +129,11 @@ def _content(change: Change) -> Hashable:
 
 
 def _masked_texts(change: Change) -> tuple[str, str]:
-    """Returns before and after; a reason that names its host is the same reason on all of them."""
+    """Returns before and after; a reason that names its host is the same reason on all of them.
+
+    The name is replaced by HOST_PLACEHOLDER in changes of a host's status only. A renamed host
+    keeps its names, because they are the change.
+    """
     if change.kind != "host" or change.effect == "renamed":
         return change.before, change.after
     return change.before.replace(change.host, HOST_PLACEHOLDER), change.after.replace(
@@ -132,7 +142,10 @@ def _masked_texts(change: Change) -> tuple[str, str]:
 
 
 def _subject(change: Change) -> tuple[str, str]:
-    """Returns the scenario or sysctl and its family, or the noun that changed and ""."""
+    """Returns the scenario or sysctl and its family, or the noun that changed and "".
+
+    For "scenario:unread-close/ipv4" it is ("unread-close", "ipv4"), for "kernel" ("kernel", "").
+    """
     if ":" not in change.what:
         return change.what, ""
     _, subject, family = parse_finding_id(change.what)
@@ -140,14 +153,20 @@ def _subject(change: Change) -> tuple[str, str]:
 
 
 def _present_waiver(change: Change) -> str | None:
-    """Returns the waiver of the present finding, None if there is no finding or no waiver now."""
+    """Returns the waiver of the present finding, None if there is no finding or no waiver now.
+
+    A fix has the waiver of a finding that is gone, and a change of a waiver has it in its texts.
+    """
     if change.effect == "fix" or change.kind == "waiver":
         return None
     return change.waived
 
 
 def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> ChangeRow:
-    """Returns the row of one change; each group of `groups` is a family with the same hosts."""
+    """Returns the row of one change; each group of `groups` is a family with the same hosts.
+
+    The name of the host is masked only if the row has several hosts.
+    """
     hosts = groups[0]
     first = hosts[0]
     subject = _subject(first)[0]

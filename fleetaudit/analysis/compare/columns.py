@@ -107,7 +107,11 @@ def _scenarios_with_several_endings(observations: Iterable[Observation]) -> Iter
 
 
 def _parts(by_family: ByFamily, divided: bool) -> list[ByFamily]:
-    """Returns the observations of each column of one scenario; families in their usual order."""
+    """Returns the observations of each column of one scenario; families in their usual order.
+
+    It is one column for all families, or one for each if the scenario is divided. There is none if
+    no host reported it.
+    """
     ordered = {family: by_family[family] for family in FAMILY_NAMES if family in by_family}
     if not ordered:
         return []
@@ -143,7 +147,11 @@ def _build_of(observation: GroupObservation) -> BuildKey:
 
 
 def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
-    """Returns whether the closer reads everything and the peer sends nothing after that."""
+    """Returns whether the closer reads everything and the peer sends nothing after that.
+
+    It is false if no step is "closer reads all", and if a step that begins with "peer sends" comes
+    after the last of them.
+    """
     reads = False
     for step in steps:
         if step == _READS_ALL:
@@ -154,7 +162,10 @@ def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
 
 
 def _differs(cells: Iterable[Cell]) -> bool:
-    """Returns whether builds, or hosts of one build, have different endings."""
+    """Returns whether builds, or hosts of one build, have different endings.
+
+    What is not run or inconclusive is no ending, so it makes no difference.
+    """
     endings = set[str]().union(*(dict(cell.counts) for cell in cells)).difference(NO_ENDING)
     return len(endings) > 1 or "mixed" in endings
 
@@ -201,7 +212,11 @@ def _count_endings(valid: Iterable[GroupObservation]) -> Counter[str]:
 
 
 def _label(counts: Counter[str], all_hosts: int) -> str:
-    """Returns the ending that all hosts of a cell share, or the word for what else is the case."""
+    """Returns the ending that all hosts of a cell share, or the word for what else is the case.
+
+    FIN on some hosts and RST on others is "mixed"; FIN on some and not run on others is "FIN". If
+    only void hosts reported the scenario it is "void", and NOT_IN_PLAYBOOK if no host did.
+    """
     if not all_hosts:
         return NOT_IN_PLAYBOOK
     if not counts:
@@ -223,5 +238,8 @@ def _cell_verdict(valid: Sequence[GroupObservation], row: ScenarioRow, all_hosts
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Returns the worst of at least one verdict."""
+    """Returns the worst of at least one verdict.
+
+    What is void or not run is the best, so the verdict of any other host outweighs it.
+    """
     return max(verdicts, key=_FROM_BEST_TO_WORST.index)

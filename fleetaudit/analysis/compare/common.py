@@ -72,7 +72,10 @@ def valid_groups(groups: Iterable[BehaviourGroup]) -> Iterator[BehaviourGroup]:
 def each_observation(
     groups: Iterable[BehaviourGroup],
 ) -> Iterator[tuple[BehaviourGroup, Observation]]:
-    """Yields every observation of every behaviour group, with the group."""
+    """Yields every observation of every behaviour group, with the group.
+
+    The observations are those of the first host, which all hosts of its group share.
+    """
     for group in groups:
         for o in group[0].observations:
             yield group, o
@@ -106,7 +109,10 @@ def build_key(host: Audited) -> BuildKey:
 
 
 def join_endings(endings: Iterable[Ending]) -> str:
-    """Returns the endings that an expectation accepts, in words: "FIN or RST"."""
+    """Returns the endings that an expectation accepts, in words: "FIN or RST".
+
+    It is "" if there is no expectation.
+    """
     return " or ".join(endings)
 
 
@@ -127,7 +133,8 @@ def verdict_of(observation: Observation, row: ScenarioRow) -> Verdict:
     """Returns the verdict on an observation of a host that is not void.
 
     `row` is the scenario of the observation. An ending that is not expected has the severity of the
-    scenario as its verdict; one that nobody knows is "unknown".
+    scenario as its verdict; one that nobody knows is "unknown". Trials that disagree are "unknown"
+    as well, if the ending of the scenario is expected.
     """
     found = expectation_status(observation, row.expect)
     if found == "not met":

@@ -82,9 +82,10 @@ def worst_open_severity(host: HostResult) -> Severity | None:
 def parse_finding_id(id_: str) -> tuple[str, str, str]:
     """Returns kind, subject and family of the id of a finding.
 
-    "scenario:unread-close/ipv4" is ("scenario", "unread-close", "ipv4"); an id without a family
-    has "". The key of a sysctl may contain a slash. The subject of a finding about a whole kernel
-    is its scenario.
+    "scenario:unread-close/ipv4" is ("scenario", "unread-close", "ipv4"); an id without a family has
+    "". The key of a sysctl may contain a slash. The subject of a finding about a whole kernel is
+    its scenario. So "kernel:same-ending:unread-close/ipv4" is ("kernel", "unread-close", "ipv4"),
+    and "exposure:listen_overflows" is ("exposure", "listen_overflows", "").
     """
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
@@ -116,7 +117,11 @@ def _group_key(pairs: Sequence[Pair]) -> Hashable:
 
 
 def _sort_key(same: Sequence[Sequence[Pair]], places: Mapping[str, int]) -> SortKey:
-    """Returns the key that sorts the groups: severity, kind, place in the playbook, id."""
+    """Returns the key that sorts the groups: severity, kind, place in the playbook, id.
+
+    Findings about sysctls and production have no place in the playbook and are sorted by id. A
+    subject or kind that is not in the list comes last.
+    """
     first = same[0][0][1]
     kind, subject, _ = parse_finding_id(first.id)
     in_playbook = kind not in ("sysctl", "exposure")

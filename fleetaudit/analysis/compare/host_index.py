@@ -158,7 +158,11 @@ def _measured_in(host: Audited) -> str:
 
 
 def _state(host: HostResult, unknown: frozenset[str]) -> HostState:
-    """Returns the state of a host; `unknown` has the hosts with an unknown verdict."""
+    """Returns the state of a host; `unknown` has the hosts with an unknown verdict.
+
+    The first that applies is returned: not selected, not audited, void, the worst severity of the
+    findings that are not waived, "unknown", "met".
+    """
     if isinstance(host, NotSelected):
         return "not selected"
     if isinstance(host, NotAudited):

@@ -58,7 +58,10 @@ def make_builds(audited: Iterable[Audited]) -> dict[BuildKey, Build]:
 
 
 def _numeric_order(key: BuildKey) -> tuple[object, ...]:
-    """Returns the key that sorts builds by the numbers in release and version."""
+    """Returns the key that sorts builds by the numbers in release and version.
+
+    So the version #9 comes before #10.
+    """
     release, version, machine = key
     return release_key(release), release, release_key(version.lstrip("#")), version, machine
 
@@ -119,7 +122,10 @@ def _deviating_columns(
 
 
 def _deviation(column: Column, cell: Cell) -> KernelClassName | None:
-    """Returns the class that a cell puts its build into, None if it does not deviate."""
+    """Returns the class that a cell puts its build into, None if it does not deviate.
+
+    The order of the checks matters: a mixed cell is "mixed" whatever its worst verdict is.
+    """
     if cell.label == "mixed":
         return "mixed"
     if cell.verdict == "unknown":
@@ -132,7 +138,11 @@ def _deviation(column: Column, cell: Cell) -> KernelClassName | None:
 
 
 def _class_without_deviation(build: Build, verdicts: Collection[Verdict]) -> KernelClassName:
-    """Returns the class of a build without a deviation; `verdicts` are those of its cells."""
+    """Returns the class of a build without a deviation; `verdicts` are those of its cells.
+
+    One verdict that is "met" is enough for "met". "void" means that every host of the build is
+    void.
+    """
     if "met" in verdicts:
         return "met"
     if build.void == build.hosts.count:
@@ -172,7 +182,10 @@ def _series_row(series: str, counts: Counter[str]) -> SeriesRow:
 
 
 def _ending_order(ending: str) -> tuple[int, str]:
-    """Returns the key that sorts endings: the usual ones first, others by name."""
+    """Returns the key that sorts endings: the usual ones first, others by name.
+
+    "FIN" is (0, "FIN"), and an ending that is not in the list is (3, its name).
+    """
     return (*_ENDINGS, ending).index(ending), ending
 
 

@@ -71,7 +71,10 @@ def _scenarios(ran: Iterable[Column]) -> tuple[set[str], set[str]]:
 
 
 def _ran_nothing(host: Audited, in_playbook: Container[str]) -> bool:
-    """Returns whether a host was to run scenarios besides controls, and none of them ran."""
+    """Returns whether a host was to run scenarios besides controls, and none of them ran.
+
+    A host with no such scenario in its observations was not to run any, so it is not one.
+    """
     endings = {o.ending for o in host.observations if o.scenario in in_playbook}
     return endings == {"not run"}
 
@@ -84,7 +87,10 @@ def _expectations(hosts: Sequence[Audited]) -> tuple[set[str], set[str]]:
 
 
 def _count_verdicts(groups: Iterable[BehaviourGroup]) -> tuple[int, int, int]:
-    """Returns the number of verdicts, of those not run, and of the hosts that miss some."""
+    """Returns the number of verdicts, of those not run, and of the hosts that miss some.
+
+    A verdict is one scenario over one family on one host; void hosts do not count.
+    """
     verdicts = not_run = hosts_not_run = 0
     for group in valid_groups(groups):
         observations = group[0].observations

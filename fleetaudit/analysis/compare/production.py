@@ -42,7 +42,10 @@ def _production(host: Audited, exposure: Exposure, anchor: str) -> Production:
 
 
 def _unread(exposure: Exposure) -> tuple[int | None, int | None, bool]:
-    """Returns sockets and bytes that are unread, and whether there are more than were counted."""
+    """Returns sockets and bytes that are unread, and whether there are more than were counted.
+
+    Without a report of the sockets it is (None, None, False).
+    """
     unread = exposure.unread_sockets
     if unread is None:
         return None, None, False
@@ -50,7 +53,10 @@ def _unread(exposure: Exposure) -> tuple[int | None, int | None, bool]:
 
 
 def _connections(counters: Mapping[str, int]) -> int | None:
-    """Returns the connections that were opened and accepted, None if one number is missing."""
+    """Returns the connections that were opened and accepted, None if one number is missing.
+
+    The numbers are ActiveOpens and PassiveOpens.
+    """
     try:
         return counters["ActiveOpens"] + counters["PassiveOpens"]
     except KeyError:
@@ -58,7 +64,10 @@ def _connections(counters: Mapping[str, int]) -> int | None:
 
 
 def _per_thousand(aborts: int | None, connections: int | None) -> float | None:
-    """Returns the aborts per 1,000 connections, None if unknown."""
+    """Returns the aborts per 1,000 connections, None if unknown.
+
+    It is also unknown without connections.
+    """
     if aborts is None or not connections:
         return None
     return 1000 * aborts / connections
@@ -72,7 +81,10 @@ def _uptime_days(exposure: Exposure) -> float | None:
 
 
 def _order(production: Production) -> tuple[float, int]:
-    """Sorts by aborts, then by sockets; the sort is stable, so equals stay in inventory order."""
+    """Sorts by aborts, then by sockets; the sort is stable, so equals stay in inventory order.
+
+    A rate is negated, so 1.0 comes after every known rate.
+    """
     sockets = production.unread_sockets or 0
     if production.per_thousand is None:
         return 1.0, -sockets

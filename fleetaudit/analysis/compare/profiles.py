@@ -136,7 +136,10 @@ class _ProfileMaker:
 
 
 def _trace_link(trace: Trace | None, host: Audited) -> tuple[str, str]:
-    """Returns the anchor of a trace, and its host if that is not `host`."""
+    """Returns the anchor of a trace, and its host if that is not `host`.
+
+    Both are "" without a trace, and the second is "" if the trace is that of `host`.
+    """
     if trace is None:
         return "", ""
     return trace.anchor, "" if trace.host == host.name else trace.host

@@ -74,7 +74,10 @@ def _expected_values(host: Audited) -> dict[str, str]:
 
 
 def _why_shown(readings: Iterable[Reading], unexpected: bool) -> str:
-    """Returns in words why a sysctl is shown, "" if it is not."""
+    """Returns in words why a sysctl is shown, "" if it is not.
+
+    Such as "not as expected, varies".
+    """
     distinct = {sysctl for _, sysctl in readings}
     varies = len(set(map(_value, distinct))) > 1
     changed = CHANGED in map(_relation, distinct)
@@ -131,7 +134,10 @@ def _value_key(reading: Reading, key: str, otherwise: Verdict) -> _ValueKey:
 
 
 def _value(sysctl: Sysctl) -> str:
-    """Returns the value in words: as it was read, else why there is none."""
+    """Returns the value in words: as it was read, else why there is none.
+
+    Without a value it is the state ("absent"), or else "not read".
+    """
     if sysctl.value is not None:
         return _collapse(sysctl.value)
     return sysctl.state or "not read"
@@ -149,7 +155,10 @@ def _relation(sysctl: Sysctl) -> str:
 
 
 def _describe_relation(sysctl: Sysctl) -> str:
-    """Returns how the value compares with the default, with the default if it differs."""
+    """Returns how the value compares with the default, with the default if it differs.
+
+    Such as "changed; the kernel default is 60".
+    """
     relation = _relation(sysctl)
     if relation == CHANGED:
         return f"changed; the kernel default is {_collapse(sysctl.default)}"

@@ -69,7 +69,10 @@ def _is_unusual(pair: TracePair) -> bool:
 def _pair(
     source: ComparisonInput, column: Column, traces: Mapping[TraceKey, Trace]
 ) -> TracePair | None:
-    """Returns the pair of a column without its anchor, None if there are no two traces."""
+    """Returns the pair of a column without its anchor, None if there are no two traces.
+
+    The traces are those of the column's first family, in the usual order of families.
+    """
     family = next(family for family, name in FAMILY_NAMES.items() if name in column.families)
     candidates = dict[str, _Candidate]()
     for key, ending, hosts in _endings(source, column):
@@ -96,7 +99,10 @@ def _pair(
 
 
 def _endings(source: ComparisonInput, column: Column) -> Iterator[tuple[BuildKey, str, int]]:
-    """Yields build, ending and number of hosts."""
+    """Yields build, ending and number of hosts.
+
+    What has no ending (NO_ENDING) and hosts whose trials disagree ("mixed") are left out.
+    """
     for key, cell in zip(source.builds, column.cells, strict=True):
         for ending, hosts in cell.counts:
             if ending not in (*NO_ENDING, "mixed"):
@@ -106,7 +112,9 @@ def _endings(source: ComparisonInput, column: Column) -> Iterator[tuple[BuildKey
 def _first_difference(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple[int, int]:
     """Returns the index of the row at which the segments differ, on each side.
 
-    Steps do not count: they stand at their moments and may interleave differently.
+    Steps do not count: they stand at their moments and may interleave differently. If one side has
+    no more segments, its index is the number of its rows, and the other's that of the next segment.
+    If all segments are equal, both are the number of rows.
     """
     ours, theirs = _segment_indexes(one), _segment_indexes(two)
     for i, j in zip(ours, theirs, strict=False):
@@ -122,5 +130,8 @@ def _segment_indexes(rows: Sequence[TraceRow]) -> list[int]:
 
 
 def _segment_key(row: TraceRow) -> Hashable:
-    """Returns what makes two segments the same."""
+    """Returns what makes two segments the same.
+
+    Time, window and options do not count.
+    """
     return row.who, row.flags, row.seq, row.ack, row.length, row.urgent

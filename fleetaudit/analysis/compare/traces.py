@@ -76,7 +76,9 @@ class TraceStore:
     ) -> Trace | None:
         """Returns the trace to show for an observation, None if none is shown.
 
-        `families` are the observations with the same outcome; the trace is that of the first.
+        `families` are the observations with the same outcome; the trace is that of the first. None
+        is shown if the observation is not notable or has no evidence, and if the report already has
+        MOST_TRACES and none of them fits.
         """
         first = families[0]
         if not self._is_shown(first, row):
@@ -90,7 +92,11 @@ class TraceStore:
         return trace
 
     def _is_shown(self, observation: Observation, row: ScenarioRow) -> bool:
-        """Returns whether an observation is notable and has evidence."""
+        """Returns whether an observation is notable and has evidence.
+
+        It is notable if kernels differ in its scenario, or if its status is neither "met" nor "not
+        run".
+        """
         notable = row.name in self.differing or expectation_status(observation, row.expect) not in (
             "met",
             "not run",
@@ -136,7 +142,10 @@ def _sorted_items(counters: Mapping[str, int] | None) -> tuple[tuple[str, int], 
 
 
 def _evidence_key(observation: Observation) -> Hashable:
-    """Returns the evidence without its clock: hosts with the same segments need only one trace."""
+    """Returns the evidence without its clock: hosts with the same segments need only one trace.
+
+    No capture (None) and a capture without segments are different evidence.
+    """
     evidence = observation.evidence
     return (
         observation.scenario,
@@ -183,7 +192,10 @@ def _rows(evidence: Evidence, steps: Sequence[str]) -> Iterator[TraceRow]:
 
 
 def _segment_row(segment: Segment, connection: Connection | None) -> TraceRow:
-    """Returns the row of a segment."""
+    """Returns the row of a segment.
+
+    The flags "F." are "FIN ACK" as text; a letter without a name stays.
+    """
     return TraceRow(
         at_us=segment.at_us,
         who=segment.sender,
@@ -201,14 +213,20 @@ def _segment_row(segment: Segment, connection: Connection | None) -> TraceRow:
 
 
 def sequence_range(segment: Segment) -> str:
-    """Returns the sequence numbers as tcpdump prints them: "1:11", or "1" without payload."""
+    """Returns the sequence numbers as tcpdump prints them: "1:11", or "1" without payload.
+
+    The second number is the first one after the payload.
+    """
     if not segment.length:
         return str(segment.seq)
     return f"{segment.seq}:{segment.seq + segment.length}"
 
 
 def _describe_peer(peer: PeerWitness | None) -> tuple[tuple[str, str], ...]:
-    """Returns (name, value) of what the peer's socket reported, () without a peer."""
+    """Returns (name, value) of what the peer's socket reported, () without a peer.
+
+    What the socket did not report is omitted.
+    """
     if peer is None:
         return ()
     added = [
@@ -225,10 +243,16 @@ def _describe_peer(peer: PeerWitness | None) -> tuple[tuple[str, str], ...]:
 
 
 def tcp_state(number: int | None) -> str:
-    """Returns number and name of a tcpi_state, "" for None."""
+    """Returns number and name of a tcpi_state, "" for None.
+
+    8 is "8 CLOSE_WAIT", and a number that is not in TCP_STATES stays alone: "2".
+    """
     return "" if number is None else f"{number} {TCP_STATES.get(number, '')}".strip()
 
 
 def _poll_events(names: Sequence[str]) -> str:
-    """Returns the events of poll(2) in words."""
+    """Returns the events of poll(2) in words.
+
+    ("IN", "RDHUP") is "POLLIN, POLLRDHUP", and () is "nothing".
+    """
     return ", ".join(f"POLL{name}" for name in names) or "nothing"

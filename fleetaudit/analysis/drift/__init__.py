@@ -153,7 +153,8 @@ def json_schema() -> bytes:
 def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:
     """Returns changes by effect, severity, kind and scenario.
 
-    Equal ones stay in the order of the later run's hosts.
+    Of one effect the most severe come first and those without a severity last. Scenarios are in the
+    order of the later run. Equal ones stay in the order of the later run's hosts.
     """
     order = {row.name: i for i, row in enumerate(after.scenarios)}
 
@@ -167,7 +168,10 @@ def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:
 
 
 def _scenario_name(change: Change) -> str:
-    """Returns the name of the scenario that a change is about, "" for other changes."""
+    """Returns the name of the scenario that a change is about, "" for other changes.
+
+    That of "scenario:unread-close/ipv4" is "unread-close".
+    """
     if change.kind != "scenario":
         return ""
     return change.what.removeprefix("scenario:").rpartition("/")[0]

@@ -12,7 +12,10 @@ _MAX_NAMES = 3
 
 
 def selection(run: RunInfo) -> tuple[str | None, str | None]:
-    """Returns what selects the hosts of a run from its inventory: the limit and the shard."""
+    """Returns what selects the hosts of a run from its inventory: the limit and the shard.
+
+    Such as ("web", "1/2"); None stands for no limit and for no shard.
+    """
     return run.limit, run.shard
 
 
@@ -41,13 +44,19 @@ def _list_playbooks(run: AuditRun) -> str:
 
 
 def _scenarios_with_other_steps(before: AuditRun, after: AuditRun) -> list[str]:
-    """Returns the names of the scenarios of both runs that have other steps now."""
+    """Returns the names of the scenarios of both runs that have other steps now.
+
+    A scenario of one run only is not among them.
+    """
     earlier = before.scenarios_by_name()
     return [row.name for row in after.scenarios if earlier.get(row.name, row).steps != row.steps]
 
 
 def _list_names(names: list[str]) -> str:
-    """Returns the first names in quotes, and how many more there are."""
+    """Returns the first names in quotes, and how many more there are.
+
+    Of a, b, c and d it is "“a”, “b”, “c” and 1 more".
+    """
     text = ", ".join(f"“{name}”" for name in names[:_MAX_NAMES])
     more = len(names) - _MAX_NAMES
     if more <= 0:

@@ -50,7 +50,11 @@ def reset_rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Itera
 
 
 def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:
-    """Returns the time between two runs, None if a time is missing or invalid."""
+    """Returns the time between two runs, None if a time is missing or invalid.
+
+    A time without a zone cannot be compared with one that has a zone, so the two together are
+    invalid.
+    """
     try:
         started, finished = map(datetime.fromisoformat, (before.started, before.finished))
         next_started = datetime.fromisoformat(after.started)
@@ -63,7 +67,11 @@ def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:
 
 
 def _rate(host: str, old: Exposure, new: Exposure, interval: _Interval) -> ResetRate:
-    """Returns the rate of one host, or why there is none."""
+    """Returns the rate of one host, or why there is none.
+
+    `before_per_thousand` is the rate since boot, as of the earlier run; the other numbers are the
+    growth between the runs.
+    """
     rate = ResetRate(
         host=host,
         seconds=interval.seconds,
@@ -82,7 +90,10 @@ def _rate(host: str, old: Exposure, new: Exposure, interval: _Interval) -> Reset
 
 
 def _growth(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, int]:
-    """Returns by how much each counter grew that both runs have."""
+    """Returns by how much each counter grew that both runs have.
+
+    {ActiveOpens: 10} and {ActiveOpens: 15, PassiveOpens: 3} are {ActiveOpens: 5}.
+    """
     return {name: value - old[name] for name, value in new.items() if name in old}
 
 
@@ -105,7 +116,9 @@ def _has_rebooted(old: float | None, new: float | None, least: float) -> bool:
     """Returns whether an uptime shows a reboot.
 
     A host that stayed up is older by the time between the two runs, which is at least `least`
-    seconds; its clock may be CLOCK_SLACK_S behind. Without both uptimes nothing is shown.
+    seconds; its clock may be CLOCK_SLACK_S behind. Without both uptimes nothing is shown. With an
+    uptime of 1000 s before and at least 600 s in between, less than 1540 s shows a reboot. Less
+    than the old uptime always does.
     """
     if old is None or new is None:
         return False
@@ -122,7 +135,11 @@ class _Closes(NamedTuple):
 
     @classmethod
     def of(cls, counters: Mapping[str, int]) -> _Closes:
-        """Returns the numbers in the counters of a host."""
+        """Returns the numbers in the counters of a host.
+
+        Connections are ActiveOpens + PassiveOpens, unknown if one of them is missing; aborts are
+        TCPAbortOnClose.
+        """
         aborts = counters.get("TCPAbortOnClose")
         if not counters.keys() >= {"ActiveOpens", "PassiveOpens"}:
             return cls(None, aborts)

@@ -38,7 +38,8 @@ def _finding_change(diff: HostDiff, id_: str) -> Iterator[Change]:
 
     If only one of the runs expected it, the expectation changed and not the host. If it is unknown
     in one of them, that is the change. Otherwise a new finding is a regression, and one that is
-    gone a fix.
+    gone a fix. The order of these checks matters: a finding of a new expectation must not look like
+    a regression.
     """
     findings = diff.findings(id_)
     was_unknown, is_unknown_now = map(is_unknown, findings)

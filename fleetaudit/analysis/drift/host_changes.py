@@ -50,7 +50,10 @@ def _audited_changes(diff: HostDiff) -> Iterator[Change]:
 
 
 def _status_effect(before: HostResult, after: HostResult) -> Effect | None:
-    """Returns the effect of a host that at most one run audited, None if nothing changed."""
+    """Returns the effect of a host that at most one run audited, None if nothing changed.
+
+    A host that was not selected before and is not audited now is "newly not audited".
+    """
     match before, after:
         case NotSelected(), NotSelected():
             return None
@@ -85,7 +88,11 @@ def _finding_ids(host: NotAudited) -> set[str]:
 
 
 def _describe_status(host: HostResult) -> str:
-    """Returns the status of a host for a reader."""
+    """Returns the status of a host for a reader.
+
+    Such as "audited" and "not audited: connect: connection refused"; for a host that was not
+    selected it is the reason alone.
+    """
     match host:
         case Audited():
             return "audited"
@@ -130,12 +137,18 @@ def _describe_kernels(before: Kernel, after: Kernel) -> tuple[str, str]:
 
 
 def _describe_kernel(kernel: Kernel) -> str:
-    """Returns all that is known of a kernel."""
+    """Returns all that is known of a kernel.
+
+    These are the release, the version and the machine of uname(2).
+    """
     return f"{kernel.release} {kernel.version} {kernel.machine}"
 
 
 def _describe_system(host: Audited) -> str:
-    """Returns the operating system of a host, "" without an os-release(5)."""
+    """Returns the operating system of a host, "" without an os-release(5).
+
+    It is PRETTY_NAME, or else ID and VERSION_ID: "debian 12".
+    """
     return host.os.pretty_name or f"{host.os.id} {host.os.version_id}".strip()
 
 

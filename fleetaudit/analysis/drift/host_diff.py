@@ -55,12 +55,18 @@ class FindingPair(NamedTuple):
 
     @property
     def has_appeared_or_gone(self) -> bool:
-        """Whether exactly one of the runs has the finding."""
+        """Whether exactly one of the runs has the finding.
+
+        A finding that both runs have has neither appeared nor gone, even if its texts differ.
+        """
         return (self.before is None) != (self.after is None)
 
     @property
     def effect(self) -> Effect:
-        """What it means that the finding appeared ("regression") or is gone ("fix")."""
+        """What it means that the finding appeared ("regression") or is gone ("fix").
+
+        It means something only if `has_appeared_or_gone`.
+        """
         return "fix" if self.after is None else "regression"
 
 

@@ -44,7 +44,9 @@ class _Outcome(NamedTuple):
     def endings(self) -> tuple[str, ...]:
         """Which endings were observed.
 
-        The number of trials per ending differs from run to run, so it is not compared.
+        The number of trials per ending differs from run to run, so it is not compared. The ending
+        of the scenario comes first, then those of its trials: ("FIN", "FIN", "RST"). It is () if
+        the host reported none.
         """
         if self.observation is None:
             return ()
@@ -130,7 +132,8 @@ def _expected_here(
 def _effect(old: _Outcome, new: _Outcome, expect: tuple[Ending, ...]) -> Effect:
     """Returns the effect of two different endings.
 
-    It is a regression or a fix only if it is known of both whether they are expected.
+    It is a regression or a fix only if it is known of both whether they are expected. It is
+    "changed" if both endings are expected, if none of them is, or if that is unknown of both.
     """
     before, after = old.is_met(expect), new.is_met(expect)
     if before == after:

@@ -34,7 +34,8 @@ def _sysctl_changes(diff: HostDiff, what: str, old: Sysctl, new: Sysctl) -> Iter
 
     If a finding appeared or went, the cause is another value or another default of the kernel; then
     it is a regression or a fix. Without such a cause, or if only one run expected it, the
-    expectation changed.
+    expectation changed. What is known in one run only is neither, so that is checked first. An
+    edited expectation and another value are two changes.
     """
     findings = diff.findings(what)
     known_before, known_after = _is_known(old, findings.before), _is_known(new, findings.after)

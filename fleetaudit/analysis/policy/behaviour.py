@@ -111,7 +111,10 @@ def _agree(hosts: Sequence[Audited], source: str) -> Behaviour:
 
 
 def _collect(mappings: Iterable[Mapping[K, T]]) -> dict[K, list[T]]:
-    """Returns the values of several mappings by key, in their order."""
+    """Returns the values of several mappings by key, in their order.
+
+    [{a: 1}, {a: 2, b: 3}] becomes {a: [1, 2], b: [3]}.
+    """
     values = dict[K, list[T]]()
     for mapping in mappings:
         for key, value in mapping.items():
@@ -120,7 +123,11 @@ def _collect(mappings: Iterable[Mapping[K, T]]) -> dict[K, list[T]]:
 
 
 def _max_trials(observations: Iterable[Sequence[Observation]]) -> dict[str, int]:
-    """Returns the greatest number of trials of each scenario, within a playbook's limits."""
+    """Returns the greatest number of trials of each scenario, within a playbook's limits.
+
+    It is the greatest over all hosts and families; more than `_MAX_TRIALS` become `_MAX_TRIALS`,
+    and 0 becomes 1.
+    """
     trials = dict[str, int]()
     for some in observations:
         name, most = some[0].scenario, max(o.trials for o in some)
@@ -147,7 +154,10 @@ def _describe_unknown(observation: Observation) -> str:
 
 
 def _is_known(observation: Observation) -> bool:
-    """Returns whether every trial had the same expectable ending."""
+    """Returns whether every trial had the same expectable ending.
+
+    If one trial ended otherwise, the ending is unknown, however many trials agree.
+    """
     ending = observation.ending
     return ending in EXPECTABLE_ENDINGS and set(observation.endings) <= {ending}
 
@@ -181,7 +191,10 @@ def _expectable(sysctl: Sysctl) -> Sysctl | Omitted:
 
 
 def _majority(values: Sequence[T]) -> T | None:
-    """Returns the value that more than half of the values are."""
+    """Returns the value that more than half of the values are.
+
+    None if there is none: 6 of 12 is no majority. There is at least one value.
+    """
     value, count = Counter(values).most_common(1)[0]
     if 2 * count <= len(values):
         return None
@@ -189,7 +202,11 @@ def _majority(values: Sequence[T]) -> T | None:
 
 
 def _disagreement(values: Iterable[str]) -> Omitted:
-    """Returns that the hosts do not agree, with their most frequent values."""
+    """Returns that the hosts do not agree, with their most frequent values.
+
+    Such as "the hosts do not agree: “1” on 3, “2” on 2". At most `_MAX_COUNTED` values are named,
+    equally frequent ones in the order of their text.
+    """
     most_first = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
     counts = ", ".join(f"“{value}” on {n}" for value, n in most_first[:_MAX_COUNTED])
     return Omitted(f"the hosts do not agree: {counts}")

@@ -65,7 +65,10 @@ class _Scenario(NamedTuple):
 
     @property
     def is_positive_control(self) -> bool:
-        """Whether it proves that a RST is seen."""
+        """Whether it proves that a RST is seen.
+
+        It has no control of its own, RST is the only ending that it expects, and it did end so.
+        """
         return (self.ending, self.row.control, self.row.expect) == ("RST", None, ("RST",))
 
     @property
@@ -83,7 +86,11 @@ class _Choice(NamedTuple):
 
 
 def _choose_scenarios(run: AuditRun, behaviour: Behaviour) -> _Choice:
-    """Returns the scenarios that can be expected of other hosts."""
+    """Returns the scenarios that can be expected of other hosts.
+
+    They are in the order of the run. Each of the others has a note: why its ending is omitted, that
+    its families end differently, or that there is no control for its reset.
+    """
     notes = list[str]()
     candidates = list[_Scenario]()
     for row in run.scenarios:
@@ -103,6 +110,7 @@ def _candidate(row: ScenarioRow, behaviour: Behaviour, notes: list[str]) -> Iter
     """Yields a scenario if it has one ending over all its families.
 
     Adds a note of each family that is omitted, and of a scenario that ends differently by family.
+    Such a note is "unread-close: it ends differently (RST over ipv4, FIN over ipv6)".
     """
     endings = _endings_by_family(row.name, behaviour, notes)
     if len(set(endings.values())) > 1:
@@ -115,7 +123,10 @@ def _candidate(row: ScenarioRow, behaviour: Behaviour, notes: list[str]) -> Iter
 def _endings_by_family(
     scenario: str, behaviour: Behaviour, notes: list[str]
 ) -> dict[Family, Ending]:
-    """Returns the endings of a scenario by family; adds a note of each family that is omitted."""
+    """Returns the endings of a scenario by family; adds a note of each family that is omitted.
+
+    A note is such as "unread-close over ipv6: not run: no IPv6".
+    """
     endings = dict[Family, Ending]()
     for (name, family), ending in behaviour.endings.items():
         if name != scenario:
@@ -191,7 +202,10 @@ def _used_families(scenarios: Iterable[_Scenario]) -> tuple[Family, ...]:
 
 
 def _usual_trials(scenarios: Iterable[_Scenario], behaviour: Behaviour) -> int:
-    """Returns the most frequent number of trials, the playbook's default without scenarios."""
+    """Returns the most frequent number of trials, the playbook's default without scenarios.
+
+    Of equally frequent numbers it is that of the first scenario.
+    """
     counts = Counter(behaviour.trials[scenario.row.name] for scenario in scenarios)
     if not counts:
         return _DEFAULT_TRIALS
@@ -276,7 +290,9 @@ def _expectation_lines(key: str, value: str | None, notes: list[str]) -> Iterato
     """Yields the lines of the expectation of one sysctl.
 
     Without a value the sysctl must be absent. Of tcp_rmem and tcp_wmem the maximum is omitted, with
-    a note, because it follows from the memory of the host.
+    a note, because it follows from the memory of the host. "4096 131072 6291456" is expected as
+    4096 at position 1 and 131072 at position 2. Without exactly three words the whole value is
+    expected.
     """
     if value is None:
         yield f"      {key}: {{present: false}}"

@@ -69,7 +69,8 @@ def _reread_fix_of_series(numbers: tuple[int, ...]) -> str:
     """Returns which release of a series ((6, 12) for 6.12) has REREAD_FIX first.
 
     Without two numbers it is mainline's. A series after mainline's has the fix already. A series
-    that ended without it has none, so the next series that has it is named.
+    that ended without it has none, so the next series that has it is named. (6, 12) has it from
+    6.12.53 on; for (5, 14) the text names 5.15, from 5.15.195 on.
     """
     if len(numbers) < 2:
         return f"A kernel with {REREAD_FIX}: mainline has it since {REREAD_FIXED[_MAINLINE]}."

@@ -33,17 +33,27 @@ def scenario_remedy(scenario: Scenario, observation: Observation, release: str) 
 
 
 def _is_unexpected_reset(scenario: Scenario, ending: Ending) -> bool:
-    """Returns whether a connection was reset and no reset is expected."""
+    """Returns whether a connection was reset and no reset is expected.
+
+    If either of the two resets is expected, the other is not unexpected here: it has no remedy.
+    """
     return ending in _RESETS and _RESETS.isdisjoint(scenario.expect)
 
 
 def _is_missing_reset(scenario: Scenario, ending: Ending) -> bool:
-    """Returns whether a connection ended in FIN and may be expected to end in RST."""
+    """Returns whether a connection ended in FIN and may be expected to end in RST.
+
+    An expectation of "FIN, then RST" alone does not count.
+    """
     return ending == "FIN" and "RST" in scenario.expect
 
 
 def _remedy_of_dropped_segment(observation: Observation) -> str:
-    """Returns the remedy if the closer sent a segment that did not arrive."""
+    """Returns the remedy if the closer sent a segment that did not arrive.
+
+    A RST that is dropped in OUTPUT moves TCPAbortFailed; without that, the segment was dropped on
+    its way in.
+    """
     if _counter(observation, "TCPAbortFailed"):
         return DROPPED_ON_THE_WAY_OUT
     return DROPPED_ON_THE_WAY_IN

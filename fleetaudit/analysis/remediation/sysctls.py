@@ -55,7 +55,8 @@ def _load_command(key: str) -> str:
     """Returns the beginning of the command that loads the module of a sysctl at boot.
 
     The module is loaded now; at boot its sysctls are set only if it is loaded before. It is "" if
-    the sysctl needs no module.
+    the sysctl needs no module. For net.bridge.bridge-nf-call-iptables it is
+    "echo br_netfilter >>/etc/modules-load.d/fleetaudit.conf && ".
     """
     module = _module_of(key)
     if not module:
@@ -91,7 +92,10 @@ def _remedy_of_absent(key: str, sysctl: Sysctl, expectations: Sequence[SysctlExp
 
 
 def _set_command(key: str, value: str, places: Mapping[str, Sequence[str]] | None) -> str:
-    """Returns the command that sets a sysctl now, and in the files that win at boot."""
+    """Returns the command that sets a sysctl now, and in the files that win at boot.
+
+    If several files can win, the line is appended to each of them with tee.
+    """
     now = f"sysctl -w {key}={shlex.quote(value)}"
     # The file may not end in a line feed.
     line = f"printf '\\n%s\\n' {shlex.quote(f'{key} = {value}')}"
@@ -102,7 +106,11 @@ def _set_command(key: str, value: str, places: Mapping[str, Sequence[str]] | Non
 
 
 def _winning_files(places: Mapping[str, Sequence[str]] | None, key: str) -> tuple[str, ...]:
-    """Returns the files whose last line wins at boot, for `sysctl --system` and systemd-sysctl."""
+    """Returns the files whose last line wins at boot, for `sysctl --system` and systemd-sysctl.
+
+    `places` are the places that set each sysctl now, as "FILE:LINE"; None if they are unknown: then
+    both files that can win are returned. If no file sets `key`, SYSCTL_FILE is enough.
+    """
     if places is None:
         return SYSCTL_CONF, SYSCTL_FILE
     files = list[str]()
@@ -114,7 +122,10 @@ def _winning_files(places: Mapping[str, Sequence[str]] | None, key: str) -> tupl
 def _files_that_win_over(file: str) -> tuple[str, ...]:
     """Returns the files whose last line wins over a file that sets the sysctl.
 
-    An administrator's own file wins again; a package's loses to the name of SYSCTL_FILE.
+    An administrator's own file wins again; a package's loses to the name of SYSCTL_FILE. For
+    /etc/sysctl.d/99-local.conf it is that file, for /usr/lib/sysctl.d/50-default.conf it is
+    SYSCTL_FILE, and for SYSCTL_CONF both, because only one of the two programs reads SYSCTL_CONF
+    last.
     """
     if file == SYSCTL_CONF:
         return SYSCTL_CONF, SYSCTL_FILE
@@ -153,7 +164,8 @@ def _value_that_meets(
 def _change_value(expectation: SysctlExpectation, value: str, default: str | None) -> str | None:
     """Returns `value` with the least change that meets an expectation, None if none is known.
 
-    No value makes a sysctl absent.
+    No value makes a sysctl absent. An expectation of the kernel's default never counts as met here,
+    because `meets` does not test it.
     """
     if expectation.present is False:
         return None
@@ -167,6 +179,7 @@ def _replace_word(value: str, position: int | None, new: str | None) -> str | No
     """Returns `value` with another word at `position` (from 1), None if it has fewer words.
 
     Without a position the whole value is replaced. None if no new word is known.
+    "4096 131072 6291456" with "8388608" at 3 is "4096 131072 8388608".
     """
     if new is None:
         return None
@@ -183,6 +196,7 @@ def _new_word(expectation: SysctlExpectation, word: str | None, default: str | N
     """Returns what meets an expectation in place of a word or a whole value, None if unknown.
 
     It is the expected text, the first of several, the kernel's own default, or the nearest bound.
+    If an expectation has several tests, the first of this order decides.
     """
     if expectation.equals is not None:
         return normalize_spaces(expectation.equals)
@@ -197,7 +211,8 @@ def _nearest_bound(number: int | None, expectation: SysctlExpectation) -> str | 
     """Returns the bound that a number exceeds, None if there is none.
 
     The number is known not to meet the expectation, so what is not below the lower bound is above
-    the upper one.
+    the upper one. With at_least 10, 5 becomes "10"; with at_most 60, 100 becomes "60". A number of
+    None is a text that is not a whole number.
     """
     if number is None:
         return None
