@@ -57,7 +57,10 @@ def load_playbook(path: Path | None) -> Playbook:
     """Returns the playbook at `path`: None is the default one, and a bare name that is not a file a
     shipped one.
 
-    Raises `InputError` for what makes no sense in it, `NothingToDoError` if it is missing.
+    "unread-close" and "unread-close.yml" are bare names; a file of that very name in the current
+    folder comes before the shipped playbook. Raises `InputError` for what makes no sense in it,
+    `NothingToDoError` if the file is missing or cannot be read, and for a bare name that is neither
+    a file nor shipped.
     """
     if path is None:
         return _read_shipped(DEFAULT_PLAYBOOK)
@@ -164,7 +167,10 @@ def is_empty(play: Play) -> bool:
 
 
 def _hosts_pattern(document: Document, file: PlayFile, index: int) -> str:
-    """Returns the pattern of a play's hosts; raises `InputError` if it is blank."""
+    """Returns the pattern of a play's hosts, a list joined by commas: "web,db" for [web, db].
+
+    Raises `InputError` if it is blank.
+    """
     hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
     if not hosts.strip():
         raise document.error("no hosts; “all” means every host of the inventory", (index, "hosts"))
@@ -184,7 +190,11 @@ def _note_lines(
     index: int,
     lines: dict[str, int],
 ) -> None:
-    """Adds the line of each expectation of a play to `lines`, by the id of its findings."""
+    """Adds the line of each expectation of a play to `lines`, by the id of its findings.
+
+    Ids are "scenario:NAME", "sysctl:NAME" and "exposure:NAME". All expectations of kernels share
+    "kernel:". The first line of an id counts.
+    """
     places: list[tuple[str, ValuePath]] = [
         (f"scenario:{each.scenario.name}", each.where) for each in placed
     ]
@@ -233,7 +243,8 @@ def _check_agreement(document: Document, plays: Sequence[Play]) -> None:
 def _share_hosts(one: Play, other: Play) -> bool:
     """Returns whether two plays surely match a host in common, if each matches one.
 
-    They do if their patterns are equal, or if one of them is for all hosts.
+    They do if their patterns are equal as text, or if one of them is for all hosts. The patterns
+    are not evaluated: "web:db" and "db:web" count as different.
     """
     if one.hosts == other.hosts:
         return True

@@ -25,7 +25,7 @@ _OPERATORS = {
 
 
 class ReleaseComparison(NamedTuple):
-    """One comparison of a kernel release."""
+    """One comparison of a kernel release: (">=", (6, 1)) for ">=6.1"."""
 
     operator: str
     numbers: tuple[int, ...]
@@ -35,15 +35,15 @@ class ReleaseComparison(NamedTuple):
 def parse_comparisons(text: str) -> tuple[ReleaseComparison, ...]:
     """Returns the comparisons in ">=6.1, <6.12", all of which must hold; () for "".
 
-    A comparison has one to four numbers of at most six digits. Raises `ValueError` with the first
-    part that is not a comparison.
+    A comparison has one to four numbers of at most six digits. Empty parts, as after a last comma,
+    are left out. Raises `ValueError` with the first part that is not a comparison.
     """
     pieces = filter(None, map(str.strip, text.split(",")))
     return tuple(map(_parse_comparison, pieces))
 
 
 def _parse_comparison(text: str) -> ReleaseComparison:
-    """Returns one comparison; raises `ValueError`."""
+    """Returns one comparison; raises `ValueError` for other text, such as "6.1" or "=6.1"."""
     match = _COMPARISON.fullmatch(text)
     if match is None:
         raise ValueError(f"“{text}” is not a comparison of a kernel release")
@@ -54,7 +54,8 @@ def applies(condition: Condition, host: Audited) -> bool:
     """Returns whether an expectation with this condition applies to a host.
 
     The host must be in one of the groups, and its kernel release must fit all comparisons. Every
-    expectation applies to a release that does not begin with a number.
+    host is in the group "all", and a condition without groups is for every host. A release that
+    does not begin with a number fits all comparisons.
     """
     groups = condition.groups
     if groups and {"all", *host.groups}.isdisjoint(groups):
@@ -74,6 +75,9 @@ def release_numbers(release: str) -> tuple[int, ...]:
 
 
 def _compare(release: tuple[int, ...], comparison: ReleaseComparison) -> bool:
-    """Returns the result of a comparison; missing numbers of the release count as 0."""
+    """Returns the result of a comparison; missing numbers of the release count as 0.
+
+    The release has as many numbers as the comparison: 6.1.156 is "==6.1" and is not ">6.1".
+    """
     numbers = (*release, 0, 0, 0, 0)[: len(comparison.numbers)]
     return bool(_OPERATORS[comparison.operator](numbers, comparison.numbers))

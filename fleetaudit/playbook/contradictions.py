@@ -45,8 +45,8 @@ def find_contradiction(one: Play, other: Play) -> str:
     """Returns the first sysctl or exposure number, by name, of which two plays expect what no value
     can meet on one host; "" if there is none.
 
-    Whether a host has both plays is for the caller to know. Kernel expectations cannot contradict
-    each other.
+    Sysctls come before exposure numbers. Whether a host has both plays is for the caller to know.
+    Kernel expectations cannot contradict each other.
     """
     return next(chain(_contradictory_sysctls(one, other), _disjoint_exposures(one, other)), "")
 
@@ -125,7 +125,7 @@ def _values(expectations: Iterable[SysctlExpectation], field: str) -> list[Any]:
 def _bounds_exclude_all(expectations: Sequence[SysctlExpectation]) -> bool:
     """Returns whether the bounds of one position leave no number.
 
-    Bounds are integers, and both are included.
+    Bounds are integers, and both are included: at least 10 and at most 10 leaves 10.
     """
     low = max(_values(expectations, "at_least"), default=-math.inf)
     high = min(_values(expectations, "at_most"), default=math.inf)
@@ -160,7 +160,8 @@ def _passing(values: Iterable[str], expectations: Sequence[SysctlExpectation]) -
 def bounds_of(expectation: ExposureExpectation) -> Bounds:
     """Returns the bounds of an expectation.
 
-    Exposure numbers are counts and rates, so the least is 0 if no other bound is set.
+    Exposure numbers are counts and rates, so the least is 0 if no other bound is set. Without
+    `at_most` the greatest is infinity.
     """
     high = math.inf if expectation.at_most is None else expectation.at_most
     return Bounds(expectation.at_least or 0, high, expectation.when)

@@ -28,7 +28,8 @@ def normalize_spaces(text: str) -> str:
 def meets(value: str, expectation: SysctlExpectation) -> bool:
     """Returns whether a value as read meets the tests of its text and of its number.
 
-    The tests `is_default` and `present` need more than the value and are not applied.
+    A value without a word at the expected position meets nothing, and a test that is not set is
+    met. The tests `is_default` and `present` need more than the value and are not applied.
     """
     part = word_at(value, expectation.position)
     return part is not None and all(test(part, expectation) for test in _TESTS)
@@ -49,7 +50,10 @@ def _is_one_of(part: str, expectation: SysctlExpectation) -> bool:
 
 
 def _matches(part: str, expectation: SysctlExpectation) -> bool:
-    """Returns whether a text matches the expected pattern; true if there is none."""
+    """Returns whether the whole of a text matches the expected pattern; true if there is none.
+
+    A text of more than `MAX_MATCHED` characters does not match, whatever the pattern.
+    """
     if expectation.matches is None:
         return True
     if len(part) > MAX_MATCHED:
@@ -68,7 +72,8 @@ _TESTS = (_equals, _is_one_of, _matches, _is_in_bounds)
 def word_at(value: str, position: int | None) -> str | None:
     """Returns the word of `value` at `position` (from 1), None if it has fewer words.
 
-    Without a position the whole value is returned, with one space between its words.
+    The second word of "4096 131072" is "131072", its third is None. Without a position the whole
+    value is returned, with one space between its words, also where the probe reports a tab.
     """
     if position is None:
         return normalize_spaces(value)
@@ -79,9 +84,10 @@ def word_at(value: str, position: int | None) -> str | None:
 
 
 def parse_number(text: str) -> int | None:
-    """Returns a whole number, None for other text.
+    """Returns a whole number in decimal digits, None for other text.
 
-    Several numbers ("4096 131072") are not one, and Python's "1_0" is not a number of the kernel.
+    -1 for "-1", and None for "1.5", "0x10" and "". Several numbers ("4096 131072") are not one, and
+    Python's "1_0" is not a number of the kernel.
     """
     if not re.fullmatch(r"-?[0-9]{1,40}", text, re.ASCII):
         return None
@@ -150,7 +156,7 @@ def ordinal(position: int) -> str:
 
 
 def describe_bounds(low: float | None, high: float | None) -> list[str]:
-    """Returns "at least 10" and "at most 60", those of the two that are set.
+    """Returns "at least 10" and "at most 60", those of the two that are set, [] if neither is.
 
     A number has no needless ".0", because a playbook's bounds of exposure are floats.
     """

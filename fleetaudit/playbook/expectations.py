@@ -67,8 +67,9 @@ def build_sysctl_expectations(
 ) -> dict[str, tuple[SysctlExpectation, ...]]:
     """Returns the expectations of each sysctl, by its name with dots.
 
-    Raises `InputError` for a name that is no sysctl under net, for an expectation that makes no
-    sense, and for several of one sysctl that no value can meet together.
+    Raises `InputError` for a name that is no sysctl under net, such as "kernel.ostype" or one with
+    slashes, for an expectation that makes no sense, and for several of one sysctl that no value can
+    meet together.
     """
     found = dict[str, tuple[SysctlExpectation, ...]]()
     for key, file in files.items():
@@ -135,7 +136,10 @@ def _build_sysctl_expectation(
 
 
 def _value_text(value: int | str | None) -> str | None:
-    """Returns an expected value as the probe reports values; None if none is expected."""
+    """Returns an expected value as the probe reports values; None if none is expected.
+
+    A number in the playbook becomes text, "1" for 1: the values of sysctls are text.
+    """
     if value is None:
         return None
     return normalize_spaces(str(value))
@@ -149,7 +153,11 @@ def _value_texts(values: Sequence[int | str] | None) -> tuple[str, ...] | None:
 
 
 def _check_tests(document: Document, file: SysctlExpectationFile, where: ValuePath) -> None:
-    """Raises `InputError` if the tests of an expectation do not fit together."""
+    """Raises `InputError` if the tests of an expectation do not fit together.
+
+    At least one test must be set. `is_default: false` is refused, a position is only for tests of a
+    word, `present: false` stands alone, and the pattern of `matches` must be safe to try.
+    """
     tests = _set_tests(file)
     if file.is_default is False:
         raise document.error("only “is_default: true” is an expectation", (*where, "is_default"))

@@ -28,7 +28,8 @@ def pattern_fault(pattern: str) -> str:
 
     It must compile without a warning and have at most `MAX_PATTERN` characters. A repeated group
     that itself repeats or chooses, or many repetitions in a row, take time that grows without
-    bound. References back, assertions and flags are refused, because their cost is not counted.
+    bound: "(a+)+" and "(a|b)*" are refused, "(ab)+" is not. References back, assertions and flags
+    are refused, because their cost is not counted.
     """
     if len(pattern) > MAX_PATTERN:
         return f"longer than {MAX_PATTERN} characters"

@@ -127,12 +127,15 @@ def _place_plays(
 
 
 def _tags_text(tags: Collection[str]) -> str:
-    """Returns tags as an option has them."""
+    """Returns tags as an option has them: "a,b", sorted; "" if there are none."""
     return ",".join(sorted(tags))
 
 
 def _lines(playbooks: Sequence[Playbook]) -> dict[str, tuple[str, int]]:
-    """Returns the playbook and the line of each expectation; the first playbook counts."""
+    """Returns the playbook and the line of each expectation, by the id of its findings.
+
+    If several playbooks have an expectation with one id, the first playbook counts.
+    """
     lines = dict[str, tuple[str, int]]()
     for book in playbooks:
         for id_, line in book.lines.items():
@@ -198,7 +201,10 @@ def _no_match_message(plays: Sequence[PlacedPlay], hosts: Sequence[HostPlan]) ->
 
 
 def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
-    """Returns the play with what the tags select; the play's tags count for everything in it."""
+    """Returns the play with what the tags select; the play's tags count for everything in it.
+
+    The controls that a selected scenario needs stay, whatever their own tags are.
+    """
     selection = _TagSelection(play.tags, only, skip)
     tagged = [scenario for scenario in play.scenarios if selection.has(scenario.tags)]
     names = names_with_controls(tagged, play.scenarios)

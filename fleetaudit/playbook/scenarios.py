@@ -121,6 +121,9 @@ def _resolve_control(
 ) -> str | None:
     """Returns the name of the control, None for a positive control and for a scenario without
     one.
+
+    Raises `InputError` for a positive control that does not expect exactly RST, and for a scenario
+    that expects a RST and has no control.
     """
     if control == POSITIVE_CONTROL:
         if expect != ("RST",):
@@ -182,7 +185,10 @@ def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: Val
 
 
 def _set_texts(document: Document, file: AdjustFile, where: ValuePath) -> dict[str, object]:
-    """Returns the fields of a scenario that an adjustment sets, also to nothing."""
+    """Returns the fields of a scenario that an adjustment sets, also to nothing.
+
+    None is a key that the playbook does not have, and "" or [] empties the field.
+    """
     fields = dict[str, object]()
     if file.because is not None:
         fields["because"] = normalize_spaces(file.because)
@@ -219,7 +225,7 @@ def _adjust_control(
 
 
 def _check_names(document: Document, placed: Sequence[PlacedScenario]) -> None:
-    """Raises `InputError` if a name is used twice, or cannot be a name."""
+    """Raises `InputError` if a name is used twice, or is "positive", the mark of such a control."""
     lines = dict[str, int]()
     for scenario, where in placed:
         if scenario.name in lines:

@@ -31,9 +31,10 @@ def shipped_scenarios(
 ) -> list[Scenario]:
     """Returns the shipped scenarios that `reference` names, with their controls, in their order.
 
-    `reference` is PLAYBOOK/NAME, globs allowed in the name; `where` is its path in the document.
-    The scenarios run over those of their families that are in `families`, the play's; one that runs
-    over none of them is left out. Raises `InputError` if there is no such scenario.
+    `reference` is PLAYBOOK/NAME, where the name may be a glob and upper and lower case differ;
+    `where` is its path in the document. The scenarios run over those of their families that are in
+    `families`, the play's; one that runs over none of them is left out. Raises `InputError` if
+    there is no such scenario.
     """
     source, glob = _split_reference(document, reference, where, shipped)
     offered = {s.name: s for play in shipped.read(source).plays for s in play.scenarios}
@@ -51,7 +52,12 @@ def shipped_scenarios(
 def _split_reference(
     document: Document, reference: str, where: ValuePath, shipped: ShippedPlaybooks
 ) -> tuple[str, str]:
-    """Returns the playbook and the glob of a reference; raises `InputError`."""
+    """Returns the playbook and the glob of a reference: ("unread-close", "zero-*") for
+    "unread-close/zero-*".
+
+    Raises `InputError` without a slash or a glob, if no such playbook is shipped, and in a shipped
+    playbook for a reference to itself, which would be read without end.
+    """
     source, _, glob = reference.partition("/")
     if not glob:
         raise document.error(

@@ -76,7 +76,8 @@ class StepError(ValueError):
     """A text that is not a step.
 
     `word` is the word that does not fit, "" if the text is too short; `expected` is what may stand
-    in its place, and `near` the expected word that it resembles, "" if it resembles none.
+    in its place. `near` is the expected word that it resembles, "" if it resembles none; only the
+    message has it.
     """
 
     def __init__(self, text: str, word: str, expected: Sequence[str], near: str = "") -> None:
@@ -101,8 +102,8 @@ class _MismatchError(Exception):
 def parse_step(text: str) -> Step:
     """Returns the step that `text` describes, with one blank between its words.
 
-    Raises `StepError` with the word that does not fit, and what all phrases that match up to there
-    expect instead.
+    "peer sends 10 bytes" has the call ("peer", "send", 10). Raises `StepError` with the word that
+    does not fit, and what all phrases that match up to there expect instead.
     """
     words = text.split()
     furthest, expected = -1, list[str]()
@@ -142,7 +143,11 @@ def _match(phrase: Phrase, words: Sequence[str]) -> Values:
 
 
 def _fill(call: Values, slots: Sequence[Values]) -> Values:
-    """Returns a call with the values of the slots in place of "$1", "$2"…"""
+    """Returns a call with the values of the slots in place of "$1", "$2"…
+
+    A slot of several values becomes as many parts: ("$1", "set", "$2") with ("closer",) and
+    ("SO_LINGER", 1, 0) gives ("closer", "set", "SO_LINGER", 1, 0).
+    """
     by_name: dict[str | int, Values] = {f"${n}": values for n, values in enumerate(slots, 1)}
     return tuple(chain.from_iterable(by_name.get(part, (part,)) for part in call))
 
@@ -158,7 +163,10 @@ def _plural(word: str) -> str:
 
 
 def _parse_word(slot: str, words: Sequence[str], at: int) -> str | int:
-    """Returns the value in a slot of one word; raises `_MismatchError`."""
+    """Returns the value in a slot of one word, an integer if the slot has bounds.
+
+    Raises `_MismatchError` for a word, or for none, that the slot's pattern or bounds exclude.
+    """
     pattern, expected = _SLOTS[slot]
     word = _word(words, at)
     if not re.fullmatch(pattern, word):
@@ -174,6 +182,8 @@ def _parse_word(slot: str, words: Sequence[str], at: int) -> str | int:
 def _parse_option(words: Sequence[str], at: int) -> tuple[Values, int]:
     """Returns a socket option with its values, and the index after them; raises
     `_MismatchError`.
+
+    "SO_LINGER 1 0" gives ("SO_LINGER", 1, 0): `SOCKET_OPTIONS` has the number of values.
     """
     name = str(_parse_word("OPTION", words, at))
     end = at + 1 + SOCKET_OPTIONS[name]
@@ -183,7 +193,8 @@ def _parse_option(words: Sequence[str], at: int) -> tuple[Values, int]:
 def _parse_time(words: Sequence[str], at: int) -> tuple[Values, int]:
     """Returns a time in milliseconds, and the index after it; raises `_MismatchError`.
 
-    "50 ms", "50ms", "50 milliseconds", "1 second" and "0.5 s" are times.
+    "50 ms", "50ms", "50 milliseconds", "1 second" and "0.5 s" are times. "0.5 ms" is refused: the
+    probe waits whole milliseconds.
     """
     found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)([a-z]*)", _word(words, at))
     if found is None:
@@ -202,6 +213,8 @@ def _parse_time(words: Sequence[str], at: int) -> tuple[Values, int]:
 def _parse_values(words: Sequence[str], at: int) -> tuple[Values, int]:
     """Returns the values of a sysctl as one text, and the index after them; raises
     `_MismatchError`.
+
+    They are all words that follow, at least one and at most `MAX_VALUES`: "4096 131072".
     """
     end = max(at + 1, min(len(words), at + MAX_VALUES))
     return (" ".join(str(_parse_word("VALUE", words, i)) for i in range(at, end)),), end

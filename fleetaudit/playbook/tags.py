@@ -14,8 +14,9 @@ def is_selected_by_tags(
     """Returns whether --tags `only` and --skip-tags `skip` select what has these tags.
 
     An empty `only` means all. `always` is selected unless it is skipped by name, `never` only by
-    one of its other tags. In `only` and `skip`, "all" stands for everything, "tagged" for what has
-    tags, and "untagged" for what has none. What both select is skipped.
+    name or by one of its other tags: "all" does not select it. In `only` and `skip`, "all" stands
+    for everything, "tagged" for what has tags, and "untagged" for what has none. What both select
+    is skipped.
     """
     own = set(tags)
     if _is_skipped(own, set(skip)):
@@ -31,7 +32,9 @@ def _is_chosen(own: Set[str], only: Set[str]) -> bool:
 
 
 def _is_skipped(own: Set[str], skip: Set[str]) -> bool:
-    """Returns whether --skip-tags leaves these tags out."""
+    """Returns whether --skip-tags leaves these tags out; "all" spares `always`, which is skipped by
+    name.
+    """
     if "all" in skip:
         return "always" not in own or "always" in skip
     return not skip.isdisjoint({*own, _kind(own)})

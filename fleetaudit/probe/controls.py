@@ -142,7 +142,7 @@ class _Controls:
 
 
 def _missing_verdict(name: str, control: Observation) -> str:
-    """Returns why a control has no verdict, "" if it has one."""
+    """Returns why a control has no verdict, "" if it has one, also if the control failed."""
     if control.ending not in _NO_VERDICT:
         return ""
     what = "was inconclusive" if control.trials else "was not run"
@@ -150,6 +150,9 @@ def _missing_verdict(name: str, control: Observation) -> str:
 
 
 def _doubt(observation: Observation, why: str) -> Observation:
-    """Returns the observation as inconclusive; `endings` keeps what was observed."""
+    """Returns the observation as inconclusive; `endings` keeps what was observed.
+
+    `why` comes before a reason that the observation has already.
+    """
     reason = "; ".join(filter(None, (why, observation.reason)))
     return msgspec.structs.replace(observation, ending="inconclusive", reason=reason)

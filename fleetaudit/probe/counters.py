@@ -39,7 +39,10 @@ def shows_dropped_reset(
 
 
 def _aborts(trial: RawTrial) -> int:
-    """Returns how many connections were aborted, for all reasons together."""
+    """Returns how many connections were aborted, the sum of all counters TCPAbortOn….
+
+    TCPAbortFailed is none of them.
+    """
     counters = trial.kernel or {}
     return sum(n for name, n in counters.items() if name.startswith("TCPAbortOn"))
 

@@ -127,7 +127,9 @@ def _parse(name: str, text: str) -> _Module:
 
 
 def _imports(text: str) -> dict[str, list[str]]:
-    """Returns the names that a module imports from each other module of the probe."""
+    """Returns the names that a module imports from each other module of the probe:
+    {"files": ["read_file"]} for `from .files import read_file`.
+    """
     imports = dict[str, list[str]]()
     for other, lines, line in _RELATIVE.findall(text):
         imports.setdefault(other, []).extend(re.findall(r"\w+", lines + line))
@@ -137,8 +139,8 @@ def _imports(text: str) -> dict[str, list[str]]:
 def _defined_names(module: str, body: str) -> list[str]:
     """Returns the names that a module defines at its top level.
 
-    Raises `JoinError` for a name that is defined twice, and for a line at the first column that
-    defines nothing.
+    `A, B = 1, 2` defines both. Raises `JoinError` for a name that is defined twice, and for a line
+    at the first column that defines nothing, such as `if`.
     """
     names = list[str]()
     for line in _TOP_LEVEL.findall(body):

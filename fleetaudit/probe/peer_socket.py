@@ -34,7 +34,8 @@ _ENDED = frozenset({"ERR", "HUP"})
 def describe_peer(peer: PeerWitness | None) -> str:
     """Returns what the peer's socket reported, as text for the reason of a verdict.
 
-    None is a peer that was gone. The names are those of poll(2), recv(2) and errno(3).
+    "state 8, poll IN|RDHUP, recv 0, SO_ERROR 0" is a socket that read a FIN. None is a peer that
+    was gone. The names are those of poll(2), recv(2) and errno(3).
     """
     if peer is None:
         return "the peer is gone"

@@ -96,9 +96,10 @@ def probe_text() -> str:
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
     """Returns what goes to the interpreter's stdin for one host.
 
-    `deadline_s` is when the probe's own alarm rings. The expected endings are sent so that the
-    probe reports the captured headers of trials that deviate. They do not change what is measured,
-    so they are not part of the digest: a reply can be judged by other expectations.
+    `deadline_s` is when the probe's own alarm rings, in seconds; it is sent with one decimal. The
+    expected endings are sent so that the probe reports the captured headers of trials that deviate.
+    They do not change what is measured, so they are not part of the digest: a reply can be judged
+    by other expectations.
     """
     call = _call(plan)
     echoed = {"fleetaudit": __version__, "digest": _digest(call)}
@@ -131,7 +132,10 @@ def _call(plan: HostPlan) -> dict[str, Any]:
 
 
 def _trials(plan: HostPlan, scenario: Scenario) -> int:
-    """Returns how often a scenario runs over each family; 0 for all if the plan runs nothing."""
+    """Returns how often a scenario runs over each family; 0 for all if the plan runs nothing.
+
+    A scenario's own number comes before the plan's, except that none can run in a plan of 0 trials.
+    """
     if not plan.trials:
         return 0
     return scenario.trials or plan.trials
@@ -151,7 +155,7 @@ def scenario_call(scenario: Scenario, trials: int) -> dict[str, Any]:
 
 
 def _digest(call: dict[str, Any]) -> str:
-    """Returns the digest of a call and of the program."""
+    """Returns the digest of a call and of the program: 32 hexadecimal digits, half a SHA-256."""
     return hashlib.sha256((_program_digest() + repr(call)).encode("utf-8")).hexdigest()[:32]
 
 

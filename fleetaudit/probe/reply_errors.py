@@ -48,7 +48,8 @@ def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:
     """Returns why the Python of the inventory was not used, "" if it was used or none is set.
 
     `stdout` is what the host printed: `COMMAND` prints the exit status of a Python that does not
-    work, of which POSIX shells define 126 and 127 (sh(1p), "Exit Status for Commands").
+    work, of which POSIX shells define 126 and 127 (sh(1p), "Exit Status for Commands"). A value
+    with a `problem` was never tried: the problem is the reason.
     """
     interpreter = interpreter_of(plan)
     if interpreter is None or not interpreter.origin:
@@ -82,8 +83,9 @@ def _describe(interpreter: Interpreter) -> str:
 def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
     """Returns the error for an output without a result line.
 
-    The likeliest cause comes first: the output was cut off, no Python works, the command failed. In
-    all other cases only what the host printed can explain it.
+    The likeliest cause comes first: the output was cut off (kind "no reply"), no Python works ("no
+    python"), the command failed ("command failed"). In all other cases ("no reply") only what the
+    host printed can explain it.
     """
     unused = unused_interpreter(plan, output.stdout)
     tried = "" if unused else tried_first(plan)

@@ -17,7 +17,7 @@ _SENDERS = ("closer", "peer")
 def flag_bits(segment: Segment) -> int:
     """Returns the flags of a segment as in its TCP header (RFC 9293, section 3.1).
 
-    Letters that stand for no flag count 0: a run's file may have any.
+    "S." (SYN and ACK) is 0x12. Letters that stand for no flag count 0: a run's file may have any.
     """
     return sum(FLAG_BITS.get(flag, 0) for flag in set(segment.flags))
 
@@ -40,7 +40,8 @@ def window_scale(segment: Segment, connection: Connection | None) -> int | None:
 def window_bytes(segment: Segment, connection: Connection | None) -> int | None:
     """Returns the window of a segment in bytes, None if the window or its scale is unknown.
 
-    Runs of earlier versions have no windows, and a capture without a SYN has no scale.
+    A window of 502 and a shift of 7 are 64,256 bytes. Runs of earlier versions have no windows, and
+    a capture without a SYN has no scale.
     """
     if segment.window is None:
         return None

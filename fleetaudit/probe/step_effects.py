@@ -33,7 +33,10 @@ def shuts_peer(steps: Sequence[Step], direction: str) -> bool:
 
 
 def _shut_of_peer(step: Step) -> Collection[str]:
-    """Returns the directions that a step shuts of the peer's socket; most steps shut none."""
+    """Returns the directions that a step shuts of the peer's socket; most steps shut none.
+
+    ("peer", "shutdown", "both") shuts "read" and "write".
+    """
     if step.call[:2] != ("peer", "shutdown"):
         return ()
     direction = str(step.call[2])

@@ -76,7 +76,10 @@ def result_from_reply(plan: HostPlan, reply: Reply) -> Audited:
 
 
 def _raw_observations(reply: Reply, planned: Mapping[Key, Scenario]) -> dict[Key, RawObservation]:
-    """Returns the reply's observations by scenario and family; raises `ReplyError`."""
+    """Returns the reply's observations by scenario and family.
+
+    Raises `ReplyError` for two of one scenario over one family, and for one that is not planned.
+    """
     found = dict[Key, RawObservation]()
     for raw in reply.observations:
         key = (raw.scenario, raw.family)
@@ -188,7 +191,8 @@ def _observe(
 ) -> Observation:
     """Returns the verdict on one scenario over one family; raises `ReplyError`.
 
-    `usual_trials` is how many trials were planned if the scenario has no number of its own.
+    `usual_trials` is how many trials were planned if the scenario has no number of its own. Fewer
+    are noted in the reason if all agree; more are an error.
     """
     if not raw.has_run:
         return _without_trials(family, scenario, raw)
@@ -240,8 +244,9 @@ def _without_trials(family: Family, scenario: Scenario, raw: RawObservation) -> 
 def _verdict_on_all(judged: Sequence[_JudgedTrial], endings: Counter[str]) -> _JudgedTrial:
     """Returns the trial to show, with the verdict on all trials together.
 
-    If trials agree, that is the first one with a reason; if they disagree, the first one that
-    differs from most.
+    If trials agree, that is the first one with a reason, or else the first one; if they disagree,
+    the first one that differs from most. Of equally frequent endings the one that occurred first
+    counts as that of most.
     """
     if len(endings) == 1:
         return next((each for each in judged if each.reason), judged[0])
@@ -273,7 +278,10 @@ def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
 
 
 def _counts_text(endings: Counter[str]) -> str:
-    """Returns the endings with their counts, the most frequent first."""
+    """Returns the endings with their counts, the most frequent first: "FIN ×3, RST ×1".
+
+    Equally frequent ones are in alphabetical order.
+    """
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{ending} \u00d7{count}" for ending, count in ordered)
 

@@ -36,8 +36,9 @@ def wire_ending(trial: RawTrial) -> Ending | None:
     """Returns the ending by the closer's own segments, None if the capture does not show it.
 
     A capture that missed the SYN may have missed the end, too. Of several ends the first one
-    counts, and whether an RST followed. RFC 8684, section 3.3.3: DATA_FIN is to an MPTCP connection
-    what FIN is to TCP; a subflow's own FIN may come much later.
+    counts, and whether an RST followed: a FIN after an RST changes nothing, it is "RST". RFC 8684,
+    section 3.3.3: DATA_FIN is to an MPTCP connection what FIN is to TCP; a subflow's own FIN may
+    come much later.
     """
     wire = whole_wire(trial)
     if wire is None:
