@@ -53,7 +53,7 @@ check: $(STAMP)  ## ruff (lint and format), mypy --strict, plain English, densit
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/python -m tools.prose
-	tools/density --max $(MAX_DENSITY) fleetaudit
+	tools/density$(MAX_DENSITY) fleetaudit
 
 docs: $(VENV)/.docs man  ## build the documentation into site/, check its links; the man pages go to dist/man/
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(RUN)/mkdocs build --strict
