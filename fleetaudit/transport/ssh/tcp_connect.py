@@ -68,7 +68,10 @@ def connect_tcp(
 
 
 def _kind_of(codes: set[int]) -> FailureKind:
-    """Returns the kind of the attempt that came furthest, "" if none of the errors has one."""
+    """Returns the kind of the attempt that came furthest, "" if none of the errors has one.
+
+    `codes` are the errnos of all addresses of one host. Each address may fail in another way.
+    """
     for code, kind in _KINDS.items():
         if code in codes:
             return kind
@@ -76,7 +79,11 @@ def _kind_of(codes: set[int]) -> FailureKind:
 
 
 def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.socket | int:
-    """Returns a connected socket, or the errno of bind(2) or connect(2)."""
+    """Returns a connected socket, or the errno of bind(2) or connect(2).
+
+    One address has the target's `connect_timeout_s`, or what is left of the deadline if that is
+    less.
+    """
     sock = socket.socket(address[0], socket.SOCK_STREAM)
     try:
         code = _bind(sock, target)
@@ -93,7 +100,11 @@ def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.sock
 
 
 def _bind(sock: socket.socket, target: SshTarget) -> int:
-    """Returns 0 once the socket has the BindAddress of ssh_config, else the errno."""
+    """Returns 0 once the socket has the BindAddress of ssh_config, else the errno.
+
+    Without a BindAddress the kernel chooses the address when it connects, and this returns 0. The
+    port is always the kernel's choice.
+    """
     address = config_of(target).bind_address
     if not address:
         return 0
@@ -107,7 +118,11 @@ def _bind(sock: socket.socket, target: SshTarget) -> int:
 
 
 def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> int:
-    """Returns 0 once connected, else the errno."""
+    """Returns 0 once connected, else the errno; ETIMEDOUT if `until` comes first.
+
+    A non-blocking connect(2) that needs time returns EINPROGRESS. Its result is then in SO_ERROR
+    as soon as the socket is writable (connect(2), EINPROGRESS).
+    """
     sock.setblocking(False)
     code = sock.connect_ex(address)
     if code != errno.EINPROGRESS:
@@ -121,14 +136,18 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> 
 
 
 def _describe(code: int, target: SshTarget) -> str:
-    """Returns an errno as text."""
+    """Returns an errno as text: "connection refused", "no answer within 10 s"."""
     if code == errno.ETIMEDOUT:
         return f"no answer within {target.connect_timeout_s:g} s"
     return os.strerror(code).lower()
 
 
 def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
-    """Returns the addresses of a target; raises `TransportError` (stage "resolve")."""
+    """Returns the addresses of a target; raises `TransportError` (stage "resolve").
+
+    A numeric address needs neither a name server nor a thread, so it is tried first. The error is
+    transient if only the name server did not answer.
+    """
     try:
         return _lookup(target, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
@@ -147,7 +166,11 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
 
 
 def _explain_lookup(target: SshTarget, error: OSError | UnicodeError) -> tuple[FailureKind, str]:
-    """Returns kind and reason of a name that could not be resolved."""
+    """Returns kind and reason of a name that could not be resolved.
+
+    A `UnicodeError` comes from the encoding of host names (IDNA): an empty label, or one of more
+    than 63 characters.
+    """
     if isinstance(error, socket.gaierror):
         reason = f"the name {target.address!r} has no address: {error.strerror}"
         return "name not found", reason
