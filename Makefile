@@ -42,7 +42,7 @@ test-lowest: $(LOWEST)/.installed  ## the fast tests with the lowest versions th
 
 test-newest: $(NEWEST)/bin/python  ## the fast tests with the newest versions that pyproject.toml allows
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager \
-	  --editable '.[test]'
+	  --editable '.[test,docs]'
 	$(NEWEST)/bin/python tools/versions
 	$(NEWEST)/bin/python -m pytest -q $(FAST_ARGS)
 
