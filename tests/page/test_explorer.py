@@ -85,6 +85,10 @@ def test_the_search_filters_by_name_or_group_and_is_kept_in_the_address(
         visit.page.fill("#filter", "green 06")
         assert visit.hosts() == ["app06"]
         visit.page.click("text=Show all")
+        # A link changes the address, and the page follows a moment later.
+        visit.page.wait_for_function(
+            "() => document.querySelectorAll('table.hosts tbody th').length > 1"
+        )
         assert len(visit.hosts()) == 27
 
 
