@@ -24,6 +24,7 @@ Each package has one job, and imports go down this list (tests/unit/test_archite
     connection  makes a host's Target from variables, options, ansible.cfg and ssh_config
     inventory   Ansible's inventories and patterns; nothing about connecting
     model, text, errors   frozen data types; sanitizing, YAML with lines, host ranges; all errors
+    log         the loggers of all of them
 
 To follow one RST from close() to its cell in the page, read probe/remote/verbs.py,
 probe/protocol.py, probe/trial_verdict.py, analysis/compare/kernels.py and
@@ -37,7 +38,6 @@ that `fleetaudit --version` stays fast.
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,9 +96,6 @@ _MODULES = {
     ),
 }
 """The module of each type of the API; the functions are in `app.api`."""
-
-# A library does not print: without a handler of its own, logging would write warnings to stderr.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,6 @@ browser.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from fleetaudit.log import get_logger
 
 from .support.kernels import Kernel, NoKernelsError, kernels
 
@@ -159,7 +160,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
 @pytest.fixture(autouse=True)
 def _restore_logger() -> Iterator[None]:
     """Restores the logger after each test: a command sets it up for the whole process."""
-    logger = logging.getLogger("fleetaudit")
+    logger = get_logger("fleetaudit")
     before = logger.handlers[:], logger.propagate, logger.level
     yield
     logger.handlers[:], logger.propagate = before[:2]

@@ -6,13 +6,13 @@ and masks the text of a log line; the log sanitizes it once more. Times are of t
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fleetaudit.analysis.doctor import describe_connection
 from fleetaudit.errors import TransportError
+from fleetaudit.log import get_logger
 from fleetaudit.text.sanitize import terminal_line
 from fleetaudit.transport import ignore_stage
 
@@ -31,7 +31,7 @@ LONG_S = 10.0
 """Seconds after which a host counts as one that takes long."""
 MAX_NAMED = 3
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Activity:

@@ -7,7 +7,6 @@ costs no time. An old run that is damaged does not cost the new one.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,6 +18,7 @@ from fleetaudit.analysis.compare import history_entry
 from fleetaudit.analysis.drift import compute_drift, set_first_seen
 from fleetaudit.analysis.waivers import Select, WaivedRun, Waiver, apply_waivers, convert_waivers
 from fleetaudit.errors import FleetauditError
+from fleetaudit.log import get_logger
 from fleetaudit.model import (
     AuditRun,
     Drift,
@@ -38,7 +38,7 @@ LAST, NONE = "last", "none"
 MAX_HISTORY = 29
 """The most earlier runs of which a run has the counts: a month of nights with the run itself."""
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -17,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from fleetaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
@@ -113,18 +110,6 @@ def report_address(report: Path, base: str | None) -> str:
     return "/".join((base.rstrip("/"), quote(report.parent.name), quote(report.name)))
 
 
-def parse_report_url(text: str, option: str = "--report-url") -> str:
-    """Returns the URL of --report-url; raises `UsageError` if it is not one that can be printed.
-
-    `option` names the option, or what else the URL comes from, in the message.
-    """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
-        raise UsageError(
-            f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"
-        )
-    return text
-
-
 def change_summary(comparison: Comparison, notification: Notification, *, width: int) -> str:
     """Returns what changed and what is wrong, in at most `MAX_LINES` lines.
 
@@ -150,20 +135,6 @@ def _change_lines(drift: Drift | None, width: int) -> list[str]:
     from fleetaudit.report.changes import changes_lines
 
     return [*changes_lines(summarize_changes(drift), width, MAX_LINES // 2), ""]
-
-
-def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]:
-    """Returns the program and the arguments of --notify.
-
-    Raises `UsageError` for an unclosed quotation and for an empty command.
-    """
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as e:
-        raise UsageError(f"{option} {text!r}: {e}") from e
-    if not words:
-        raise UsageError(f"{option}: no command")
-    return words
 
 
 def run_notify_command(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -57,3 +59,29 @@ def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPoli
         return parse_retention(text)
     except ValueError as e:
         raise UsageError(f"{option}: {e}") from e
+
+
+def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]:
+    """Returns the program and the arguments of --notify.
+
+    Raises `UsageError` for an unclosed quotation and for an empty command.
+    """
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as e:
+        raise UsageError(f"{option} {text!r}: {e}") from e
+    if not words:
+        raise UsageError(f"{option}: no command")
+    return words
+
+
+def parse_report_url(text: str, option: str = "--report-url") -> str:
+    """Returns the URL of --report-url; raises `UsageError` if it is not one that can be printed.
+
+    `option` names the option, or what else the URL comes from, in the message.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
+        raise UsageError(
+            f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"
+        )
+    return text

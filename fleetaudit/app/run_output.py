@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import msgspec
 
 from fleetaudit.analysis.compare import compare
 from fleetaudit.errors import FleetauditError
+from fleetaudit.log import get_logger
 from fleetaudit.model import AuditRun, HostResult, NotAudited
 from fleetaudit.report import registry
 from fleetaudit.store.deduplication import reassign_evidence
@@ -39,7 +39,7 @@ USUAL_OUTPUT = Path("reports")
 MAX_FAILING = 100
 """The most hosts to leave out; a bug that needs more is not caused by single hosts."""
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,19 @@
 """The command `fleetaudit`: options in, an exit status out; one module for each command.
 
 Rules: results go to stdout, everything else to stderr; text of hosts is sanitized first. The class
-of an error knows its exit status (errors.py); a bug is status 1, its traceback is in the log. Heavy
-imports happen inside the commands, so that --version, --help and usage errors are quick.
+of an error knows its exit status (errors.py); a bug is status 1, its traceback is in the log.
+
+A module is imported where it is used, so that --version, --help and usage errors cost little more
+than Python and click themselves: the module of a command when the command is named, and what the
+command does when its options are parsed (tests/commands/test_imports.py, bench/start.py).
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
@@ -25,31 +27,57 @@ from fleetaudit.errors import (
     UsageError,
 )
 
-from . import (
-    configuration,
-    console,
-    diff,
-    doctor,
-    explain,
-    help,
-    inventory,
-    merge,
-    policy,
-    probe,
-    prune,
-    report,
-    run,
-    runs,
-    scenarios,
-    schedule,
-)
+from . import console
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
 _NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What click 8.2 raises for a group without a command; click 8.1 prints its help itself."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name; the module of a command is imported when the command is looked up."""
+
+    _FUNCTIONS = {
+        "diff": "diff",
+        "doctor": "doctor",
+        "explain": "explain",
+        "help": "help_",
+        "inventory": "inventory",
+        "merge": "merge",
+        "policy": "policy",
+        "probe": "probe",
+        "prune": "prune",
+        "report": "report",
+        "run": "run",
+        "runs": "runs",
+        "scenarios": "scenarios",
+        "schedule": "schedule",
+    }
+    """The module of each command, which is its name, and the function in it."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        function = self._FUNCTIONS[name]
+        command: click.Command = getattr(import_module(f"{__name__}.{name}"), function)
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._FUNCTIONS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._FUNCTIONS)
+
+    def __len__(self) -> int:
+        return len(self._FUNCTIONS)
+
+
+_COMMANDS: Any = _Commands()
+"""click wants a mapping that it can add to, and only reads this one."""
+
+
+@click.group(
+    commands=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(
     __version__, "-V", "--version", prog_name="fleetaudit", message="%(prog)s %(version)s"
 )
@@ -62,26 +90,9 @@ def fleetaudit(context: click.Context) -> None:
     fleetaudit run localhost,          this machine
     fleetaudit run inventory.yml       every host of an Ansible inventory
     """  # noqa: D301 — \b is for click: it keeps these lines
+    from . import configuration
+
     configuration.apply(context, fleetaudit.commands)
-
-
-for command in (
-    run.run,
-    doctor.doctor,
-    report.report,
-    diff.diff,
-    runs.runs,
-    merge.merge,
-    explain.explain,
-    scenarios.scenarios,
-    inventory.inventory,
-    policy.policy,
-    probe.probe,
-    schedule.schedule,
-    prune.prune,
-    help.help_,
-):
-    fleetaudit.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -153,9 +164,13 @@ def _report_stream_error(e: OSError) -> int | None:
 
 def _report_bug(e: Exception) -> int:
     """Logs a bug with its traceback, and returns the exit status."""
-    if not console.has_log():
-        console.set_up_log(0)
-    logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
+    from fleetaudit.log import get_logger
+
+    from . import log
+
+    if not log.has_log():
+        log.set_up_log(0)
+    get_logger(__name__).error("a bug in fleetaudit", exc_info=e)
     console.print_message(
         "fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in"
         " the log"
@@ -165,6 +180,8 @@ def _report_bug(e: Exception) -> int:
 
 def _has_current_folder() -> bool:
     """Returns whether the current folder still exists."""
+    from pathlib import Path
+
     try:
         Path.cwd()
     except FileNotFoundError:

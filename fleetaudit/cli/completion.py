@@ -1,25 +1,31 @@
 """Shell completion of runs, hosts and scenarios; click completes commands, options and files.
 
 Rules: it reads the output folder and connects to nothing. What cannot be read completes nothing: an
-error message would appear in the middle of the line that somebody types.
+error message would appear in the middle of the line that somebody types. Every command imports this
+module to declare its options, so what completes is imported when somebody presses the key.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
-
-import click
-from click.shell_completion import CompletionItem
+from typing import TYPE_CHECKING
 
 from . import params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import click
+    from click.shell_completion import CompletionItem
 
 
 def complete_runs(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Returns the runs of the output folder, the newest first after "latest", then files."""
+    from click.shell_completion import CompletionItem
+
     from fleetaudit.app.completion import list_run_names
 
     named = context.params.get("output_dir") or os.environ.get("FLEETAUDIT_OUTPUT_DIR")
@@ -40,6 +46,8 @@ def complete_scenarios(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Returns the scenarios of the run that is typed before, each with its title."""
+    from click.shell_completion import CompletionItem
+
     from fleetaudit.app.completion import scenario_titles
 
     titles = scenario_titles(_typed_run(context))
@@ -51,12 +59,14 @@ def complete_scenarios(
 
 def _typed_run(context: click.Context) -> Path | None:
     """Returns the argument RUN as far as it is typed."""
-    path = context.params.get("run_path")
-    return path if isinstance(path, Path) else None
+    path: Path | None = context.params.get("run_path")
+    return path
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     """Returns the names that begin with what is typed, without any that would break the line."""
+    from click.shell_completion import CompletionItem
+
     return [
         CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()
     ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from fleetaudit.app import notify
 from fleetaudit.errors import ConfigError, UsageError
 
 from . import console, params
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    import click
 
 RENAMED = {"playbook": "playbooks", "format": "formats"}
 """Keys of options with a different name in the code."""
@@ -24,8 +21,8 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("format", lambda text, name: params.parse_formats(text, name)),
     ("fail_on", lambda text, name: params.parse_fail_on(text, name)),
     ("keep", params.parse_keep_option),
-    ("notify", notify.parse_notify_command),
-    ("report_url", notify.parse_report_url),
+    ("notify", params.parse_notify_command),
+    ("report_url", params.parse_report_url),
 )
 """Keys whose text click would accept as it is, and the functions that check it."""
 
@@ -39,6 +36,8 @@ def apply(context: click.Context, commands: Mapping[str, click.Command]) -> None
     """
     if not _may_exist():
         return
+    from pathlib import Path
+
     from fleetaudit.app.config import load_config
 
     configuration = load_config(os.environ, Path.cwd())
@@ -73,9 +72,11 @@ def _may_exist() -> bool:
     """Returns whether there may be a configuration; if not, nothing that reads YAML is imported."""
     home, base = os.environ.get("HOME") or "/", os.environ.get("XDG_CONFIG_HOME") or "/"
     places = (
-        Path("fleetaudit.yml"),
-        Path("/etc/fleetaudit"),
-        Path(home, ".config/fleetaudit"),
-        Path(base, "fleetaudit"),
+        "fleetaudit.yml",
+        "/etc/fleetaudit",
+        f"{home}/.config/fleetaudit",
+        f"{base}/fleetaudit",
     )
-    return bool(os.environ.get("FLEETAUDIT_CONFIG")) or any(place.exists() for place in places)
+    if os.environ.get("FLEETAUDIT_CONFIG"):
+        return True
+    return any(os.access(place, os.F_OK) for place in places)

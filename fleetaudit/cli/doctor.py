@@ -6,13 +6,8 @@ from __future__ import annotations
 
 import click
 
-from fleetaudit.app.command_line import make_command_line
-from fleetaudit.app.connection_arguments import ConnectionArguments, choose_password_sources
-
 from . import console, params
 from .connection_options import connection_options
-from .options import read_options
-from .reporter import ConsoleReporter
 
 BUG = 1
 
@@ -57,11 +52,18 @@ def doctor(
     nor on the hosts. The options are those of `run`. Exit status: 0 every host is ready, 4 some
     host is not.
     """
-    options = read_options(context, {"playbooks": playbooks, **values})
     sources = params.inventory_sources(inventories)
+    from fleetaudit.app.command_line import make_command_line
+    from fleetaudit.app.connection_arguments import ConnectionArguments, choose_password_sources
+
+    from .log import set_up_log
+    from .options import read_options
+    from .reporter import ConsoleReporter
+
+    options = read_options(context, {"playbooks": playbooks, **values})
     command_line = make_command_line(options, sources)
     options = choose_password_sources(options)
-    console.set_up_log(verbose)
+    set_up_log(verbose)
     from fleetaudit.app.doctor import (
         NOT_READY,
         DoctorRequest,

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetaudit.app.options import OptionSource
 from fleetaudit.errors import UsageError
 
 from . import completion, console, params
-from .options import source_of
 
 if TYPE_CHECKING:
     from fleetaudit.app.render import Comparison
@@ -76,7 +74,10 @@ def merge(
     A host may be in one of them only. The exit status is that of one run of all these hosts.
     """  # noqa: D301 - \b is for click: it keeps these lines apart
     from fleetaudit.app.merge_output import MergeRequest, merge_into_folder
+    from fleetaudit.app.options import OptionSource
     from fleetaudit.app.render import render_summary
+
+    from .options import source_of
 
     if not inventories:
         if source_of(click.get_current_context(), "limit") is OptionSource.COMMAND_LINE:

@@ -1,24 +1,30 @@
-"""Parameters that several commands take from the command line or the environment."""
+"""Parameters that several commands take from the command line or the environment.
+
+Every command imports this module to declare its options, so `pathlib` is imported where it is used.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fleetaudit.app.option_values import (
     parse_keep_option,
     parse_list,
+    parse_notify_command,
+    parse_report_url,
     parse_shard_option,
     parse_tags,
 )
 from fleetaudit.app.render import REPORT_FORMATS, RUN_FORMATS
 from fleetaudit.errors import UsageError
-from fleetaudit.text.files import expand_home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = [
     "DEFAULT_INVENTORY",
@@ -34,6 +40,8 @@ __all__ = [
     "parse_formats",
     "parse_keep_option",
     "parse_list",
+    "parse_notify_command",
+    "parse_report_url",
     "parse_shard_option",
     "parse_tags",
 ]
@@ -60,11 +68,13 @@ class RunPath(click.Path):
 
     def __init__(self, *, may_be_reply: bool = False) -> None:
         """`may_be_reply`: a name that does not exist anywhere is a file, not a run."""
-        super().__init__(path_type=Path)
+        super().__init__()
         self._may_be_reply = may_be_reply
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Returns the path; an existing path takes precedence over a run of the output folder."""
+        from pathlib import Path
+
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if len(path.parts) != 1 or path.exists():
             return path
@@ -98,7 +108,7 @@ def inventory_sources(named: Sequence[str]) -> tuple[str, ...]:
     context = click.get_current_context(silent=True)
     if context and (configured := (context.find_root().obj or {}).get("inventory")):
         return tuple(configured)
-    if Path(DEFAULT_INVENTORY).exists():
+    if os.access(DEFAULT_INVENTORY, os.F_OK):
         return (DEFAULT_INVENTORY,)
     raise UsageError(
         f"no inventory named, and no {DEFAULT_INVENTORY} in this folder\n"
@@ -112,6 +122,8 @@ def output_folder(named: str | None) -> Path:
     """Returns the folder of the runs: the one that the command line, the environment or the
     configuration names, else reports.
     """
+    from fleetaudit.text.files import expand_home
+
     return expand_home(named or "reports")
 
 

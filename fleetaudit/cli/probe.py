@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from . import console, params
-from .options import is_typed
 
 
 @click.command(short_help="Print the program that runs on the hosts.")
@@ -69,6 +68,8 @@ def probe(
         sudoers_line,
     )
 
+    from .options import is_typed
+
     _refuse_two_outputs(context, ("playbooks", "inventories", "limit"), ("command",), ("sudoers",))
     if command:
         console.print_result(f"{COMMAND}\n")
@@ -91,6 +92,8 @@ def _refuse_two_outputs(context: click.Context, *groups: tuple[str, ...]) -> Non
     """Raises `click.UsageError` if options of more than one group are typed: each group prints
     something else.
     """
+    from .options import is_typed
+
     typed = [names for names in groups if any(is_typed(context, name) for name in names)]
     if len(typed) > 1:
         raise click.UsageError(

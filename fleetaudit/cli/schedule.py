@@ -12,8 +12,6 @@ from pathlib import Path
 
 import click
 
-from fleetaudit.app.notify import parse_notify_command, parse_report_url
-from fleetaudit.app.time_of_day import TimeOfDay
 from fleetaudit.errors import UsageError
 
 from . import console, params
@@ -24,8 +22,8 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "keep": params.parse_keep_option,
     "formats": params.parse_formats,
     "fail_on": params.parse_fail_on,
-    "notify": parse_notify_command,
-    "report_url": parse_report_url,
+    "notify": params.parse_notify_command,
+    "report_url": params.parse_report_url,
 }
 """What parses the text of an option; each raises `UsageError`."""
 
@@ -91,6 +89,8 @@ def schedule(
             "schedule: -o needs --systemd, whose files it takes; use --output-dir for the folder"
             " that the job writes to"
         )
+    from fleetaudit.app.time_of_day import TimeOfDay
+
     time = TimeOfDay.parse(at)
     _check(options)
     from fleetaudit.app.schedule import ScheduleRequest, make_schedule

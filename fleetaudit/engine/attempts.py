@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetaudit.errors import FleetauditError, ReplyError, TransportError
+from fleetaudit.log import get_logger
 from fleetaudit.model import (
     Audited,
     HostPlan,
@@ -23,7 +23,7 @@ from fleetaudit.transport.masking import Masking
 from .control import EngineSettings, JudgeHost, RunCommand, start_host_deadline
 from .failures import not_audited_after, not_audited_by_bug
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_BACKOFF_S = 8.0
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shlex
 import traceback
 from typing import get_args
 
 from fleetaudit.errors import FailureKind, FleetauditError, ReplyError, TransportError
+from fleetaudit.log import get_logger
 from fleetaudit.model import Finding, HostPlan, NoTarget, NotAudited, Stage, Target
 from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport.masking import Masking
 from fleetaudit.transport.registry import transport_of
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_AT = 200
 """Maximum length of the name of a jump host."""

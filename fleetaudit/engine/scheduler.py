@@ -9,7 +9,6 @@ only.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -20,6 +19,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from fleetaudit.errors import FleetauditError, rerun_hint, rerun_options
+from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, NoTarget, NotAudited, NotSelected, Plan
 from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport.registry import transport_of
@@ -37,7 +37,7 @@ from .control import (
 )
 from .failures import not_audited, not_audited_by_bug
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_STUCK = 128
 """How many threads may be abandoned before no new host is tried."""

@@ -7,9 +7,8 @@ writing and pruning read this table.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from fleetaudit.store.run_folder import RunFolder
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One output of a run.
 
     `file` is its name in the folder of a run; one that ends in "/" is a folder with a file for each

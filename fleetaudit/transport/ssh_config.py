@@ -9,7 +9,6 @@ is asked. It never asks a person and never outlives its deadline; nothing is wri
 from __future__ import annotations
 
 import glob
-import logging
 import os
 import pwd
 import re
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from fleetaudit.connection.ssh_keywords import OTHER_LOGINS, TUNING, WITHOUT_EFFECT
 from fleetaudit.errors import TransportError
+from fleetaudit.log import get_logger
 from fleetaudit.text.files import UnsuitableFileError, read_file
 from fleetaudit.text.sanitize import quote_line
 
@@ -38,7 +38,7 @@ from .ssh_options import (
 )
 from .stdin_dialogue import FixedStdin
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 _LIMITS = Limits(stdout=1024 * 1024)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.app import notify as news
+from fleetaudit.app.option_values import parse_notify_command
 from fleetaudit.app.schedule_units import (
     Job,
     crontab_line,
@@ -298,7 +299,7 @@ def test_a_notification_runs_without_a_shell_and_its_failure_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     news.run_notify_command(
-        news.parse_notify_command(f"tee '{tmp_path}/a b $HOME'"), "something\n", print_message
+        parse_notify_command(f"tee '{tmp_path}/a b $HOME'"), "something\n", print_message
     )
     assert (tmp_path / "a b $HOME").read_text() == "something\n"
     assert capsys.readouterr().err == ""
@@ -326,7 +327,7 @@ def test_a_notification_that_hangs_is_ended_with_its_children(
 @pytest.mark.parametrize("text", ["", "  ", "mail 'me"])
 def test_a_notification_without_a_command_is_a_bad_command_line(text: str) -> None:
     with pytest.raises(UsageError):
-        news.parse_notify_command(text)
+        parse_notify_command(text)
 
 
 # ---- schedules

@@ -31,6 +31,7 @@ PACKAGES = (
     "model",
     "text",
     "errors",
+    "log",
 )
 # Each library, and the only packages that may import it.
 OWNERS = {
@@ -78,7 +79,7 @@ PURE = (
     "text.sanitize",
 )
 # Where users type a command, nothing but use cases is called: cli prints what app returns.
-CLI_IMPORTS = {"__version__", "app", "cli", "errors", "model", "text"}
+CLI_IMPORTS = {"__version__", "app", "cli", "errors", "log", "model", "text"}
 SIDE_EFFECTS = {
     "os",
     "pathlib",
@@ -194,3 +195,16 @@ def test_only_the_command_line_prints() -> None:
             and node.func.id == "print"
         ]
         assert package == "cli" or not calls, f"{path} prints"
+
+
+def test_every_logger_comes_from_the_module_that_gives_them_a_handler() -> None:
+    for package, path in modules():
+        calls = [
+            node
+            for node in ast.walk(sources.syntax_tree(path))
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "getLogger"
+            and isinstance(node.args[0], ast.Name)
+        ]
+        assert package == "log" or not calls, f"{path}: use fleetaudit.log.get_logger"

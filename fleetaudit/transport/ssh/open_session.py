@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
+from fleetaudit.log import get_logger
 from fleetaudit.model import SshTarget
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import StageListener
@@ -29,7 +29,7 @@ from .key_files import read_key_files
 from .link import Link, LinkError, LinkErrorKind
 from .session import Session
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _KINDS: dict[LinkErrorKind, FailureKind] = {
     "late": "timed out",

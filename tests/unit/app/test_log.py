@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from fleetaudit.app.activity import LONG_S, Activity
-from fleetaudit.cli import console
+from fleetaudit.cli import log
 from fleetaudit.cli.progress import Progress
 from fleetaudit.errors import TransportError
 from fleetaudit.model import (
@@ -55,9 +55,7 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
         for _ in range(2):
             with pytest.raises(TransportError):
                 activity.runner_for(host)(target, "", b"", Deadline.after(60), Limits())
-    lines = [
-        console._SanitizingFormatter("%(message)s").format(record) for record in caplog.records
-    ]
+    lines = [log._SanitizingFormatter("%(message)s").format(record) for record in caplog.records]
     assert not re.search(r"hunter22|\x1b", "\n".join(lines))
     assert [line.partition(": ")[2] for line in lines] == [
         "attempt 1: ssh 192.0.2.1",
