@@ -1,10 +1,10 @@
-"""What the probe costs a host: the shipped playbook's processor and wall time, compared with
-an interpreter that does nothing.
+"""What the probe costs: a host's processor and wall time for the shipped playbook, compared with an
+interpreter that does nothing, and the controller's time for a request and its size.
 
     python -m bench.probe [RUNS] [INTERPRETER]
 
-Bounds that we hold ourselves to on an idle host: one second of CPU, ten of wall time. Machines are
-noisy: quote the median, and the ratio to the bare interpreter of the same run.
+Bounds that we hold ourselves to on an idle host: 0.6 seconds of CPU, four of wall time. Machines
+are noisy: quote the median, and the ratio to the bare interpreter of the same run.
 """
 
 from __future__ import annotations
@@ -15,26 +15,30 @@ import subprocess
 import sys
 import time
 
+import msgspec
+
+from fleetaudit.model import HostPlan, LocalTarget
 from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
 
-BOUNDS = {"cpu s": 1.0, "wall s": 10.0}
+BOUNDS = {"cpu s": 0.6, "wall s": 4.0}
+DEADLINE_S = 60.0
+REQUESTS = 1000
 
 
-def program() -> bytes:
-    """Returns what a host is sent for the shipped playbook."""
+def shipped() -> HostPlan:
+    """Returns the plan of this machine with the shipped playbook."""
     (play,) = load_playbook(None).plays
-    scenarios = [
-        {**protocol.scenario_call(s, s.trials or play.trials), "expect": list(s.expect)}
-        for s in play.scenarios
-    ]
-    call = {
-        "protocol": 1,
-        "deadline": 60.0,
-        "isolation": "auto",
-        "sysctls": list(play.sysctls_collect),
-    }
-    return protocol.make_script({**call, "scenarios": scenarios})
+    return HostPlan(
+        name="here",
+        groups=(),
+        target=LocalTarget(),
+        scenarios=play.scenarios,
+        trials=play.trials,
+        isolation=play.isolation,
+        sysctls_collect=play.sysctls_collect,
+        sysctls_expect={},
+    )
 
 
 def cost(interpreter: str, stdin: bytes) -> tuple[float, float, bytes]:
@@ -50,8 +54,28 @@ def cost(interpreter: str, stdin: bytes) -> tuple[float, float, bytes]:
     return cpu, time.monotonic() - began, done.stdout
 
 
+def print_request(plan: HostPlan) -> None:
+    """Prints the sizes of a request, and what the first and the others cost the controller."""
+    readable = len(protocol.make_program(plan, deadline_s=DEADLINE_S))
+    began = time.process_time()
+    sent = len(protocol.make_request(plan, deadline_s=DEADLINE_S))
+    first = time.process_time() - began
+    began = time.process_time()
+    for number in range(REQUESTS):
+        host = msgspec.structs.replace(plan, name=f"host{number}")
+        protocol.make_request(host, deadline_s=DEADLINE_S - number % 50 / 10)
+    others = (time.process_time() - began) / REQUESTS
+    print(f"request: {readable:,} bytes to read, {sent:,} sent ({sent / readable:.0%})")
+    print(
+        f"  the controller's CPU: {first * 1e3:.1f} ms to compress it once,"
+        f" {others * 1e3:.3f} ms for each host with the same plan"
+    )
+
+
 def main(runs: int = 5, interpreter: str = sys.executable) -> None:
-    sent = program()
+    plan = shipped()
+    print_request(plan)
+    sent = protocol.make_request(plan, deadline_s=DEADLINE_S)
     found = [cost(interpreter, sent) for _ in range(runs)]
     bare = statistics.median(cost(interpreter, b"pass\n")[0] for _ in range(runs))
     reply = protocol.parse_reply(found[0][2])

@@ -24,12 +24,16 @@ _NAME_INVENTORY = "name the inventory and the host:  fleetaudit probe -p PLAYBOO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramRequest:
-    """The hosts that will run the program: those of `limit`; this machine without `sources`."""
+    """The hosts that will run the program: those of `limit`; this machine without `sources`.
+
+    `compressed` asks for the program as fleetaudit sends it.
+    """
 
     sources: tuple[str, ...] = ()
     playbooks: tuple[str, ...] = ()
     limit: str | None = None
     vault_password_file: str | None = None
+    compressed: bool = False
 
 
 def probe_program(request: ProgramRequest, report: Report = ignore_message) -> str:
@@ -49,7 +53,10 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
         raise NothingToDoError(f"{e}\n  {_NAME_INVENTORY}") from e
     hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
     _refuse_different_programs(hosts)
-    return protocol.make_request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
+    if request.compressed:
+        sent = protocol.make_request(hosts[0], deadline_s=DEADLINE_S)
+        return sent.decode("utf-8", "replace")
+    return protocol.make_program(hosts[0], deadline_s=DEADLINE_S)
 
 
 def _read_inventory(request: ProgramRequest, report: Report) -> Inventory:

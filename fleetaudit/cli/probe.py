@@ -25,6 +25,11 @@ from . import console, params
 )
 @click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
 @click.option(
+    "--compressed",
+    is_flag=True,
+    help="Print the program as fleetaudit sends it: the same text, compressed.",
+)
+@click.option(
     "--command",
     is_flag=True,
     help="Print the command line of the SSH call instead, for authorized_keys.",
@@ -42,13 +47,14 @@ def probe(
     playbooks: tuple[str, ...],
     limit: str | None,
     vault_password_file: str | None,
+    compressed: bool,
     command: bool,
     sudoers: str | None,
 ) -> None:
     """Prints the program that runs on a host, with the scenarios of the playbook.
 
     Use it to review the program, to run it by hand, or for a host that fleetaudit cannot reach
-    (docs/replies.md):
+    (docs/replies.md). A host is sent this text compressed (docs/security.md tells how to compare):
 
     \b
     fleetaudit probe | python3 -E -s -       run it on this machine; it prints one line
@@ -70,7 +76,9 @@ def probe(
 
     from .options import is_typed
 
-    _refuse_two_outputs(context, ("playbooks", "inventories", "limit"), ("command",), ("sudoers",))
+    _refuse_two_outputs(
+        context, ("playbooks", "inventories", "limit", "compressed"), ("command",), ("sudoers",)
+    )
     if command:
         console.print_result(f"{COMMAND}\n")
         return
@@ -84,6 +92,7 @@ def probe(
         playbooks=playbooks,
         limit=limit if sources else None,
         vault_password_file=vault_password_file,
+        compressed=compressed,
     )
     console.print_result(probe_program(request, console.print_message))
 

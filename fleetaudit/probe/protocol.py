@@ -3,19 +3,9 @@ Pure.
 
 Rules: no I/O but reading the probe's own text from the package. What a host sends is hostile until
 `decode_reply` returns: bounded in size and depth before it is parsed, typed by msgspec, and never
-trusted by its exit status. A probe whose text was cut off does not run, because the call is its
-last line.
+trusted by its exit status.
 
-What is sent: `COMMAND` as the command; on stdin a comment with the Python to try first (usually
-empty), the program as a string, its execution, and the call as the last line:
-
-    # /opt/bin/python
-    PROGRAM = r'''…the text that `probe_text` returns…'''
-    exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
-    main({'protocol': 1, …}, PROGRAM)
-
-The call contains a digest of itself, and the reply repeats it: so a reply answers one call and no
-other.
+What is sent: `COMMAND` as the command; on stdin the program, see `request`.
 
 What comes back: anything. The first line of the shell is `fleetaudit-shell/1 UID NAME`: it shows
 that the command runs, and as which user. `fleetaudit-python/1 STATUS` follows if the Python to try
@@ -43,6 +33,7 @@ from .reply_errors import (
 )
 from .request import (
     PROTOCOL,
+    make_program,
     make_request,
     make_script,
     probe_text,
@@ -63,6 +54,7 @@ __all__ = [
     "RawTrial",
     "Reply",
     "decode_reply",
+    "make_program",
     "make_request",
     "make_script",
     "parse_reply",

@@ -1,13 +1,41 @@
-"""The request: from a host's plan to what its interpreter reads from stdin. Pure.
+r"""The request: from a host's plan to what its interpreter reads from stdin. Pure.
 
-Rules: no I/O but reading the probe's own text from the package.
+Rules: no I/O but reading the probe's own text from the package. A program whose text was cut off
+does not run, because the call is its last line.
+
+The program as it is read, which `fleetaudit probe` prints:
+
+    # /opt/bin/python                      the Python to try first, usually none: read by `COMMAND`
+    DEADLINE = 57.3
+    PROGRAM = r'''…the text that `probe_text` returns…'''
+    exec(compile('\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))
+    main({'protocol': 1, …, 'deadline': DEADLINE}, PROGRAM)
+
+So the lines of a traceback are those of this text. The program as it is sent, a third of its size:
+
+    # /opt/bin/python
+    DEADLINE = 57.3
+    …the text of `unpacking/`…
+    TEXT = unpack('''…the program from its third line on, in zlib and base64…''')
+    exec(compile(TEXT, 'fleetaudit-call', 'exec'))
+
+Everything from the third line on is equal for all hosts with an equal plan, and made once: first
+the objects of the plan are looked up by identity, since hosts that the same plays match share them,
+then the text by equality. Of zlib's levels 9 costs 8 ms once; base85 would save 3 KB, and Python
+2.7 lacks it. The text is compressed with its comments: what is reviewed is what runs.
+
+The call contains a digest of itself, and the reply repeats it: so a reply answers one call and no
+other.
 """
 
 from __future__ import annotations
 
+import binascii
 import functools
 import hashlib
 import importlib.resources
+import zlib
+from dataclasses import dataclass
 from typing import Any
 
 from fleetaudit import __version__
@@ -17,32 +45,66 @@ from .joiner import join
 from .reply_errors import interpreter_of
 
 PROTOCOL = 1
+_LINE = 120
+_MAX_CALLS = 64
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What hosts with an equal plan share: `plan` is the first of them, `body` the program from its
+    third line on.
+    """
+
+    plan: HostPlan
+    digest: str
+    body: str
+
+
+_calls = dict[tuple[object, ...], _Call]()
+"""The calls that were made, by the identity of what goes into them: each keeps a plan, so that no
+other object takes its place.
+"""
 
 
 @functools.cache
 def probe_text() -> str:
-    """Returns the probe's text, ASCII, as it is sent: the modules of `remote/`, joined."""
-    folder = importlib.resources.files(__package__) / "remote"
-    return join(lambda name: (folder / f"{name}.py").read_text("ascii"))
+    """Returns the probe's text, ASCII: the modules of `remote/`, joined."""
+    return _joined("remote", "main")
+
+
+@functools.cache
+def _unpack_text() -> str:
+    """Returns the text of `unpacking/`, which stands before the compressed program."""
+    return _joined("unpacking", "unpack")
+
+
+def _joined(folder: str, first: str) -> str:
+    """Returns the module `first` of a folder of this package, with all that it imports."""
+    files = importlib.resources.files(__package__) / folder
+    return join(lambda name: (files / f"{name}.py").read_text("ascii"), first)
 
 
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
-    """Returns what goes to the interpreter's stdin for one host.
+    """Returns what goes to the interpreter's stdin for one host: its program, compressed.
 
     `deadline_s` is when the probe's own alarm rings, in seconds; it is sent with one decimal. The
     expected endings are sent so that the probe reports the captured headers of trials that deviate.
     They do not change what is measured, so they are not part of the digest: a reply can be judged
     by other expectations.
     """
-    call = _call(plan)
-    echoed = {"fleetaudit": __version__, "digest": _digest(call)}
-    scenarios = zip(call["scenarios"], plan.scenarios, strict=True)
-    call["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
-    interpreter = interpreter_of(plan)
-    return make_script(
-        {**call, **echoed, "deadline": round(deadline_s, 1)},
-        interpreter.value if interpreter else "",
-    )
+    return _first_lines(plan, deadline_s) + _packed(_call_of(plan).body)
+
+
+def make_program(plan: HostPlan, *, deadline_s: float) -> str:
+    """Returns the program of one host as it is read: what `make_request` compresses."""
+    first_lines = _first_lines(plan, deadline_s).decode("utf-8", "replace")
+    return first_lines + _call_of(plan).body
+
+
+def make_script(call: dict[str, Any]) -> bytes:
+    """Returns the program with any `call`, as it is read, without a Python to try first."""
+    rest = {key: value for key, value in call.items() if key != "deadline"}
+    return (_heading("", call["deadline"]) + _body(rest)).encode("ascii")
 
 
 def request_digest(plan: HostPlan) -> str:
@@ -51,7 +113,40 @@ def request_digest(plan: HostPlan) -> str:
     Names, groups and the deadline are not part of it, so hosts with the same plays share one
     digest.
     """
-    return _digest(_call(plan))
+    return _call_of(plan).digest
+
+
+def _first_lines(plan: HostPlan, deadline_s: float) -> bytes:
+    """Returns the two lines that are a host's own. The first is for `COMMAND`'s shell; a path may
+    have any bytes (PEP 383).
+    """
+    interpreter = interpreter_of(plan)
+    value = interpreter.value if interpreter else ""
+    return _heading(value, round(float(deadline_s), 1)).encode("utf-8", "surrogateescape")
+
+
+def _heading(interpreter: str, deadline_s: float) -> str:
+    """Returns the two lines before what hosts share."""
+    return f"# {interpreter}".rstrip() + f"\nDEADLINE = {deadline_s!r}\n"
+
+
+def _call_of(plan: HostPlan) -> _Call:
+    """Returns the call of a plan, which is made once for the objects in it."""
+    key = (id(plan.scenarios), id(plan.sysctls_collect), plan.trials, plan.isolation)
+    if key not in _calls:
+        if len(_calls) >= _MAX_CALLS:
+            _calls.clear()
+        _calls[key] = _make_call(plan)
+    return _calls[key]
+
+
+def _make_call(plan: HostPlan) -> _Call:
+    """Returns the call of a plan."""
+    call = _call(plan)
+    digest = _digest(call)
+    scenarios = zip(call["scenarios"], plan.scenarios, strict=True)
+    call["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
+    return _Call(plan, digest, _body({**call, "fleetaudit": __version__, "digest": digest}))
 
 
 def _call(plan: HostPlan) -> dict[str, Any]:
@@ -98,13 +193,11 @@ def _program_digest() -> str:
     return hashlib.sha256(probe_text().encode("ascii")).hexdigest()
 
 
-def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
-    """Returns the program with `call` as its last line, after a line with the `interpreter` to try
-    first.
+def _body(call: dict[str, Any]) -> str:
+    """Returns the program from its third line on, with `call` as its last line.
 
-    The call's strings are ASCII, so its repr means the same in Python 2.7 and 3. The first line is
-    for `COMMAND`'s shell; a path may have any bytes (PEP 383). Raises `ValueError` if the probe's
-    text cannot be a raw string, which is a mistake in `remote/`.
+    The call's strings are ASCII, so its repr means the same in Python 2.7 and 3. Raises
+    `ValueError` if the probe's text cannot be a raw string, which is a mistake in `remote/`.
     """
     text = probe_text()
     if "'''" in text or text.endswith("\\"):
@@ -112,12 +205,20 @@ def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
             "the probe's text must contain no ''' and not end in a backslash: it is sent inside"
             " r'''…'''"
         )
-    body = (
-        f"PROGRAM = r'''{text}'''\nexec(compile(PROGRAM, 'fleetaudit-probe',"
-        f" 'exec'))\nmain({call!r}, PROGRAM)\n"
-    )
     return (
-        f"# {interpreter}".rstrip().encode("utf-8", "surrogateescape")
-        + b"\n"
-        + body.encode("ascii")
+        f"PROGRAM = r'''{text}'''\n"
+        "exec(compile('\\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))\n"
+        f"main({repr(call)[:-1]}, 'deadline': DEADLINE}}, PROGRAM)\n"
     )
+
+
+@functools.lru_cache(_MAX_CALLS)
+def _packed(body: str) -> bytes:
+    """Returns Python that runs a body, which it contains compressed."""
+    data = binascii.b2a_base64(zlib.compress(body.encode("ascii"), 9)).decode("ascii").strip()
+    lines = "\n".join(data[i : i + _LINE] for i in range(0, len(data), _LINE))
+    program = (
+        f"{_unpack_text()}\nTEXT = unpack('''\n{lines}\n''')\n"
+        "exec(compile(TEXT, 'fleetaudit-call', 'exec'))\n"
+    )
+    return program.encode("ascii")

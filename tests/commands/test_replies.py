@@ -279,6 +279,23 @@ def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_mach
     assert list(merged(place, "here.reply", status=0)) == ["here"]
     assert place.run("probe", "--command").returncode == 0
     assert place.run("probe", "--command", "-p", "sysctls.yml").returncode == 64
+    assert place.run("probe", "--command", "--compressed").returncode == 64
+
+
+def test_the_compressed_program_has_the_digest_of_the_printed_one_as_the_documentation_says(
+    place: Workspace,
+) -> None:
+    printed = place.run("probe", "-p", "sysctls.yml").stdout
+    sent = place.run("probe", "-p", "sysctls.yml", "--compressed").stdout
+    assert len(sent) < len(printed) / 2
+    program = sent.removesuffix("exec(compile(TEXT, 'fleetaudit-call', 'exec'))\n")
+    assert program != sent
+    show = program + "import sys; sys.stdout.write(TEXT)\n"
+    shown = subprocess.run(
+        [sys.executable, "-E", "-s", "-"], input=show, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "".join(printed.splitlines(keepends=True)[2:])
+    assert sent.splitlines()[:2] == printed.splitlines()[:2]
 
 
 # ---- Ansible

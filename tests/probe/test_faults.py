@@ -40,8 +40,9 @@ def plan(*names: str, isolation: Isolation = "auto", trials: int = 2) -> HostPla
 
 def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Observation]:
     """Returns the observations over IPv4 by scenario; `probe_text` replaces the probe's text."""
-    sent = protocol.make_request(asked, deadline_s=30).decode("ascii")
+    sent = protocol.make_program(asked, deadline_s=30)
     if program:
+        assert protocol.probe_text() in sent
         sent = sent.replace(protocol.probe_text(), program)
     done = probe_runs.run_text(sent, **how)
     return {

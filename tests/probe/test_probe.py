@@ -454,7 +454,7 @@ def test_the_text_can_be_sent_inside_quotes_and_is_ascii() -> None:
     assert text.isascii()
     assert "'''" not in text
     assert not text.endswith("\\")
-    assert len(text) < 128 * 1024
+    assert len(text) < 160 * 1024  # see MAX_TEXT in tests/unit/probe/test_joiner.py
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
@@ -469,6 +469,40 @@ def test_every_supported_python_compiles_the_text(version: str) -> None:
     )
 
 
+WITHOUT = {
+    "all": "",
+    "no zlib": "import sys\nsys.modules['zlib'] = None\n",
+    "no binascii": "import sys\nsys.modules['binascii'] = None\n",
+    "neither": "import sys\nsys.modules['zlib'] = sys.modules['binascii'] = None\n",
+}
+"""Lines before the program that make a Python as poor as one built without these modules."""
+
+
+@pytest.mark.parametrize("lacks", WITHOUT)
+@pytest.mark.parametrize("version", probe_runs.VERSIONS)
+def test_every_supported_python_expands_what_is_sent_and_runs_it(version: str, lacks: str) -> None:
+    asked = probe_runs.plan_of("unread-close", "drained-close")
+    sent = protocol.make_request(asked, deadline_s=30).decode("ascii")
+    printed = probe_runs.run_text(
+        sent, before=WITHOUT[lacks], python=probe_runs.interpreter(version)
+    )
+    reply = protocol.decode_reply(asked, printed)
+    assert notable_segments(trial_of(reply, "unread-close")) == ["closer R."]
+    assert notable_segments(trial_of(reply, "drained-close")) == ["closer F."]
+
+
+def test_a_request_that_was_damaged_on_its_way_runs_nothing() -> None:
+    sent = protocol.make_request(probe_runs.plan_of("unread-close"), deadline_s=30)
+    start = sent.index(b"unpack('''\n") + 12
+    for place in range(start, len(sent) - 60, 2503):
+        damaged = sent[:place] + (b"B" if sent[place] != 66 else b"C") + sent[place + 1 :]
+        done = subprocess.run(
+            [sys.executable, "-E", "-s", "-"], input=damaged, capture_output=True, check=False
+        )
+        assert done.stdout == b""
+        assert b"zlib.error" in done.stderr
+
+
 def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
     names = set()
     for node in ast.parse(protocol.probe_text()).body:
@@ -480,14 +514,16 @@ def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
 
 @pytest.mark.parametrize("share", [random.Random(5).random() for _ in range(8)])
 def test_a_transfer_that_is_cut_gives_no_result_line(share: float) -> None:
-    script = protocol.make_script(request(scenario(*UNREAD)))
-    done = subprocess.run(
-        [sys.executable, "-E", "-s", "-"],
-        input=script[: int(len(script) * share)],
-        capture_output=True,
-        check=False,
-    )
-    assert protocol.REPLY_MARK not in done.stdout
+    printed = protocol.make_script(request(scenario(*UNREAD)))
+    sent = protocol.make_request(probe_runs.plan_of("unread-close"), deadline_s=30)
+    for script in (printed, sent):
+        done = subprocess.run(
+            [sys.executable, "-E", "-s", "-"],
+            input=script[: int(len(script) * share)],
+            capture_output=True,
+            check=False,
+        )
+        assert protocol.REPLY_MARK not in done.stdout
 
 
 def test_the_alarm_leaves_what_was_seen_and_names_what_was_not() -> None:

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fleetaudit.model import Family
+from fleetaudit.model import Family, HostPlan, LocalTarget
+from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.step_order import step_families
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol
@@ -86,6 +87,21 @@ def request(
         "sysctls": list(sysctls),
         "scenarios": list(scenarios),
     }
+
+
+def plan_of(*names: str, trials: int = 1) -> HostPlan:
+    """Returns a plan of this machine with scenarios of the shipped playbook."""
+    chosen = {s.name: s for s in load_playbook(None).plays[0].scenarios}
+    return HostPlan(
+        name="here",
+        groups=(),
+        target=LocalTarget(),
+        scenarios=tuple(chosen[name] for name in names),
+        trials=trials,
+        isolation="auto",
+        sysctls_collect=(),
+        sysctls_expect={},
+    )
 
 
 def start(

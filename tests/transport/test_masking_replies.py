@@ -44,10 +44,12 @@ os.write(1, b"fleetaudit-shell/1 " + who + b"\n")
 asked = piece = b""
 while piece or not asked:
     asked += piece
-    if b"\nmain(" in asked and asked.endswith(b"\n"):
+    if b"\nexec(compile(TEXT" in asked and asked.endswith(b"\n"):
         break
     piece = os.read(0, 65536)
-digest = re.findall(rb"'digest': '([0-9a-f]*)'", asked)[-1].decode()
+names = {}
+exec(asked.rpartition(b"\nexec(")[0], names)
+digest = re.findall(r"'digest': '([0-9a-f]*)'", names["TEXT"])[-1]
 spelled = "".join("\\u%04x" % ord(c) for c in secret)
 print("\nfleetaudit-probe/1 " + @body@.replace("@digest@", digest).replace("@secret@", spelled))
 """

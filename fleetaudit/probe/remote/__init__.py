@@ -15,4 +15,5 @@ For the security review of a host:
 
 Rules: standard library, and no module that Debian's python3-minimal lacks without an alternative;
 ASCII; Python 2.7 and 3.6 onwards. Its modules are sent as one text whose last line calls `main`.
+The text is sent compressed, as it is; `fleetaudit probe --compressed` prints what is sent.
 """

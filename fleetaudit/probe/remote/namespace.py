@@ -187,12 +187,12 @@ def start_over_inside(call, program, carried):
 
 def program_text(call, program):
     # type: (Dict[str, Any], str) -> bytes
-    """Returns the program as it is sent, with `call` in its last line."""
+    """Returns the program with `call` in its last line."""
     quote = ascii if sys.version_info[0] > 2 else repr
     quotes = "'" * 3
     lines = (
         "PROGRAM = r" + quotes + program + quotes,
-        "exec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))",
+        "exec(compile('\\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))",
         "main(%s, PROGRAM)" % quote(call),
         "",
     )

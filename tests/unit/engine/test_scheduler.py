@@ -38,6 +38,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
+from tests.support.sent_requests import expand_request
 from tests.support.timing import BUSY_S
 
 AnyTarget = SshTarget | LocalTarget | KernelTarget
@@ -66,9 +67,9 @@ def reply(release: str = "6.12.0") -> Output:
 
 def to_call(stdin: bytes, output: Output) -> Output:
     """Returns a reply as the answer to the call in `stdin`, with its digest."""
-    (digest,) = re.findall(rb"'digest': '([0-9a-f]{32})'", stdin[stdin.rindex(b"\nmain(") :])
+    (digest,) = re.findall(r"'digest': '([0-9a-f]{32})'", expand_request(stdin).splitlines()[-1])
     return dataclasses.replace(
-        output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest)
+        output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest.encode())
     )
 
 
@@ -536,5 +537,6 @@ def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
         return reply()
 
     run_plan(plan_of("a"), run, EngineSettings(host_deadline_s=60, margin_s=5))
-    call = calls[0].rstrip().rpartition(b"\n")[2]
-    assert b"'deadline': 55.0" in call
+    program = expand_request(calls[0]).splitlines()
+    assert program[1] == "DEADLINE = 55.0"
+    assert "'deadline': DEADLINE" in program[-1]

@@ -19,7 +19,8 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.playbook.steps import parse_step
-from fleetaudit.probe import protocol, verdict
+from fleetaudit.probe import protocol, request, verdict
+from tests.support.sent_requests import LAST_LINE, expand_request
 from tests.unit.probe.cases import (
     DRAINED,
     FINISHED,
@@ -42,11 +43,56 @@ def test_the_command_line_is_a_constant_that_a_sudoers_line_can_hold() -> None:
 
 
 def test_a_request_is_ascii_python_and_calls_on_its_last_line() -> None:
-    sent = protocol.make_request(plan(UNREAD, DRAINED), deadline_s=20).decode("ascii")
-    assert ast.parse(sent)
-    last = sent.rstrip("\n").rsplit("\n", 1)[1]
+    sent = protocol.make_request(plan(UNREAD, DRAINED), deadline_s=20)
+    assert ast.parse(sent.decode("ascii"))
+    assert sent.decode("ascii").endswith(f"\n{LAST_LINE}\n")
+    program = expand_request(sent)
+    assert ast.parse(program)
+    last = program.rstrip("\n").rsplit("\n", 1)[1]
     assert last.startswith("main({")
     assert "'unread-close'" in last
+
+
+def test_the_program_that_is_printed_is_the_one_that_is_sent_compressed() -> None:
+    asked = plan(UNREAD, DRAINED)
+    program = protocol.make_program(asked, deadline_s=20.04)
+    sent = protocol.make_request(asked, deadline_s=20.04)
+    assert program.startswith("#\nDEADLINE = 20.0\nPROGRAM = ")
+    assert expand_request(sent) == program
+    assert max(len(line) for line in sent.splitlines()) <= 120
+
+
+def test_the_lines_of_a_traceback_are_those_of_the_program_that_is_printed() -> None:
+    program = protocol.make_program(plan(UNREAD), deadline_s=20)
+    names: dict[str, Any] = {}
+    exec(program.rpartition("main({")[0], names)
+    number = names["to_json"].__code__.co_firstlineno
+    assert program.splitlines()[number - 1] == "def to_json(value):"
+    assert names["to_json"].__code__.co_filename == "fleetaudit-probe"
+
+
+def test_hosts_with_an_equal_plan_share_one_compressed_program() -> None:
+    one = plan(UNREAD, DRAINED)
+    sent = protocol.make_request(one, deadline_s=20)
+    before = request._packed.cache_info().misses
+    equal = msgspec.structs.replace(one, name="b", scenarios=(*one.scenarios,))
+    assert equal.scenarios is not one.scenarios
+    for other in (msgspec.structs.replace(one, name="a"), equal):
+        heads = protocol.make_request(other, deadline_s=7.26).split(b"\n", 2)
+        assert heads[:2] == [b"#", b"DEADLINE = 7.3"]
+        assert heads[2] == sent.split(b"\n", 2)[2]
+    assert request._packed.cache_info().misses == before
+
+
+def test_plans_that_differ_never_share_a_call_even_if_objects_take_each_others_place() -> None:
+    seen = {}
+    for trials in range(1, 200):
+        asked = plan(msgspec.structs.replace(UNREAD, name=f"scenario-{trials}"), trials=trials)
+        seen[trials] = protocol.request_digest(asked)
+        assert f"'scenario-{trials}'" in protocol.make_program(asked, deadline_s=9)
+        del asked
+    assert len(set(seen.values())) == len(seen)
+    assert len(request._calls) <= 64
 
 
 def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
@@ -57,7 +103,7 @@ def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
         )
 
     sent = protocol.make_request(plan(UNREAD), deadline_s=20)
-    assert sent.startswith(b"#\nPROGRAM = ")
+    assert sent.startswith(b"#\nDEADLINE = 20.0\n")
     assert protocol.make_request(of(""), deadline_s=20) == sent
     named = protocol.make_request(of("/opt/bin/pythön -I"), deadline_s=20)
     assert named == "# /opt/bin/pythön -I\n".encode() + sent.removeprefix(b"#\n")
@@ -107,9 +153,12 @@ def test_an_interpreter_that_cannot_be_read_is_a_note() -> None:
     assert host.notes[-1] == f"{named.problem}; another Python was used instead"
 
 
-def test_a_request_that_is_cut_anywhere_never_calls_main() -> None:
+@pytest.mark.parametrize("call", ["main({", "exec(compile(TEXT"])
+def test_a_request_that_is_cut_anywhere_never_calls_main(call: str) -> None:
     sent = protocol.make_request(plan(UNREAD), deadline_s=20).decode("ascii").rstrip("\n")
-    end = sent.rindex("main({")
+    if call == "main({":
+        sent = expand_request(sent.encode()).rstrip("\n")
+    end = sent.rindex(call)
     for cut in [*range(0, end, max(1, end // 50)), *range(end, len(sent))]:
         try:
             tree = ast.parse(sent[:cut])
@@ -120,7 +169,7 @@ def test_a_request_that_is_cut_anywhere_never_calls_main() -> None:
             for n in tree.body
             if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)
         ]
-        assert "main" not in calls
+        assert call.partition("(")[0] not in calls
 
 
 def test_noise_around_the_result_line_is_ignored() -> None:
@@ -292,16 +341,16 @@ def test_hosts_with_the_same_plan_share_one_digest_whatever_their_names_and_dead
     other = msgspec.structs.replace(one, name="db-1", groups=("db",))
     assert protocol.request_digest(one) == protocol.request_digest(other)
     for deadline in (1.0, 60.0):
-        assert protocol.request_digest(one).encode() in protocol.make_request(
-            other, deadline_s=deadline
-        )
+        sent = protocol.make_request(other, deadline_s=deadline)
+        assert protocol.request_digest(one) in expand_request(sent)
 
 
 def test_the_expected_endings_are_sent_and_are_not_part_of_the_digest() -> None:
     one = plan(UNREAD)
     other = plan(msgspec.structs.replace(UNREAD, expect=("FIN", "FIN, then RST")))
     assert protocol.request_digest(one) == protocol.request_digest(other)
-    assert b"'expect': ['FIN', 'FIN, then RST']" in protocol.make_request(other, deadline_s=9.0)
+    sent = protocol.make_request(other, deadline_s=9.0)
+    assert "'expect': ['FIN', 'FIN, then RST']" in expand_request(sent)
 
 
 json_values = st.recursive(
