@@ -13,10 +13,12 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from . import extras
 from .contestants import Contestant, Task, contestants
 from .lab import Lab, enter_namespace, make_lab, running_sshd
 from .measure import Cost, measure
@@ -24,6 +26,8 @@ from .recording import ONE_SCENARIO, Recording
 from .table import render, summarize
 
 MOST_HOSTS = 10_000
+LEAST_S = 60
+"""The seconds that a contestant may take, and one more for each host."""
 
 
 def options() -> argparse.Namespace:
@@ -42,6 +46,9 @@ def options() -> argparse.Namespace:
         "--fleetaudit",
         default=f"{sys.executable} -m fleetaudit",
         help="the fleetaudit to measure (words of a command)",
+    )
+    parser.add_argument(
+        "--install", action="store_true", help="install what fleetaudit is compared with, and end"
     )
     found = parser.parse_args()
     if not 1 <= found.hosts <= MOST_HOSTS:
@@ -68,12 +75,11 @@ def run_one(lab: Lab, contestant: Contestant) -> tuple[Cost, list[str]]:
     out.mkdir()
     task = Task(lab, contestant.recording, out)
     log = lab.folder / f"{contestant.name}.log"
-    cost = measure(contestant.command(task), lab.environment, lab.folder, log)
+    cost = measure(contestant.command(task), lab.environment, log, LEAST_S + len(lab.addresses))
     lost = contestant.lost(task, cost)
     if lost:
         tail = log.read_text("utf-8", "replace")[-2000:]
-        print(f"{contestant.title}: {len(lost)} hosts lost, such as {lost[0]}\n{tail}",
-              file=sys.stderr)  # fmt: skip
+        print(f"{contestant.title}: lost {len(lost)}, such as {lost[0]}\n{tail}", file=sys.stderr)
     shutil.rmtree(out)
     return cost, lost
 
@@ -99,7 +105,11 @@ def in_rounds(
 
 def main() -> int:
     asked = options()
+    if asked.install:
+        extras.install()
+        return 0
     enter_namespace()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
         lab = make_lab(Path(name), asked.hosts, asked.forks)
         program = tuple(asked.fleetaudit.split())

@@ -2,17 +2,21 @@
 
 Rules: every contestant sends the same command and request to the same hosts over real SSH, checks
 host keys, and brings the whole reply of every host back: what is missing or differs is a lost host.
-Each is tuned as somebody would who knows it well.
+Each is tuned as somebody would who knows it well. What cannot be the same is said in its title.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .lab import Lab
+from . import extras
+from .clients import Job, summary
+from .lab import PLAIN, Lab
 from .measure import Cost
 from .recording import Recording
 
@@ -20,8 +24,6 @@ OPENSSH = {
     "BatchMode": "yes",
     "CheckHostIP": "no",
     "Ciphers": "aes128-gcm@openssh.com",
-    "ControlMaster": "no",
-    "ControlPath": "none",
     "GlobalKnownHostsFile": "/dev/null",
     "HostKeyAlgorithms": "ssh-ed25519",
     "IdentitiesOnly": "yes",
@@ -34,6 +36,9 @@ OPENSSH = {
     "UpdateHostKeys": "no",
 }
 """The options of the tuned OpenSSH, without those that name files."""
+NO_MASTER = {"ControlMaster": "no", "ControlPath": "none"}
+ANSIBLE_FORKS = 50
+"""Ansible forks a process a host: more of them cost memory and gain nothing on few cores."""
 
 
 @dataclass(frozen=True)
@@ -45,56 +50,69 @@ class Task:
     out: Path
 
 
+Command = Callable[[Task], list[str]]
+Lost = Callable[[Task, Cost], list[str]]
+
+
 @dataclass(frozen=True)
 class Contestant:
     """One way to run the probe on every host.
 
     `lost` returns the addresses of hosts whose reply is missing or differs; `missing` what has to
-    be installed, "" for nothing.
     """
 
     name: str
     title: str
     recording: Recording
-    command: Callable[[Task], list[str]]
-    lost: Callable[[Task, Cost], list[str]]
+    command: Command
+    lost: Lost
     missing: str = ""
 
 
-def openssh_options(task: Task) -> list[str]:
+# ---- OpenSSH
+
+
+def openssh_options(lab: Lab, port: int, **more: str) -> list[str]:
     """Returns the options of a tuned ssh. Each host has a known_hosts of its own line: reading
     those of all others is no part of the comparison.
     """
-    folder = task.lab.known_hosts_folder(task.recording.port)
-    options = {
-        **OPENSSH,
-        "IdentityFile": str(task.lab.key),
-        "UserKnownHostsFile": f"{folder}/%h",
+    files = {
+        "IdentityFile": str(lab.key),
+        "UserKnownHostsFile": f"{lab.known_hosts_folder(port)}/%h",
     }
-    words = [f"-o{name}={value}" for name, value in options.items()]
-    return ["-F", "none", "-T", "-a", "-x", "-p", str(task.recording.port), *words]
+    options = {**OPENSSH, **files, **more}
+    return ["-F", "none", *(f"-o{name}={value}" for name, value in options.items())]
 
 
 def openssh_command(task: Task) -> list[str]:
     """Returns OpenSSH for every host, by `xargs -P`."""
-    ssh = shlex.join(["ssh", *openssh_options(task), "-l", task.lab.user])
+    lab, port = task.lab, task.recording.port
+    words = ["-T", "-a", "-x", "-p", str(port), "-l", lab.user]
+    ssh = shlex.join(["ssh", *openssh_options(lab, port, **NO_MASTER), *words])
     command = shlex.quote(task.recording.command())
     script = f'exec {ssh} "$0" {command} <{task.recording.request()} >{task.out}/"$0"'
-    hosts = str(task.lab.address_list())
-    return ["xargs", "-a", hosts, "-P", str(task.lab.forks), "-n", "1", "sh", "-c", script]
+    hosts = str(lab.address_list())
+    return ["xargs", "-a", hosts, "-P", str(lab.forks), "-n", "1", "sh", "-c", script]
 
 
 def lost_files(task: Task, cost: Cost) -> list[str]:
     """Returns the addresses whose file in the output folder is not the reply."""
-    return [
-        address
-        for address in task.lab.addresses
-        if not _has(task.out / address, task.recording.reply(address))
-    ]
+    return _differing(task, lambda address: (task.out / address).read_bytes())
 
 
-def _has(path: Path, reply: bytes) -> bool:
-    return path.exists() and path.read_bytes() == reply
+def _differing(task: Task, reply: Callable[[str], bytes]) -> list[str]:
+    """Returns the addresses whose reply is not there, or is not what their host printed."""
+    lost = []
+    for address in task.lab.addresses:
+        try:
+            same = reply(address) == task.recording.reply(address)
+        except (OSError, LookupError, ValueError):
+            same = False
+        lost += [] if same else [address]
+    return lost
+
+
+# ---- fleetaudit
 
 
 def fleetaudit_command(task: Task) -> list[str]:
@@ -119,16 +137,127 @@ def lost_by_fleetaudit(task: Task, cost: Cost) -> list[str]:
     return [] if cost.status in {0, 2} else list(task.lab.addresses)
 
 
+# ---- other libraries
+
+
+def client(name: str, python: str = sys.executable) -> Command:
+    """Returns the command of one of `clients`, as one of these interpreters runs it."""
+
+    def command(task: Task) -> list[str]:
+        lab, recording = task.lab, task.recording
+        job = Job(
+            addresses=list(lab.addresses),
+            port=recording.port,
+            user=lab.user,
+            key=str(lab.key),
+            known_hosts=str(lab.known_hosts(recording.port)),
+            host_key=lab.host_key,
+            command=recording.command(),
+            request=str(recording.request()),
+            result=str(task.out / "result"),
+            forks=lab.forks,
+        )
+        path = task.out / "job.json"
+        path.write_text(json.dumps(asdict(job)))
+        return [python, "-m", f"bench.fleet.clients.{name}", str(path)]
+
+    return command
+
+
+def lost_by_client(task: Task, cost: Cost) -> list[str]:
+    """Returns the addresses for which the client wrote down no reply, or another one."""
+    result = task.out / "result"
+    lines = set(result.read_text().splitlines()) if result.exists() else set()
+    return [a for a in task.lab.addresses if f"{a} {summary(task.recording.reply(a))}" not in lines]
+
+
+# ---- Ansible
+
+
+def ansible(module: str, port: int, arguments: str, task: Task, **options: str) -> list[str]:
+    """Returns one module for every host: pipelined, without a terminal, over a tuned ssh."""
+    lab = task.lab
+    settings = {
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_SSH_USETTY": "False",
+        "ANSIBLE_SSH_ARGS": shlex.join(openssh_options(lab, port, **options)),
+        "ANSIBLE_FORKS": str(min(ANSIBLE_FORKS, lab.forks)),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(lab.folder / "cp"),
+    }
+    words = ["all", "-i", str(lab.inventory(port)), "-m", module, "-a", arguments]
+    environment = [f"{name}={value}" for name, value in settings.items()]
+    tree = ["--tree", str(task.out / "tree")]
+    return ["env", *environment, str(extras.program("ansible")), *words, *tree]
+
+
+def ansible_raw(task: Task) -> list[str]:
+    """Returns the raw module. It writes nothing to its command, so its hosts have no forced one,
+    and send the reply at once.
+    """
+    return ansible("raw", PLAIN, _prints_the_reply(task), task, **NO_MASTER)
+
+
+def ansible_script(task: Task) -> list[str]:
+    """Returns the script module. It copies a file and runs it, so its hosts have no forced command:
+    a script of as many bytes as the request prints the reply.
+    """
+    script = task.out / "script"
+    head = f"#!/bin/sh\n{_prints_the_reply(task)}\nexit\n"
+    script.write_bytes(head.encode() + task.recording.request().read_bytes())
+    shared = {"ControlMaster": "auto", "ControlPersist": "60s"}
+    return ansible("script", PLAIN, str(script), task, **shared)
+
+
+def _prints_the_reply(task: Task) -> str:
+    """Returns a command that prints the reply of the host that runs it."""
+    play_back = Path(__file__).with_name("play_back.sh")
+    return f"exec sh {play_back} {task.recording.folder} 0 </dev/null"
+
+
+def lost_by_ansible(task: Task, cost: Cost) -> list[str]:
+    """Returns the addresses whose saved result is not the reply, but for blanks at its ends."""
+    names = {address: f"host{n:05}" for n, address in enumerate(task.lab.addresses)}
+
+    def stdout(address: str) -> bytes:
+        text = json.loads((task.out / "tree" / names[address]).read_text())["stdout"]
+        return f"{text.rstrip()}\n".encode()
+
+    return _differing(task, stdout)
+
+
 def contestants(one: Recording, default: Recording) -> list[Contestant]:
     """Returns the contestants; the raw ones use the requests and replies of `default`."""
+    asyncssh, pyinfra = extras.missing("asyncssh"), extras.missing("pyinfra")
+    no_ansible = extras.missing("ansible")
+    other_python = str(extras.program("python"))
+
+    def library(name: str, title: str, module: str, python: str = "", no: str = "") -> Contestant:
+        command = client(module, python or sys.executable)
+        return Contestant(name, title, default, command, lost_by_client, no)
+
+    def fleetaudit(name: str, title: str, recording: Recording) -> Contestant:
+        return Contestant(
+            name, f"fleetaudit, {title}", recording, fleetaudit_command, lost_by_fleetaudit
+        )
+
+    def with_ansible(name: str, title: str, command: Command) -> Contestant:
+        return Contestant(name, f"ansible {title}", default, command, lost_by_ansible, no_ansible)
+
+    openssh = "OpenSSH by xargs -P, tuned"
     return [
-        Contestant("one", "fleetaudit, one scenario", one, fleetaudit_command, lost_by_fleetaudit),
-        Contestant("openssh", "OpenSSH by xargs -P, tuned", default, openssh_command, lost_files),
-        Contestant(
-            "default",
-            "fleetaudit, default playbook",
-            default,
-            fleetaudit_command,
-            lost_by_fleetaudit,
-        ),
+        library("floor", "floor: SSH by hand over cryptography", "floor"),
+        library("loop", "paramiko's protocol objects in one epoll loop", "paramiko_loop"),
+        library("asyncssh", "asyncssh, tuned", "asyncssh_gather", other_python, asyncssh),
+        library("threads", "paramiko, a pool of threads", "paramiko_threads"),
+        fleetaudit("one", "one scenario", one),
+        fleetaudit("default", "default playbook", default),
+        Contestant("openssh", openssh, default, openssh_command, lost_files),
+        library("pyinfra", "pyinfra", "pyinfra_run", other_python, pyinfra),
+        with_ansible("raw", "raw, tuned ssh (sends no request)", ansible_raw),
+        with_ansible("script", "script, tuned ssh", ansible_script),
     ]
+
+
+def names(everyone: Iterable[Contestant]) -> str:
+    return ",".join(each.name for each in everyone)

@@ -11,13 +11,10 @@ command, each recording has one port that records and one that plays back (`reco
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import functools
 import getpass
 import ipaddress
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -25,16 +22,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .measure import end_with_parent
+
 ROOT = Path(__file__).resolve().parents[2]
 INSIDE = "FLEETAUDIT_BENCH_INSIDE"
 PROGRAMS = ("unshare", "ip", "sshd", "ssh", "ssh-keygen", "xargs", "tee")
 """The programs that the bench needs; Debian: util-linux, iproute2, openssh-server, openssh-client,
 findutils, coreutils."""
+NO_NAMESPACE = """\
+A network namespace cannot be made here. Run this as root, or allow user namespaces:
+  sysctl -w user.max_user_namespaces=10000 kernel.apparmor_restrict_unprivileged_userns=0
+"""
 FIRST_ADDRESS = ipaddress.IPv4Address("127.1.0.1")
 PLAIN = 2200
 PLAY_BACK = 2300
 RECORD = 2400
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,13 @@ def enter_namespace() -> None:
         return
     search = os.environ["PATH"] + ":/usr/sbin:/sbin"
     if missing := [name for name in PROGRAMS if not shutil.which(name, path=search)]:
-        sys.exit(f"missing: {', '.join(missing)} (Debian: apt-get install -y openssh-server"
-                 " openssh-client iproute2 util-linux findutils)")  # fmt: skip
+        packages = "openssh-server openssh-client iproute2 util-linux findutils"
+        sys.exit(f"missing: {', '.join(missing)} (Debian: apt-get install -y {packages})")
     root = os.geteuid() == 0
     users = () if root else ("--user", "--map-current-user", "--keep-caps")
     inside = ("unshare", "--net", *users)
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
-        sys.exit("a network namespace cannot be made here: run this as root, or allow user"
-                 " namespaces (sysctl user.max_user_namespaces;"
-                 " kernel.apparmor_restrict_unprivileged_userns=0)")  # fmt: skip
+        sys.exit(NO_NAMESPACE)
     os.environ.update({INSIDE: "1", "PATH": search})
     again = (sys.executable, "-m", "bench.fleet", *sys.argv[1:])
     os.execvp(inside[0], [*inside, *again])
@@ -166,7 +166,7 @@ def running_sshd(lab: Lab, recordings: dict[int, Path], wait_s: float) -> Iterat
             stdout=out,
             stderr=out,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
     try:
         _wait_until_it_listens(server, log)
@@ -225,16 +225,6 @@ def _sftp_server() -> str:
     """Returns the path of OpenSSH's sftp-server, or its built-in one."""
     places = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
     return next((place for place in places if Path(place).exists()), "internal-sftp")
-
-
-def _end_with_parent() -> None:
-    """Lets the kernel end this process when the bench ends, whatever ended it."""
-    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
 
 
 def _wait_until_it_listens(server: subprocess.Popen[bytes], log: Path) -> None:

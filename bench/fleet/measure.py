@@ -1,17 +1,20 @@
 """What one command costs: CPU, wall time, memory and context switches of its whole process tree.
 
-    python -m bench.fleet.measure RESULT COMMAND ...
+    python -m bench.fleet.measure RESULT SECONDS COMMAND ...
 
 Rules: this runs in a process of its own, which inherits every orphan of the command (it is their
 subreaper). So the kernel's own account of its reaped children is exact: nothing is sampled but
 memory, and that costs the command nothing but time. Memory is the greatest sum of the proportional
 set sizes (PSS) of the tree, looked at ten times a second; less often where that would take more
-than a tenth of a core. RESULT gets a JSON object, the keys of `Cost`.
+than a twentieth of a core. A command is ended after SECONDS. RESULT gets a JSON object, the keys of
+`Cost`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import json
 import os
 import resource
@@ -23,9 +26,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 INTERVAL_S = 0.1
-MOST_OF_A_CORE = 0.1
+MOST_OF_A_CORE = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,31 @@ class Cost:
     status: int
 
 
-def measure(words: list[str], env: dict[str, str], cwd: Path, log: Path) -> Cost:
+def measure(words: list[str], env: dict[str, str], log: Path, seconds: float) -> Cost:
     """Runs a command in a fresh process that measures it; its output goes to `log`."""
     result = log.with_suffix(".cost")
     with log.open("wb") as out:
         subprocess.run(
-            [sys.executable, "-m", "bench.fleet.measure", str(result), *words],
+            [sys.executable, "-m", "bench.fleet.measure", str(result), str(seconds), *words],
             env=env,
-            cwd=cwd,
+            cwd=log.parent,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             check=True,
+            preexec_fn=end_with_parent,
         )
     return Cost(**json.loads(result.read_text()))
+
+
+def end_with_parent() -> None:
+    """Lets the kernel end this process when the bench ends, whatever ended it."""
+    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def processes() -> dict[int, list[int]]:
@@ -115,27 +129,29 @@ class MemorySampler(threading.Thread):
 
 def end_descendants() -> None:
     """Ends and reaps what the command left behind, such as the masters of shared connections."""
-    while left := descendants(os.getpid()):
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
-        try:
+    with contextlib.suppress(ChildProcessError):
+        while left := descendants(os.getpid()):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             os.wait()
-        except ChildProcessError:
-            return
 
 
-def main(result: str, *words: str) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def main(result: str, seconds: str, *words: str) -> None:
+    _libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     sampler = MemorySampler()
     sampler.start()
     began = time.monotonic()
-    status = subprocess.Popen(words).wait()
-    wall = time.monotonic() - began
-    sampler.stop()
-    end_descendants()
+    try:
+        status = subprocess.call(words, timeout=float(seconds))
+    except subprocess.TimeoutExpired:
+        print(f"ended after {seconds} s")
+        status = -1
+    finally:
+        wall = time.monotonic() - began
+        sampler.stop()
+        end_descendants()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cost = Cost(
         cpu=used.ru_utime + used.ru_stime,
