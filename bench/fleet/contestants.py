@@ -2,7 +2,7 @@
 
 Rules: every contestant sends the same command and request to the same hosts over real SSH, checks
 host keys, and brings the whole reply of every host back: what is missing or differs is a lost host.
-Each is tuned as somebody would who knows it well. What cannot be the same is said in its title.
+Each is tuned as somebody would who knows it well. Its title names what cannot be the same.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _prints_the_reply(task: Task) -> str:
 
 
 def lost_by_ansible(task: Task, cost: Cost) -> list[str]:
-    """Returns the addresses whose saved result is not the reply, but for blanks at its ends."""
+    """Returns the addresses whose saved result is not the reply; blanks at its end do not count."""
     names = {address: f"host{n:05}" for n, address in enumerate(task.lab.addresses)}
 
     def stdout(address: str) -> bytes:
