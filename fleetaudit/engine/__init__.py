@@ -1,6 +1,6 @@
-"""Audits many hosts at once: a thread, a deadline, retries and one result per host.
+"""Audits many hosts at once: a greenlet, a deadline, retries and one result per host.
 
-`scheduler` starts the threads and collects the results, `attempts` is the work of one thread,
+`scheduler` starts the greenlets and collects the results, `attempts` is the work of one greenlet,
 `failures` makes a result of what went wrong, and `control` has the settings, the deadline of a host
 and the request to stop.
 """

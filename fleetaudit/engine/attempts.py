@@ -1,4 +1,4 @@
-"""Audits one host, in its own thread: sends the probe, retries, decodes the reply and judges it."""
+"""Audits one host in its greenlet: sends the probe, retries, decodes the reply and judges it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fleetaudit.model import (
     NotSelected,
 )
 from fleetaudit.probe import protocol, verdict
-from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport import Deadline, Limits, Output, waiting
 from fleetaudit.transport.masking import Masking
 
 from .control import EngineSettings, JudgeHost, RunCommand, start_host_deadline
@@ -30,7 +30,7 @@ MAX_BACKOFF_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class HostAuditor:
-    """Audits one host after another; threads share it.
+    """Audits one host after another; all hosts share it.
 
     `run_command_for` is called at each attempt. `closing` is set once the run is closing.
     """
@@ -43,13 +43,16 @@ class HostAuditor:
     def audit(self, host: HostPlan) -> tuple[HostResult, bool]:
         """Returns the result of a host, and whether it comes from a bug in fleetaudit.
 
-        It raises nothing: a bug loses this host only. It catches even SystemExit, which
-        a library may raise, so that every thread reports a result.
+        A bug loses this host only. It catches even SystemExit, which a library may raise, so that
+        every host has a result. It raises only what is not about this host: `KeyboardInterrupt`,
+        and `waiting.Abandoned` where the host is given up.
         """
         try:
             return self._try_until_deadline(host), False
         except FleetauditError as e:
             return not_audited_after(host, e), False
+        except (KeyboardInterrupt, waiting.Abandoned):
+            raise
         except BaseException as e:
             return not_audited_by_bug(host, e), True
 
@@ -70,7 +73,8 @@ class HostAuditor:
                 if not self._may_retry(e, failed) or pause >= deadline.remaining():
                     raise
                 log.info("%s: %s; trying again in %.1f s", host.name, e.reason, pause)
-                if self.closing.wait(pause):
+                waiting.sleep(deadline.within(pause))
+                if not deadline.remaining():
                     raise
 
     def _may_retry(self, e: TransportError, failed: int) -> bool:

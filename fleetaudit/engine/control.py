@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import resource
 import threading
 import time
@@ -22,7 +21,7 @@ RESERVED_FILES = 64
 INTERRUPTED = "the run was interrupted"
 
 JudgeHost = Callable[[Audited, HostPlan], Audited]
-"""Returns the host with its findings; called in the thread of the host."""
+"""Returns the host with its findings; called in the greenlet of the host."""
 
 
 class RepeatCommand(Protocol):
@@ -53,7 +52,7 @@ class EngineSettings:
     """How many hosts at once, and for how long; times are in seconds.
 
     `host_deadline_s` covers everything about one host, retries included; the probe's own alarm
-    rings `margin_s` before it. `grace_s` is the time that a thread gets beyond that before it is
+    rings `margin_s` before it. `grace_s` is the time that a host gets beyond that before it is
     abandoned, and the time that running hosts get to close after a stop.
     """
 
@@ -76,17 +75,6 @@ class Outcome:
     interrupted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadResult:
-    """What the thread of a host reports: the host's index in the plan, its result, and whether the
-    result comes from a bug in fleetaudit.
-    """
-
-    index: int
-    result: HostResult
-    is_bug: bool
-
-
 class StopRequest:
     """Ends a running audit early.
 
@@ -96,7 +84,8 @@ class StopRequest:
     def __init__(self) -> None:
         self.requested = False
         self.reason = INTERRUPTED
-        self.events: queue.SimpleQueue[ThreadResult | None] = queue.SimpleQueue()
+        self.wake: Callable[[], None] = _wake_nobody
+        """Wakes the audit that this is for; takes no lock."""
 
     def request(self, reason: str = INTERRUPTED) -> None:
         """Stops scheduling hosts and closes the running ones.
@@ -106,7 +95,11 @@ class StopRequest:
         if not self.requested:
             self.reason = reason
         self.requested = True
-        self.events.put(None)
+        self.wake()
+
+
+def _wake_nobody() -> None:
+    """Does nothing: no audit is under way."""
 
 
 class HostDeadline(Deadline):

@@ -1,20 +1,23 @@
-"""Audits every host of a plan: starts a thread per host, collects the results, ends in time.
+"""Audits every host of a plan: a greenlet per host in one loop, results collected, ends in time.
 
-Rules: exactly one result for every host of the plan. Errors of a transport become values in the
-engine only. Nothing waits without a limit: a thread that overstays its deadline is abandoned, and
-its host is not audited. A bug in one host's path loses that host only, and is not hidden: its
-traceback goes to the log and `Outcome.bugs` counts it. `on_result` is called by the caller's thread
-only.
+Rules: exactly one result for every host of the plan. All hosts run in the caller's thread, and give
+way to one another where they wait (`transport.waiting`). Errors of a transport become values in the
+engine only. Nothing waits without a limit: a host that overstays its deadline is abandoned and not
+audited. A bug in one host's path loses that host only, and is not hidden: its traceback goes to the
+log and `Outcome.bugs` counts it. `on_result` is called between the turns of the loop, outside of
+every host's greenlet, so that what it raises is no host's error.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 
 import msgspec
 
@@ -23,6 +26,7 @@ from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, NoTarget, NotAudited, NotSelected, Plan
 from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport.registry import transport_of
+from fleetaudit.transport.waiting import Loop, Task
 
 from .attempts import HostAuditor
 from .control import (
@@ -32,7 +36,6 @@ from .control import (
     RepeatCommand,
     RunCommand,
     StopRequest,
-    ThreadResult,
     limit_forks,
 )
 from .failures import not_audited, not_audited_by_bug
@@ -40,9 +43,16 @@ from .failures import not_audited, not_audited_by_bug
 log = get_logger(__name__)
 
 MAX_STUCK = 128
-"""How many threads may be abandoned before no new host is tried."""
+"""How many calls of abandoned hosts may still block in their threads before no new host is tried.
+"""
 SSH_STOP_S = 0.5
 """How long a stop waits for an SSH connection to notice it, in seconds."""
+STARTS_A_TURN = 16
+"""How many hosts begin before those that run are looked after again."""
+BUSY_S = 0.25
+"""How long a turn of the loop may run hosts before no new one begins: a handshake needs ten turns
+within its timeout.
+"""
 
 
 def audit(
@@ -58,11 +68,11 @@ def audit(
 ) -> Outcome:
     """Audits every host of the plan and returns the results.
 
-    `judge` adds the findings, in the host's own thread. `on_result` gets each result as it comes. A
-    `FleetauditError` that it raises ends the audit, because no further result could be kept. Any
+    `judge` adds the findings, in the host's own greenlet. `on_result` gets each result as it comes.
+    A `FleetauditError` that it raises ends the audit, because no further result could be kept. Any
     other exception costs that host only, and `on_result` gets the new result of the host.
-    `run_command_for` is for observers: it is called at each attempt, in the thread of the host, and
-    returns the function that replaces `run_command`. `repeat_command` completes each hint that
+    `run_command_for` is for observers: it is called at each attempt, in the greenlet of the host,
+    and returns the function that replaces `run_command`. `repeat_command` completes each hint that
     repeats the command.
     """
     return _Audit(
@@ -121,8 +131,17 @@ def _is_guest(host: HostPlan) -> bool:
     return not isinstance(host.target, NoTarget) and transport_of(host.target).boots
 
 
+@dataclass(slots=True)
+class _Running:
+    """A host that runs: its index in the plan, its greenlet, and when it has overstayed."""
+
+    index: int
+    task: Task
+    overstays_at: float
+
+
 class _Audit:
-    """One audit under way. Only the caller's thread uses the fields; threads put on `events`."""
+    """One audit under way."""
 
     def __init__(
         self,
@@ -140,8 +159,9 @@ class _Audit:
         self.auditor = HostAuditor(run_command_for, judge, settings, self.closing)
         self.forks = self._forks()
         self.waiting = _HostQueue(plan)
-        self.running = dict[int, float]()  # host's index: when its thread has overstayed
-        self.stuck = set[int]()
+        self.loop = Loop()
+        self.running = dict[int, _Running]()  # by index, those that overstay first in front
+        self.ended = deque[tuple[int, HostResult, bool]]()
         self.results: list[HostResult | None] = [None] * len(plan.hosts)
         self.bugs = 0
 
@@ -162,21 +182,25 @@ class _Audit:
         Raises what `on_result` raises. The results are complete also after a stop: the hosts that
         had no time are reported as interrupted.
         """
+        self.stop.wake = self.loop.ring
         try:
             while self.waiting or self.running:
                 self._advance()
         finally:
-            # Also if on_result raised: nobody waits for the threads that still run.
+            # Also if on_result raised: what still runs is closed, and reports nothing.
             self.closing.set()
+            self.loop.close()
         return self._outcome()
 
     def _advance(self) -> None:
-        """Starts as many hosts as may run now, and waits for the next results."""
+        """Starts hosts that may run now, and looks after those that run until one has a result."""
         if self.stop.requested and not self.closing.is_set():
             self._close()
-        self._start_hosts()
-        for index, result in self._wait_for_results():
-            self._finish(index, result)
+        may_start = self._start_hosts()
+        self._run_hosts(may_start)
+        while self.ended:
+            self._accept(*self.ended.popleft())
+        self._abandon_overdue()
 
     def _outcome(self) -> Outcome:
         """Returns the results; a missing one would be a bug."""
@@ -211,88 +235,74 @@ class _Audit:
 
     # ---- starting ------------------------------------------------------------------------------
 
-    def _start_hosts(self) -> None:
-        """Starts as many hosts as may run now."""
-        while len(self.running) < self.forks and not self.stop.requested:
+    def _start_hosts(self) -> bool:
+        """Starts some of the hosts that may run now; returns whether more may.
+
+        None while the hosts that run keep the processor busy.
+        """
+        if self.running and self.loop.busy_s > BUSY_S:
+            return True
+        for _ in range(STARTS_A_TURN):
+            if self.stop.requested or len(self.running) >= self.forks:
+                return False
             index = self.waiting.take_next(self.running.keys())
             if index is None:
-                return
-            if (result := self._start(index)) is not None:
-                self._finish(index, result)
+                return False
+            self._start(index)
+        return True
 
-    def _start(self, index: int) -> NoTarget | None:
-        """Starts the thread of a host; returns the result of a host for which none is started.
+    def _start(self, index: int) -> None:
+        """Starts a host, or finishes one that is not tried.
 
-        None is started for a host without a target, if too many threads are stuck already, and if
-        the system has no more threads.
+        Not tried is a host without a target, and one for which too many calls are stuck already.
         """
         host = self.hosts[index]
         if isinstance(host.target, NotAudited | NotSelected):
-            return host.target
-        if len(self.stuck) >= MAX_STUCK:
+            self._finish(index, host.target)
+        elif len(self.loop.left_behind) >= MAX_STUCK:
             reason = f"{MAX_STUCK} connections of this run are stuck; no more are tried"
-            return not_audited(
-                host, "execute", reason, rerun_hint("-l", host.name), kind="interrupted"
-            )
-        # A daemon: a thread that is stuck in a library must not keep the process from ending.
-        thread = threading.Thread(
-            target=self._audit_in_thread, args=(index, host), name=f"host {host.name}", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as e:
-            reason = f"cannot start a thread for it: {e}"
-            return not_audited(host, "execute", reason, rerun_hint("-f", "8"))
-        allowed_s = self.settings.host_deadline_s + self.settings.grace_s
-        self.running[index] = time.monotonic() + allowed_s
-        return None
+            hint = rerun_hint("-l", host.name)
+            self._finish(index, not_audited(host, "execute", reason, hint, kind="interrupted"))
+        else:
+            task = self.loop.start(partial(self._audit_host, index, host))
+            allowed_s = self.settings.host_deadline_s + self.settings.grace_s
+            self.running[index] = _Running(index, task, time.monotonic() + allowed_s)
 
-    def _audit_in_thread(self, index: int, host: HostPlan) -> None:
-        """Audits one host; runs in its thread."""
-        result, is_bug = self.auditor.audit(host)
-        self.stop.events.put(ThreadResult(index, result, is_bug))
+    def _audit_host(self, index: int, host: HostPlan) -> None:
+        """Audits one host; runs in its greenlet."""
+        self.ended.append((index, *self.auditor.audit(host)))
 
     # ---- results -------------------------------------------------------------------------------
 
-    def _wait_for_results(self) -> list[tuple[int, HostResult]]:
-        """Waits for a result or for the first thread that overstays; returns results by the host's
-        index.
+    def _run_hosts(self, may_start: bool) -> None:
+        """Runs the hosts that can go on; waits for that unless more may be started."""
+        if self.running:
+            until = 0.0 if may_start else next(iter(self.running.values())).overstays_at
+            self.loop.turn(until)
 
-        It returns nothing after a stop request and after the late result of an abandoned thread.
-        """
-        if not self.running:
-            return []
-        wait = min(self.running.values()) - time.monotonic()
-        try:
-            event = self.stop.events.get(timeout=max(0.0, wait))
-        except queue.Empty:
-            return self._abandon_overdue()
-        return [] if event is None else self._accept(event)
-
-    def _accept(self, event: ThreadResult) -> list[tuple[int, HostResult]]:
-        """Returns the result that a thread reports, none if the thread was abandoned before.
+    def _accept(self, index: int, result: HostResult, is_bug: bool) -> None:
+        """Takes the result of a host; ignores one that was abandoned.
 
         While the run is closing, a failure is the stop's, whatever the transport says about it.
         """
-        index, result = event.index, event.result
         if self.running.pop(index, None) is None:
-            self.stuck.discard(index)
-            return []
-        self.bugs += event.is_bug
-        if self.closing.is_set() and isinstance(result, NotAudited) and not event.is_bug:
+            return
+        self.bugs += is_bug
+        if self.closing.is_set() and isinstance(result, NotAudited) and not is_bug:
             result = self._interrupted(self.hosts[index])
-        return [(index, result)]
+        self._finish(index, result)
 
-    def _abandon_overdue(self) -> list[tuple[int, HostResult]]:
-        """Abandons the threads that have overstayed, and returns the results of their hosts."""
+    def _abandon_overdue(self) -> None:
+        """Abandons the hosts that have overstayed."""
         now = time.monotonic()
-        overdue = [index for index, at in self.running.items() if at <= now]
-        return [(index, self._abandon(index)) for index in overdue]
+        for running in list(self.running.values()):
+            if running.overstays_at > now:
+                return
+            self._finish(running.index, self._abandon(running.index))
 
     def _abandon(self, index: int) -> NoTarget:
-        """Stops waiting for the thread of a host, and returns the result of the host."""
-        del self.running[index]
-        self.stuck.add(index)
+        """Ends a host where it waits, and returns its result."""
+        self.loop.abandon(self.running.pop(index).task)
         host = self.hosts[index]
         if self.closing.is_set():
             return self._interrupted(host)
@@ -308,8 +318,12 @@ class _Audit:
         """Closes the running hosts soon, and finishes those that have not begun."""
         self.closing.set()
         now = time.monotonic()
-        for index, overstayed in self.running.items():
-            self.running[index] = min(overstayed, now + self._grace_s(self.hosts[index]))
+        for index, running in self.running.items():
+            until = now + self._grace_s(self.hosts[index])
+            running.overstays_at = min(running.overstays_at, until)
+        soonest_first = sorted(self.running.values(), key=attrgetter("overstays_at"))
+        self.running = {running.index: running for running in soonest_first}
+        self.loop.wake_all()
         for index in self.waiting.take_all():
             self._finish(index, self._interrupted(self.hosts[index]))
 

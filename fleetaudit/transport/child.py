@@ -10,15 +10,15 @@ covers, is kept up to a bound and read on.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
-import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import Deadline, Limits, Output
+from . import Deadline, Limits, Output, waiting
 from .stdin_dialogue import StdinDialogue
 
 LOG_MAX = 64 * 1024
@@ -32,6 +32,7 @@ came.
 _CHUNK = 64 * 1024
 _DRAIN_S = 1.0  # for output of a process that the child left behind
 _REAP_S = 5.0  # for a child of another user to end
+_LOOK_S = 0.1  # how often to look for the end of a child that no descriptor reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +152,53 @@ def kill_group(process: subprocess.Popen[bytes], close: Callable[[], None]) -> N
     close()
     # What sudo runs belongs to another user and cannot be killed: it ends because its streams are
     # closed.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_REAP_S)
+    wait_for_exit(process, Deadline.after(_REAP_S))
+    process.poll()
+
+
+def wait_for_exit(process: subprocess.Popen[bytes], until: Deadline) -> None:
+    """Waits until a child has ended, or until the deadline; it stays a zombie."""
+    if exit_info(process):  # mostly, and costs nothing
+        return
+    with _exit_descriptor(process) as descriptors:
+        while not exit_info(process) and until.remaining():
+            waiting.wait_for(descriptors, until, _look_s(descriptors))
+
+
+@contextlib.contextmanager
+def _exit_descriptor(process: subprocess.Popen[bytes]) -> Iterator[dict[int, int]]:
+    """Yields the descriptor that becomes readable when a child ends, as `wait_for` takes it.
+
+    Yields nothing on Linux before 5.3, and where a sandbox forbids pidfd_open(2).
+    """
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        yield {}
+        return
+    try:
+        yield {fd: waiting.READ}
+    finally:
+        os.close(fd)
+
+
+def _look_s(descriptors: Mapping[int, int]) -> float:
+    """Returns how long to wait for a child before looking whether it has ended."""
+    return math.inf if descriptors else _LOOK_S
 
 
 def exit_info(process: subprocess.Popen[bytes]) -> os.waitid_result | None:
     """Returns how a child ended, None while it runs; it stays a zombie."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One pipe that is read: the stream's name, "" for the log, what came, and its limit."""
+
+    name: str
+    kept: bytearray
+    limit: int
 
 
 class _Streams:
@@ -180,7 +221,7 @@ class _Streams:
         self._to_write = bytearray()
         self._ended = False
         self._stdin, self._pipes = process.stdin, (process.stdin, process.stdout, process.stderr)
-        self._selector = selectors.DefaultSelector()
+        self._reading: dict[int, _Reading] = {}
         self._register(process.stdout.fileno(), "stdout", self.stdout, limits.stdout)
         self._register(process.stderr.fileno(), "stderr", self.stderr, limits.stderr)
         if log:
@@ -190,7 +231,7 @@ class _Streams:
     def _register(self, fd: int, name: str, kept: bytearray, limit: int) -> None:
         """Starts to read a pipe, up to a limit."""
         os.set_blocking(fd, False)
-        self._selector.register(fd, selectors.EVENT_READ, (name, kept, limit))
+        self._reading[fd] = _Reading(name, kept, limit)
 
     def drain(self, deadline: Deadline) -> bool:
         """Moves bytes until the child ended or a stream reached its limit; returns False if the
@@ -199,20 +240,25 @@ class _Streams:
         The deadline is `deadline`, or an earlier one of the dialogue. After the end of the child,
         processes that it left have `_DRAIN_S` seconds to close the pipes.
         """
-        until, pause = deadline, 0.001
+        with _exit_descriptor(self._process) as ending:
+            return self._drain(deadline, ending)
+
+    def _drain(self, until: Deadline, ending: Mapping[int, int]) -> bool:
+        """Moves bytes as `drain` does; `ending` is the descriptor that reports the child's end."""
+        pause_s = _look_s(ending)
         while not self.cut:
             if self._just_ended():
-                until = deadline.within(_DRAIN_S)
-            if self._ended and not self._reads_more():
+                # Nothing wakes us any more but the pipes, which a process that it left may keep.
+                until, ending, pause_s = until.within(_DRAIN_S), {}, math.inf
+            if self._ended and not self._reading:
                 return True
             self._continue_dialogue()
-            if self._is_too_late(until):
-                return self._ended
-            # The end of a child wakes no selector, and a process that it left may keep the pipes
-            # open: look from time to time.
-            pause = min(pause * 2, 0.1)
-            if self._move(min(pause, until.remaining())):
-                pause = 0.001
+            within = self._read_deadline(until)
+            late = not within.remaining()
+            for fd, _ in waiting.wait_for({**self._descriptors(), **ending}, within, pause_s):
+                self._move(fd)
+            if late:  # and what came in time was read, however busy we were
+                return self._ended or self._just_ended()
         return True
 
     def _just_ended(self) -> bool:
@@ -224,28 +270,26 @@ class _Streams:
             self._log_pipe.finish()  # so that it comes to its end
         return True
 
-    def _reads_more(self) -> bool:
-        """Returns whether a pipe is still open for reading."""
-        return any(key.data for key in self._selector.get_map().values())
+    def _descriptors(self) -> dict[int, int]:
+        """Returns the pipes to wait for."""
+        descriptors = dict.fromkeys(self._reading, waiting.READ)
+        if self._to_write:
+            descriptors[self._stdin.fileno()] = waiting.WRITE
+        return descriptors
 
-    def _is_too_late(self, until: Deadline) -> bool:
-        """Returns whether the deadline, or that of the dialogue, has passed.
+    def _read_deadline(self, until: Deadline) -> Deadline:
+        """Returns `until` or an earlier deadline of the dialogue.
 
         The dialogue's no longer counts after the child has ended.
         """
-        if not until.remaining():
-            return True
-        return not self._ended and not self._dialogue.read_deadline(until).remaining()
+        return until if self._ended else self._dialogue.read_deadline(until)
 
-    def _move(self, seconds: float) -> bool:
-        """Waits for the pipes and moves what is ready; returns whether anything was."""
-        ready = self._selector.select(seconds)
-        for key, _ in ready:
-            if key.data is None:
-                self._write()
-            else:
-                self._read(key)
-        return bool(ready)
+    def _move(self, fd: int) -> None:
+        """Moves what one descriptor is ready for; nothing for the one of the child's end."""
+        if reading := self._reading.get(fd):
+            self._read(fd, reading)
+        elif self._to_write and fd == self._stdin.fileno():
+            self._write()
 
     def _continue_dialogue(self) -> None:
         """Takes the next input, and closes the child's stdin after the last."""
@@ -253,10 +297,7 @@ class _Streams:
         data = self._dialogue.next_input(self.stdout, self.stderr)
         if self._stdin.closed:
             return
-        writing = bool(self._to_write)
         self._to_write += data
-        if self._to_write and not writing:
-            self._selector.register(self._stdin.fileno(), selectors.EVENT_WRITE, None)
         if self._dialogue.finished and not self._to_write:
             self._stdin.close()
 
@@ -268,30 +309,26 @@ class _Streams:
             return
         except BrokenPipeError:  # it does not read any more
             self._to_write.clear()
-            self._selector.unregister(self._stdin.fileno())
             self._stdin.close()
             return
         if not self._to_write:
-            self._selector.unregister(self._stdin.fileno())
             self._continue_dialogue()
 
-    def _read(self, key: selectors.SelectorKey) -> None:
+    def _read(self, fd: int, reading: _Reading) -> None:
         """Reads from one pipe, and drops what exceeds its limit.
 
         For stdout and stderr that sets `cut` to the stream's name; for the log it does not.
         """
-        name, kept, limit = key.data
-        data = os.read(key.fd, _CHUNK)
+        data = os.read(fd, _CHUNK)
         if not data:
-            self._selector.unregister(key.fd)
-        if name and len(kept) + len(data) > limit:
-            self.cut = name
-        kept += data[: limit - len(kept)]
-        if data and self._on_log and name != "stderr":
+            del self._reading[fd]
+        if reading.name and len(reading.kept) + len(data) > reading.limit:
+            self.cut = reading.name
+        reading.kept += data[: reading.limit - len(reading.kept)]
+        if data and self._on_log and reading.name != "stderr":
             self._on_log(bytes(self.stdout[:1]), bytes(self.log))
 
     def close(self) -> None:
         """Closes all that is open."""
-        self._selector.close()
         for pipe in self._pipes:
             pipe.close()

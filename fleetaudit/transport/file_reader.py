@@ -7,17 +7,15 @@ only until its own deadline. The data is not kept here.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from . import Deadline
+from . import Deadline, waiting
 
 T = TypeVar("T")
-_POLL_S = 0.25  # how often a wait checks its deadline, which comes early if a run stops
 _MIN_S = 0.1  # for a read that begins after its deadline: the file is not to blame
 
 
@@ -34,54 +32,34 @@ class FileReader:
         Raises what `read` raises, and `TimeoutError` if the deadline comes first.
         """
         with self._lock:
-            future = self._in_progress.get(key)
-            if future is None:
-                future = self._in_progress[key] = Future()
-                self._start(key, read, future)
-        _wait(future, _MIN_S)
-        while not future.done():
-            if not deadline.remaining():
-                raise TimeoutError(
-                    errno.ETIMEDOUT, "it was not read in time (its file system may not answer)"
-                )
-            _wait(future, min(deadline.remaining(), _POLL_S))
-        if error := future.exception():
-            raise error.with_traceback(None)  # several threads raise the same exception
-        result: T = future.result()
+            future = self._in_progress.get(key) or self._start(key, read)
+        flag = waiting.flag_of(future)
+        if not (flag.wait(Deadline.after(_MIN_S)) or flag.wait(deadline)):
+            raise TimeoutError(
+                errno.ETIMEDOUT, "it was not read in time (its file system may not answer)"
+            )
+        result: T = waiting.result_of(future)
         return result
 
-    def _start(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
+    def _start(self, key: Hashable, read: Callable[[], T]) -> Future[T]:
         """Starts the thread of one read; raises `OSError` if there is none."""
-        thread = threading.Thread(
-            target=self._run, args=(key, read, future), name=f"read {key}", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as e:
-            del self._in_progress[key]
-            raise OSError(errno.EAGAIN, f"no thread to read it: {e}") from e
 
-    def _run(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
-        """Reads in the thread, and passes on the result or the error."""
+        def run() -> T:
+            try:
+                return read()
+            finally:
+                self._end(key)
+
         try:
-            result = read()
-        except BaseException as e:  # the waiting threads raise it
-            self._end(key)
-            future.set_exception(e)
-        else:
-            self._end(key)
-            future.set_result(result)
+            future = self._in_progress[key] = waiting.start_call(run, f"read {key}")
+        except OSError as e:
+            raise OSError(errno.EAGAIN, f"no thread to read it: {e.strerror}") from e
+        return future
 
     def _end(self, key: Hashable) -> None:
         """Removes a read that has ended."""
         with self._lock:
             del self._in_progress[key]
-
-
-def _wait(future: Future[Any], seconds: float) -> None:
-    """Waits for a read, and leaves its error to the caller."""
-    with contextlib.suppress(TimeoutError):
-        future.exception(seconds)
 
 
 shared_reader = FileReader()

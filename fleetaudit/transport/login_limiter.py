@@ -2,17 +2,18 @@
 
 Rules: MaxStartups counts connections that are not logged in yet, so these are counted here, not
 connections per second. A drop that our own connections may have caused halves the limit of the
-address for the rest of the run. No connection waits past its deadline; a deadline that is moved
-earlier (the run stops) is noticed within `_POLL_S`.
+address for the rest of the run. No connection waits past its deadline. Those that wait begin in
+the order in which they came.
 """
 
 from __future__ import annotations
 
 import random
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 
-from . import Deadline
+from . import Deadline, waiting
 
 INITIAL_LIMIT = 8
 """Maximum number of connections that log in to one address at once, until one is dropped.
@@ -20,7 +21,6 @@ INITIAL_LIMIT = 8
 OpenSSH's default drops none below 10 (MaxStartups 10:30:100).
 """
 
-_POLL_S = 0.25
 _PAUSE_S = (0.05, 0.3)
 
 
@@ -29,14 +29,24 @@ class _Address:
     limit: int = INITIAL_LIMIT
     active: int = 0
     reductions: int = 0  # drops of connections that began together lower the limit once
+    queue: deque[LoginSlot] = field(default_factory=deque)
+
+    def admit(self) -> None:
+        """Lets connections log in, those that wait longest first, up to the limit."""
+        while self.queue and self.active < self.limit:
+            self.active += 1
+            slot = self.queue.popleft()
+            slot._reductions, slot._active, slot._held = self.reductions, self.active, True
+            slot._admitted.set()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LoginSlot:
     """One connection's permission to log in: taken by `acquire`, given back by `release`."""
 
     limiter: LoginLimiter
     address: tuple[str, int]
+    _admitted: waiting.Flag = field(default_factory=waiting.Flag)
     _reductions: int = -1
     _active: int = 0
     _held: bool = False
@@ -63,7 +73,7 @@ class LoginLimiter:
     """The addresses of one run; safe to use from many threads."""
 
     _addresses: dict[tuple[str, int], _Address] = field(default_factory=dict)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def slot(self, address: str, port: int) -> LoginSlot:
         """Returns the slot for one connection to this address, not acquired yet.
@@ -74,27 +84,31 @@ class LoginLimiter:
 
     def _acquire(self, slot: LoginSlot, deadline: Deadline) -> bool:
         """Waits until the address is below its limit."""
-        with self._changed:
+        slot._admitted = waiting.Flag()
+        with self._lock:
             at = self._addresses.setdefault(slot.address, _Address())
-            while at.active >= at.limit:
-                if not deadline.remaining():
-                    return False
-                self._changed.wait(min(deadline.remaining(), _POLL_S))
-            at.active += 1
-            slot._reductions, slot._active, slot._held = at.reductions, at.active, True
-            return True
+            at.queue.append(slot)
+            at.admit()
+        try:
+            slot._admitted.wait(deadline)
+        finally:
+            with self._lock:
+                if not slot._held:
+                    at.queue.remove(slot)
+        return slot._held
 
     def _release(self, slot: LoginSlot) -> None:
         """Gives a slot back if it is held."""
-        with self._changed:
+        with self._lock:
             if slot._held:
                 slot._held = False
-                self._addresses[slot.address].active -= 1
-                self._changed.notify_all()
+                at = self._addresses[slot.address]
+                at.active -= 1
+                at.admit()
 
     def _retry_after_drop(self, slot: LoginSlot, deadline: Deadline) -> bool:
         """Lowers the limit if other connections were logging in too, and releases the slot."""
-        with self._changed:
+        with self._lock:
             at = self._addresses[slot.address]
             reduced_since = slot._reductions != at.reductions
             crowded = reduced_since or max(slot._active, at.active) > 1
@@ -104,5 +118,5 @@ class LoginLimiter:
         if not crowded:
             return False
         # A random pause, so that connections that were dropped together are not retried together.
-        pause = min(random.uniform(*_PAUSE_S), deadline.remaining())  # noqa: S311
-        return not threading.Event().wait(pause)
+        waiting.sleep(deadline.within(random.uniform(*_PAUSE_S)))  # noqa: S311
+        return True

@@ -28,7 +28,7 @@ from fleetaudit.transport import (
     ignore_stage,
 )
 from fleetaudit.transport.registry import Transports
-from fleetaudit.transport.ssh.session import Session
+from fleetaudit.transport.ssh.session import Session, do_nothing
 from fleetaudit.transport.ssh.tunnel import TunnelLink
 from tests.support import probe_runs
 from tests.support.sshd import (
@@ -441,7 +441,7 @@ def test_extended_data_of_a_jump_host_counts_for_the_window_and_is_dropped() -> 
 
     jump = Jump()
     link = TunnelLink(cast(Session, jump), 0, "jump")
-    assert link.exchange(bytearray(), Deadline.after(5), lambda: None) == b"data"
+    assert link.exchange(bytearray(), Deadline.after(5), do_nothing) == b"data"
     (adjusted,) = jump.heard
     assert adjusted.get_byte() == bytes([common.MSG_CHANNEL_WINDOW_ADJUST])
     assert (adjusted.get_int(), adjusted.get_int()) == (

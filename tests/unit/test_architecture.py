@@ -39,6 +39,7 @@ OWNERS = {
     "rich": {"cli"},
     "jinja2": {"report", "connection"},
     "markupsafe": {"report"},
+    "greenlet": {"transport"},
     "paramiko": {"transport"},
     "cryptography": {"inventory"},
     "yaml": {"text"},

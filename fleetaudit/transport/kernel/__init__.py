@@ -14,12 +14,13 @@ import platform
 import re
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import KernelTarget, Stage
 from fleetaudit.text.sanitize import printable_line, quote_line
-from fleetaudit.transport import Deadline, Output
+from fleetaudit.transport import Deadline, Output, waiting
 from fleetaudit.transport.base import Execution, SharedState, Transport
 from fleetaudit.transport.ssh_command import shell_join
 
@@ -50,8 +51,12 @@ class KernelTransport:
     def run(
         self, target: KernelTarget, execution: Execution, stdin: bytes, shared: SharedState
     ) -> Output:
-        """Runs `stdin` in a guest, see `run_kernel`."""
-        return run_kernel(target, execution, stdin)
+        """Runs `stdin` in a guest, see `run_kernel`.
+
+        In a thread, which ends the guest by its deadline: there are no more guests than cores.
+        """
+        run = partial(run_kernel, target, execution, stdin)
+        return waiting.call(run, waiting.NEVER, f"guest {target.image}")
 
     def preload(self, target: KernelTarget) -> None:
         """Does nothing: there is nothing slow to import."""

@@ -11,10 +11,11 @@ import os
 import socket
 from dataclasses import dataclass
 
-from fleetaudit.transport import Deadline
+from fleetaudit.transport import Deadline, waiting
 
 _IDENTITIES, _IDENTITIES_ANSWER, _SIGN, _SIGN_RESPONSE = 11, 12, 13, 14
 _ANSWER_MAX = 256 * 1024  # bytes; OpenSSH's own bound
+_QUEUE_FULL_S = 0.02  # until an agent with a full queue is asked again: nothing wakes us then
 _FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 
 
@@ -60,9 +61,9 @@ class Agent:
         """Returns the answer to one request, without its type; raises `AgentError`."""
         try:
             with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(max(deadline.remaining(), 0.001))
-                sock.connect(self.path)
-                sock.sendall(string(request))
+                sock.setblocking(False)
+                _connect(sock, self.path, deadline)
+                _send(sock, string(request), deadline)
                 size = int.from_bytes(_exactly(sock, 4, deadline), "big")
                 if not 0 < size <= _ANSWER_MAX:
                     raise AgentError(f"the agent at {self.path} answers with {size} bytes")
@@ -78,11 +79,41 @@ class Agent:
         return answer[1:]
 
 
+def _connect(sock: socket.socket, path: str, deadline: Deadline) -> None:
+    """Connects a socket to the agent, again while its queue is full; raises `OSError`."""
+    while True:
+        try:
+            sock.connect(path)
+            return
+        except BlockingIOError:
+            _check(deadline)
+            waiting.sleep(deadline.within(_QUEUE_FULL_S))
+
+
+def _send(sock: socket.socket, data: bytes, deadline: Deadline) -> None:
+    """Sends all of the data; raises `OSError`."""
+    while data:
+        _wait(sock, waiting.WRITE, deadline)
+        data = data[sock.send(data) :]
+
+
+def _wait(sock: socket.socket, events: int, deadline: Deadline) -> None:
+    """Waits until a socket is ready; raises `TimeoutError` at the deadline."""
+    while not waiting.wait_for({sock.fileno(): events}, deadline):
+        _check(deadline)
+
+
+def _check(deadline: Deadline) -> None:
+    """Raises `TimeoutError` at the deadline."""
+    if not deadline.remaining():
+        raise TimeoutError
+
+
 def _exactly(sock: socket.socket, n: int, deadline: Deadline) -> bytes:
     """Reads `n` bytes; raises `OSError`."""
     data = bytearray()
     while len(data) < n:
-        sock.settimeout(max(deadline.remaining(), 0.001))
+        _wait(sock, waiting.READ, deadline)
         part = sock.recv(n - len(data))
         if not part:
             raise OSError("it hung up")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from fleetaudit.transport import Deadline
+from fleetaudit.transport import Deadline, waiting
 
+Meanwhile = Callable[[], float]
+"""Does what is due on a connection, such as a keepalive; returns in how many seconds it is to be
+called again at the latest, infinity for never.
+"""
 _CHUNK = 64 * 1024
-POLL_S = 0.25
-"""How often a wait checks its deadline, which comes early if a run stops, in seconds."""
 
 LinkErrorKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
 """How a connection ends: its deadline came, the peer hung up, a message was invalid, the peer sent
@@ -37,12 +38,12 @@ class LinkError(Exception):
 class Link(Protocol):
     """A connection for bytes in both directions."""
 
-    def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
+    def exchange(self, out: bytearray, until: Deadline, meanwhile: Meanwhile) -> bytes:
         """Returns bytes that came in, at least one.
 
-        Meanwhile sends what is in `out`, and removes it. `meanwhile` is called from time to time,
-        at least every `POLL_S` seconds, and may add to `out`. Raises `LinkError`: of the kind
-        "late" at `until`, of another kind when the connection has ended.
+        Meanwhile sends what is in `out`, and removes it. `meanwhile` is called before each wait and
+        may add to `out`. Raises `LinkError`: of the kind "late" at `until`, unless bytes are there,
+        of another kind when the connection has ended.
         """
         ...
 
@@ -60,35 +61,35 @@ class SocketLink:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._poll = select.poll()
+        self._others: dict[int, int] = {}  # descriptors to read from as well, with their events
 
-    def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
+    def exchange(self, out: bytearray, until: Deadline, meanwhile: Meanwhile) -> bytes:
         """Returns what came in, see `Link`."""
         while True:
+            pause_s = meanwhile()
             if out:
                 self._write(out)
-            self._wait_for(out)
-            events = self._poll.poll(min(until.remaining(), POLL_S) * 1000)
-            meanwhile()
-            if data := self._handle(events, until):
+            events = waiting.wait_for(self._descriptors(out), until, pause_s)
+            # Before the deadline is checked: what came in time counts, however busy we were.
+            if data := self._handle(events):
                 return data
-            # Checked after each event as well: a host that trickles keeps poll busy.
+            # Checked after each event as well: a host that trickles is always ready.
             if not until.remaining():
                 raise LinkError("late")
 
-    def _wait_for(self, out: bytearray) -> None:
-        """Polls for bytes that come in, and for room to send if there is something to send."""
-        events = select.POLLIN
+    def _descriptors(self, out: bytearray) -> dict[int, int]:
+        """Returns what to wait for: bytes that come in, and room to send if that is needed."""
+        events = waiting.READ
         if out:
-            events |= select.POLLOUT
-        self._poll.register(self._sock, events)
+            events |= waiting.WRITE
+        return {self._sock.fileno(): events, **self._others}
 
-    def _handle(self, events: list[tuple[int, int]], until: Deadline) -> bytes:
+    def _handle(self, events: waiting.Events) -> bytes:
         """Returns what came in; handles the events of other descriptors."""
         for number, event in events:
             if number != self._sock.fileno():
                 self._read_other(number)
-            elif event & ~select.POLLOUT and until.remaining() and (data := self._read()):
+            elif event & ~waiting.WRITE and (data := self._read()):
                 return data
         return b""
 
@@ -125,7 +126,7 @@ class SocketLink:
         return data
 
     def _read_other(self, number: int) -> None:
-        """Handles another descriptor that was polled."""
+        """Reads from another descriptor, which is ready."""
 
     def _end(self, cause: str) -> LinkError:
         """Returns how the connection ended, with the text of the operating system."""

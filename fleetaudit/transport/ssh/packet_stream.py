@@ -8,14 +8,13 @@ what belongs together leaves in one segment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from paramiko.packet import Packetizer
 
 from fleetaudit.transport import Deadline
 
-from .link import Link, LinkError
+from .link import Link, LinkError, Meanwhile
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
@@ -30,11 +29,11 @@ class PacketStream(Packetizer):
     """paramiko's packet layer over our own reading and writing.
 
     `allowance` is how many bytes the host may still send before that counts as a flood. `meanwhile`
-    is called from time to time while it waits; `last_read` is when bytes came in last, on the
+    is called before each wait; `last_read` is when bytes came in last, on the
     monotonic clock.
     """
 
-    def __init__(self, link: Link, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, link: Link, meanwhile: Meanwhile) -> None:
         # paramiko keeps the link and never uses it: all reading and writing is ours.
         super().__init__(cast(Any, link))
         self.until = Deadline(0.0)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import subprocess
-import time
 
 from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import quote_line
-from fleetaudit.transport import Deadline
-from fleetaudit.transport.child import exit_info, kill_group
+from fleetaudit.transport import Deadline, waiting
+from fleetaudit.transport.child import exit_info, kill_group, wait_for_exit
 from fleetaudit.transport.ssh_command import dropped_before_login
 from fleetaudit.transport.ssh_options import ssh_environment
 
@@ -24,7 +22,6 @@ from .link import LinkError, SocketLink
 
 _KEPT = 2000  # bytes at the end of stderr
 _DRAIN_S = 0.5
-_POLL_AGAIN_S = 0.01
 
 
 class ProxyLink(SocketLink):
@@ -54,7 +51,7 @@ class ProxyLink(SocketLink):
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)
         ours.setblocking(False)
-        self._poll.register(self._stderr.fileno(), select.POLLIN)
+        self._others[self._stderr.fileno()] = waiting.READ
 
     def close(self) -> None:
         """Kills all that the command started, and reaps it."""
@@ -69,7 +66,7 @@ class ProxyLink(SocketLink):
         """Reads stderr while it waits."""
         with contextlib.suppress(BlockingIOError):
             if not self._read_stderr():
-                self._poll.unregister(number)
+                del self._others[number]
 
     def _read_stderr(self) -> bool:
         """Reads some of the command's stderr; returns whether more may come."""
@@ -80,13 +77,12 @@ class ProxyLink(SocketLink):
     def _end(self, cause: str) -> LinkError:
         """Returns how the command ended and what it printed: a person can act on that."""
         until = Deadline.after(_DRAIN_S)
-        poll = select.poll()
-        poll.register(self._stderr.fileno(), select.POLLIN)
-        while poll.poll(until.remaining() * 1000) and self._read_stderr():
-            pass
+        while until.remaining() and self._others:
+            for number, _ in waiting.wait_for(self._others, until):
+                self._read_other(number)
         # A process closes its descriptors a moment before it ends.
-        while not (info := exit_info(self._process)) and until.remaining():
-            time.sleep(_POLL_AGAIN_S)
+        wait_for_exit(self._process, until)
+        info = exit_info(self._process)
         printed = quote_line(bytes(self._printed), " and printed ")
         if not info:
             return LinkError("dropped", f"ProxyCommand: {cause}{printed}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -34,7 +35,7 @@ from paramiko.common import (
 from fleetaudit.model import SshConfig
 from fleetaudit.text.sanitize import printable_line, quote_line
 
-from .link import Link, LinkError
+from .link import Link, LinkError, Meanwhile
 from .packet_stream import PacketStream
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
@@ -66,8 +67,8 @@ class Session:
             MSG_GLOBAL_REQUEST: self._engine._parse_global_request,  # a client refuses them all
             MSG_CHANNEL_OPEN: self._engine._parse_channel_open,  # and these
         }
-        self.inner_turn: Callable[[], None] = do_nothing
-        """Is called from time to time while the session waits, for the connection inside it."""
+        self.inner_turn: Meanwhile = do_nothing
+        """Is called before each wait of the session, for the connection inside it."""
         self.signature_algorithms: tuple[str, ...] | None = None
         """The signatures that the host accepts of a user's key (RFC 8308), None if it names none.
         """
@@ -161,21 +162,30 @@ class Session:
         """
         return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
 
-    def _while_waiting(self) -> None:
-        """Keeps the connection, and the one inside it, alive."""
-        self._keep_alive()
-        self.inner_turn()
+    def _while_waiting(self) -> float:
+        """Keeps the connection, and the one inside it, alive; returns when to do that again."""
+        return min(self._keep_alive(), self.inner_turn())
 
-    def _keep_alive(self) -> None:
-        """Asks a silent host for an answer, as ServerAliveInterval says; raises `LinkError`."""
+    def _keep_alive(self) -> float:
+        """Asks a silent host for an answer, as ServerAliveInterval says; raises `LinkError`.
+
+        Returns in how many seconds it is to be asked again.
+        """
         interval = self._config.alive_interval_s
         if not interval:
-            return
+            return math.inf
         silent = time.monotonic() - self.stream.last_read
         if silent < interval:
             self._unanswered = 0
-        if silent < interval * (self._unanswered + 1) or self.negotiating:
-            return
+        due = interval * (self._unanswered + 1)
+        if silent < due:
+            return due - silent
+        if not self.negotiating:
+            self._ask_if_alive(silent)
+        return float(interval)
+
+    def _ask_if_alive(self, silent: float) -> None:
+        """Sends a keepalive; raises `LinkError` if too many of them went unanswered."""
         if self._unanswered >= self._config.alive_count:
             raise LinkError(
                 "dropped",
@@ -289,8 +299,9 @@ def _paramiko_name(algorithm: str) -> str:
     return _PARAMIKO_NAMES.get(algorithm, algorithm)
 
 
-def do_nothing() -> None:
-    """Does nothing while a session waits."""
+def do_nothing() -> float:
+    """Does nothing before a session waits, and need not be called again."""
+    return math.inf
 
 
 @contextlib.contextmanager

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
-import threading
+from functools import partial
 from typing import Any
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget
-from fleetaudit.transport import Deadline, StageListener
+from fleetaudit.transport import Deadline, StageListener, waiting
 from fleetaudit.transport.ssh_command import shell_join
 from fleetaudit.transport.ssh_options import config_of
-
-from .link import POLL_S
 
 Address = tuple[int, tuple[Any, ...]]
 """An address family, and an address for `socket.connect`."""
@@ -86,8 +83,8 @@ def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.sock
     """
     sock = socket.socket(address[0], socket.SOCK_STREAM)
     try:
-        code = _bind(sock, target)
-        code = code or _connect(sock, address[1], deadline.within(target.connect_timeout_s))
+        until = deadline.within(target.connect_timeout_s)
+        code = _bind(sock, target, until) or _connect(sock, address[1], until)
         if code == 0:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
@@ -99,17 +96,17 @@ def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.sock
     return code
 
 
-def _bind(sock: socket.socket, target: SshTarget) -> int:
+def _bind(sock: socket.socket, target: SshTarget, until: Deadline) -> int:
     """Returns 0 once the socket has the BindAddress of ssh_config, else the errno.
 
     Without a BindAddress the kernel chooses the address when it connects, and this returns 0. The
-    port is always the kernel's choice.
+    port is always the kernel's choice. A BindAddress may be a name, which is resolved.
     """
     address = config_of(target).bind_address
     if not address:
         return 0
     try:
-        sock.bind((address, 0))
+        waiting.call(partial(sock.bind, (address, 0)), until, f"bind to {address}")
     except socket.gaierror:  # its number is none of errno(3)'s
         return errno.EADDRNOTAVAIL
     except OSError as e:
@@ -127,9 +124,7 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> 
     code = sock.connect_ex(address)
     if code != errno.EINPROGRESS:
         return code
-    poll = select.poll()
-    poll.register(sock, select.POLLOUT)
-    while not poll.poll(min(until.remaining(), POLL_S) * 1000):
+    while not waiting.wait_for({sock.fileno(): waiting.WRITE}, until):
         if not until.remaining():
             return errno.ETIMEDOUT
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -188,22 +183,11 @@ def _lookup_in_time(
     target: SshTarget, deadline: Deadline
 ) -> list[Address] | OSError | UnicodeError:
     """Returns the addresses of a name, or an error: `TimeoutError` if the deadline comes first."""
-    answer: list[list[Address] | OSError | UnicodeError] = []
-
-    def look_up() -> None:
-        try:
-            answer.append(_lookup(target, 0))
-        except (OSError, UnicodeError) as e:
-            answer.append(e)
-
-    # getaddrinfo(3) has no deadline, so it waits in a thread of its own, which its own limits end.
-    thread = threading.Thread(target=look_up, name=f"resolve {target.address}", daemon=True)
-    thread.start()
-    while thread.is_alive() and deadline.remaining():
-        thread.join(min(deadline.remaining(), POLL_S))
-    if not answer:
-        return TimeoutError()
-    return answer[0]
+    try:
+        # getaddrinfo(3) has no deadline; its own limits end the thread.
+        return waiting.call(partial(_lookup, target, 0), deadline, f"resolve {target.address}")
+    except (OSError, UnicodeError) as e:
+        return e
 
 
 def _lookup(target: SshTarget, flags: int) -> list[Address]:

@@ -7,14 +7,12 @@ connection fails, this one does, with a reason that names the jump host.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from paramiko import Message, common
 
 from fleetaudit.transport import Deadline
 
 from .channel_end import ChannelEnd, OpenFailed, is_about_a_channel
-from .link import LinkError
+from .link import LinkError, Meanwhile
 from .session import Session, do_nothing
 
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -46,12 +44,13 @@ class TunnelLink:
             does = "refuses to forward to" if e.code == _PROHIBITED else "cannot reach"
             raise ForwardRefused(f"it {does} {host} port {port}: “{e.reason}”") from e
 
-    def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
+    def exchange(self, out: bytearray, until: Deadline, meanwhile: Meanwhile) -> bytes:
         """Returns what came in, see `Link`."""
 
-        def turn() -> None:
-            meanwhile()
+        def turn() -> float:
+            pause_s = meanwhile()
             self._send(out)
+            return pause_s
 
         self._outer.stream.until, self._outer.inner_turn = until, turn
         while not self._in:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 import pytest
@@ -37,7 +38,7 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.probe import protocol
-from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport import Deadline, Limits, Output, waiting
 from tests.support.sent_requests import expand_request
 from tests.support.timing import BUSY_S
 
@@ -74,7 +75,10 @@ def to_call(stdin: bytes, output: Output) -> Output:
 
 
 class FakeTransport:
-    """A transport with a behaviour a host; it counts attempts and how many run at once."""
+    """A transport with a behaviour a host; it counts attempts and how many run at once.
+
+    A behaviour may block: it runs in a thread, which the host waits for whatever its deadline.
+    """
 
     def __init__(self, behaviours: Mapping[str, Behaviour] | None = None) -> None:
         self.behaviours = behaviours or {}
@@ -96,10 +100,10 @@ class FakeTransport:
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             behaviour = self.behaviours.get(target.address)
-            output = (
-                behaviour(target, self.attempts[target.address], deadline) if behaviour else reply()
-            )
-            return to_call(stdin, output)
+            if behaviour is None:
+                return to_call(stdin, reply())
+            blocks = partial(behaviour, target, self.attempts[target.address], deadline)
+            return to_call(stdin, waiting.call(blocks, waiting.NEVER, target.address))
         finally:
             with self._lock:
                 self._at_once -= 1
@@ -540,3 +544,80 @@ def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
     program = expand_request(calls[0]).splitlines()
     assert program[1] == "DEADLINE = 55.0"
     assert "'deadline': DEADLINE" in program[-1]
+
+
+def test_an_interrupt_of_the_thread_is_no_bug_of_the_host_that_it_meets() -> None:
+    """Python raises KeyboardInterrupt wherever the main thread is, here in a host."""
+
+    def interrupted(
+        target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan_of("a", "b"), interrupted)
+
+
+def test_what_the_running_hosts_opened_is_closed_when_a_full_disk_ends_the_audit() -> None:
+    closed = list[str]()
+
+    def waits(
+        target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
+        assert isinstance(target, SshTarget)
+        if target.address == "a":
+            return to_call(stdin, reply())
+        try:
+            waiting.sleep(waiting.NEVER)
+        finally:
+            closed.append(target.address)
+        return reply()
+
+    def full(result: HostResult) -> None:
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError):
+        audit(
+            plan_of("b", "c", "a"),
+            run_command=waits,
+            settings=FAST,
+            judge=unchanged,
+            on_result=full,
+        )
+    assert sorted(closed) == ["b", "c"]
+
+
+def test_no_host_is_tried_once_too_many_calls_are_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleetaudit.engine.scheduler.MAX_STUCK", 2)
+    release = threading.Event()
+
+    def stuck(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        release.wait(600)
+        return reply()
+
+    fake = FakeTransport(dict.fromkeys("abc", stuck))
+    settings = EngineSettings(forks=1, host_deadline_s=0.2, grace_s=0.1)
+    try:
+        outcome, _ = run_plan(plan_of("a", "b", "c"), fake.run, settings)
+    finally:
+        release.set()
+    assert "2 connections of this run are stuck" in missing(outcome.results[2]).reason
+    assert fake.attempts == {"a": 1, "b": 1}
+
+
+def test_a_stop_reaches_an_audit_that_waits_for_its_hosts_only() -> None:
+    """From another thread, as a signal does from between two bytecodes."""
+    stop = StopRequest()
+
+    def waits(
+        target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
+        threading.Timer(0.1, stop.request).start()
+        waiting.sleep(deadline)
+        raise TransportError("execute", "the deadline came", hint="")
+
+    settings = EngineSettings(forks=4, host_deadline_s=600, grace_s=600)
+    started = time.monotonic()
+    outcome, _ = run_plan(plan_of("a"), waits, settings, stop)
+    assert time.monotonic() - started < 5 + BUSY_S
+    assert missing(outcome.results[0]).stage == "interrupted"
