@@ -22,7 +22,7 @@ from fleetaudit.analysis.judge import judge_fleet, judge_host
 from fleetaudit.engine import EngineSettings, Outcome, StopRequest
 from fleetaudit.engine import audit as audit_hosts
 from fleetaudit.errors import NothingToDoError, OutputError
-from fleetaudit.model import AuditRun, Drift, HostResult, Plan, RunInfo
+from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, RunInfo
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
 from fleetaudit.store.deduplication import judge_and_deduplicate
@@ -208,6 +208,8 @@ def audit_plan(
     What is wrong with a host is its result and is never raised; an exception of `on_result` is.
     """
     transports = Transports(accept_file=known_hosts)
+    targets = (host.target for host in plan.hosts)
+    transports.preload(target for target in targets if not isinstance(target, NoTarget))
     activity = Activity(transports)
     with _opened(progress, len(plan.hosts), activity) as show_result:
 

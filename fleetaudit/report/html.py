@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shlex
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -37,6 +39,7 @@ from .svg import (
     is_logarithmic,
     log_share,
 )
+from .template_cache import TemplateCache, cache_folder
 
 SCRIPTS = ("page.js", "host.js", "explorer.js")
 """The files of the page's script in their order; each is in a function of its own."""
@@ -103,6 +106,10 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    if folder := cache_folder(os.environ):
+        # Settings and filters of this file are part of the compiled code, where it is constant.
+        settings = Path(__file__).read_text("utf-8")
+        environment.bytecode_cache = TemplateCache(folder, settings)
     environment.globals |= CONSTANTS
     environment.filters |= {
         "untrusted": untrusted,
