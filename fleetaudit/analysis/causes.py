@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from fleetaudit.text.host_ranges import MAX_RANGES, HostRanges, fold_hosts
 
@@ -104,16 +105,14 @@ class Failure(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detail:
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
     """A detail that hosts of one cause share, such as an address and a port."""
 
     reason: str
     hosts: HostRanges
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts that could not be audited for one cause, which `title` describes.
 
     `details` are the reasons of its first dozen hosts, () if the title says everything;

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
 
@@ -53,8 +52,7 @@ class WaiverFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     expiry: Annotated[date, Meta(description="The last day on which it holds, in UTC: 2027-01-31.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiver:
+class Waiver(msgspec.Struct, frozen=True, kw_only=True):
     """One accepted finding.
 
     `finding` is an id in which * stands for any text, `hosts` an Ansible pattern, `expiry` the last
@@ -82,16 +80,14 @@ class Waiver:
         return re.fullmatch(pattern, finding.id, re.DOTALL) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnusedWaiver:
+class UnusedWaiver(msgspec.Struct, frozen=True, kw_only=True):
     """A waiver that excuses nothing, and the reason."""
 
     waiver: Waiver
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaivedRun:
+class WaivedRun(msgspec.Struct, frozen=True, kw_only=True):
     """The hosts of a run with their waivers, and the waivers that excuse nothing."""
 
     hosts: tuple[HostResult, ...]
@@ -207,8 +203,7 @@ def _find_unused(
     return tuple(filter(None, unused))
 
 
-@dataclass(slots=True)
-class _ActiveWaiver:
+class _ActiveWaiver(msgspec.Struct):
     """A waiver that has not expired, the hosts that it selects, and whether it excuses anything.
 
     `problem` says why it selects no host.

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from fleetaudit import __version__
@@ -76,8 +77,7 @@ __all__ = [
 OpenProgress = Callable[[int, Activity], AbstractContextManager[Callable[[HostResult], None]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedRun:
+class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose files are read: nothing in them can stop the run any more."""
 
     request: AuditRequest
@@ -104,8 +104,7 @@ class PreparedRun:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedAudit:
+class FinishedAudit(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is written: its folder and reports, its exit status and how many hosts a bug cost.
 
     `changed` is whether something changed since the last run, or that is unknown; None if no option

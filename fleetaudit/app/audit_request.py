@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from fleetaudit.store.retention import RetentionPolicy
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from .resume import UnfinishedRun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `fleetaudit run` that do not concern connections, checked and parsed.
 
     `shard` is (part, parts); `shard_text` is the same as it was typed. `deadline_s` ends the whole
@@ -51,8 +51,7 @@ class RunOptions:
         return HostSelection(limit=limit, tags=self.tags, skip_tags=self.skip_tags)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRequest:
+class AuditRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that defines one run: inventories, options, the output folder.
 
     `resumed` is the run to finish, None for a new run. `command_options` are the options as they

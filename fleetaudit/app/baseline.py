@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from fleetaudit.analysis.compare import history_entry
@@ -41,8 +42,7 @@ MAX_HISTORY = 29
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """The folder or file of the run to compare with, and of the last run, whose dates continue.
 
     Both are the same path unless the user names another run to compare with; None is no such run.
@@ -80,8 +80,7 @@ class Baseline:
         return compute_drift(last, run)
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierRuns:
+class EarlierRuns(msgspec.Struct, frozen=True):
     """The run to compare with, and the runs that date findings, the newest first."""
 
     compared: AuditRun | None = None

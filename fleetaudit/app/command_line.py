@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from .options import CommandOptions, Option
 
@@ -36,8 +37,7 @@ NOT_REPEATED = frozenset(
 """Options that concern one run rather than how a host is reached, or that select other hosts."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(msgspec.Struct, frozen=True):
     """One command line: its `verb`, inventories, and options as (name, arguments).
 
     `names` maps an option as typed to its name. `folder` is the folder to type it in, "" for the

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
 from fleetaudit.text.files import expand_home
@@ -63,8 +65,7 @@ class PromptPassword(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionArguments:
+class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
     """The connection options of a command as they were typed."""
 
     limit: str | None = None
@@ -93,7 +94,7 @@ class ConnectionArguments:
 
         The command must have all of them; raises KeyError for one that it does not have.
         """
-        return cls(**{field.name: options[field.name].value for field in fields(cls)})  # type: ignore[arg-type]  # the command line checked the types
+        return cls(**{name: options[name].value for name in cls.__struct_fields__})  # type: ignore[arg-type]  # the command line checked the types
 
     def with_configured_forks(
         self, settings: AnsibleSettings, options: CommandOptions
@@ -150,8 +151,7 @@ class ConnectionArguments:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordReader:
+class PasswordReader(msgspec.Struct, frozen=True):
     """Gets the passwords of a command: from files, and from somebody if `prompt` is not None."""
 
     options: CommandOptions

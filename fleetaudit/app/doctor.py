@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from fleetaudit import __version__
 from fleetaudit.analysis.doctor import (
@@ -55,8 +56,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorRequest:
+class DoctorRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to check: inventories, playbooks and how hosts are reached."""
 
     sources: tuple[str, ...]
@@ -66,8 +66,7 @@ class DoctorRequest:
     command_line: CommandLine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedCheck:
+class FinishedCheck(msgspec.Struct, frozen=True, kw_only=True):
     """The report of all hosts, and how many of them a bug in fleetaudit cost."""
 
     report: DoctorReport
@@ -91,8 +90,7 @@ class FinishedCheck:
                 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedCheck:
+class PreparedCheck(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose files are read: its plan without trials, and its options."""
 
     request: DoctorRequest
@@ -164,13 +162,12 @@ def check_hosts(
     return FinishedCheck(report=report, bugs=outcome.bugs, next_command=next_command)
 
 
-@dataclass(slots=True)
-class _FleetCheck:
+class _FleetCheck(msgspec.Struct):
     """The check of every host of a plan; `checks` has the hosts that are done, by name."""
 
     prepared: PreparedCheck
     on_check: Callable[[str], None]
-    checks: dict[str, HostCheck] = field(default_factory=dict)
+    checks: dict[str, HostCheck] = msgspec.field(default_factory=dict)
 
     def run(self, reporter: Reporter, stop: StopRequest) -> Outcome:
         """Checks the hosts; fills `checks`."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -50,8 +49,7 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 """The largest file that is read: Ansible's JSON holds the reply twice, with every quote escaped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepliesRequest:
+class RepliesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The files of replies, and the options that select their plan: playbooks, inventory, limit."""
 
     files: tuple[Path, ...]
@@ -152,8 +150,7 @@ def _reader_for(host: HostPlan, files: Mapping[str, Path]) -> RunCommand:
     return _ReplyReader(files.get(host.name))
 
 
-@dataclass(frozen=True, slots=True)
-class _ReplyReader:
+class _ReplyReader(msgspec.Struct, frozen=True):
     """Reads the file of one host instead of connecting to it."""
 
     file: Path | None

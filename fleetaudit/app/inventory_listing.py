@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from fleetaudit.inventory.patterns import select_hosts
 from fleetaudit.inventory.printing import render_graph, render_host, render_list
@@ -11,8 +11,7 @@ from .planning import read_inventory
 from .reporter import Report, ignore_message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListingRequest:
+class ListingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to list. Exactly one of `host`, `graph`, `as_json` and `names_only` is set.
 
     `limit` applies to `as_json` and `names_only`.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from fleetaudit.model import AuditRun
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from .reporter import Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeRequest:
+class MergeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The runs and replies to merge, the options for the replies, and where the result goes."""
 
     paths: tuple[Path, ...]
@@ -44,8 +43,7 @@ class MergeRequest:
     fail_on: tuple[str, ...] = ("warning",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergedRun:
+class MergedRun(msgspec.Struct, frozen=True, kw_only=True):
     """The written run, its exit status, and how many of its hosts a bug in fleetaudit cost."""
 
     written: WrittenRun

@@ -12,10 +12,11 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+import msgspec
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
@@ -34,8 +35,7 @@ _STATUS_BITS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """A run to report: its exit status, and its report as an absolute path or a URL.
 
     `controller` is the name of the machine that ran it; names of inventories are relative to

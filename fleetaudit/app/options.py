@@ -7,8 +7,10 @@ values takes precedence, and to name an option in a message as the user typed it
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
+
+import msgspec
+from msgspec.structs import replace
 
 
 class OptionSource(Enum):
@@ -22,8 +24,7 @@ class OptionSource(Enum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class Option(msgspec.Struct, frozen=True, kw_only=True):
     """One option: its value, its default, and how it is typed ("-K", "--ask-become-pass")."""
 
     name: str
@@ -53,8 +54,7 @@ class Option:
         return not (is_unset or of_environment or self.value == self.default)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandOptions:
+class CommandOptions(msgspec.Struct, frozen=True):
     """The options of a command by name, in the order of its help text."""
 
     verb: str

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+
+import msgspec
 
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
 from fleetaudit.model import Secret
@@ -28,8 +29,7 @@ PROMPT_OPTIONS = {"--connection-password-file": "-k", "--become-password-file": 
 """The options that name a file, and those that prompt for the same password."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     """The file that an option names, as messages name it."""
 
     option: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
-from msgspec.structs import replace as replace_fields
+import msgspec
+from msgspec.structs import replace
 
 from fleetaudit import __version__
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
@@ -43,8 +43,7 @@ from .passwords import read_password_file
 from .reporter import Report, ignore_message
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedInventory:
+class LoadedInventory(msgspec.Struct, frozen=True):
     """The hosts of some inventories, Ansible's own settings, and the vault that decrypts both."""
 
     inventory: Inventory
@@ -98,18 +97,17 @@ def _with_extra_vars(inventory: Inventory, extra_vars: Mapping[str, str]) -> Inv
     """Returns the inventory with variables that take precedence on every host."""
     origins = dict.fromkeys(extra_vars, "-e")
     hosts = (
-        replace_fields(
+        replace(
             host,
             variables=overlay(extra_vars, host.variables),
             variable_origins=overlay(origins, host.variable_origins),
         )
         for host in inventory.hosts
     )
-    return replace_fields(inventory, hosts=tuple(hosts))
+    return replace(inventory, hosts=tuple(hosts))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSelection:
+class HostSelection(msgspec.Struct, frozen=True, kw_only=True):
     """The options that select hosts and scenarios: `limit` (None: every host) and tags."""
 
     limit: str | None = None
@@ -240,7 +238,7 @@ def make_run_info(
         tags=tuple(selection.tags),
         skip_tags=tuple(selection.skip_tags),
     )
-    return replace_fields(info, job=job_name(info))
+    return replace(info, job=job_name(info))
 
 
 def _describe_controller() -> str:

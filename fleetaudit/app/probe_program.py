@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.inventory import load_inventory
@@ -22,8 +23,7 @@ DEADLINE_S = 60.0
 _NAME_INVENTORY = "name the inventory and the host:  fleetaudit probe -p PLAYBOOK INVENTORY -l HOST"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramRequest:
+class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The hosts that will run the program: those of `limit`; this machine without `sources`.
 
     `compressed` asks for the program as fleetaudit sends it.

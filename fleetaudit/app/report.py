@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,8 +21,7 @@ from .run_output import leave_out_failing_hosts
 _MAX_OTHER_FILES, _HEAD_BYTES = 100, 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedReport:
+class RenderedReport(msgspec.Struct, frozen=True):
     """A report in UTF-8, its run, and how many hosts a bug in fleetaudit cost."""
 
     run: AuditRun

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from fleetaudit import __version__
 from fleetaudit.errors import InputError, NothingToDoError
@@ -42,8 +43,7 @@ PROCESS_OPTIONS = frozenset(
 """The options of `run` that concern this process and do not change what the run is."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedRun:
+class UnfinishedRun(msgspec.Struct, frozen=True):
     """A run to resume: its folder and its manifest."""
 
     path: Path

@@ -9,9 +9,7 @@ reported. If no host causes it, the error is raised unchanged.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,8 +40,7 @@ MAX_FAILING = 100
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenRun:
+class WrittenRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run in its folder: `reports` are its files, the first the one to open; `bugs` counts the
     hosts left out.
     """
@@ -81,8 +78,7 @@ def write_run(
     return WrittenRun(run=run, comparison=comparison, reports=reports, bugs=bugs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Writing:
+class _Writing(msgspec.Struct, frozen=True):
     """Writes the run of some of the hosts, or tries to."""
 
     folder: RunFolder
@@ -94,7 +90,7 @@ class _Writing:
     def _finish(self, hosts: Hosts) -> tuple[AuditRun, Comparison]:
         """Returns the finished run of these hosts, and its comparison."""
         run = self.finish(msgspec.structs.replace(self.bare, hosts=hosts))
-        comparison = dataclasses.replace(compare(run), folder=self._unusual_folder())
+        comparison = msgspec.structs.replace(compare(run), folder=self._unusual_folder())
         self.render(comparison)
         return run, comparison
 

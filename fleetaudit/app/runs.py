@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.errors import InputError, LockedError, NothingToDoError
 from fleetaudit.report.runs import runs_text
@@ -20,8 +21,7 @@ from fleetaudit.text.sanitize import terminal_line
 __all__ = ["Listing", "follow_run", "list_output_folder", "run_names"]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """The runs of an output folder."""
 
     output: Path

@@ -13,8 +13,9 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.inventory.patterns import select_hosts
@@ -39,8 +40,7 @@ _FLAGS = {"playbooks": "--playbook", "formats": "--format"}
 OptionValues = Mapping[str, str | bool | tuple[str, ...] | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleRequest:
+class ScheduleRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The job: inventories, time of day, and the options of `run` by name, as they were typed."""
 
     sources: tuple[str, ...]
@@ -55,8 +55,7 @@ class ScheduleRequest:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleTexts:
+class ScheduleTexts(msgspec.Struct, frozen=True):
     """The crontab line, and the systemd units that do the same."""
 
     crontab_line: str

@@ -9,15 +9,15 @@ systemd.timer(5).
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+
+import msgspec
 
 _NEEDS_QUOTES = frozenset(" \t'\"\\;")
 """Characters that stand in a word of ExecStart= only between quotes."""
 _LINE_BREAKS = frozenset("\n\r\0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A command with its arguments, the folder to run it in, and the local time of day.
 
     The default is a time that every day has in every time zone: clocks are put forward between

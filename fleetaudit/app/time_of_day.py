@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+import msgspec
 
 from fleetaudit.errors import UsageError
 
@@ -15,8 +16,7 @@ _DAYS = 731
 """The days after today on which the time of the job must exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeOfDay:
+class TimeOfDay(msgspec.Struct, frozen=True):
     """A time of day, in the time zone of this machine."""
 
     hour: int

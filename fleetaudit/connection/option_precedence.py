@@ -7,8 +7,9 @@ that cannot be reached at all are not counted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from fleetaudit.model import Become, Inventory, SshTarget, Target
 from fleetaudit.text.files import expand_home
@@ -20,8 +21,7 @@ from .templates import Renderer
 from .variables import Variables
 
 
-@dataclass(slots=True)
-class OverriddenOption:
+class OverriddenOption(msgspec.Struct):
     """An option, the variable that overrides it, on how many hosts, and where that is set.
 
     `option` is the name of a field of `ConnectionOptions`; `origins` is an ordered set.
@@ -30,7 +30,7 @@ class OverriddenOption:
     option: str
     variable: str
     hosts: int = 0
-    origins: dict[str, None] = field(default_factory=dict)
+    origins: dict[str, None] = msgspec.field(default_factory=dict)
 
 
 class _Comparison(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import BecomeMethod, HostKeyPolicy, Secret, SshClient
@@ -10,8 +10,7 @@ from fleetaudit.model import BecomeMethod, HostKeyPolicy, Secret, SshClient
 from .ansible_cfg import AnsibleSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
+class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says about connections; None is "not given".
 
     A host's variables override all of it, except what concerns host keys. `client` is for hosts
@@ -30,5 +29,5 @@ class ConnectionOptions:
     become_user: str | None = None
     become_method: BecomeMethod | None = None
     become_password: Secret | None = None
-    settings: AnsibleSettings = field(default_factory=AnsibleSettings)
-    vault: Vault = field(default_factory=Vault)
+    settings: AnsibleSettings = msgspec.field(default_factory=AnsibleSettings)
+    vault: Vault = msgspec.field(default_factory=Vault)

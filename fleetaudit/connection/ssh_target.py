@@ -11,8 +11,6 @@ inventory says paramiko. A password is sent only to a host whose key is checked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from fleetaudit.model import SshClient, SshTarget
@@ -168,8 +166,7 @@ def _path_of(name: str) -> str:
     return str(expand_home(name))
 
 
-@dataclass(frozen=True, slots=True)
-class _Arguments:
+class _Arguments(msgspec.Struct, frozen=True):
     """One of Ansible's three settings with arguments for ssh: its text, name and origin."""
 
     text: str

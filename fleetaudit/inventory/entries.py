@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from fleetaudit.errors import InputError
 
@@ -44,8 +45,7 @@ def error_at(origin: str, message: str, hint: str = "") -> InputError:
     return InputError(message, source=source, line=int(line), hint=hint)
 
 
-@dataclass(slots=True)
-class GroupEntry:
+class GroupEntry(msgspec.Struct):
     """One group: what it sets and where, its own hosts, its children and its parents.
 
     `children` maps each child to the place where it becomes one. The other mappings without values
@@ -53,16 +53,15 @@ class GroupEntry:
     """
 
     origin: Origin
-    variables: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    hosts: dict[str, None] = field(default_factory=dict)
-    children: dict[str, Origin] = field(default_factory=dict)
-    parents: dict[str, None] = field(default_factory=dict)
+    variables: dict[str, Any] = msgspec.field(default_factory=dict)
+    origins: dict[str, str] = msgspec.field(default_factory=dict)
+    hosts: dict[str, None] = msgspec.field(default_factory=dict)
+    children: dict[str, Origin] = msgspec.field(default_factory=dict)
+    parents: dict[str, None] = msgspec.field(default_factory=dict)
     priority: int = 1
 
 
-@dataclass(slots=True)
-class HostEntry:
+class HostEntry(msgspec.Struct):
     """One host: its port, its own variables and where they are set, and its direct groups.
 
     `only_listed` is true if no file names the host, only `host,host,` lists.
@@ -71,9 +70,9 @@ class HostEntry:
     origin: Origin
     port: int | None
     only_listed: bool
-    variables: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, None] = field(default_factory=dict)
+    variables: dict[str, Any] = msgspec.field(default_factory=dict)
+    origins: dict[str, str] = msgspec.field(default_factory=dict)
+    groups: dict[str, None] = msgspec.field(default_factory=dict)
 
     def is_implicit_localhost(self, name: str) -> bool:
         """Returns whether the host, which is called `name`, is this machine without SSH.

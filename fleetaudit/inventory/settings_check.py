@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.text.phrases import surround
 
@@ -30,8 +31,7 @@ _READERS = {"yaml": {"yaml", "ini"}}
 _SIMPLE_PATTERN = re.compile(r"[\w .^$/\\~-]*")
 
 
-@dataclass(slots=True)
-class ReadingRecord:
+class ReadingRecord(msgspec.Struct):
     """What was read, as far as settings could change it.
 
     `sources` are files and lists with the plugin of Ansible that would read them, "" for a listing,
@@ -41,9 +41,9 @@ class ReadingRecord:
     `has_group_variables` says whether a group sets anything.
     """
 
-    sources: list[tuple[str, str]] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)
-    variable_files: list[Path] = field(default_factory=list)
+    sources: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    folders: list[Path] = msgspec.field(default_factory=list)
+    variable_files: list[Path] = msgspec.field(default_factory=list)
     repeated: str = ""
     mapping_set_twice: str = ""
     has_group_variables: bool = False

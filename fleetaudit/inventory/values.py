@@ -7,8 +7,9 @@ repr nor JSON shows more of it than its file does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fleetaudit.text.yaml_scalars import parse_plain_scalar
 
@@ -19,8 +20,7 @@ FALSE_WORDS = frozenset({"no", "false", "off", "0", "n", "f"})
 """What Ansible takes for yes and for no, in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncryptedText:
+class EncryptedText(msgspec.Struct, frozen=True):
     """Text encrypted by ansible-vault as it is written, with its header."""
 
     ciphertext: str

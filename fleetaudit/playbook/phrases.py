@@ -6,11 +6,10 @@ from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Phrase:
+class Phrase(msgspec.Struct, frozen=True):
     """A sentence of the language.
 
     In `pattern`, SIDE is closer or peer, N a number of bytes, TIME a number of milliseconds or

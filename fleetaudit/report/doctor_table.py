@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+
+import msgspec
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.analysis.compare.common import group_by
@@ -109,8 +110,7 @@ def _conclusion(checks: Sequence[HostCheck], next_: str) -> list[str]:
 # ---- the table
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(msgspec.Struct, frozen=True):
     """A column: its heading, which may have several lines, and its cells.
 
     `align` is `str.ljust` or `str.rjust`.

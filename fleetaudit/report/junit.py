@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import chain
 from typing import Literal
+
+import msgspec
 
 from fleetaudit.analysis.judge import describe_endings
 from fleetaudit.model import (
@@ -47,8 +48,7 @@ from .common import (
 Outcome = Literal["passed", "failure", "error", "skipped"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """A test case; `text` is its body."""
 
     name: str

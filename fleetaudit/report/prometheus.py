@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import get_args
+
+import msgspec
 
 from fleetaudit.analysis.compare.common import each_finding
 from fleetaudit.model import (
@@ -43,8 +44,7 @@ Labels = tuple[tuple[str, str], ...]
 HostFindings = tuple[HostResult, list[Finding]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Metric:
+class _Metric(msgspec.Struct, frozen=True, kw_only=True):
     """A gauge: its name after "fleetaudit_", its help, and its values by labels.
 
     A gauge without values is left out.

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from fleetaudit.analysis.compare.view_model import Trace, TraceRow
 from fleetaudit.model import PastRun
@@ -31,8 +32,7 @@ _SHAPES: tuple[tuple[str, Shape], ...] = (("R", "rst"), ("F", "fin"), ("S", "syn
 _ACTORS = {"closer": CLOSER_X, "peer": PEER_X}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrow:
+class Arrow(msgspec.Struct, frozen=True, kw_only=True):
     """A segment: a line from (x1, y1) to (x2, y2), word and details above it, its moment left."""
 
     y: int
@@ -46,8 +46,7 @@ class Arrow:
     at_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, kw_only=True):
     """A band across both lifelines, `y` its top: a step, or a text about rows that are left out.
 
     `at_us` is None for such a text.
@@ -59,8 +58,7 @@ class Note:
     actor_x: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ladder:
+class Ladder(msgspec.Struct, frozen=True, kw_only=True):
     """A trace as a time-sequence diagram.
 
     `marked` is the top of the part that differs from another trace, None without one.
@@ -75,13 +73,12 @@ class Ladder:
     marked: int | None
 
 
-@dataclass(slots=True)
-class _Drawing:
+class _Drawing(msgspec.Struct):
     """A ladder while it is drawn; `y` is the top of the next row."""
 
     y: int = TOP
-    arrows: list[Arrow] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    arrows: list[Arrow] = msgspec.field(default_factory=list)
+    notes: list[Note] = msgspec.field(default_factory=list)
 
     def add(self, row: TraceRow | str) -> None:
         """Draws one row: a segment, a step, or a text."""
@@ -232,8 +229,7 @@ def _positive(values: Iterable[float]) -> list[float]:
     return [value for value in values if value > 0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """One run in the history: the lengths of the parts of its bar, in percent."""
 
     audited: float
@@ -242,8 +238,7 @@ class Bar:
     past: PastRun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class History(msgspec.Struct, frozen=True, kw_only=True):
     """Runs, oldest first; 100 percent is `most`, the most hosts that any of them selected."""
 
     most: int

@@ -12,9 +12,10 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.errors import OutputError
 from fleetaudit.model import RunInfo
@@ -25,8 +26,7 @@ from .removal import entries, is_file, is_folder, open_folder, remove_leftovers,
 from .run_file import read_info_in
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
+class RetentionPolicy(msgspec.Struct, frozen=True):
     """Which runs stay: the last `runs` that finished, or those begun in the last `days`.
 
     Exactly one of the two is set.
@@ -36,8 +36,7 @@ class RetentionPolicy:
     days: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(msgspec.Struct, frozen=True):
     """The runs that were due: the names of those `removed`, and the reason of each one `kept`."""
 
     removed: tuple[str, ...]
@@ -112,8 +111,7 @@ def _latest(output: int) -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(msgspec.Struct, frozen=True):
     """A run that may be removed. `info` is None if its run.json is missing or cannot be read."""
 
     name: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 MAX_RANGES = 12
 """Maximum number of ranges that a folded list names before it counts the rest."""
@@ -39,8 +40,7 @@ class Run(NamedTuple):
         return f"{number}-{self.last:0{pad}d}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRanges:
+class HostRanges(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts as ranges like "web[001-240]", in order; `more` of the `count` hosts are in none of
     them.
     """

@@ -7,8 +7,9 @@ of a target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from fleetaudit.model import Stage, Target
 
@@ -20,8 +21,7 @@ from .ssh_config import SshConfigs
 T = TypeVar("T", bound=Target, contravariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """A command to run on one target, within its bounds. `on_stage` is called as stages pass."""
 
     command: str
@@ -30,13 +30,12 @@ class Execution:
     on_stage: StageListener = ignore_stage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedState:
+class SharedState(msgspec.Struct, frozen=True, kw_only=True):
     """What the connections of one run share; safe to use from many threads."""
 
-    host_keys: HostKeys = field(default_factory=HostKeys)
-    login_limiter: LoginLimiter = field(default_factory=LoginLimiter)
-    ssh_configs: SshConfigs = field(default_factory=SshConfigs)
+    host_keys: HostKeys = msgspec.field(default_factory=HostKeys)
+    login_limiter: LoginLimiter = msgspec.field(default_factory=LoginLimiter)
+    ssh_configs: SshConfigs = msgspec.field(default_factory=SshConfigs)
 
 
 class Transport(Protocol[T]):

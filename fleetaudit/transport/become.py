@@ -15,8 +15,10 @@ import re
 import secrets
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
+
+import msgspec
 
 from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import Become
@@ -52,8 +54,7 @@ _AFTER_PROMPT: dict[State, State] = {"shell": "asking", "started": "asking"}
 _DECIDED = frozenset[State](("running", "refused"))
 
 
-@dataclass(frozen=True, slots=True)
-class _RunningUser:
+class _RunningUser(msgspec.Struct, frozen=True):
     """The user that runs the command, as its first line says; what it does not say is ""."""
 
     number: str

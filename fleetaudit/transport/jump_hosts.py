@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from fleetaudit.errors import TransportError
 
@@ -22,8 +23,7 @@ from .ssh_tokens import Tokens, UnknownTokenError
 MAX_HOPS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """One host: its name in ssh_config, the arguments of `ssh -G`, and its answer."""
 
     name: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget, Stage
@@ -100,8 +101,7 @@ _STATISTICS = ("Transferred: ", "Bytes per second: ")
 _NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(msgspec.Struct, frozen=True):
     """One login that the log is about.
 
     `own` are the user's private keys and master sockets: only they may be named in a hint, because

@@ -15,9 +15,10 @@ import re
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.connection.ssh_keywords import OTHER_LOGINS, TUNING, WITHOUT_EFFECT
 from fleetaudit.errors import TransportError
@@ -54,8 +55,7 @@ _IRRELEVANT = IGNORED_KEYWORDS | {"host", "match"}
 _NOT_ABOUT_THE_ERROR = ("Pseudo-terminal", "Warning: Identity file")
 
 
-@dataclass(frozen=True, slots=True)
-class EffectiveConfig:
+class EffectiveConfig(msgspec.Struct, frozen=True):
     """What `ssh -G` printed: keywords in lower case, each with its values in order."""
 
     values: dict[str, tuple[str, ...]]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
+
+import msgspec
+from msgspec.structs import replace
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget, Stage
@@ -62,8 +64,7 @@ def check_files(target: SshTarget, hops: Sequence[Hop], deadline: Deadline) -> N
             _check_all(_files_of(hop), deadline)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Files:
+class _Files(msgspec.Struct, frozen=True, kw_only=True):
     """The files that ssh opens for one host."""
 
     keys: Sequence[str]

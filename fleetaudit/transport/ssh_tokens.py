@@ -13,7 +13,8 @@ import os
 import pwd
 import re
 import socket
-from dataclasses import dataclass
+
+import msgspec
 
 from .ssh_config import EffectiveConfig
 
@@ -22,8 +23,7 @@ class UnknownTokenError(ValueError):
     """A token or a variable that cannot be expanded; the text names it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """The values of the tokens: the name on the command line, the real host name, the user, the
     jump hosts.
     """

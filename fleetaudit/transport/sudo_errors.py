@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from fleetaudit.errors import FailureKind, rerun_hint
 from fleetaudit.model import Become
@@ -24,8 +25,7 @@ from .ssh_command import describe_status
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
-@dataclass(frozen=True, slots=True)
-class BecomeFailure:
+class BecomeFailure(msgspec.Struct, frozen=True):
     """A reason and what to type next: `there` as a command on the host, or else `here` as a whole
     line.
     """
@@ -36,8 +36,7 @@ class BecomeFailure:
     kind: FailureKind = "become not possible"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptHistory:
+class PromptHistory(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a password was asked for, whether it was sent, and whether it was asked for again."""
 
     asked: bool = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Become
@@ -19,8 +21,7 @@ Execute = Callable[[Execution, StdinDialogue], Output]
 """Runs one command, whose standard input is a dialogue; raises `TransportError`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandCommands:
+class HandCommands(msgspec.Struct, frozen=True, kw_only=True):
     """What a person types where a command failed to start.
 
     `shows_output` shows what the host prints before our command runs. `on_terminal` returns the

@@ -7,8 +7,9 @@ may doubt is a link to its details. Of a host that was not audited or is void, o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
+
+import msgspec
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import Severity
@@ -60,8 +61,7 @@ _CLASS_TEXTS: tuple[tuple[KernelClassName, str, str], ...] = (
 """What the summary says of the builds of a class, in the singular and in the plural."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryInput:
+class SummaryInput(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a comparison that the summary is made of.
 
     `production` has all hosts that reported their counters, most aborts first.

@@ -8,7 +8,9 @@ differ follows from the segments alone, never from the clock.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from .columns import NO_ENDING, differing_columns
 from .common import FAMILY_NAMES, BuildKey, ComparisonInput
@@ -23,13 +25,12 @@ from .view_model import (
 )
 
 
-@dataclass(slots=True)
-class _Candidate:
+class _Candidate(msgspec.Struct):
     """An ending with its first trace, and the builds and hosts with that ending."""
 
     ending: str
     trace: Trace
-    builds: list[Build] = field(default_factory=list)
+    builds: list[Build] = msgspec.field(default_factory=list)
     hosts: int = 0
 
     def as_side(self, differs_at: int) -> TraceSide:

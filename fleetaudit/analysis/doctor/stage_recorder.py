@@ -7,8 +7,9 @@ until then, because an abandoned connection may still report.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from fleetaudit.model import Stage
 
@@ -79,8 +80,7 @@ class StageRecorder:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StageRecord:
+class StageRecord(msgspec.Struct, frozen=True):
     """What a recorder recorded: the stages of the last of `attempts`.
 
     `since_last_s` is the time since the last stage that was passed, `total_s` that of every

@@ -5,7 +5,6 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -21,8 +20,7 @@ from fleetaudit.model import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunContext:
+class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     """What two runs have in common.
 
     `rows` are the later run's scenarios that the earlier one had too, `edited` the names of those
@@ -70,8 +68,7 @@ class FindingPair(NamedTuple):
         return "fix" if self.after is None else "regression"
 
 
-@dataclass(frozen=True, slots=True)
-class HostDiff:
+class HostDiff(msgspec.Struct, frozen=True):
     """One audited host in two runs; its changes are those of the later host, dated."""
 
     before: Audited

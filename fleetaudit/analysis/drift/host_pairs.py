@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from fleetaudit.model import Audited, HostResult
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """One host in both runs."""
 
     before: HostResult
     after: HostResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
+class Pairs(msgspec.Struct, frozen=True, kw_only=True):
     """Every host of two runs once, in the later run's order.
 
     Those in `both` are compared, `rebuilt` ones are not.
@@ -49,8 +48,7 @@ def pair_hosts(before: Sequence[HostResult], after: Sequence[HostResult]) -> Pai
     )
 
 
-@dataclass(slots=True)
-class _Pairing:
+class _Pairing(msgspec.Struct):
     """The pairs found so far.
 
     `machines_before` and `machines_after` are machine-ids by name. `missing` are the earlier hosts
@@ -63,10 +61,10 @@ class _Pairing:
     missing_by_machine: dict[str, HostResult]
     machines_before: dict[str, str]
     machines_after: dict[str, str]
-    both: list[Pair] = field(default_factory=list)
-    rebuilt: list[Pair] = field(default_factory=list)
-    new: list[HostResult] = field(default_factory=list)
-    renamed: set[str] = field(default_factory=set)
+    both: list[Pair] = msgspec.field(default_factory=list)
+    rebuilt: list[Pair] = msgspec.field(default_factory=list)
+    new: list[HostResult] = msgspec.field(default_factory=list)
+    renamed: set[str] = msgspec.field(default_factory=set)
 
     @classmethod
     def of(cls, before: Sequence[HostResult], after: Sequence[HostResult]) -> _Pairing:

@@ -13,9 +13,10 @@ import os
 import platform
 import re
 import threading
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import KernelTarget, Stage
@@ -175,8 +176,7 @@ def _boot_command(target: KernelTarget) -> str:
     return printable_line(shell_join(words), 2000)
 
 
-@dataclass(frozen=True, slots=True)
-class _Phase:
+class _Phase(msgspec.Struct, frozen=True):
     """What a failure means before and after the program starts."""
 
     stage: Stage

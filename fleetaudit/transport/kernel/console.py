@@ -15,7 +15,8 @@ import base64
 import binascii
 import re
 import zlib
-from dataclasses import dataclass, field
+
+import msgspec
 
 from fleetaudit.errors import rerun_hint
 from fleetaudit.text.sanitize import printable_line
@@ -43,19 +44,18 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class GuestOutput:
+class GuestOutput(msgspec.Struct, kw_only=True):
     """What came over the second port so far. `garbled` is True if a line was not understood."""
 
     limits: Limits
-    stdout: bytearray = field(default_factory=bytearray)
-    stderr: bytearray = field(default_factory=bytearray)
+    stdout: bytearray = msgspec.field(default_factory=bytearray)
+    stderr: bytearray = msgspec.field(default_factory=bytearray)
     started: bool = False
     exit_status: int | None = None
-    rejected_sysctls: list[str] = field(default_factory=list)
+    rejected_sysctls: list[str] = msgspec.field(default_factory=list)
     cut: str = ""
     garbled: bool = False
-    _rest: bytearray = field(default_factory=bytearray)
+    _rest: bytearray = msgspec.field(default_factory=bytearray)
 
     @property
     def complete(self) -> bool:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+
+class Entry(msgspec.Struct, frozen=True):
     """One file of the archive.
 
     `mode` includes the type (S_IFREG…); `device` is the major and minor number of a device node.

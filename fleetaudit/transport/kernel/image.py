@@ -11,8 +11,9 @@ import shlex
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import printable_line
@@ -61,8 +62,7 @@ _OTHER_KERNELS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """A bootable x86-64 bzImage.
 
     `version` is the version string of its header (uname -r and more), or "".
@@ -150,8 +150,7 @@ def _has_boot_header(head: bytes) -> bool:
     return len(head) >= 0x260 and magics == (b"\x55\xaa", b"HdrS")
 
 
-@dataclass(frozen=True, slots=True)
-class _BootHeader:
+class _BootHeader(msgspec.Struct, frozen=True):
     """The header of an x86 kernel, by the names of Documentation/arch/x86/boot.rst.
 
     `head` has at least 0x260 bytes.

@@ -19,9 +19,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import quote_line
@@ -62,8 +64,7 @@ killed at the deadline, or it was killed because /init did not start in time.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """A QEMU that works on this machine, and how.
 
     `program` is its path, `sandboxed` is True if it takes the options of its seccomp sandbox.
@@ -74,8 +75,7 @@ class Machine:
     sandboxed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class Guest(msgspec.Struct, frozen=True, kw_only=True):
     """What a guest boots.
 
     `initramfs` is in pieces; `append` is added to the command line of the kernel.
@@ -87,8 +87,7 @@ class Guest:
     append: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GuestExit:
+class GuestExit(msgspec.Struct, frozen=True):
     """How a guest ended.
 
     `guest` is what its program sent; `log` is the end of its kernel's log, at most `LOG_MAX` bytes;
@@ -173,8 +172,7 @@ def _with_kvm(emulated: Machine, deadline: Deadline) -> Machine | None:
     return machine
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(msgspec.Struct, frozen=True):
     """How the guest of one instruction ended."""
 
     status: int | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -215,9 +214,7 @@ def test_a_long_ladder_notes_what_it_leaves_out() -> None:
 
 
 def with_(of: Trace, **changed: object) -> Trace:
-    from dataclasses import replace
-
-    return replace(of, **changed)  # type: ignore[arg-type]
+    return msgspec.structs.replace(of, **changed)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +290,6 @@ def test_the_state_of_a_host_is_its_worst_finding_without_a_waiver() -> None:
 def test_the_page_names_the_folder_of_a_run_that_its_id_alone_does_not_find() -> None:
     comparison = compare(run_of([Fleet().host("a", K612)]))
     assert f"fleetaudit explain {comparison.run.id} a" in page_text(render(comparison))
-    moved = replace(comparison, folder="my reports/2026")
+    moved = msgspec.structs.replace(comparison, folder="my reports/2026")
     assert "fleetaudit explain 'my reports/2026' a" in page_text(render(moved))
     assert '"run":"my reports/2026"' in page_data(moved, escape_invisible)

@@ -6,7 +6,7 @@ text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import (
@@ -101,8 +101,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScenarioView:
+class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
     """A scenario of the run, and the families over which it ran."""
 
     anchor: str
@@ -112,8 +111,7 @@ class ScenarioView:
     control_anchor: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a report shows of a run.
 
     `unmet_hosts` counts the hosts with a finding that is not waived, each once, by the worst

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from fleetaudit.model import (
     ChangeKind,
@@ -13,8 +13,7 @@ from fleetaudit.model import (
 from fleetaudit.text.host_ranges import HostRanges
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeRow:
+class ChangeRow(msgspec.Struct, frozen=True, kw_only=True):
     """One change and all hosts with it.
 
     `effect_text` is `effect` as the report prints it. `subject` is the scenario, the sysctl or
@@ -36,8 +35,7 @@ class ChangeRow:
     hosts: HostRanges
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Changes since the run `before`, which started at `since`.
 
     `refused` says why the runs cannot be compared, "" if they can; `compared` counts the hosts.

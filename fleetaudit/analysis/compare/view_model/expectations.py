@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from fleetaudit.model import Severity
 from fleetaudit.text.host_ranges import HostRanges
@@ -10,8 +10,7 @@ from fleetaudit.text.host_ranges import HostRanges
 from .kernels import Build, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetExpectations:
+class MetExpectations(msgspec.Struct, frozen=True, kw_only=True):
     """How many scenarios and other expectations are met on every host that counts.
 
     `hosts` are not void and ran a scenario; on `hosts_without_verdict` only controls ran. Of the
@@ -34,8 +33,7 @@ class MetExpectations:
         return self.verdicts_not_run > 0 and self.hosts_without_verdict != self.hosts_not_run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotRun:
+class NotRun(msgspec.Struct, frozen=True, kw_only=True):
     """The verdicts that were not run for one reason; `more_scenarios` more are not named.
 
     `reason` is text that the hosts sent, "" if they gave none.
@@ -48,8 +46,7 @@ class NotRun:
     hosts: HostRanges
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingRow:
+class FindingRow(msgspec.Struct, frozen=True, kw_only=True):
     """The hosts of a finding with the same observation.
 
     `waived` is the reason of the waiver, None without one; `since` is the date on which the finding
@@ -68,8 +65,7 @@ class FindingRow:
         return self.waived is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remedy:
+class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     """A remedy and its hosts; `is_command` is true if it is a command to type, not a sentence."""
 
     text: str
@@ -77,8 +73,7 @@ class Remedy:
     hosts: HostRanges
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingGroup:
+class FindingGroup(msgspec.Struct, frozen=True, kw_only=True):
     """One expectation that some hosts do not meet.
 
     `subject` is the scenario or the sysctl, `link` its anchor; `ids` are the stable ids of the
@@ -125,8 +120,7 @@ class FindingGroup:
         return self.kind != "host-key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SysctlValue:
+class SysctlValue(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts with the same value of a sysctl.
 
     `relation` compares it with the default of that kernel, in words; `used` is the value under
@@ -140,8 +134,7 @@ class SysctlValue:
     hosts: HostRanges
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SysctlView:
+class SysctlView(msgspec.Struct, frozen=True, kw_only=True):
     """One sysctl worth showing; `why` says so in words.
 
     `omitted` more values, on `omitted_hosts` hosts, are not listed.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from fleetaudit.model import ChangeKind, Effect, Severity
 from fleetaudit.text.host_ranges import HostRanges
@@ -17,8 +18,7 @@ HostChange = tuple[Effect, ChangeKind, str, str, str, str]
 """Effect, kind, subject, before, after, and the date first seen of a change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictRow:
+class VerdictRow(msgspec.Struct, frozen=True, kw_only=True):
     """The observation of one profile in one scenario, and its verdict in words.
 
     `trace` is the anchor of its packets; `trace_host` is the host that they are from if that is
@@ -41,8 +41,7 @@ class VerdictRow:
     unanimous: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts of a profile that also share system, groups, notes and findings; `hosts` names all."""
 
     hosts: HostRanges
@@ -53,8 +52,7 @@ class Member:
     findings: tuple[HostFinding, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """A behaviour group: hosts of one build with the same observations, and their evidence once.
 
     `first` names one of the hosts. `tally` counts the verdicts worth noting, worst first; it is ()
@@ -73,8 +71,7 @@ class Profile:
     traces: tuple[Trace, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Production:
+class Production(msgspec.Struct, frozen=True, kw_only=True):
     """The counters of one host since its boot; None if a counter could not be read.
 
     `partial`: more sockets hold unread data than could be counted.
@@ -104,8 +101,7 @@ HostState = Literal[
 """The state of a host in one word: the worst severity of its findings without a waiver, if any."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEntry:
+class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One selected host in one line.
 
     `anchor` is its profile, or the cause why it was not audited, or NOT_SELECTED. `build` is the

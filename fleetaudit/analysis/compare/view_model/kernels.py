@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from fleetaudit.model import Kernel, Severity
 from fleetaudit.text.host_ranges import HostRanges
@@ -12,8 +13,7 @@ Verdict = Literal["met", "info", "warning", "error", "unknown", "no expectation"
 """How an observation compares with its expectation: met; if not met, its severity; or neither."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class Build(msgspec.Struct, frozen=True, kw_only=True):
     """One kernel build (release, version, machine) and its hosts.
 
     `void` counts the hosts whose positive control failed, `on_host` those measured in their own
@@ -29,8 +29,7 @@ class Build:
     systems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One build in one scenario: how many hosts had which ending.
 
     `label` is the ending that all of them share, or "mixed", "void" or "not in playbook". `counts`
@@ -45,8 +44,7 @@ class Cell:
     on_host: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario over the families that agree on every host.
 
     `cells` are in the order of the builds. `groups` are (label, worst verdict, builds): the builds
@@ -94,16 +92,14 @@ positive control failed; no scenario with an expectation ran; as expected.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelClass:
+class KernelClass(msgspec.Struct, frozen=True, kw_only=True):
     """Builds that the summary names together, each with the columns that put it into the class."""
 
     name: KernelClassName
     builds: tuple[tuple[Build, tuple[Column, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesRow:
+class SeriesRow(msgspec.Struct, frozen=True, kw_only=True):
     """A kernel series; `counts` are (ending, hosts), `hosts` is their sum."""
 
     series: str
@@ -111,8 +107,7 @@ class SeriesRow:
     hosts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesChart:
+class SeriesChart(msgspec.Struct, frozen=True, kw_only=True):
     """The endings of one scenario by kernel series, in numeric order.
 
     `endings` are the endings that occur.

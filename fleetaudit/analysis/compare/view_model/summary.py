@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of hosts: `selected` is the sum of `audited`, `not_audited` and `not_selected`.
 
     `selected` follows --limit, `not_selected` are matched by no play. Of the audited hosts, the
@@ -26,8 +25,7 @@ class Coverage:
         return self.audited - self.void
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPart:
+class TextPart(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a sentence.
 
     `link` is an anchor of the page, "" without one; `untrusted` text comes from a host or an
@@ -43,8 +41,7 @@ class TextPart:
 Sentence = tuple[TextPart, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryItem:
+class SummaryItem(msgspec.Struct, frozen=True, kw_only=True):
     """One of the five questions and its answer.
 
     `key` is the anchor of the details. `coverage` says which hosts the answer is based on; it is ""

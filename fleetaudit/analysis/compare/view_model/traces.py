@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from .kernels import Build, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRow:
+class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A moment of a trial, in microseconds: a step, or a segment that the closer or the peer sent.
 
     `window` is the field of the segment, `offered` the window in bytes, `scale` the window scale
@@ -30,8 +30,7 @@ class TraceRow:
     scale: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence of one trial: steps and segments, then each other witness.
 
     `observed` is the ending in words. `omitted` counts the segments that the probe left out. `peer`
@@ -54,8 +53,7 @@ class Trace:
     bytes: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSide:
+class TraceSide(msgspec.Struct, frozen=True, kw_only=True):
     """One side of a trace pair: an ending, the builds with it, and the trace of one of their hosts.
 
     `differs_at` is the first row that differs from the other side, or the number of rows if none
@@ -70,8 +68,7 @@ class TraceSide:
     differs_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracePair:
+class TracePair(msgspec.Struct, frozen=True, kw_only=True):
     """Two traces of one scenario that kernels end differently."""
 
     anchor: str
