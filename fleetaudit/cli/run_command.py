@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
     from .signals import Signals
 
 CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collects no garbage while modules are imported and files are read, which makes none.
+
+    What is there afterwards lives as long as the process, so it is not searched later either.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 class RunCommand:
@@ -100,12 +115,13 @@ class RunCommand:
     def run(self) -> int:
         """Audits, prints the result, and returns the exit status."""
         set_up_log(self.verbose)
-        from fleetaudit.app.audit import StopRequest, execute_run
-        from fleetaudit.app.planning import render_plan
+        with _no_garbage_collection():
+            from fleetaudit.app.audit import StopRequest, execute_run
+            from fleetaudit.app.planning import render_plan
 
-        from .signals import Signals
+            from .signals import Signals
 
-        prepared = self._prepare()
+            prepared = self._prepare()
         if self.is_check:
             console.print_result(render_plan(prepared.plan))
             return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import chain
 
 from fleetaudit.model import Step
@@ -99,10 +100,12 @@ class _MismatchError(Exception):
         self.at, self.expected = at, list(expected)
 
 
+@lru_cache(maxsize=1024)
 def parse_step(text: str) -> Step:
     """Returns the step that `text` describes, with one blank between its words.
 
-    "peer sends 10 bytes" has the call ("peer", "send", 10). Raises `StepError` with the word that
+    "peer sends 10 bytes" has the call ("peer", "send", 10). Many scenarios share a step; equal
+    texts give the same object. Raises `StepError` with the word that
     does not fit, and what all phrases that match up to there expect instead.
     """
     words = text.split()
