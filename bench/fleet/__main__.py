@@ -12,22 +12,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from . import extras
-from .contestants import Contestant, Task, contestants
+from .contestants import Contestant, Task, contestants, fleetaudit_command
 from .lab import Lab, enter_namespace, make_lab, running_sshd
-from .measure import Cost, measure
+from .measure import measure
 from .recording import ONE_SCENARIO, Recording
+from .round_trips import count_round_trips, missing
+from .rounds import in_rounds
 from .table import render, summarize
 
 MOST_HOSTS = 10_000
-LEAST_S = 60
-"""The seconds that a contestant may take, and one more for each host."""
+PROFILE_S = 3600.0
 
 
 def options() -> argparse.Namespace:
@@ -48,9 +48,17 @@ def options() -> argparse.Namespace:
         help="the fleetaudit to measure (words of a command)",
     )
     parser.add_argument(
+        "--round-trips", action="store_true", help="count those of one host, over a delayed line"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="print where fleetaudit spends its CPU"
+    )
+    parser.add_argument(
         "--install", action="store_true", help="install what fleetaudit is compared with, and end"
     )
     found = parser.parse_args()
+    if found.round_trips and (problem := missing()):
+        parser.error(f"--round-trips: there can be no delayed line here: {problem}")
     if not 1 <= found.hosts <= MOST_HOSTS:
         parser.error(f"--hosts: 1 to {MOST_HOSTS}")
     return found
@@ -66,41 +74,6 @@ def choose(everyone: list[Contestant], only: str) -> list[Contestant]:
         if each.missing:
             print(f"skipped: {each.title}: {each.missing}", file=sys.stderr)
     return [each for each in chosen if not each.missing]
-
-
-def run_one(lab: Lab, contestant: Contestant) -> tuple[Cost, list[str]]:
-    """Runs one contestant over all hosts; returns its cost and the hosts that it lost."""
-    out = lab.folder / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    task = Task(lab, contestant.recording, out)
-    log = lab.folder / f"{contestant.name}.log"
-    cost = measure(contestant.command(task), lab.environment, log, LEAST_S + len(lab.addresses))
-    lost = contestant.lost(task, cost)
-    if lost:
-        tail = log.read_text("utf-8", "replace")[-2000:]
-        print(f"{contestant.title}: lost {len(lost)}, such as {lost[0]}\n{tail}", file=sys.stderr)
-    shutil.rmtree(out)
-    return cost, lost
-
-
-def in_rounds(
-    lab: Lab, chosen: list[Contestant], count: int
-) -> tuple[list[dict[str, Cost]], dict[str, int]]:
-    """Runs everyone in each round, beginning with another one each time; returns costs, by round,
-    and the number of lost hosts, by name.
-    """
-    rounds, lost = [], dict.fromkeys((each.name for each in chosen), 0)
-    for number in range(count):
-        first = number % len(chosen)
-        costs = {}
-        for each in chosen[first:] + chosen[:first]:
-            costs[each.name], missed = run_one(lab, each)
-            lost[each.name] += len(missed)
-            figure = costs[each.name].cpu * 1000 / len(lab.addresses)
-            print(f"round {number + 1}: {each.name:10} {figure:6.1f} ms", file=sys.stderr)
-        rounds.append(costs)
-    return rounds, lost
 
 
 def main() -> int:
@@ -124,7 +97,17 @@ def main() -> int:
         with running_sshd(lab, folders, asked.wait):
             for each in recordings:
                 each.make(lab)
-            rounds, lost = in_rounds(lab, chosen, asked.rounds)
+            if asked.profile:
+                print(profile_default(lab, recordings[-1]))
+                return 0
+            if not asked.round_trips:
+                return compare(asked, lab, chosen)
+        return show_round_trips(count_round_trips(lab, chosen, folders, asked.rounds), asked)
+
+
+def compare(asked: argparse.Namespace, lab: Lab, chosen: list[Contestant]) -> int:
+    """Prints what each contestant costs; returns 1 if a host was lost."""
+    rounds, lost = in_rounds(lab, chosen, asked.rounds)
     figures = {
         each.title: {**summarize(rounds, each.name, asked.hosts), "lost": lost[each.name]}
         for each in chosen
@@ -142,6 +125,34 @@ def main() -> int:
         print("The hosts play a recorded reply back: their own seconds are hidden on purpose.")
         print(render(figures))
     return int(any(lost.values()))
+
+
+def show_round_trips(found: dict[str, float], asked: argparse.Namespace) -> int:
+    if asked.json:
+        print(json.dumps({title: round(count, 2) for title, count in found.items()}, indent=1))
+    for title, count in sorted(found.items(), key=lambda item: item[1]):
+        if not asked.json:
+            print(f"{count:6.1f} round trips: {title}")
+    return 0
+
+
+def profile_default(lab: Lab, recording: Recording) -> str:
+    """Returns where a run of the default playbook spends its CPU, in ms a host."""
+    out = lab.folder / "out"
+    result = lab.folder / "profile.json"
+    words = fleetaudit_command(Task(lab, recording, out))[len(recording.fleetaudit) :]
+    command = [sys.executable, "-m", "bench.fleet.profile", str(result), *words]
+    cost = measure(command, lab.environment, lab.folder / "profile.log", PROFILE_S)
+    found = json.loads(result.read_text())
+    looks = sum(count for _, count in found["phases"])
+    a_look = cost.cpu * 1000 / len(lab.addresses) / looks
+
+    def lines(kind: str) -> list[str]:
+        return [f"{count * a_look:7.2f} ms  {name}" for name, count in found[kind]]
+
+    total = cost.cpu * 1000 / len(lab.addresses)
+    head = f"{total:.2f} ms of CPU a host, {len(lab.addresses)} hosts; {looks} looks"
+    return "\n".join([head, "", *lines("phases"), "", *lines("functions")])
 
 
 if __name__ == "__main__":

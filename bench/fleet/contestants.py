@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -253,11 +253,7 @@ def contestants(one: Recording, default: Recording) -> list[Contestant]:
         fleetaudit("one", "one scenario", one),
         fleetaudit("default", "default playbook", default),
         Contestant("openssh", openssh, default, openssh_command, lost_files),
-        library("pyinfra", "pyinfra", "pyinfra_run", other_python, pyinfra),
+        library("pyinfra", "pyinfra, by its API", "pyinfra_run", other_python, pyinfra),
         with_ansible("raw", "raw, tuned ssh (sends no request)", ansible_raw),
         with_ansible("script", "script, tuned ssh", ansible_script),
     ]
-
-
-def names(everyone: Iterable[Contestant]) -> str:
-    return ",".join(each.name for each in everyone)

@@ -153,20 +153,25 @@ def make_lab(folder: Path, count: int, forks: int) -> Lab:
 @contextlib.contextmanager
 def running_sshd(lab: Lab, recordings: dict[int, Path], wait_s: float) -> Iterator[None]:
     """Runs an sshd: a port for plain commands, and two for each recording, by its number."""
+    write_sshd_config(lab, recordings, wait_s)
+    with sshd_running(sshd_command(lab), lab.folder / "sshd.log"):
+        yield
+
+
+@contextlib.contextmanager
+def sshd_running(command: tuple[str, ...], log: Path, keep: tuple[int, ...] = ()) -> Iterator[None]:
+    """Runs a command that is an sshd in the end, with some descriptors kept open."""
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # privilege separation needs it
-    config = lab.folder / "sshd_config"
-    config.write_text(_sshd_config(lab, recordings, wait_s))
-    log = lab.folder / "sshd.log"
-    sshd = shutil.which("sshd", path=os.environ["PATH"]) or "sshd"
     with log.open("wb") as out:
         server = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _PLAIN_ACCOUNT, "sh", _passwd(lab), sshd, config],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             start_new_session=True,
             preexec_fn=end_with_parent,
+            pass_fds=keep,
         )
     try:
         _wait_until_it_listens(server, log)
@@ -174,6 +179,13 @@ def running_sshd(lab: Lab, recordings: dict[int, Path], wait_s: float) -> Iterat
     finally:
         server.terminate()
         server.wait()
+
+
+def sshd_command(lab: Lab) -> tuple[str, ...]:
+    """Returns the command that is the lab's sshd, and does not leave the foreground."""
+    sshd = shutil.which("sshd", path=os.environ["PATH"]) or "sshd"
+    words = (str(_passwd(lab)), sshd, str(lab.folder / "sshd_config"))
+    return ("unshare", "--mount", "sh", "-c", _PLAIN_ACCOUNT, "sh", *words)
 
 
 # What ~/.bashrc does here is no part of the comparison: the user of sshd has an empty home and
@@ -192,8 +204,8 @@ def _passwd(lab: Lab) -> Path:
     return path
 
 
-def _sshd_config(lab: Lab, recordings: dict[int, Path], wait_s: float) -> str:
-    """Returns the configuration: one sshd, whose forced command depends on the port."""
+def write_sshd_config(lab: Lab, recordings: dict[int, Path], wait_s: float) -> None:
+    """Writes the configuration: one sshd, whose forced command depends on the port."""
     here = Path(__file__).parent
     ports = [PLAIN, *(base + n for n in recordings for base in (PLAY_BACK, RECORD))]
     lines = [
@@ -218,7 +230,7 @@ def _sshd_config(lab: Lab, recordings: dict[int, Path], wait_s: float) -> str:
             f"Match LocalPort {RECORD + number}",
             f"ForceCommand exec sh {here}/record.sh {folder}",
         ]
-    return "\n".join(lines) + "\n"
+    (lab.folder / "sshd_config").write_text("\n".join(lines) + "\n")
 
 
 def _sftp_server() -> str:
