@@ -127,14 +127,18 @@ def enter_namespace() -> None:
     if missing := [name for name in PROGRAMS if not shutil.which(name, path=search)]:
         packages = "openssh-server openssh-client iproute2 util-linux findutils"
         sys.exit(f"missing: {', '.join(missing)} (Debian: apt-get install -y {packages})")
-    root = os.geteuid() == 0
-    users = () if root else ("--user", "--map-current-user", "--keep-caps")
-    inside = ("unshare", "--net", *users)
+    inside = namespace_command()
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
         sys.exit(NO_NAMESPACE)
     os.environ.update({INSIDE: "1", "PATH": search})
     again = (sys.executable, "-m", "bench.fleet", *sys.argv[1:])
     os.execvp(inside[0], [*inside, *again])
+
+
+def namespace_command() -> tuple[str, ...]:
+    """Returns the words before a command that is to run in a network namespace of its own."""
+    users = () if os.geteuid() == 0 else ("--user", "--map-current-user", "--keep-caps")
+    return ("unshare", "--net", *users)
 
 
 def make_lab(folder: Path, count: int, forks: int) -> Lab:

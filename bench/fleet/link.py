@@ -60,7 +60,7 @@ class Line:
         self._late: deque[tuple[float, int, int, bytes]] = deque()
 
     def carry(self) -> None:
-        """Carries packets both ways for ever, each one late."""
+        """Carries packets both ways until this program is ended."""
         while True:
             late = self._late
             pause = max(0.0, late[0][0] - time.monotonic()) if late else None
