@@ -52,6 +52,8 @@ FailureKind = Literal[
     "reply not valid",
     "reply to another call",
     "interrupted",
+    "worker lost",
+    "worker missing",
     "bug in fleetaudit",
 ]
 """The cause of a failure as a short stable name; "" if a failure has none.

@@ -30,6 +30,7 @@ pytest_plugins = (
     "tests.support.browser",
     "tests.support.commands",
     "tests.support.sshd",
+    "tests.support.dask_cluster",
     "tests.support.accounts",
     "tests.support.sudoers",
     "tests.support.inventory_score",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fleetaudit.analysis.doctor import describe_connection
 from fleetaudit.errors import TransportError
 from fleetaudit.log import get_logger
+from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import terminal_line
 from fleetaudit.transport import ignore_stage
 
@@ -44,6 +45,7 @@ class Activity:
         self._transports, self._clock = transports, clock
         self._began = dict[str, float]()  # the thread of a host writes its own key
         self._attempts = dict[str, int]()
+        self._note = ""
 
     def runner_for(self, host: HostPlan, listener: StageListener = ignore_stage) -> RunCommand:
         """Returns the function that runs a command on this host and logs each stage.
@@ -75,23 +77,29 @@ class Activity:
         """Removes a host that has a result; a host that never began is no error."""
         self._began.pop(name, None)
 
+    def set_note(self, note: str) -> None:
+        """Sets what else goes on, in a few words: "3 workers, 2 of 12 batches"."""
+        log.info("%s", note)
+        self._note = note
+
     def waiting(self) -> str:
         """Returns "waiting for web7 (38 s), db2 (31 s)", "" if no host takes long.
 
-        Names the `MAX_NAMED` hosts that take longest, the longest first, and counts the others.
+        What else goes on comes first. Names the `MAX_NAMED` hosts that take longest, the longest
+        first, and counts the others.
         """
         now = self._clock()
         began = dict(self._began).items()
         slow = sorted((since, name) for name, since in began if now - since >= LONG_S)
         if not slow:
-            return ""
+            return self._note
         named = ", ".join(
             f"{terminal_line(name, 60)} ({now - since:.0f} s)" for since, name in slow[:MAX_NAMED]
         )
         more = len(slow) - MAX_NAMED
         if more > 0:
-            return f"waiting for {named} and {more:,} more"
-        return f"waiting for {named}"
+            named = f"{named} and {more:,} more"
+        return f"{surround('', self._note, '; ')}waiting for {named}"
 
     def _begin(self, host: HostPlan) -> _Attempt:
         """Starts an attempt at a host."""

@@ -22,7 +22,7 @@ from fleetaudit.store.run_file import read_run
 from fleetaudit.text.files import expand_home
 
 from . import clock
-from .audit import audit_plan, judge_run
+from .audit import AuditControl, audit_plan, judge_run
 from .command_line import CommandLine
 from .diff import diff_runs
 from .merge import merge_runs
@@ -117,8 +117,7 @@ def audit(
         plan,
         settings=settings or EngineSettings(),
         on_result=listener,
-        stop=stop,
-        repeat_command=CommandLine("run", sources).for_host,
+        control=AuditControl(stop=stop, repeat_command=CommandLine("run", sources).for_host),
     )
     if listener.error is not None:
         raise listener.error

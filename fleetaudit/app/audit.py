@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from fleetaudit import __version__
 from fleetaudit.analysis.judge import judge_fleet, judge_host
-from fleetaudit.engine import EngineSettings, Outcome, StopRequest
+from fleetaudit.engine import EngineSettings, Outcome, RepeatCommand, StopRequest
 from fleetaudit.engine import audit as audit_hosts
 from fleetaudit.errors import NothingToDoError, OutputError
 from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, RunInfo
@@ -56,13 +56,15 @@ from .reporter import Report, Reporter, ignore_message
 from .resume import make_manifest
 from .run_output import WrittenRun, write_run
 from .source_locations import add_locations
+from .workers import open_cluster
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
-    from fleetaudit.engine import RepeatCommand
+    from fleetaudit.engine.workers.cluster import Cluster
     from fleetaudit.store.run_search import StoredRun
 
 __all__ = [
+    "AuditControl",
     "AuditRequest",
     "FinishedAudit",
     "PreparedRun",
@@ -102,6 +104,19 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
             started=started,
             shard=request.run.shard_text,
         )
+
+
+class AuditControl(msgspec.Struct, frozen=True, kw_only=True):
+    """What ends an audit early, and what takes part in it.
+
+    `stop` ends it; hosts without an answer are then not audited. `repeat_command` makes the command
+    of a hint that audits one host again. `cluster` has the workers that audit the hosts, None if
+    this machine does.
+    """
+
+    stop: StopRequest = msgspec.field(default_factory=StopRequest)
+    repeat_command: RepeatCommand | None = None
+    cluster: Cluster | None = None
 
 
 class FinishedAudit(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,18 +209,17 @@ def audit_plan(
     progress: OpenProgress | None = None,
     known_hosts: Path | None = None,
     earlier: Collection[HostResult] = (),
-    stop: StopRequest | None = None,
-    repeat_command: RepeatCommand | None = None,
+    control: AuditControl | None = None,
 ) -> Outcome:
     """Audits every host of a plan; `on_result` gets each result as it comes, in this thread.
 
     `known_hosts` is the file for host keys that are accepted; without one they are accepted for
     this run only. `earlier` results share their evidence with the new ones. `progress` opens what
-    shows the hosts and their stages. `stop` ends the audit early; hosts without an answer are then
-    not audited. `repeat_command` makes the command of a hint that audits one host again.
+    shows the hosts and their stages.
 
     What is wrong with a host is its result and is never raised; an exception of `on_result` is.
     """
+    control = control or AuditControl()
     transports = Transports(accept_file=known_hosts)
     targets = (host.target for host in plan.hosts)
     transports.preload(target for target in targets if not isinstance(target, NoTarget))
@@ -217,16 +231,21 @@ def audit_plan(
             activity.ended(result.name)
             show_result(result)
 
-        return audit_hosts(
-            plan,
-            run_command=transports.run,
-            settings=settings,
-            judge=judge_and_deduplicate(judge_host, earlier),
-            on_result=take_result,
-            stop=stop,
-            run_command_for=activity.runner_for,
-            repeat_command=repeat_command,
-        )
+        arguments: dict[str, Any] = {
+            "run_command": transports.run,
+            "settings": settings,
+            "judge": judge_and_deduplicate(judge_host, earlier),
+            "on_result": take_result,
+            "stop": control.stop,
+            "run_command_for": activity.runner_for,
+            "repeat_command": control.repeat_command,
+        }
+        if control.cluster is None:
+            return audit_hosts(plan, **arguments)
+        from fleetaudit.engine.workers.remote_audit import RemoteRun, audit_with_workers
+
+        run = RemoteRun(plan=plan, note=activity.set_note, **arguments)
+        return audit_with_workers(run, control.cluster)
 
 
 @contextlib.contextmanager
@@ -299,10 +318,14 @@ class _Execution:
             )
         self.waivers = read_waivers(request.run.waivers, prepared.loaded.inventory)
         self.baseline = choose_baseline(request.output, request.run.baseline, prepared.info(id_))
-        with hold_lock(request.output), _deadline(self.stop, request.run.deadline_s):
+        with (
+            hold_lock(request.output),
+            _deadline(self.stop, request.run.deadline_s),
+            open_cluster(request.run.engine) as cluster,
+        ):
             folder, started, earlier = self._open_folder()
             with folder:
-                outcome = self._audit(folder, earlier)
+                outcome = self._audit(folder, earlier, cluster)
                 written = self._write(folder, started, earlier, outcome)
                 self._remove_old_runs(written.run)
         return self._finished(folder, written, outcome)
@@ -325,7 +348,9 @@ class _Execution:
         data = manifest.encode_manifest(record)
         return create_run_folder(request.output, now, data), started, {}
 
-    def _audit(self, folder: RunFolder, earlier: dict[str, HostResult]) -> Outcome:
+    def _audit(
+        self, folder: RunFolder, earlier: dict[str, HostResult], cluster: Cluster | None
+    ) -> Outcome:
         """Audits the hosts that have no result yet; each result is appended to the journal."""
         return audit_plan(
             manifest.remaining_plan(self.prepared.plan, earlier),
@@ -334,8 +359,11 @@ class _Execution:
             progress=self.reporter.progress,
             known_hosts=folder.output / "known_hosts",
             earlier=earlier.values(),
-            stop=self.stop,
-            repeat_command=self.prepared.request.command_line.for_host,
+            control=AuditControl(
+                stop=self.stop,
+                repeat_command=self.prepared.request.command_line.for_host,
+                cluster=cluster,
+            ),
         )
 
     def _write(

@@ -21,7 +21,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `fleetaudit run` that do not concern connections, checked and parsed.
 
     `shard` is (part, parts); `shard_text` is the same as it was typed. `deadline_s` ends the whole
-    run. `scheduled` is whether the run is unattended (--cron).
+    run. `scheduled` is whether the run is unattended (--cron). `engine` is
+    the address of the Dask scheduler whose workers audit the hosts, None for this machine.
     """
 
     playbooks: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     needs_drift: bool = False
     """Whether somebody is notified of what changed since the last run."""
     report_url: str | None = None
+    engine: str | None = None
 
     def selection(self, limit: str | None) -> HostSelection:
         """Returns the hosts and scenarios that the options select.

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from fleetaudit.store.retention import RetentionPolicy
 
 
+_SCHEMES = {"dask": "tcp", "dask+tls": "tls"}
+"""How Dask writes a scheme of --engine."""
+_ENGINE = r"(dask|dask\+tls)://((?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})/?"
+
+
 def parse_tags(text: str) -> tuple[str, ...]:
     """Returns the tags of a list with commas, as -t takes it: each once, without empty ones."""
     tags = (tag.strip() for tag in text.split(","))
@@ -85,3 +90,23 @@ def parse_report_url(text: str, option: str = "--report-url") -> str:
             f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"
         )
     return text
+
+
+def parse_engine(text: str | None) -> str | None:
+    """Returns the address of --engine as Dask writes it, None without one: "tcp://host:8786" for
+    "dask://host:8786", "tls://…" for "dask+tls://…".
+
+    Raises `UsageError` for anything else.
+    """
+    import re
+
+    if not text:
+        return None
+    match = re.fullmatch(_ENGINE, text.strip(), re.ASCII)
+    if match is None:
+        raise UsageError(
+            f"--engine: not the address of a Dask scheduler: {text!r}\n"
+            "  write it as dask://HOST:8786, or dask+tls://HOST:8786 for TLS"
+        )
+    scheme, place = match.groups()
+    return f"{_SCHEMES[scheme]}://{place}"

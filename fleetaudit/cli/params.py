@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetaudit.app.option_values import (
+    parse_engine,
     parse_keep_option,
     parse_list,
     parse_notify_command,
@@ -36,6 +37,7 @@ __all__ = [
     "close_standard_input",
     "inventory_sources",
     "output_folder",
+    "parse_engine",
     "parse_fail_on",
     "parse_formats",
     "parse_keep_option",

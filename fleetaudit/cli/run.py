@@ -75,6 +75,11 @@ from .connection_options import connection_options
     help="Audit only part I of N of the hosts, in the order of their names.",
 )
 @click.option(
+    "--engine",
+    metavar="dask://HOST:PORT",
+    help="Audit the hosts from the workers of this Dask scheduler.",
+)
+@click.option(
     "-C", "--check", is_flag=True, help="Print what would run on each host; do not connect."
 )
 @click.option(

@@ -37,6 +37,8 @@ USER = ("ansible_user", "ansible_ssh_user")
 KEY = ("ansible_private_key_file", "ansible_ssh_private_key_file")
 TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
 PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+SITE = "fleetaudit_site"
+"""Where a host can be reached from, for an audit with workers."""
 _PROGRAM = "ansible_ssh_executable"
 _DEFAULT_PORT = 22
 _PORTS = range(1, 65_536)
@@ -158,6 +160,7 @@ def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshT
         password=variables.password(PASSWORD),
         become=resolve_become(variables, options, user),
         interpreter=resolve_interpreter(variables, settings),
+        site=first_set_or("", variables.text(SITE)),
     )
 
 

@@ -75,7 +75,8 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     `password` is the login password. `program` is the system's ssh; `arguments` and
     `late_arguments` are its arguments before and after those of the other fields.
     `port_is_explicit` is false if nobody set the port: then ssh_config may set another.
-    `ssh_config` is None if it was not read or sets nothing.
+    `ssh_config` is None if it was not read or sets nothing. `site` is where the host can be reached
+    from, "" for anywhere (`fleetaudit_site`).
     """
 
     address: str
@@ -95,6 +96,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     password: Secret | None = None
     become: Become | None = None
     interpreter: Interpreter | None = None
+    site: str = ""
 
 
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):

@@ -41,6 +41,7 @@ OWNERS = {
     "markupsafe": {"report"},
     "greenlet": {"transport"},
     "paramiko": {"transport"},
+    "distributed": {"engine"},
     "cryptography": {"inventory"},
     "yaml": {"text"},
 }
