@@ -41,6 +41,7 @@ OWNERS = {
     "markupsafe": {"report"},
     "greenlet": {"transport"},
     "paramiko": {"transport"},
+    "dask": {"engine"},
     "distributed": {"engine"},
     "cryptography": {"inventory"},
     "yaml": {"text"},

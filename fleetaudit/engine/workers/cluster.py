@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
+import dask.config
 from distributed import Client, get_worker
 
 from fleetaudit.errors import ConfigError
@@ -72,15 +73,17 @@ class Cluster:
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def __enter__(self) -> Cluster:
+        _refuse_plain_text(self.url)
         try:
             self._client = Client(  # type: ignore[no-untyped-call]
                 self.url, timeout=CONNECT_S, set_as_default=False, name="fleetaudit"
             )
         except Exception as e:  # Dask raises OSError, TimeoutError, ValueError and its own
             reason = printable_line(str(e) or type(e).__name__)
+            port = self.url.rpartition(":")[2]
             raise ConfigError(
                 f"--engine: no Dask scheduler answers at {self.url} within {CONNECT_S:g} s:"
-                f" {reason}\n  see whether it runs:  dask scheduler --version"
+                f" {reason}\n  start it there:  dask scheduler --port {port}"
             ) from e
         return self
 
@@ -169,6 +172,19 @@ class Cluster:
             return None  # it was given up, or given to another worker
         del self._futures[number]
         return _event_of(number, future)
+
+
+def _refuse_plain_text(url: str) -> None:
+    """Raises `ConfigError` if Dask's configuration requires TLS and the address has none.
+
+    Dask refuses it, too, but only after its client has waited for nothing.
+    """
+    if dask.config.get("distributed.comm.require-encryption", False) and url.startswith("tcp:"):
+        place = url.removeprefix("tcp://")
+        raise ConfigError(
+            "--engine: Dask's configuration requires TLS (distributed.comm.require-encryption)\n"
+            f"  write --engine dask+tls://{place}"
+        )
 
 
 def _event_of(number: int, future: Any) -> BatchEvent:

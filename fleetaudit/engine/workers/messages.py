@@ -17,9 +17,11 @@ from fleetaudit import __version__
 from fleetaudit.errors import TransportError
 from fleetaudit.model import DECODE_ERRORS, Frozen, LongText, ShortText
 from fleetaudit.probe.protocol import probe_text
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Limits, Output
 
 _LIMITS = Limits()
+_MAX_TEXT = 4096
 MAX_PER_HOST = _LIMITS.stdout + _LIMITS.stderr + 64 * 1024
 """Maximum number of bytes that a worker may send about one host."""
 
@@ -57,17 +59,27 @@ class Failed(Frozen, frozen=True, kw_only=True, tag="failed"):
     changed_key: tuple[LongText, LongText] | None = None
 
     def as_error(self) -> TransportError:
-        """Returns the error as a transport raises it; it is never transient: the worker has tried
-        again.
+        """Returns the error as a transport raises it, with sanitized texts.
+
+        It is never transient: the worker has tried again.
         """
+        changed_key = None
+        if self.changed_key:
+            known, shown = map(_printable, self.changed_key)
+            changed_key = (known, shown)
         return TransportError(
             self.stage,
-            self.reason,
-            hint=self.hint,
-            kind=self.kind,  # type: ignore[arg-type]  # any text groups hosts
-            at=self.at,
-            changed_key=self.changed_key,
+            _printable(self.reason),
+            hint=_printable(self.hint),
+            kind=_printable(self.kind),  # type: ignore[arg-type]  # any text groups hosts
+            at=_printable(self.at),
+            changed_key=changed_key,
         )
+
+
+def _printable(text: str) -> str:
+    """Returns a text of a worker as one printable line."""
+    return printable_line(text, _MAX_TEXT)
 
 
 class HostReport(Frozen, frozen=True, kw_only=True):
