@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_cluster(url: str | None) -> Iterator[Cluster | None]:
-    """Opens the cluster at an address of `option_values.parse_engine`, and closes it; None has no cluster.
+    """Opens the cluster at an address of `option_values.parse_engine`, and closes it.
+
+    Without an address there is none.
 
     Raises `ConfigError` if Dask is not installed, nobody answers, or no worker can take part.
     """

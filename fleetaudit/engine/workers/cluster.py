@@ -9,7 +9,6 @@ before it gets a host, and again by the batch itself, because workers come and g
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
 import time
@@ -23,6 +22,7 @@ import dask.config
 from distributed import Client, get_worker
 
 from fleetaudit.errors import ConfigError
+from fleetaudit.log import get_logger
 from fleetaudit.text.sanitize import printable_line
 
 from .batch_audit import BatchWork, audit_batch, tell_version
@@ -36,7 +36,7 @@ RESULT_S = 120.0
 """How long the bytes of a finished batch may take to arrive, in seconds."""
 _CLOSE_S = 5.0
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class BatchEvent(NamedTuple):

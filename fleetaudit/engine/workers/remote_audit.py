@@ -9,7 +9,6 @@ their time is over, are not audited: their worker is lost.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from fleetaudit.engine.control import (
     StopRequest,
 )
 from fleetaudit.engine.scheduler import audit
+from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, Plan
 
 from .batch_audit import BatchWork
@@ -43,7 +43,7 @@ _GRACE_S = 30.0
 _GONE_S = 10.0
 """How long the scheduler may be away, in seconds."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 WorkersNote = Callable[[str], None]
 """Takes what the workers do, in a few words: "3 workers, 2 of 12 batches"."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.app.workers import parse_engine
+from fleetaudit.app.option_values import parse_engine
 from fleetaudit.engine import EngineSettings
 from fleetaudit.engine.workers import messages
 from fleetaudit.engine.workers.batches import LARGEST, SMALLEST, divide_hosts, make_batches
