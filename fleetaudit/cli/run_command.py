@@ -110,6 +110,7 @@ class RunCommand:
             report_latest=not self.is_quiet,
             needs_drift=self.is_cron or bool(self.notify),
             report_url=params.parse_report_url(report_url) if report_url else None,
+            engine=params.parse_engine(text("engine")),
         )
 
     def run(self) -> int:
