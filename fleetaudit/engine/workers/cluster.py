@@ -9,6 +9,7 @@ before it gets a host, and again by the batch itself, because workers come and g
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -74,6 +75,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         _refuse_plain_text(self.url)
+        _silence_libraries()
         try:
             self._client = Client(  # type: ignore[no-untyped-call]
                 self.url, timeout=CONNECT_S, set_as_default=False, name="fleetaudit"
@@ -172,6 +174,17 @@ class Cluster:
             return None  # it was given up, or given to another worker
         del self._futures[number]
         return _event_of(number, future)
+
+
+def _silence_libraries() -> None:
+    """Keeps Dask's own log, with its tracebacks, out of the output of the command.
+
+    What ends a batch is said in words here. The log of a worker stays as Dask has it.
+    """
+    for name in ("distributed", "tornado", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers = [logging.NullHandler()]
+        logger.propagate = False
 
 
 def _refuse_plain_text(url: str) -> None:
