@@ -179,10 +179,10 @@ class Cluster:
 def _silence_libraries() -> None:
     """Keeps Dask's own log, with its tracebacks, out of the output of the command.
 
-    What ends a batch is said in words here. The log of a worker stays as Dask has it.
+    The reason of every batch that fails is in our own log. A worker's log stays as Dask has it.
     """
     for name in ("distributed", "tornado", "asyncio"):
-        logger = logging.getLogger(name)
+        logger = get_logger(name)
         logger.handlers = [logging.NullHandler()]
         logger.propagate = False
 
