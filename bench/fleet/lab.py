@@ -192,9 +192,13 @@ def sshd_command(lab: Lab) -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", "-c", _PLAIN_ACCOUNT, "sh", *words)
 
 
-# What ~/.bashrc does here is no part of the comparison: the user of sshd has an empty home and
-# a plain shell.
-_PLAIN_ACCOUNT = 'mount --bind "$1" /etc/passwd && exec "$2" -D -e -f "$3"'
+# What ~/.bashrc does here is no part of the comparison: the user of sshd has an empty home and a
+# plain shell, and an account that is not locked.
+_PLAIN_ACCOUNT = """\
+mount --bind "$1" /etc/passwd || exit
+test ! -e /etc/shadow || mount --bind "$1.shadow" /etc/shadow || exit
+exec "$2" -D -e -f "$3"
+"""
 
 
 def _passwd(lab: Lab) -> Path:
@@ -205,6 +209,7 @@ def _passwd(lab: Lab) -> Path:
     ids = f"{os.getuid()}:{os.getgid()}"
     own = f"{lab.user}:x:{ids}::{lab.folder}/home:/bin/sh"
     path.write_text("\n".join([own, *others]) + "\n")
+    (lab.folder / "passwd.shadow").write_text(f"{lab.user}:*:::::::\n")
     return path
 
 
