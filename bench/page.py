@@ -29,6 +29,7 @@ from fleetaudit.model import (
     AuditRun,
     HostResult,
     Kernel,
+    Observation,
     Sysctl,
 )
 from fleetaudit.playbook import load_playbook
@@ -43,6 +44,9 @@ from tests.support.runs import (
 )
 
 MEGABYTES, SECONDS, MEMORY_MB, READY_S, FILTER_S = 1.5, 10.0, 500.0, 2.0, 0.1
+PLAYBOOK = Path("playbooks/unread-close.yml")
+SYSCTLS = 90
+"""How many sysctls every host has besides those of a test run: a probe reports about a hundred."""
 SERIES = ("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.17", "6.18")
 GROUPS = ("web", "app", "db", "cache", "queue", "proxy", "batch", "edge")
 
@@ -59,14 +63,20 @@ def kernels(count: int = 40) -> list[Kernel]:
     ]
 
 
-def hosts(count: int, *, equal: bool) -> Iterator[HostResult]:
+def hosts(count: int, *, equal: bool, odd: int = 0) -> Iterator[HostResult]:
     """Yields hosts: old series reset on reread-fin-close, some sysctls are astray, one in a hundred
     is not reached; unless `equal`, every host has a value and an ending of its own.
+
+    Hosts of one build that behave in the same way share their observations, sysctls and findings.
+    With `odd`, as many of a hundred hosts have the sysctls of others, and the counters of all are
+    smaller.
     """
-    fleet = Fleet(scenarios=load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios)
+    fleet = Fleet(scenarios=load_playbook(PLAYBOOK).plays[0].scenarios)
     reread = next(s for s in fleet.scenarios if s.name == "reread-fin-close")
     rows = list(fleet.scenarios)
     models = dict[tuple[int, int], Audited]()
+    observations = dict[int, tuple[Observation, ...]]()
+    usual = {f"net.ipv4.tcp_{i}": Sysctl(value=str(i), default=str(i)) for i in range(SYSCTLS)}
     for n in range(count):
         group = GROUPS[n * len(GROUPS) // count]
         name = f"{group}{n % (count // len(GROUPS) or 1):04}.dc{1 + n % 3}.example.net"
@@ -75,25 +85,26 @@ def hosts(count: int, *, equal: bool) -> Iterator[HostResult]:
                 name, "connect", f"no answer from {name}:22 within 10 s", f"nc -vz {name} 22", group
             )
             continue
-        at, kind = n % 40, (n // 40) % 10
+        at, kind = n % 40, (n // 40 + (n % 100 < odd)) % 10
         if (at, kind) not in models:
             kernel = kernels()[at]
             old = at % len(SERIES) < 3
             instead = [observe(reread, f, "RST") for f in reread.families] if old else []
             timeout = Sysctl(value="120" if kind == 7 else "60", default="60")
-            models[at, kind] = fleet.host(
-                "model", kernel, instead=instead, sysctls={"net.ipv4.tcp_fin_timeout": timeout}
-            )
+            sysctls = {**usual, "net.ipv4.tcp_fin_timeout": timeout}
+            model = fleet.host("model", kernel, instead=instead, sysctls=sysctls)
+            seen = observations.setdefault(at, model.observations)
+            models[at, kind] = msgspec.structs.replace(model, observations=seen)
         host = models[at, kind]
         if not equal:
-            odd = rows[n % len(rows)]
-            seen = {
-                (odd.name, f): observe(odd, f, "inconclusive", reason=f"trial {n} disagrees")
-                for f in odd.families
+            row = rows[n % len(rows)]
+            other = {
+                (row.name, f): observe(row, f, "inconclusive", reason=f"trial {n} disagrees")
+                for f in row.families
             }
             host = msgspec.structs.replace(
                 host,
-                observations=tuple(seen.get((o.scenario, o.family), o) for o in host.observations),
+                observations=tuple(other.get((o.scenario, o.family), o) for o in host.observations),
                 sysctls={
                     **host.sysctls,
                     "net.ipv4.tcp_max_orphans": Sysctl(value=str(n), default="8192"),
@@ -104,7 +115,7 @@ def hosts(count: int, *, equal: bool) -> Iterator[HostResult]:
             name=name,
             groups=(group,),
             machine_id=str(n),
-            exposure=exposure_of(n * 7919 % 5000, 4_000_000, n % 3),
+            exposure=exposure_of(n * 7919 % 5000, 4_000_000 - 1_000_000 * bool(odd), n % 3),
         )
 
 
@@ -114,7 +125,7 @@ def make(count: int, equal: bool, path: Path) -> tuple[float, float, float]:
     """
     run: AuditRun = run_of(
         hosts(count, equal=equal),
-        load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios,
+        load_playbook(PLAYBOOK).plays[0].scenarios,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.process_time()

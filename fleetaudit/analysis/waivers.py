@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -21,6 +22,7 @@ from msgspec import Meta
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Finding, HostResult, conclusive_hosts
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.document import Document
 from fleetaudit.text.json_schema import json_schema_of
 from fleetaudit.text.typed_documents import convert_document, did_you_mean
@@ -74,10 +76,9 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True):
         """Returns the text that a waived finding has: owner, expiry and reason."""
         return f"{self.owner} until {self.expiry.isoformat()}: {self.reason}"
 
-    def matches(self, finding: Finding) -> bool:
-        """Returns whether the waiver names this finding."""
-        pattern = ".*".join(map(re.escape, self.finding.split("*")))
-        return re.fullmatch(pattern, finding.id, re.DOTALL) is not None
+    def pattern(self) -> re.Pattern[str]:
+        """Returns the pattern of the ids of findings that the waiver names."""
+        return re.compile(".*".join(map(re.escape, self.finding.split("*"))), re.DOTALL)
 
 
 class UnusedWaiver(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,8 +188,9 @@ def apply_waivers(
     """
     hosts = tuple(hosts)
     valid = [_ActiveWaiver.of(waiver, select) for waiver in waivers if waiver.expiry >= today]
+    waive = once_per_object(_waive_findings)
     return WaivedRun(
-        hosts=tuple(_waive(host, valid) for host in hosts),
+        hosts=tuple(_waive(host, valid, waive) for host in hosts),
         expired=tuple(waiver for waiver in waivers if waiver.expiry < today),
         unused=_find_unused(valid, hosts),
     )
@@ -203,13 +205,17 @@ def _find_unused(
     return tuple(filter(None, unused))
 
 
-class _ActiveWaiver(msgspec.Struct):
+_Waive = Callable[..., tuple[Finding, ...]]
+
+
+class _ActiveWaiver(msgspec.Struct, eq=False):
     """A waiver that has not expired, the hosts that it selects, and whether it excuses anything.
 
     `problem` says why it selects no host.
     """
 
     waiver: Waiver
+    pattern: re.Pattern[str]
     hosts: frozenset[str]
     problem: str = ""
     is_used: bool = False
@@ -218,15 +224,15 @@ class _ActiveWaiver(msgspec.Struct):
     def of(cls, waiver: Waiver, select: Select) -> _ActiveWaiver:
         """Returns the waiver with its hosts; raises `InputError` for an invalid host pattern."""
         try:
-            return cls(waiver, frozenset(select(waiver.hosts)))
+            return cls(waiver, waiver.pattern(), frozenset(select(waiver.hosts)))
         except NothingToDoError as e:
-            return cls(waiver, frozenset(), problem=str(e))
+            return cls(waiver, waiver.pattern(), frozenset(), problem=str(e))
         except InputError as e:
             raise InputError(e.message, source=waiver.source, line=waiver.line, hint=e.hint) from e
 
-    def excuses(self, host: str, finding: Finding) -> bool:
-        """Returns whether the waiver excuses a finding of a host."""
-        return host in self.hosts and self.waiver.matches(finding)
+    def names(self, finding: Finding) -> bool:
+        """Returns whether the waiver names a finding."""
+        return self.pattern.fullmatch(finding.id) is not None
 
     def why_unused(self, conclusive: set[str]) -> UnusedWaiver | None:
         """Returns the waiver as unused, None if it is used or may be.
@@ -243,21 +249,28 @@ class _ActiveWaiver(msgspec.Struct):
         return UnusedWaiver(waiver=self.waiver, reason="no such finding there")
 
 
-def _waive(host: HostResult, waivers: Sequence[_ActiveWaiver]) -> HostResult:
-    """Returns the host with the `waived` of every finding, and marks the waivers as used."""
-    if not host.findings:
-        return host
-    findings = tuple(_waive_finding(host.name, finding, waivers) for finding in host.findings)
-    return msgspec.structs.replace(host, findings=findings)
+def _waive(host: HostResult, waivers: Sequence[_ActiveWaiver], waive: _Waive) -> HostResult:
+    """Returns the host with the `waived` of every finding; the same host if nothing changes."""
+    of_host = (active for active in waivers if host.name in active.hosts)
+    findings = waive(host.findings, *of_host)
+    return host if findings is host.findings else msgspec.structs.replace(host, findings=findings)
 
 
-def _waive_finding(host: str, finding: Finding, waivers: Sequence[_ActiveWaiver]) -> Finding:
-    """Returns the finding of a host with its `waived`, and marks each waiver that excuses it as
-    used.
+def _waive_findings(findings: tuple[Finding, ...], *waivers: _ActiveWaiver) -> tuple[Finding, ...]:
+    """Returns the findings of hosts that all `waivers` select; the same object if nothing changes.
+
+    Each waiver that excuses one of them is marked as used.
+    """
+    waived = tuple(_waive_finding(finding, waivers) for finding in findings)
+    return findings if all(map(operator.is_, waived, findings)) else waived
+
+
+def _waive_finding(finding: Finding, waivers: Sequence[_ActiveWaiver]) -> Finding:
+    """Returns a finding with its `waived`, and marks each waiver that excuses it as used.
 
     An earlier `waived` is replaced, also by None.
     """
-    excusing = [active for active in waivers if active.excuses(host, finding)]
+    excusing = [active for active in waivers if active.names(finding)]
     for active in excusing:
         active.is_used = True
     waived = excusing[0].waiver.describe() if excusing else None

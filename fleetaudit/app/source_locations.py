@@ -45,6 +45,7 @@ class _SourceFiles:
         parents = (folder, *folder.parents)
         self._top = next((parent for parent in parents if (parent / ".git").exists()), folder)
         self._relative_name = functools.cache(self._find_relative_name)
+        self._exists = functools.cache(self._is_file)
 
     def location_of(self, origin: str) -> Location | None:
         """Returns the location of “file:line” or “file”; of a program the location of its file.
@@ -63,7 +64,7 @@ class _SourceFiles:
         """Returns the location of a line; lines count from 1."""
         return Location(file=self._relative_name(file), line=max(1, line))
 
-    def _exists(self, file: str) -> bool:
+    def _is_file(self, file: str) -> bool:
         """Returns whether a name is that of a file."""
         try:
             return bool(file) and (self._folder / file).is_file()

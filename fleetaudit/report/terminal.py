@@ -107,7 +107,7 @@ def progress(host: HostResult) -> str:
     if isinstance(host, NotAudited):
         return f"{name}: not audited: {host.stage}: {terminal_line(host.reason, 300)}"
     text = f"{name}: audited, kernel {terminal_line(host.kernel.release)}"
-    findings = sum(severity != "info" for severity in open_severities(host))
+    findings = sum(severity != "info" for severity in open_severities(host.findings))
     return f"{text}, {count_noun(findings, 'finding')}" if findings else text
 
 

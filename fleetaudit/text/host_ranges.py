@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -69,6 +70,7 @@ def fold_hosts(names: Iterable[str], *, limit: int = MAX_RANGES) -> HostRanges:
     return HostRanges(count=len(parts), ranges=tuple(ranges), more=len(parts) - named)
 
 
+@lru_cache(maxsize=1 << 16)  # the same names are folded for every part of a report
 def _split(name: str) -> tuple[str, str, str]:
     """Returns a name as the text before its number, the digits, and the text after it.
 

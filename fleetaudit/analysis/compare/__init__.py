@@ -22,6 +22,7 @@ from fleetaudit.model import (
     PastRun,
     ScenarioRow,
 )
+from fleetaudit.model.shared_parts import distinct_objects
 
 from .behaviour_groups import group_by_behaviour
 from .changes import summarize_changes
@@ -149,7 +150,7 @@ def _coverage(run: AuditRun) -> Coverage:
 
 def _count_sysctls(audited: Iterable[Audited]) -> int:
     """Returns how many different sysctls were read."""
-    return len(set[str]().union(*(host.sysctls for host in audited)))
+    return len(set[str]().union(*distinct_objects(host.sysctls for host in audited)))
 
 
 def _input(run: AuditRun) -> ComparisonInput:

@@ -1,6 +1,7 @@
 """Groups hosts with the same behaviour, in one pass over all observations. Pure.
 
-Rules: this is the only place that looks at every observation of every host. Everything that follows
+Rules: this is the only place that looks at the observations of every host, at those that hosts
+share only once. Everything that follows
 from the behaviour of a host is computed once for its group.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from operator import attrgetter
 
 from fleetaudit.model import Audited, Observation
+from fleetaudit.model.shared_parts import once_per_object
 
 from .common import BehaviourGroup, build_key, group_by
 
@@ -26,13 +28,22 @@ def group_by_behaviour(audited: Iterable[Audited]) -> tuple[BehaviourGroup, ...]
     # behave the same, all keys are kept.
     numbers = dict[Hashable, int]()
 
+    def number(key: Hashable) -> int:
+        return numbers.setdefault(key, len(numbers))
+
+    def number_observation(o: Observation) -> int:
+        return number((_observation_fields(o), _sorted_counts(o.endings)))
+
+    number_one = once_per_object(number_observation)
+
+    def number_observations(observations: tuple[Observation, ...]) -> int:
+        return number(tuple(map(number_one, observations)))
+
+    number_all = once_per_object(number_observations)
+
     def behaviour(host: Audited) -> Hashable:
         """Returns what hosts must share to be in one group."""
-        observations = [
-            numbers.setdefault((_observation_fields(o), _sorted_counts(o.endings)), len(numbers))
-            for o in host.observations
-        ]
-        return build_key(host), host.isolation, host.void, tuple(observations)
+        return build_key(host), host.isolation, host.void, number_all(host.observations)
 
     return tuple(map(tuple, group_by(audited, behaviour).values()))
 

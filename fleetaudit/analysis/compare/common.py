@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from fleetaudit.analysis.judge import expectation_status
 from fleetaudit.model import (
@@ -35,8 +36,7 @@ V = TypeVar("V")
 H = TypeVar("H", bound=HostResult)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonInput:
+class ComparisonInput(msgspec.Struct, frozen=True, kw_only=True):
     """What the parts of a comparison start from.
 
     `groups` are the audited hosts by behaviour. `scenarios` and `anchors` are by the name of the
@@ -93,9 +93,9 @@ def each_finding(hosts: Iterable[H]) -> Iterator[tuple[H, Finding]]:
             yield host, finding
 
 
-def open_severities(host: HostResult) -> list[Severity]:
-    """Returns the severities of the findings of a host that are not waived, in their order."""
-    return [finding.severity for finding in host.findings if finding.is_open]
+def open_severities(findings: Iterable[Finding]) -> list[Severity]:
+    """Returns the severities of the findings that are not waived, in their order."""
+    return [finding.severity for finding in findings if finding.is_open]
 
 
 def fold_names(hosts: Iterable[HostResult]) -> HostRanges:
@@ -106,6 +106,11 @@ def fold_names(hosts: Iterable[HostResult]) -> HostRanges:
 def build_key(host: Audited) -> BuildKey:
     """Returns what identifies the kernel build of a host: uname -r, -v and -m."""
     return host.kernel.release, host.kernel.version, host.kernel.machine
+
+
+def build_key_of(host: HostResult) -> BuildKey | None:
+    """Returns the kernel build of a host, None if it was not audited."""
+    return build_key(host) if isinstance(host, Audited) else None
 
 
 def join_endings(endings: Iterable[Ending]) -> str:

@@ -7,7 +7,8 @@ apart. The families of a scenario share a group if the same hosts have the same 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, count, repeat
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.model import (
@@ -17,18 +18,17 @@ from fleetaudit.model import (
     HostResult,
     Severity,
 )
+from fleetaudit.model.shared_parts import once_per_object
 
 from .common import (
     FAMILY_NAMES,
     BuildKey,
     ComparisonInput,
     K,
-    build_key,
-    each_finding,
-    fold_names,
     group_by,
     open_severities,
 )
+from .host_sets import HostSets
 from .view_model import (
     Build,
     FindingGroup,
@@ -41,7 +41,8 @@ KINDS = ("host-key", "control", "scenario", "kernel", "sysctl", "exposure")
 SAME_ENDING = "same-ending:"
 _FAMILY_NAMES = {str(family): name for family, name in FAMILY_NAMES.items()}
 
-Pair = tuple[HostResult, Finding]
+Pair = tuple[int, Finding]
+"""The number of a set of hosts that share their findings, and one of these findings."""
 SortKey = tuple[int, int, int, str, str]
 
 
@@ -52,14 +53,17 @@ def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple
     of the sysctls that are shown, by key. The anchors of the groups are "finding-1" and so on, in
     the order of the result.
     """
-    hosts: tuple[HostResult, ...] = (*source.audited, *source.not_audited)
-    by_expectation = group_by(each_finding(hosts), _expectation).values()
+    hosts = HostSets[HostResult](
+        (*source.audited, *source.not_audited), lambda host: (host.findings,)
+    )
+    pairs = chain.from_iterable(map(_pairs, count(), hosts.firsts))
+    by_expectation = group_by(pairs, _expectation).values()
     places = {name: place for place, name in enumerate(source.scenarios)}
     together = sorted(
         group_by(by_expectation, _group_key).values(), key=lambda same: _sort_key(same, places)
     )
     return tuple(
-        _group(f"finding-{i}", same, source, sysctls) for i, same in enumerate(together, 1)
+        _group(f"finding-{i}", same, source, sysctls, hosts) for i, same in enumerate(together, 1)
     )
 
 
@@ -68,15 +72,16 @@ def count_unmet_hosts(audited: Iterable[Audited]) -> tuple[tuple[Severity, int],
 
     The most severe comes first.
     """
-    worst = Counter(map(worst_open_severity, audited))
+    worst_of = once_per_object(worst_open)
+    worst = Counter(worst_of(host.findings) for host in audited)
     return tuple(
         (severity, worst[severity]) for severity in reversed(SEVERITIES) if severity in worst
     )
 
 
-def worst_open_severity(host: HostResult) -> Severity | None:
+def worst_open(findings: Sequence[Finding]) -> Severity | None:
     """Returns the worst severity of the findings that are not waived, None without any."""
-    return max(open_severities(host), key=SEVERITIES.index, default=None)
+    return max(open_severities(findings), key=SEVERITIES.index, default=None)
 
 
 def parse_finding_id(id_: str) -> tuple[str, str, str]:
@@ -103,6 +108,11 @@ def join_family_ids(families: Iterable[str]) -> str:
     return " and ".join(_FAMILY_NAMES.get(family, family) for family in families)
 
 
+def _pairs(number: int, host: HostResult) -> Iterator[Pair]:
+    """Returns the findings of one set of hosts, each with the number of the set."""
+    return zip(repeat(number), host.findings)
+
+
 def _expectation(pair: Pair) -> Hashable:
     """Returns what findings about one expectation share."""
     finding = pair[1]
@@ -112,7 +122,7 @@ def _expectation(pair: Pair) -> Hashable:
 def _group_key(pairs: Sequence[Pair]) -> Hashable:
     """Returns what the families of a scenario must share to be in one group."""
     first = pairs[0][1]
-    observed = tuple((host.name, finding.observed, finding.waived) for host, finding in pairs)
+    observed = tuple((number, finding.observed, finding.waived) for number, finding in pairs)
     return parse_finding_id(first.id)[:2], first.severity, first.expected, observed
 
 
@@ -139,6 +149,7 @@ def _group(
     same: Sequence[Sequence[Pair]],
     source: ComparisonInput,
     sysctls: Mapping[str, str],
+    hosts: HostSets[HostResult],
 ) -> FindingGroup:
     """Returns the group of one expectation; each element of `same` has the findings of a family."""
     members = same[0]
@@ -147,7 +158,7 @@ def _group(
     kind, subject, _ = parse_finding_id(first.id)
     families = [parse_finding_id(id_)[2] for id_ in ids]
     links = sysctls if kind == "sysctl" else source.anchors
-    open_ = sum(finding.is_open for _, finding in members)
+    open_ = hosts.count(number for number, finding in members if finding.is_open)
     return FindingGroup(
         anchor=anchor,
         ids=ids,
@@ -158,14 +169,14 @@ def _group(
         severity=first.severity,
         expected=first.expected,
         because=first.because,
-        remedies=_remedies(members),
+        remedies=_remedies(members, hosts),
         hosts=open_,
-        waived=len(members) - open_,
-        rows=_rows(members, source.builds),
+        waived=hosts.count(_numbers(members)) - open_,
+        rows=_rows(members, hosts, source.builds),
     )
 
 
-def _remedies(members: Sequence[Pair]) -> tuple[Remedy, ...]:
+def _remedies(members: Sequence[Pair], hosts: HostSets[HostResult]) -> tuple[Remedy, ...]:
     """Returns the remedies, those of most hosts first.
 
     They differ by kernel series, or by the file that sets a sysctl.
@@ -173,12 +184,14 @@ def _remedies(members: Sequence[Pair]) -> tuple[Remedy, ...]:
     with_remedy = [pair for pair in members if pair[1].fix]
     by_fix = group_by(with_remedy, lambda pair: pair[1].fix)
     return tuple(
-        Remedy(text=fix, is_command=is_command(fix), hosts=fold_names(map(_host, pairs)))
-        for fix, pairs in _largest_first(by_fix)
+        Remedy(text=fix, is_command=is_command(fix), hosts=hosts.names(_numbers(pairs)))
+        for fix, pairs in _largest_first(by_fix, hosts)
     )
 
 
-def _rows(members: Sequence[Pair], builds: Mapping[BuildKey, Build]) -> tuple[FindingRow, ...]:
+def _rows(
+    members: Sequence[Pair], hosts: HostSets[HostResult], builds: Mapping[BuildKey, Build]
+) -> tuple[FindingRow, ...]:
     """Returns a row per observation and waiver, that of most hosts first."""
     by_observation = group_by(members, lambda pair: (pair[1].observed, pair[1].waived))
     return tuple(
@@ -186,29 +199,25 @@ def _rows(members: Sequence[Pair], builds: Mapping[BuildKey, Build]) -> tuple[Fi
             observed=observed,
             waived=waived,
             since=_first_seen(pairs),
-            builds=_builds_of(pairs, builds),
-            hosts=fold_names(map(_host, pairs)),
+            builds=tuple(map(builds.__getitem__, hosts.builds(_numbers(pairs)))),
+            hosts=hosts.names(_numbers(pairs)),
         )
-        for (observed, waived), pairs in _largest_first(by_observation)
+        for (observed, waived), pairs in _largest_first(by_observation, hosts)
     )
 
 
-def _largest_first(groups: Mapping[K, list[Pair]]) -> list[tuple[K, list[Pair]]]:
-    """Returns the groups, those with most findings first."""
-    return sorted(groups.items(), key=lambda item: -len(item[1]))
+def _largest_first(
+    groups: Mapping[K, list[Pair]], hosts: HostSets[HostResult]
+) -> list[tuple[K, list[Pair]]]:
+    """Returns the groups, those with the findings of most hosts first."""
+    return sorted(groups.items(), key=lambda item: -hosts.count(_numbers(item[1])))
 
 
-def _host(pair: Pair) -> HostResult:
-    """Returns the host of a finding."""
-    return pair[0]
+def _numbers(pairs: Iterable[Pair]) -> tuple[int, ...]:
+    """Returns the numbers of the sets of hosts of some findings."""
+    return tuple(number for number, _ in pairs)
 
 
 def _first_seen(pairs: Iterable[Pair]) -> str:
     """Returns the earliest date on which one of the findings was seen, "" if unknown."""
     return min(filter(None, (finding.since for _, finding in pairs)), default="")
-
-
-def _builds_of(pairs: Iterable[Pair], builds: Mapping[BuildKey, Build]) -> tuple[Build, ...]:
-    """Returns the kernel builds of the audited hosts, in order of appearance."""
-    keys = [build_key(host) for host, _ in pairs if isinstance(host, Audited)]
-    return tuple(builds[key] for key in dict.fromkeys(keys))

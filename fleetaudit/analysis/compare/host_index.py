@@ -5,19 +5,24 @@ Rules: every host is in it exactly once, in inventory order, audited or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
+
+import msgspec
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.model import (
     Audited,
     Change,
     Drift,
+    Finding,
     HostResult,
     NotAudited,
     NotSelected,
+    Severity,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.phrases import surround
 
 from .common import (
@@ -28,11 +33,12 @@ from .common import (
     group_by,
     system_name,
 )
-from .findings import worst_open_severity
-from .profiles import host_findings
+from .findings import worst_open
+from .profiles import view_findings
 from .view_model import (
     HostChange,
     HostEntry,
+    HostFinding,
     HostState,
     Production,
 )
@@ -51,8 +57,7 @@ _NO_PRODUCTION = Production(
 """Stands for the counters of a host that reported none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lookups:
+class _Lookups(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry needs besides its host, by the name of the host or the key of its build."""
 
     builds: Mapping[BuildKey, int]
@@ -60,6 +65,12 @@ class _Lookups:
     production: Mapping[str, Production]
     changes: Mapping[str, Sequence[Change]]
     unknown: frozenset[str]
+    findings: Callable[[tuple[Finding, ...]], tuple[HostFinding, ...]] = msgspec.field(
+        default_factory=lambda: once_per_object(view_findings)
+    )
+    worst: Callable[[tuple[Finding, ...]], Severity | None] = msgspec.field(
+        default_factory=lambda: once_per_object(worst_open)
+    )
 
 
 def index_hosts(
@@ -108,12 +119,12 @@ def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
     production = lookups.production.get(host.name, _NO_PRODUCTION)
     return HostEntry(
         name=host.name,
-        state=_state(host, lookups.unknown),
+        state=_state(host, lookups),
         anchor=lookups.anchors[host.name],
         groups=host.groups,
         build=_build(host, lookups.builds),
         about=_about(host),
-        findings=host_findings(host),
+        findings=lookups.findings(host.findings),
         changes=tuple(map(_change, lookups.changes.get(host.name, ()))),
         per_thousand=production.per_thousand,
         unread_sockets=production.unread_sockets,
@@ -140,25 +151,33 @@ def _about(host: HostResult) -> tuple[str, ...]:
         return (host.reason,)
     if isinstance(host, NotAudited):
         return (f"{host.stage}: {host.reason}",)
+    return _facts(system_name(host), host.python, host.isolation, host.notes, host.void)
+
+
+@lru_cache(maxsize=1024)  # hosts of one build have the same
+def _facts(
+    system: str, python: str, isolation: str, notes: tuple[str, ...], void: str
+) -> tuple[str, ...]:
+    """Returns what is known of an audited host besides its kernel."""
     facts = (
-        system_name(host),
-        surround("Python ", host.python),
-        _measured_in(host),
-        *host.notes,
-        surround("void: ", host.void),
+        system,
+        surround("Python ", python),
+        _measured_in(isolation),
+        *notes,
+        surround("void: ", void),
     )
     return tuple(filter(None, facts))
 
 
-def _measured_in(host: Audited) -> str:
+def _measured_in(isolation: str) -> str:
     """Returns the network namespace of the experiment, in words."""
-    if host.isolation == "host":
+    if isolation == "host":
         return "in the host’s namespace"
     return "in a private namespace"
 
 
-def _state(host: HostResult, unknown: frozenset[str]) -> HostState:
-    """Returns the state of a host; `unknown` has the hosts with an unknown verdict.
+def _state(host: HostResult, lookups: _Lookups) -> HostState:
+    """Returns the state of a host.
 
     The first that applies is returned: not selected, not audited, void, the worst severity of the
     findings that are not waived, "unknown", "met".
@@ -169,9 +188,9 @@ def _state(host: HostResult, unknown: frozenset[str]) -> HostState:
         return "not audited"
     if host.void:
         return "void"
-    severity = worst_open_severity(host)
+    severity = lookups.worst(host.findings)
     if severity:
         return severity
-    if host.name in unknown:
+    if host.name in lookups.unknown:
         return "unknown"
     return "met"

@@ -7,12 +7,14 @@ that ran nowhere is not counted at all. A waived finding is not met.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
+from itertools import chain
 
 from fleetaudit.model import Audited
+from fleetaudit.model.shared_parts import distinct_objects
 
 from .columns import NOT_IN_PLAYBOOK
-from .common import BehaviourGroup, each_finding, valid_groups
+from .common import BehaviourGroup, valid_groups
 from .view_model import Column, MetExpectations
 
 _NO_VERDICT = ("not run", NOT_IN_PLAYBOOK, "void")
@@ -27,17 +29,18 @@ def count_met(
     `audited` are all audited hosts, void ones too; `groups` are the same hosts by their behaviour.
     A scenario with a column per family is met if every column is.
     """
-    hosts = [host for host in audited if not host.void]
+    valid = tuple(valid_groups(groups))
+    hosts = sum(map(len, valid))
     not_control = [column for column in columns if not column.is_control]
     ran = columns_to_meet(not_control)
     scenarios, deviating = _scenarios(ran)
     in_playbook = {column.scenario for column in not_control}
-    without_verdict = sum(_ran_nothing(host, in_playbook) for host in hosts)
-    expectations, unmet = _expectations(hosts)
-    verdicts, not_run, hosts_not_run = _count_verdicts(groups)
+    without_verdict = sum(len(group) for group in valid if _ran_nothing(group[0], in_playbook))
+    expectations, unmet = _expectations(audited)
+    verdicts, not_run, hosts_not_run = _count_verdicts(valid)
     return MetExpectations(
         # If no scenario ran anywhere, there is no host that ran one: all of them count.
-        hosts=len(hosts) - without_verdict * bool(ran),
+        hosts=hosts - without_verdict * bool(ran),
         hosts_without_verdict=without_verdict,
         verdicts=verdicts,
         verdicts_not_run=not_run,
@@ -79,20 +82,21 @@ def _ran_nothing(host: Audited, in_playbook: Container[str]) -> bool:
     return endings == {"not run"}
 
 
-def _expectations(hosts: Sequence[Audited]) -> tuple[set[str], set[str]]:
+def _expectations(audited: Iterable[Audited]) -> tuple[set[str], set[str]]:
     """Returns the ids of the other expectations, and of those that some host does not meet."""
-    expectations = set[str]().union(*(host.expectations for host in hosts))
-    findings = {finding.id for _, finding in each_finding(hosts)}
-    return expectations, findings & expectations
+    hosts = [host for host in audited if not host.void]
+    expectations = set[str]().union(*distinct_objects(host.expectations for host in hosts))
+    findings = chain.from_iterable(distinct_objects(host.findings for host in hosts))
+    return expectations, {finding.id for finding in findings} & expectations
 
 
-def _count_verdicts(groups: Iterable[BehaviourGroup]) -> tuple[int, int, int]:
+def _count_verdicts(valid: Iterable[BehaviourGroup]) -> tuple[int, int, int]:
     """Returns the number of verdicts, of those not run, and of the hosts that miss some.
 
     A verdict is one scenario over one family on one host; void hosts do not count.
     """
     verdicts = not_run = hosts_not_run = 0
-    for group in valid_groups(groups):
+    for group in valid:
         observations = group[0].observations
         missing = sum(o.ending == "not run" for o in observations)
         verdicts += len(observations) * len(group)

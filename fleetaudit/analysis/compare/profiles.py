@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import msgspec
 
 from fleetaudit.analysis.judge import describe_endings
 from fleetaudit.model import (
     Audited,
-    HostResult,
+    Finding,
     Observation,
     ScenarioRow,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .behaviour_groups import outcome_key
@@ -52,8 +54,7 @@ VERDICT_TEXTS: dict[Verdict, str] = {
 _NOTABLE: tuple[Verdict, ...] = ("error", "warning", "info", "unknown")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profiles:
+class Profiles(msgspec.Struct, frozen=True, kw_only=True):
     """All profiles, the anchor of the profile of each audited host, and the traces by ending."""
 
     profiles: tuple[Profile, ...]
@@ -82,6 +83,11 @@ class _ProfileMaker:
         self.source = source
         self.unanimous = {column.scenario for column in columns} - notable
         self.traces = TraceStore(source.builds, differing_scenarios(columns))
+        self._rows_of_scenario = once_per_object(self._make_rows)
+        numbers = dict[Hashable, int]()
+        self._findings_number = once_per_object(
+            lambda findings: numbers.setdefault(view_findings(findings), len(numbers))
+        )
 
     def make(self, anchor: str, group: BehaviourGroup) -> Profile:
         """Returns the profile of one behaviour group."""
@@ -95,29 +101,48 @@ class _ProfileMaker:
             hosts=fold_names(group),
             on_host=first.isolation == "host",
             void=first.void,
-            members=_members(group),
+            members=self._members(group),
             tally=_tally(rows),
             verdicts=rows,
             traces=self.traces.since(known_traces),
         )
+
+    def _members(self, group: BehaviourGroup) -> tuple[Member, ...]:
+        """Returns the hosts by what distinguishes them besides behaviour."""
+        return tuple(map(_member, group_by(group, self._member_key).values()))
+
+    def _member_key(self, host: Audited) -> Hashable:
+        """Returns what hosts of a profile must share to be one member."""
+        findings = self._findings_number(host.findings)
+        return host.groups, system_name(host), host.python, host.notes, findings
 
     def _verdict_rows(self, host: Audited) -> tuple[VerdictRow, ...]:
         """Returns the verdicts on a host; families of a scenario with one outcome share a row."""
         by_scenario = group_by(host.observations, lambda o: o.scenario)
         rows = list[VerdictRow]()
         for name, row in self.source.scenarios.items():
-            for families in group_by(by_scenario.get(name, ()), outcome_key).values():
+            of_scenario = by_scenario.get(name, ())
+            for families, verdict in self._rows_of_scenario(bool(host.void), row, *of_scenario):
                 trace = self.traces.find(host, families, row)
-                rows.append(self._verdict_row(host, families, row, trace))
+                rows.append(_with_trace(verdict, trace, host))
         return tuple(rows)
 
+    def _make_rows(
+        self, is_void: bool, row: ScenarioRow, *observations: Observation
+    ) -> list[tuple[list[Observation], VerdictRow]]:
+        """Returns the rows of one scenario without traces, each with the families that share it."""
+        by_outcome = group_by(observations, outcome_key)
+        return [
+            (families, self._verdict_row(is_void, row, families))
+            for families in by_outcome.values()
+        ]
+
     def _verdict_row(
-        self, host: Audited, families: Sequence[Observation], row: ScenarioRow, trace: Trace | None
+        self, is_void: bool, row: ScenarioRow, families: Sequence[Observation]
     ) -> VerdictRow:
         """Returns the row of one scenario; `families` have the same outcome."""
         first = families[0]
-        verdict: Verdict = "void" if host.void else verdict_of(first, row)
-        anchor, trace_host = _trace_link(trace, host)
+        verdict: Verdict = "void" if is_void else verdict_of(first, row)
         return VerdictRow(
             scenario=row.name,
             title=row.title,
@@ -129,20 +154,21 @@ class _ProfileMaker:
             verdict_text=VERDICT_TEXTS[verdict],
             trials=first.trials,
             reason=first.reason,
-            trace=anchor,
-            trace_host=trace_host,
+            trace="",
+            trace_host="",
             unanimous=verdict in ("met", "not run") and row.name in self.unanimous,
         )
 
 
-def _trace_link(trace: Trace | None, host: Audited) -> tuple[str, str]:
-    """Returns the anchor of a trace, and its host if that is not `host`.
+def _with_trace(row: VerdictRow, trace: Trace | None, host: Audited) -> VerdictRow:
+    """Returns a row with the anchor of its trace, and the host of the trace if it is another one.
 
-    Both are "" without a trace, and the second is "" if the trace is that of `host`.
+    Without a trace it is the same row, which all hosts with these observations share.
     """
     if trace is None:
-        return "", ""
-    return trace.anchor, "" if trace.host == host.name else trace.host
+        return row
+    other = "" if trace.host == host.name else trace.host
+    return msgspec.structs.replace(row, trace=trace.anchor, trace_host=other)
 
 
 def _tally(rows: Iterable[VerdictRow]) -> tuple[tuple[Verdict, int], ...]:
@@ -151,31 +177,19 @@ def _tally(rows: Iterable[VerdictRow]) -> tuple[tuple[Verdict, int], ...]:
     return tuple((verdict, counts[verdict]) for verdict in _NOTABLE if verdict in counts)
 
 
-def _members(group: BehaviourGroup) -> tuple[Member, ...]:
-    """Returns the hosts by what distinguishes them besides behaviour; all of them are named."""
-    groups = group_by(group, _member_key)
-    return tuple(
-        Member(
-            hosts=fold_hosts((host.name for host in hosts), limit=len(hosts)),
-            groups=hosts[0].groups,
-            system=system_name(hosts[0]),
-            python=hosts[0].python,
-            notes=hosts[0].notes,
-            findings=findings,
-        )
-        for (*_, findings), hosts in groups.items()
+def _member(hosts: Sequence[Audited]) -> Member:
+    """Returns hosts that differ in nothing as one member; all of them are named."""
+    first = hosts[0]
+    return Member(
+        hosts=fold_hosts((host.name for host in hosts), limit=len(hosts)),
+        groups=first.groups,
+        system=system_name(first),
+        python=first.python,
+        notes=first.notes,
+        findings=view_findings(first.findings),
     )
 
 
-def _member_key(
-    host: Audited,
-) -> tuple[tuple[str, ...], str, str, tuple[str, ...], tuple[HostFinding, ...]]:
-    """Returns what hosts of a profile must share to be one member."""
-    return host.groups, system_name(host), host.python, host.notes, host_findings(host)
-
-
-def host_findings(host: HostResult) -> tuple[HostFinding, ...]:
+def view_findings(findings: Iterable[Finding]) -> tuple[HostFinding, ...]:
     """Returns the findings of a host as the page shows them."""
-    return tuple(
-        (f.severity, f.id, f.expected, f.observed, f.waived, f.since) for f in host.findings
-    )
+    return tuple((f.severity, f.id, f.expected, f.observed, f.waived, f.since) for f in findings)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 
-from fleetaudit.model import SEVERITIES, Audited, Sysctl
+import msgspec
 
-from .common import fold_names, group_by
+from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
+from fleetaudit.model.shared_parts import once_per_object
+
+from .common import group_by
+from .host_sets import HostSets
 from .view_model import SysctlValue, SysctlView, Verdict
 
 CHANGED = "changed"
@@ -23,12 +27,11 @@ _ID_PREFIX = "sysctl:"
 NOT_READ = Sysctl()
 """Stands for the sysctl of a host that has none although one is expected."""
 
-Reading = tuple[Audited, Sysctl]
-"""A host and its sysctl."""
+Reading = tuple[int, Sysctl]
+"""The number of a set of hosts that share sysctls and findings, and their sysctl."""
 
 
-@dataclass(frozen=True, slots=True)
-class _ValueKey:
+class _ValueKey(msgspec.Struct, frozen=True):
     """What hosts must share to be in one row of a sysctl."""
 
     value: str
@@ -39,36 +42,78 @@ class _ValueKey:
 
 def view_sysctls(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
     """Returns the sysctls worth showing, by name; anchors count from "sysctl-1" in that order."""
-    expected = dict[str, str]()
-    for host in audited:
-        expected |= _expected_values(host)
+    hosts = HostSets(audited, lambda host: (host.sysctls, host.findings))
+    expected = _expected_values(audited)
     shown = [
         (key, why, of_key)
-        for key, of_key in sorted(_readings(audited).items())
+        for key, of_key in sorted(_readings(hosts).items())
         if (why := _why_shown(of_key, key in expected))
     ]
     return tuple(
-        _view(f"sysctl-{i}", key, why, of_key, expected.get(key))
+        _view(f"sysctl-{i}", key, why, _Table(key, expected.get(key), of_key, hosts))
         for i, (key, why, of_key) in enumerate(shown, 1)
     )
 
 
-def _readings(audited: Iterable[Audited]) -> Mapping[str, list[Reading]]:
+class _Table(msgspec.Struct, frozen=True):
+    """The readings of one sysctl; `expected` is None if no host has a finding about it."""
+
+    key: str
+    expected: str | None
+    readings: Sequence[Reading]
+    hosts: HostSets[Audited]
+
+    def rows(self) -> dict[_ValueKey, tuple[int, ...]]:
+        """Returns the numbers of the sets of hosts in each row."""
+        rows = group_by(self.readings, self._value_key)
+        return {row: tuple(number for number, _ in of_row) for row, of_row in rows.items()}
+
+    def _value_key(self, reading: Reading) -> _ValueKey:
+        """Returns the row of a reading."""
+        number, sysctl = reading
+        id_ = _ID_PREFIX + self.key
+        findings = self.hosts.firsts[number].findings
+        severities = (finding.severity for finding in findings if finding.id == id_)
+        return _ValueKey(
+            value=_value(sysctl),
+            relation=_describe_relation(sysctl),
+            verdict=next(severities, self._otherwise()),
+            used=_collapse(sysctl.used),
+        )
+
+    def _otherwise(self) -> Verdict:
+        """Returns the verdict on a host without a finding."""
+        return "not run" if self.expected is None else "met"
+
+
+def _readings(hosts: HostSets[Audited]) -> Mapping[str, list[Reading]]:
     """Returns the readings by key, with those that an expectation misses."""
     readings = defaultdict[str, list[Reading]](list)
-    for host in audited:
+    for number, host in enumerate(hosts.firsts):
         for key, sysctl in host.sysctls.items():
-            readings[key].append((host, sysctl))
-        for key in _expected_values(host).keys() - host.sysctls.keys():
-            readings[key].append((host, NOT_READ))
+            readings[key].append((number, sysctl))
+        for key in _expected_of_host(host.findings).keys() - host.sysctls.keys():
+            readings[key].append((number, NOT_READ))
     return readings
 
 
-def _expected_values(host: Audited) -> dict[str, str]:
-    """Returns the expected value of each sysctl that the host has a finding about, by key."""
+def _expected_values(audited: Iterable[Audited]) -> dict[str, str]:
+    """Returns the expected value of each sysctl that a host has a finding about, by key.
+
+    Of several values that of the last host counts.
+    """
+    of_host = once_per_object(_expected_of_host)
+    expected = dict[str, str]()
+    for host in audited:
+        expected |= of_host(host.findings)
+    return expected
+
+
+def _expected_of_host(findings: Iterable[Finding]) -> dict[str, str]:
+    """Returns the expected value of each sysctl that there is a finding about, by key."""
     return {
         finding.id.removeprefix(_ID_PREFIX): finding.expected
-        for finding in host.findings
+        for finding in findings
         if finding.id.startswith(_ID_PREFIX)
     }
 
@@ -89,47 +134,28 @@ def _why_shown(readings: Iterable[Reading], unexpected: bool) -> str:
     return ", ".join(text for holds, text in reasons if holds)
 
 
-def _view(
-    anchor: str, key: str, why: str, readings: Iterable[Reading], expected: str | None
-) -> SysctlView:
-    """Returns the view of one sysctl; `expected` is None if no host has a finding about it."""
-    otherwise: Verdict = "not run" if expected is None else "met"
-    rows = group_by(readings, lambda reading: _value_key(reading, key, otherwise))
+def _view(anchor: str, key: str, why: str, table: _Table) -> SysctlView:
+    """Returns the view of one sysctl."""
+    rows, hosts = table.rows(), table.hosts
     # A value that breaks an expectation is never left out.
-    order = sorted(rows, key=lambda row: (row.verdict not in SEVERITIES, -len(rows[row])))
-    rest = order[MOST_VALUES:]
+    order = sorted(rows, key=lambda row: (row.verdict not in SEVERITIES, -hosts.count(rows[row])))
     return SysctlView(
         anchor=anchor,
         key=key,
         why=why,
-        expected=expected or "",
-        values=tuple(_row(row, rows[row]) for row in order[:MOST_VALUES]),
-        omitted=len(rest),
-        omitted_hosts=sum(len(rows[row]) for row in rest),
-    )
-
-
-def _row(key: _ValueKey, readings: Iterable[Reading]) -> SysctlValue:
-    """Returns the row of one value."""
-    return SysctlValue(
-        value=key.value,
-        relation=key.relation,
-        verdict=key.verdict,
-        used=key.used,
-        hosts=fold_names(host for host, _ in readings),
-    )
-
-
-def _value_key(reading: Reading, key: str, otherwise: Verdict) -> _ValueKey:
-    """Returns the row of a reading; its verdict is `otherwise` if the host has no finding."""
-    host, sysctl = reading
-    id_ = _ID_PREFIX + key
-    severities = (finding.severity for finding in host.findings if finding.id == id_)
-    return _ValueKey(
-        value=_value(sysctl),
-        relation=_describe_relation(sysctl),
-        verdict=next(severities, otherwise),
-        used=_collapse(sysctl.used),
+        expected=table.expected or "",
+        values=tuple(
+            SysctlValue(
+                value=row.value,
+                relation=row.relation,
+                verdict=row.verdict,
+                used=row.used,
+                hosts=hosts.names(rows[row]),
+            )
+            for row in order[:MOST_VALUES]
+        ),
+        omitted=len(order[MOST_VALUES:]),
+        omitted_hosts=hosts.count(chain.from_iterable(rows[row] for row in order[MOST_VALUES:])),
     )
 
 

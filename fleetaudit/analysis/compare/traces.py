@@ -20,6 +20,7 @@ from fleetaudit.model import (
     Segment,
     step_text,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.probe.segments import syn_scale, window_bytes
 
 from .common import (
@@ -63,6 +64,7 @@ class TraceStore:
         self.builds, self.differing = builds, differing
         self.by_ending = dict[TraceKey, Trace]()
         self._by_evidence = dict[Hashable, Trace]()
+        self._is_shown = once_per_object(self._decide_shown)
 
     def __len__(self) -> int:
         return len(self._by_evidence)
@@ -91,7 +93,7 @@ class TraceStore:
             self._register(trace, build_key(host), families)
         return trace
 
-    def _is_shown(self, observation: Observation, row: ScenarioRow) -> bool:
+    def _decide_shown(self, observation: Observation, row: ScenarioRow) -> bool:
         """Returns whether an observation is notable and has evidence.
 
         It is notable if kernels differ in its scenario, or if its status is neither "met" nor "not

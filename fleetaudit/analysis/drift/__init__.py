@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, get_args
 
 import msgspec
@@ -29,15 +30,17 @@ from fleetaudit.model import (
     ChangeKind,
     Drift,
     Effect,
+    Finding,
     HostResult,
     NotAudited,
     ResetRate,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .comparable import comparison_notes, why_not_comparable
 from .counter_rates import reset_rates
-from .host_changes import host_changes, unpaired_changes
+from .host_changes import HostChanges, unpaired_changes
 from .host_diff import RunContext
 from .host_pairs import pair_hosts
 
@@ -53,7 +56,9 @@ __all__ = [
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 _KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
+_Findings = tuple[Finding, ...]
 _Dates = Mapping[str, str]
+_NO_DATES: _Dates = {}
 
 
 def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
@@ -73,8 +78,9 @@ def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
         return msgspec.structs.replace(drift, refused=reason)
     context = RunContext.of(before, after)
     changes = list[Change]()
+    changes_of = HostChanges(context)
     for pair in pairs.both:
-        changes += host_changes(pair, context)
+        changes += changes_of.of(pair)
     changes += unpaired_changes(pairs, before.run, after.run, context)
     return msgspec.structs.replace(
         drift,
@@ -96,7 +102,14 @@ def set_first_seen(
     """
     hosts = tuple(hosts)
     dates = _earlier_dates(hosts, earlier)
-    return tuple(_with_dates(host, dates.of(host), today) for host in hosts)
+    shared = dict[_Findings, _Findings]()
+
+    def date_findings(findings: _Findings, since: _Dates) -> _Findings:
+        dated = tuple(_with_date(finding, since.get(finding.id, today)) for finding in findings)
+        return shared.setdefault(dated, dated)
+
+    date_once = once_per_object(date_findings)
+    return tuple(_with_findings(host, date_once(host.findings, dates.of(host))) for host in hosts)
 
 
 class _EarlierDates(NamedTuple):
@@ -112,32 +125,39 @@ class _EarlierDates(NamedTuple):
     def of(self, host: HostResult) -> _Dates:
         """Returns the dates for a host by id: of runs that audited it, if it is audited now."""
         dates = self.newest if isinstance(host, NotAudited) else self.newest_audited
-        return dates.get(host.name, {})
+        return dates.get(host.name, _NO_DATES)
 
 
 def _earlier_dates(hosts: Sequence[HostResult], earlier: Sequence[AuditRun]) -> _EarlierDates:
     """Returns the dates of the findings of earlier runs; `earlier` is newest first."""
     newest, newest_audited = found = _EarlierDates({}, {})
     for run in earlier:
+        dates_of = once_per_object(partial(_dates, run.run.started[:10]))
         for pair in pair_hosts(run.hosts, hosts).both:
-            dates = _dates(pair.before, run)
+            dates = dates_of(pair.before.findings)
             newest.setdefault(pair.after.name, dates)
             if isinstance(pair.before, Audited):
                 newest_audited.setdefault(pair.after.name, dates)
     return found
 
 
-def _dates(host: HostResult, run: AuditRun) -> _Dates:
-    """Returns since when each finding of a host is known, by id; the run's date if it has none."""
-    return {finding.id: finding.since or run.run.started[:10] for finding in host.findings}
+def _dates(of_run: str, findings: Iterable[Finding]) -> _Dates:
+    """Returns since when each finding of a host is known, by id; `of_run` if it has no date."""
+    return {finding.id: finding.since or of_run for finding in findings}
 
 
-def _with_dates(host: HostResult, dates: _Dates, today: str) -> HostResult:
-    """Returns a host with each finding's `since`, which is `today` if `dates` does not have it."""
-    if not host.findings:
+def _with_date(finding: Finding, since: str) -> Finding:
+    """Returns a finding with its date, the same one if it has that date already."""
+    if finding.since == since:
+        return finding
+    return msgspec.structs.replace(finding, since=since)
+
+
+def _with_findings(host: HostResult, findings: _Findings) -> HostResult:
+    """Returns a host with other findings, the same host if it has these objects already."""
+    if findings is host.findings:
         return host
-    findings = (msgspec.structs.replace(f, since=dates.get(f.id, today)) for f in host.findings)
-    return msgspec.structs.replace(host, findings=tuple(findings))
+    return msgspec.structs.replace(host, findings=findings)
 
 
 def encode(drift: Drift) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fleetaudit.model import AuditRun, RunInfo, ScenarioRow
+from fleetaudit.model.shared_parts import distinct_objects
 
 from .host_pairs import Pairs
 
@@ -77,7 +78,7 @@ def _have_subject_in_common(before: AuditRun, after: AuditRun) -> bool:
 
 def _sysctl_keys(run: AuditRun) -> set[str]:
     """Returns the sysctls that some host of a run has."""
-    return set[str]().union(*(host.sysctls for host in run.hosts))
+    return set[str]().union(*distinct_objects(host.sysctls for host in run.hosts))
 
 
 def comparison_notes(before: AuditRun, after: AuditRun, pairs: Pairs) -> Iterator[str]:

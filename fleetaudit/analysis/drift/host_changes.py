@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+
+import msgspec
 
 from fleetaudit.analysis.causes import cause_title
 from fleetaudit.model import (
@@ -24,20 +26,46 @@ from .scenarios import scenario_changes
 from .sysctls import sysctl_changes
 
 
-def host_changes(pair: Pair, context: RunContext) -> Iterator[Change]:
-    """Yields all changes of a host that both runs have, also under another name.
+class HostChanges:
+    """Finds the changes of hosts that both runs have, once for those that share all their parts.
 
-    If one of the runs did not audit it, only its status is compared: "audited", "not audited:
-    connect: connection refused". A host under a new name is a change of its own.
+    The hosts of both runs exist as long as this object is used.
     """
-    before, after = pair.before, pair.after
-    if before.name != after.name:
-        yield _host_change("renamed", after.name, before.name, after.name, context.after)
-    if isinstance(before, Audited) and isinstance(after, Audited):
-        yield from _audited_changes(HostDiff.of(before, after, context))
-    elif effect := _status_effect(before, after):
-        texts = _describe_status(before), _describe_status(after)
-        yield _host_change(effect, after.name, *texts, context.after)
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._systems = dict[Hashable, Hashable]()
+        self._found = dict[tuple[int, ...], tuple[Change, ...]]()
+
+    def of(self, pair: Pair) -> Iterator[Change]:
+        """Yields all changes of a host, also under another name.
+
+        If one of the runs did not audit it, only its status is compared: "audited", "not audited:
+        connect: connection refused". A host under a new name is a change of its own.
+        """
+        before, after, date = pair.before, pair.after, self._context.after
+        if before.name != after.name:
+            yield _host_change("renamed", after.name, before.name, after.name, date)
+        if isinstance(before, Audited) and isinstance(after, Audited):
+            yield from self._audited_changes(before, after)
+        elif effect := _status_effect(before, after):
+            texts = _describe_status(before), _describe_status(after)
+            yield _host_change(effect, after.name, *texts, date)
+
+    def _audited_changes(self, before: Audited, after: Audited) -> Iterator[Change]:
+        """Yields the changes of a host that both runs audited."""
+        key = tuple(map(id, (*self._parts(before), *self._parts(after))))
+        if key not in self._found:
+            diff = HostDiff.of(before, after, self._context)
+            self._found[key] = tuple(_audited_changes(diff))
+        for change in self._found[key]:
+            yield msgspec.structs.replace(change, host=after.name)
+
+    def _parts(self, host: Audited) -> tuple[object, ...]:
+        """Returns all that is compared of a host but its name, as objects that hosts share."""
+        system = host.kernel, host.os, host.isolation, host.void, host.expectations
+        shared = self._systems.setdefault(system, system)
+        return shared, host.observations, host.sysctls, host.findings
 
 
 def _audited_changes(diff: HostDiff) -> Iterator[Change]:

@@ -90,12 +90,23 @@ def scenario_changes(diff: HostDiff) -> Iterator[Change]:
         return
     before, after = diff.before.observations_by_scenario(), diff.after.observations_by_scenario()
     for key in dict.fromkeys([*after, *before]):
+        if _ends_are_equal(before.get(key), after.get(key)):
+            continue
         scenario, family = key
         what = f"scenario:{scenario}/{family}"
         findings = diff.findings(what)
         old = _Outcome(before.get(key), findings.before)
         new = _Outcome(after.get(key), findings.after)
         yield from _scenario_change(diff, what, diff.context.rows.get(scenario), old, new)
+
+
+def _ends_are_equal(before: Observation | None, after: Observation | None) -> bool:
+    """Returns whether both runs observed a scenario and saw the same endings, as nearly always."""
+    if before is None or after is None:
+        return False
+    if before is after:
+        return True
+    return before.ending == after.ending and before.endings.keys() == after.endings.keys()
 
 
 def _scenario_change(

@@ -21,11 +21,16 @@ def sysctl_changes(diff: HostDiff) -> Iterator[Change]:
     that matches more sysctls is a change: from "absent" to a value, or the other way round.
     """
     before, after = diff.before.sysctls, diff.after.sysctls
+    if before == after and diff.findings_before == diff.findings_after:
+        return
     keys = dict.fromkeys([*after, *before])
     if diff.before.kernel == diff.after.kernel:
         keys = dict.fromkeys(filter(before.__contains__, after))
+    found = diff.findings_before.keys() | diff.findings_after.keys()
     for key in keys:
         old, new = before.get(key, _ABSENT), after.get(key, _ABSENT)
+        if old == new and f"sysctl:{key}" not in found:
+            continue
         yield from _sysctl_changes(diff, f"sysctl:{key}", old, new)
 
 

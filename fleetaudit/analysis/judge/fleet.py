@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,9 +21,11 @@ from fleetaudit.model import (
     Finding,
     HostResult,
     Kernel,
+    Observation,
     Plan,
     conclusive_hosts,
 )
+from fleetaudit.model.shared_parts import once_per_object
 
 from .findings import applying, join_fixes, join_reasons, most_severe, severity_order
 
@@ -44,9 +46,6 @@ class _Place(NamedTuple):
     def finding_id(self) -> str:
         """The id of its finding."""
         return f"{FLEET_PREFIX}same-ending:{self.scenario}/{self.family}"
-
-
-_Counts = Mapping[_Place, Counter[Ending]]
 
 
 def is_of_fleet(id_: str) -> bool:
@@ -71,8 +70,8 @@ def judge_fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, 
     """
     hosts = tuple(results)
     expectations = _expectations_by_host(hosts, plan)
-    counts = _count_endings(filter(lambda host: expectations.get(host.name), hosts))
-    return tuple(_judge(host, expectations.get(host.name, ()), counts) for host in hosts)
+    judge = _FleetJudge(host for host in conclusive_hosts(hosts) if expectations.get(host.name))
+    return tuple(judge.judge(host, expectations.get(host.name, ())) for host in hosts)
 
 
 def _expectations_by_host(
@@ -85,50 +84,71 @@ def _expectations_by_host(
     }
 
 
-def _count_endings(hosts: Iterable[HostResult]) -> _Counts:
-    """Returns how many hosts end how, by place."""
-    counts = dict[_Place, Counter[Ending]]()
-    for host in hosts:
-        for place, ending in _endings(host):
-            counts.setdefault(place, Counter())[ending] += 1
-    return counts
+class _FleetJudge:
+    """The endings of the hosts that are compared; hosts that share their parts are judged once."""
+
+    def __init__(self, hosts: Iterable[Audited]) -> None:
+        self._judged = once_per_object(self._judge)
+        self._counts = dict[_Place, Counter[Ending]]()
+        sets = dict[tuple[int, int], list[Audited]]()
+        for host in hosts:
+            sets.setdefault((id(host.kernel), id(host.observations)), []).append(host)
+        for same in sets.values():
+            for place, ending in _endings(same[0].kernel, same[0].observations):
+                self._counts.setdefault(place, Counter())[ending] += len(same)
+
+    def judge(self, host: HostResult, expectations: Sequence[Expectation]) -> HostResult:
+        """Returns a host with its findings of the fleet, and the ids of the expectations.
+
+        Without expectations its earlier findings of the fleet are removed. A host that does not
+        change is returned as it is, so that hosts keep sharing memory.
+        """
+        if not isinstance(host, Audited):
+            return host
+        findings, ids = self._judged(
+            host.kernel, host.observations, host.findings, host.expectations, *expectations
+        )
+        if findings is host.findings and ids is host.expectations:
+            return host
+        return msgspec.structs.replace(host, findings=findings, expectations=ids)
+
+    def _judge(
+        self,
+        kernel: Kernel,
+        observations: tuple[Observation, ...],
+        earlier: tuple[Finding, ...],
+        earlier_ids: tuple[str, ...],
+        *expectations: Expectation,
+    ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+        """Returns the findings and the ids of expectations; `earlier` ones if nothing changes."""
+        findings = [*itertools.filterfalse(is_finding_of_fleet, earlier)]
+        ids = [*itertools.filterfalse(is_of_fleet, earlier_ids)]
+        if expectations:
+            endings = list(_endings(kernel, observations))
+            ids += (place.finding_id for place, _ in endings)
+            findings += self._fleet_findings(endings, expectations)
+        if len(findings) == len(earlier) and tuple(ids) == earlier_ids:
+            return earlier, earlier_ids
+        findings.sort(key=severity_order)
+        return tuple(findings), tuple(ids)
+
+    def _fleet_findings(
+        self, endings: Iterable[tuple[_Place, Ending]], expectations: Sequence[Expectation]
+    ) -> Iterator[Finding]:
+        """Yields a finding for each scenario that a host does not end as most of its build."""
+        for place, ending in endings:
+            counts = self._counts[place]
+            if not _is_usual(ending, counts):
+                yield _make_finding(place, ending, counts, expectations)
 
 
-def _endings(host: HostResult) -> Iterator[tuple[_Place, Ending]]:
+def _endings(
+    kernel: Kernel, observations: Iterable[Observation]
+) -> Iterator[tuple[_Place, Ending]]:
     """Yields the known endings of a host by place."""
-    if not isinstance(host, Audited):
-        return
-    for o in host.observations:
+    for o in observations:
         if o.ending not in _NOT_COMPARED:
-            yield _Place(host.kernel, o.scenario, o.family), o.ending
-
-
-def _judge(host: HostResult, expectations: Sequence[Expectation], counts: _Counts) -> HostResult:
-    """Returns a host with its findings of the fleet, and the ids of the expectations.
-
-    Without expectations its earlier findings of the fleet are removed. A host that does not change
-    is returned as it is, so that hosts keep sharing memory.
-    """
-    if not isinstance(host, Audited):
-        return host
-    findings = [*itertools.filterfalse(is_finding_of_fleet, host.findings)]
-    ids = [*itertools.filterfalse(is_of_fleet, host.expectations)]
-    if expectations:
-        ids += (place.finding_id for place, _ in _endings(host))
-        findings += _fleet_findings(host, expectations, counts)
-    if len(findings) == len(host.findings) and tuple(ids) == host.expectations:
-        return host
-    findings.sort(key=severity_order)
-    return msgspec.structs.replace(host, findings=tuple(findings), expectations=tuple(ids))
-
-
-def _fleet_findings(
-    host: Audited, expectations: Sequence[Expectation], counts: _Counts
-) -> Iterator[Finding]:
-    """Yields a finding for each scenario that the host does not end as most of its build."""
-    for place, ending in _endings(host):
-        if not _is_usual(ending, counts[place]):
-            yield _make_finding(place, ending, counts[place], expectations)
+            yield _Place(kernel, o.scenario, o.family), o.ending
 
 
 def _is_usual(ending: Ending, counts: Counter[Ending]) -> bool:
