@@ -54,6 +54,7 @@ FailureKind = Literal[
     "interrupted",
     "worker lost",
     "worker missing",
+    "too many failures",
     "bug in fleetaudit",
 ]
 """The cause of a failure as a short stable name; "" if a failure has none.

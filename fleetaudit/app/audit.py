@@ -157,6 +157,7 @@ def prepare_run(
     file and for a selection without hosts, `InputError` or `ConfigError` for a file that makes no
     sense, and `UsageError` for options that contradict each other.
     """
+    request.refuse_contradictions()
     if connects:
         refuse_if_locked(request.output)
     connection, run = request.connection, request.run
@@ -352,9 +353,10 @@ class _Execution:
         self, folder: RunFolder, earlier: dict[str, HostResult], cluster: Cluster | None
     ) -> Outcome:
         """Audits the hosts that have no result yet; each result is appended to the journal."""
+        run = self.prepared.request.run
         return audit_plan(
             manifest.remaining_plan(self.prepared.plan, earlier),
-            settings=self.prepared.connection.engine_settings(),
+            settings=self.prepared.connection.engine_settings(run.serial, run.max_fail_percentage),
             on_result=folder.append,
             progress=self.reporter.progress,
             known_hosts=folder.output / "known_hosts",

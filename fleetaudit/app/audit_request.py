@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fleetaudit.errors import UsageError
+
 if TYPE_CHECKING:
+    from fleetaudit.engine.batches import BatchSize
     from fleetaudit.store.retention import RetentionPolicy
 
     from .command_line import CommandLine
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `fleetaudit run` that do not concern connections, checked and parsed.
 
-    `shard` is (part, parts); `shard_text` is the same as it was typed. `deadline_s` ends the whole
-    run. `scheduled` is whether the run is unattended (--cron). `engine` is
-    the address of the Dask scheduler whose workers audit the hosts, None for this machine.
+    `shard` is (part, parts); `shard_text` is the same as it was typed. `serial` are the sizes of
+    the batches; `max_fail_percentage` of one may fail. `deadline_s` ends the whole run. `scheduled`
+    is whether the run is unattended (--cron). `engine` is the address of the Dask scheduler whose
+    workers audit the hosts, None for this machine.
     """
 
     playbooks: tuple[str, ...] = ()
@@ -30,6 +34,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     skip_tags: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None
     shard_text: str | None = None
+    serial: tuple[BatchSize, ...] = ()
+    max_fail_percentage: float | None = None
     formats: tuple[str, ...] = ("html",)
     fail_on: tuple[str, ...] = ("warning",)
     waivers: str | None = None
@@ -67,3 +73,20 @@ class AuditRequest(msgspec.Struct, frozen=True, kw_only=True):
     command_options: CommandOptions
     command_line: CommandLine
     resumed: UnfinishedRun | None = None
+
+    def refuse_contradictions(self) -> None:
+        """Raises `UsageError` for options that contradict each other.
+
+        Workers take batches of their own at the same time, and count neither connections nor
+        failures together.
+        """
+        here_only = {
+            "--serial": bool(self.run.serial),
+            "--max-fail-percentage": self.run.max_fail_percentage is not None,
+            "--rate": self.connection.rate is not None,
+        }
+        if self.run.engine and (set_ := [option for option in here_only if here_only[option]]):
+            raise UsageError(
+                f"{', '.join(set_)}: not possible with --engine, whose workers audit at the same"
+                " time; leave out either of them"
+            )

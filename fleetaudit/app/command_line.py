@@ -24,6 +24,8 @@ NOT_REPEATED = frozenset(
         "limit",
         "resume",
         "shard",
+        "serial",
+        "max_fail_percentage",
         "quiet",
         "verbose",
         "cron",

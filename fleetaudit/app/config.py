@@ -40,6 +40,9 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     playbook: _Texts | None = None
     limit: _Text | None = None
     forks: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    serial: int | _Text | list[int | _Text] | None = None
+    max_fail_percentage: Annotated[float, Meta(ge=0, le=100)] | None = None
+    rate: _Text | None = None
     user: _Text | None = None
     private_key: _Text | None = None
     timeout: _Seconds | None = None
@@ -152,7 +155,7 @@ def _option_value(key: str, value: Any, folder: Path, here: Path) -> Any:
         files = [_file_name(name, folder, here) for name in names]
         return files if key in _LISTS else files[0]
     if isinstance(value, list):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return value
 
 

@@ -18,6 +18,7 @@ from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
 from fleetaudit.text.files import expand_home
 
 from .command_line import PASSWORD_OPTIONS
+from .option_values import parse_rate_option
 from .options import CommandOptions, OptionSource
 from .reporter import Report
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fleetaudit.connection.option_precedence import OverriddenOption
     from fleetaudit.connection.options import ConnectionOptions
     from fleetaudit.engine import EngineSettings
+    from fleetaudit.engine.batches import BatchSize
     from fleetaudit.model import (
         BecomeMethod,
         HostKeyPolicy,
@@ -71,6 +73,7 @@ class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
     limit: str | None = None
     extra_vars: tuple[str, ...] = ()
     forks: int = 32
+    rate: str | None = None
     user: str | None = None
     private_key: str | None = None
     ask_pass: bool = False
@@ -92,9 +95,12 @@ class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
     def from_options(cls, options: CommandOptions) -> ConnectionArguments:
         """Returns the connection options among the options of a command.
 
-        The command must have all of them; raises KeyError for one that it does not have.
+        The command must have all of them; raises KeyError for one that it does not have, and
+        `UsageError` for a rate that makes no sense.
         """
-        return cls(**{name: options[name].value for name in cls.__struct_fields__})  # type: ignore[arg-type]  # the command line checked the types
+        arguments = cls(**{name: options[name].value for name in cls.__struct_fields__})  # type: ignore[arg-type]  # the command line checked the types
+        parse_rate_option(arguments.rate)
+        return arguments
 
     def with_configured_forks(
         self, settings: AnsibleSettings, options: CommandOptions
@@ -107,15 +113,22 @@ class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
             return self
         return replace(self, forks=settings.forks)
 
-    def engine_settings(self) -> EngineSettings:
-        """Returns how many hosts are audited at once, and for how long.
+    def engine_settings(
+        self, serial: tuple[BatchSize, ...] = (), max_fail_percentage: float | None = None
+    ) -> EngineSettings:
+        """Returns how many hosts are audited at once, in which batches, and for how long.
 
         `timeout` is not among them: it is the time of one connection, and belongs to the target.
         """
         from fleetaudit.engine import EngineSettings
 
         return EngineSettings(
-            forks=self.forks, host_deadline_s=self.host_deadline, retries=self.retries
+            forks=self.forks,
+            host_deadline_s=self.host_deadline,
+            retries=self.retries,
+            serial=serial,
+            max_fail_percentage=max_fail_percentage,
+            per_second=parse_rate_option(self.rate),
         )
 
     def refuse_prompts(self, because: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fleetaudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from fleetaudit.engine.batches import BatchSize
     from fleetaudit.store.retention import RetentionPolicy
 
 
@@ -49,6 +50,34 @@ def parse_shard_option(text: str | None) -> tuple[int, int] | None:
         return parse_shard(text)
     except ValueError as e:
         raise UsageError(f"--shard: {e}") from e
+
+
+def parse_serial_option(text: str | None, option: str = "--serial") -> tuple[BatchSize, ...]:
+    """Returns the sizes of --serial, () without one.
+
+    Raises `UsageError` with the name of the `option` for anything else.
+    """
+    from fleetaudit.engine.batches import parse_serial
+
+    if text is None:
+        return ()
+    try:
+        return parse_serial(text)
+    except ValueError as e:
+        raise UsageError(f"{option}: {e}") from e
+
+
+def parse_rate_option(text: str | None, option: str = "--rate") -> float:
+    """Returns how many connections a second --rate allows, infinity without one.
+
+    Raises `UsageError` with the name of the `option` for anything else.
+    """
+    from fleetaudit.engine.pace import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as e:
+        raise UsageError(f"{option}: {e}") from e
 
 
 def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPolicy | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +42,9 @@ from fleetaudit.text.files import expand_home
 from . import clock
 from .passwords import read_password_file
 from .reporter import Report, ignore_message
+
+if TYPE_CHECKING:
+    from fleetaudit.engine.batches import BatchSize
 
 
 class LoadedInventory(msgspec.Struct, frozen=True):
@@ -269,16 +273,30 @@ def _scenario_row(scenario: Scenario) -> ScenarioRow:
     )
 
 
-def render_plan(plan: Plan) -> str:
+def render_plan(plan: Plan, serial: Sequence[BatchSize] = ()) -> str:
     """Returns what would run where, one line per host: its connection and what it would run.
 
-    A host that cannot be audited has the stage and the reason instead. The text is sanitized for a
-    terminal.
+    A host that cannot be audited has the stage and the reason instead. With `serial`, the sizes of
+    batches, each line ends with the batch of the host. The text is sanitized for a terminal.
     """
     from fleetaudit.text.sanitize import terminal_line
 
-    lines = ("  ".join(map(terminal_line, _plan_words(host))) for host in plan.hosts)
-    return "".join(f"{line}\n" for line in lines)
+    batches = _batch_words(plan, serial) if serial else {}
+    words = (_plan_words(host) + batches.get(host.name, ()) for host in plan.hosts)
+    return "".join(f"{'  '.join(map(terminal_line, columns))}\n" for columns in words)
+
+
+def _batch_words(plan: Plan, serial: Sequence[BatchSize]) -> dict[str, tuple[str]]:
+    """Returns the batch of each host by its name, such as ("batch 1 of 3",)."""
+    from fleetaudit.engine.batches import split
+
+    selected = [host.name for host in plan.hosts if not isinstance(host.target, NotSelected)]
+    batches = split(range(len(selected)), serial)
+    return {
+        selected[index]: (f"batch {number} of {len(batches)}",)
+        for number, batch in enumerate(batches, 1)
+        for index in batch
+    }
 
 
 def _plan_words(host: HostPlan) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("format", lambda text, name: params.parse_formats(text, name)),
     ("fail_on", lambda text, name: params.parse_fail_on(text, name)),
     ("keep", params.parse_keep_option),
+    ("serial", params.parse_serial_option),
+    ("rate", params.parse_rate_option),
     ("notify", params.parse_notify_command),
     ("report_url", params.parse_report_url),
 )

@@ -33,6 +33,11 @@ _OPTIONS = (
         help="Number of hosts to audit at once.",
     ),
     click.option(
+        "--rate",
+        metavar="N/s",
+        help="Begin at most N new connections in a second, or N/m in a minute.",
+    ),
+    click.option(
         "-u", "--user", metavar="USER", help="Log in as this user, unless the inventory names one."
     ),
     click.option(

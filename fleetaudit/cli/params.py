@@ -16,7 +16,9 @@ from fleetaudit.app.option_values import (
     parse_keep_option,
     parse_list,
     parse_notify_command,
+    parse_rate_option,
     parse_report_url,
+    parse_serial_option,
     parse_shard_option,
     parse_tags,
 )
@@ -43,7 +45,9 @@ __all__ = [
     "parse_keep_option",
     "parse_list",
     "parse_notify_command",
+    "parse_rate_option",
     "parse_report_url",
+    "parse_serial_option",
     "parse_shard_option",
     "parse_tags",
 ]

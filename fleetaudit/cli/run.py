@@ -80,6 +80,17 @@ from .connection_options import connection_options
     help="Audit the hosts from the workers of this Dask scheduler.",
 )
 @click.option(
+    "--serial",
+    metavar="LIST",
+    help="Audit in batches, one after the other: of 10 hosts, of 25%, or of 1,5,50%.",
+)
+@click.option(
+    "--max-fail-percentage",
+    type=click.FloatRange(0, 100),
+    metavar="N",
+    help="Begin no further host if more than N % of a batch could not be audited.",
+)
+@click.option(
     "-C", "--check", is_flag=True, help="Print what would run on each host; do not connect."
 )
 @click.option(

@@ -100,6 +100,8 @@ class RunCommand:
             fail_on=params.parse_fail_on(text("fail_on") or ""),
             shard=params.parse_shard_option(text("shard")),
             shard_text=text("shard"),
+            serial=params.parse_serial_option(text("serial")),
+            max_fail_percentage=cast("float | None", values["max_fail_percentage"]),
             tags=params.parse_tags(text("tags") or ""),
             skip_tags=params.parse_tags(text("skip_tags") or ""),
             keep=params.parse_keep_option(text("keep") or cron_keep),
@@ -124,7 +126,7 @@ class RunCommand:
 
             prepared = self._prepare()
         if self.is_check:
-            console.print_result(render_plan(prepared.plan))
+            console.print_result(render_plan(prepared.plan, self.request.run.serial))
             return 0
         stop = StopRequest()
         with Signals(stop) as signals:

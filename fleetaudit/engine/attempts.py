@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from fleetaudit.transport.masking import Masking
 
 from .control import EngineSettings, JudgeHost, RunCommand, start_host_deadline
 from .failures import not_audited_after, not_audited_by_bug
+from .pace import Pace
 
 log = get_logger(__name__)
 
@@ -32,13 +34,15 @@ MAX_BACKOFF_S = 8.0
 class HostAuditor:
     """Audits one host after another; all hosts share it.
 
-    `run_command_for` is called at each attempt. `closing` is set once the run is closing.
+    `run_command_for` is called at each attempt. `closing` is set once the run is closing. `pace`
+    says when the connection of another attempt may begin.
     """
 
     run_command_for: Callable[[HostPlan], RunCommand]
     judge: JudgeHost
     settings: EngineSettings
     closing: threading.Event
+    pace: Pace
 
     def audit(self, host: HostPlan) -> tuple[HostResult, bool]:
         """Returns the result of a host, and whether it comes from a bug in fleetaudit.
@@ -69,8 +73,10 @@ class HostAuditor:
                 return self._try_once(host, deadline)
             except TransportError as e:
                 failed += 1
-                pause = self._backoff_s(failed)
-                if not self._may_retry(e, failed) or pause >= deadline.remaining():
+                if not self._may_retry(e, failed):
+                    raise
+                pause = self._pause_s(failed)
+                if pause >= deadline.remaining():
                     raise
                 log.info("%s: %s; trying again in %.1f s", host.name, e.reason, pause)
                 waiting.sleep(deadline.within(pause))
@@ -80,6 +86,11 @@ class HostAuditor:
     def _may_retry(self, e: TransportError, failed: int) -> bool:
         """Returns whether trying again may help, and attempts are left after `failed` ones."""
         return e.transient and failed <= self.settings.retries
+
+    def _pause_s(self, failed: int) -> float:
+        """Returns the pause before the next attempt, in seconds: at least until it may begin."""
+        now = time.monotonic()
+        return max(self._backoff_s(failed), self.pace.reserve(now) - now)
 
     def _backoff_s(self, failed: int) -> float:
         """Returns the pause before the next attempt, in seconds.

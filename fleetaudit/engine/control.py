@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import Protocol
 
 from fleetaudit.model import Audited, HostPlan, HostResult, Target
 from fleetaudit.transport import Deadline, Limits, Output
+
+from .batches import BatchSize
 
 FILES_PER_HOST = 6
 """The most file descriptors that one running host needs: both ends of three pipes (local); SSH
@@ -62,6 +65,12 @@ class EngineSettings:
     backoff_s: float = 0.5
     margin_s: float = 5.0
     grace_s: float = 3.0
+    serial: tuple[BatchSize, ...] = ()
+    """The sizes of the batches; none means one batch."""
+    max_fail_percentage: float | None = None
+    """How many per cent of a batch may fail before no further host begins."""
+    per_second: float = math.inf
+    """How many connections may begin in a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,25 +10,29 @@ every host's greenlet, so that what it raises is no host's error.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from operator import attrgetter
 
 import msgspec
 
-from fleetaudit.errors import FleetauditError, rerun_hint, rerun_options
+from fleetaudit.errors import FailureKind, FleetauditError, rerun_hint, rerun_options
 from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, NoTarget, NotAudited, NotSelected, Plan
+from fleetaudit.text.phrases import count_noun
 from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport.registry import transport_of
 from fleetaudit.transport.waiting import Loop, Task
 
 from .attempts import HostAuditor
+from .batches import FailureLimit, split
 from .control import (
     EngineSettings,
     JudgeHost,
@@ -39,6 +43,7 @@ from .control import (
     limit_forks,
 )
 from .failures import not_audited, not_audited_by_bug
+from .pace import Pace
 
 log = get_logger(__name__)
 
@@ -87,23 +92,27 @@ def audit(
 
 
 class _HostQueue:
-    """The hosts that have not begun, by their index in the plan.
+    """The hosts of the batch that have not begun, by their index in the plan.
 
     A guest needs a core: more guests at once than cores would only wait, and their deadlines with
     them.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, hosts: Sequence[HostPlan]) -> None:
+        self._plans = hosts
         self._hosts = deque[int]()
         self._guests = deque[int]()
         self._running_guests = set[int]()
         self._max_guests = os.cpu_count() or 1
-        for index, host in enumerate(plan.hosts):
-            waiting = self._guests if _is_guest(host) else self._hosts
-            waiting.append(index)
 
     def __bool__(self) -> bool:
         return bool(self._hosts or self._guests)
+
+    def add(self, indexes: Iterable[int]) -> None:
+        """Adds hosts; they are in the plan's order, and none that was added before comes after."""
+        for index in indexes:
+            waiting = self._guests if _is_guest(self._plans[index]) else self._hosts
+            waiting.append(index)
 
     def take_next(self, running: Collection[int]) -> int | None:
         """Takes the next host that may begin, in the plan's order; None if none may.
@@ -156,9 +165,15 @@ class _Audit:
         self.hosts, self.settings, self.stop = plan.hosts, settings, stop
         self.on_result, self.repeat_command = on_result, repeat_command
         self.closing = threading.Event()
-        self.auditor = HostAuditor(run_command_for, judge, settings, self.closing)
+        self.pace = Pace(settings.per_second, time.monotonic())
+        self.auditor = HostAuditor(run_command_for, judge, settings, self.closing, self.pace)
         self.forks = self._forks()
-        self.waiting = _HostQueue(plan)
+        self.waiting = _HostQueue(plan.hosts)
+        self.batches = self._make_batches()
+        self.failures = FailureLimit(settings.max_fail_percentage)
+        self.gave_up = False
+        if settings.per_second < math.inf:
+            log.info("at most %g connections begin in a second (--rate)", settings.per_second)
         self.loop = Loop()
         self.running = dict[int, _Running]()  # by index, those that overstay first in front
         self.ended = deque[tuple[int, HostResult, bool]]()
@@ -184,7 +199,7 @@ class _Audit:
         """
         self.stop.wake = self.loop.ring
         try:
-            while self.waiting or self.running:
+            while self.waiting or self.running or self.batches:
                 self._advance()
         finally:
             # Also if on_result raised: what still runs is closed, and reports nothing.
@@ -196,8 +211,9 @@ class _Audit:
         """Starts hosts that may run now, and looks after those that run until one has a result."""
         if self.stop.requested and not self.closing.is_set():
             self._close()
-        may_start = self._start_hosts()
-        self._run_hosts(may_start)
+        if self.batches and not (self.waiting or self.running):
+            self._begin_batch()
+        self._run_hosts(self._start_hosts())
         while self.ended:
             self._accept(*self.ended.popleft())
         self._abandon_overdue()
@@ -207,9 +223,16 @@ class _Audit:
         results = tuple(result for result in self.results if result is not None)
         if len(results) != len(self.hosts):
             raise AssertionError(f"{len(self.hosts)} hosts and {len(results)} results")
-        return Outcome(results=results, bugs=self.bugs, interrupted=self.stop.requested)
+        interrupted = self.stop.requested or self.gave_up
+        return Outcome(results=results, bugs=self.bugs, interrupted=interrupted)
 
     def _finish(self, index: int, result: HostResult) -> None:
+        """Keeps the result of a host; begins no further host if too many have failed."""
+        self._keep(index, result)
+        if isinstance(result, NotAudited) and self.failures.count_failure():
+            self._give_up()
+
+    def _keep(self, index: int, result: HostResult) -> None:
         """Hands the result of a host to `on_result`; raises its `FleetauditError`.
 
         If `on_result` fails because of a bug, it gets a second result of the same host, which says
@@ -235,21 +258,45 @@ class _Audit:
 
     # ---- starting ------------------------------------------------------------------------------
 
-    def _start_hosts(self) -> bool:
-        """Starts some of the hosts that may run now; returns whether more may.
+    def _make_batches(self) -> deque[Sequence[int]]:
+        """Returns the hosts in batches, by their index in the plan.
+
+        Hosts that no play matches are in the first batch as well, and have no place in any.
+        """
+        others = [i for i, host in enumerate(self.hosts) if isinstance(host.target, NotSelected)]
+        selected = sorted(set(range(len(self.hosts))).difference(others))
+        first, *rest = split(selected, self.settings.serial) or [[]]
+        if self.settings.serial:
+            log.info(
+                "%s, one after the other (--serial)", count_noun(1 + len(rest), "batch", "batches")
+            )
+        return deque((sorted((*others, *first)), *rest))
+
+    def _begin_batch(self) -> None:
+        """Begins the next batch."""
+        batch = self.batches.popleft()
+        others = sum(isinstance(self.hosts[index].target, NotSelected) for index in batch)
+        self.failures.begin_batch(len(batch) - others)
+        self.waiting.add(batch)
+
+    def _start_hosts(self) -> float:
+        """Starts some of the hosts that may run now; returns when more may, infinity if a host has
+        to end before.
 
         None while the hosts that run keep the processor busy.
         """
         if self.running and self.loop.busy_s > BUSY_S:
-            return True
+            return 0.0
         for _ in range(STARTS_A_TURN):
             if self.stop.requested or len(self.running) >= self.forks:
-                return False
+                return math.inf
+            if self.waiting and self.pace.next_at > time.monotonic():
+                return self.pace.next_at
             index = self.waiting.take_next(self.running.keys())
             if index is None:
-                return False
+                return math.inf
             self._start(index)
-        return True
+        return 0.0
 
     def _start(self, index: int) -> None:
         """Starts a host, or finishes one that is not tried.
@@ -264,6 +311,7 @@ class _Audit:
             hint = rerun_hint("-l", host.name)
             self._finish(index, not_audited(host, "execute", reason, hint, kind="interrupted"))
         else:
+            self.pace.reserve(time.monotonic())
             task = self.loop.start(partial(self._audit_host, index, host))
             allowed_s = self.settings.host_deadline_s + self.settings.grace_s
             self.running[index] = _Running(index, task, time.monotonic() + allowed_s)
@@ -274,10 +322,11 @@ class _Audit:
 
     # ---- results -------------------------------------------------------------------------------
 
-    def _run_hosts(self, may_start: bool) -> None:
-        """Runs the hosts that can go on; waits for that unless more may be started."""
-        if self.running:
-            until = 0.0 if may_start else next(iter(self.running.values())).overstays_at
+    def _run_hosts(self, more_at: float) -> None:
+        """Runs the hosts that can go on; waits for that until more may be started."""
+        overdue_at = [running.overstays_at for running in islice(self.running.values(), 1)]
+        until = min(more_at, *overdue_at, math.inf)
+        if until < math.inf:
             self.loop.turn(until)
 
     def _accept(self, index: int, result: HostResult, is_bug: bool) -> None:
@@ -324,8 +373,28 @@ class _Audit:
         soonest_first = sorted(self.running.values(), key=attrgetter("overstays_at"))
         self.running = {running.index: running for running in soonest_first}
         self.loop.wake_all()
-        for index in self.waiting.take_all():
-            self._finish(index, self._interrupted(self.hosts[index]))
+        for index in self._take_all():
+            self._keep(index, self._interrupted(self.hosts[index]))
+
+    def _give_up(self) -> None:
+        """Finishes the hosts that have not begun, because too many have failed."""
+        failures = self.failures
+        reason = (
+            f"not begun, because {failures.failed} of the {count_noun(failures.size, 'host')} of a"
+            f" batch could not be audited, more than --max-fail-percentage {failures.percentage:g}"
+        )
+        rest = self._take_all()
+        if rest and not self.gave_up:
+            log.warning("%s left: %s", count_noun(len(rest), "host"), reason)
+        self.gave_up = self.gave_up or bool(rest)
+        for index in rest:
+            self._keep(index, self._not_begun(self.hosts[index], reason, "too many failures"))
+
+    def _take_all(self) -> list[int]:
+        """Takes every host that has not begun, in the plan's order."""
+        rest = [*self.waiting.take_all(), *chain.from_iterable(self.batches)]
+        self.batches.clear()
+        return rest
 
     def _grace_s(self, host: HostPlan) -> float:
         """Returns how long a stop waits for a host, in seconds.
@@ -340,9 +409,11 @@ class _Audit:
 
     def _interrupted(self, host: HostPlan) -> NoTarget:
         """Returns the result of a host that the stop left no time for."""
+        reason = f"{self.stop.reason} before this host answered"
+        return self._not_begun(host, reason, "interrupted")
+
+    def _not_begun(self, host: HostPlan, reason: str, kind: FailureKind) -> NoTarget:
+        """Returns the result of a host that is left for `--resume`."""
         if isinstance(host.target, NotAudited | NotSelected):
             return host.target  # more time would not have changed that
-        reason = f"{self.stop.reason} before this host answered"
-        return not_audited(
-            host, "interrupted", reason, rerun_hint("-l", host.name), kind="interrupted"
-        )
+        return not_audited(host, "interrupted", reason, rerun_hint("-l", host.name), kind=kind)

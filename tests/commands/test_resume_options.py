@@ -32,19 +32,19 @@ pytestmark = [pytest.mark.commands, pytest.mark.timeout(660)]
 TWICE = """
 import json, os, pathlib, sys
 from fleetaudit.cli import run_command_line
-from fleetaudit.cli.run import _RunCommand
+from fleetaudit.cli.run_command import RunCommand
 from fleetaudit.transport import registry
 from tests.unit.engine.test_scheduler import reply, to_call
 
 registry.Transports.run = lambda self, target, command, stdin, *rest: to_call(stdin, reply())
-in_force, prepare = [], _RunCommand._prepare
+in_force, prepare = [], RunCommand._prepare
 def recorded(self):
     options = self.request.command_options.values()
     in_force.append({**options, "inventories": self.request.sources})
     prepared = prepare(self)
     in_force[-1]["forks in the end"] = prepared.connection.forks
     return prepared
-_RunCommand._prepare = recorded
+RunCommand._prepare = recorded
 
 found = {}
 for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
@@ -99,6 +99,8 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "waivers": ("waivers.yml",),
     "baseline": ("none",),
     "shard": ("1/2",),
+    "serial": ("1,50%",),
+    "rate": ("100/s",),
     "keep": ("90d",),
     "notify": ("true",),
     "report_url": ("https://example.org/fleet",),
@@ -108,8 +110,8 @@ WITH = dict.fromkeys(
     ("become_user", "become_method", "become_password_file", "ask_become_pass"), ("-b",)
 )
 """What an option is of no use without."""
-NO_RUN = {"resume", "check", "help"}
-"""Options with which no run begins."""
+NO_RUN = {"resume", "check", "help", "engine"}
+"""Options with which no run begins; that of --engine needs a cluster."""
 PARAMETERS = {
     parameter.name or "": parameter for parameter in run.params if parameter.name not in NO_RUN
 }
@@ -136,6 +138,8 @@ def values_for(parameter: click.Option) -> tuple[str, ...]:
             return (next(str(choice) for choice in choices if choice != default),)
         case Seconds():
             return (str(2 * float(str(default)) if isinstance(default, float) else 900),)
+        case click.FloatRange():
+            return ("50",)
         case click.IntRange():
             return (str(int(str(default)) + 1),)
         case _:
