@@ -163,6 +163,16 @@ def test_a_scheduler_that_is_not_there_is_refused_before_a_run_begins(folder: Fo
     assert not list((folder.path / "reports").glob("2*"))
 
 
+def test_a_port_on_which_nobody_answers_is_refused_in_time(
+    folder: Folder, silent_port: int
+) -> None:
+    engine = f"dask://127.0.0.1:{silent_port}"
+    done = folder.run("run", "localhost,", "-p", "met.yml", "--engine", engine)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "nobody answers as Dask does" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_scheduler_without_workers_is_refused(
     folder: Folder, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -36,6 +36,7 @@ VERSION_S = 20.0
 RESULT_S = 120.0
 """How long the bytes of a finished batch may take to arrive, in seconds."""
 _CLOSE_S = 5.0
+_MARGIN_S = 5.0
 
 log = get_logger(__name__)
 
@@ -76,17 +77,7 @@ class Cluster:
     def __enter__(self) -> Cluster:
         _refuse_plain_text(self.url)
         _silence_libraries()
-        try:
-            self._client = Client(  # type: ignore[no-untyped-call]
-                self.url, timeout=CONNECT_S, set_as_default=False, name="fleetaudit"
-            )
-        except Exception as e:  # Dask raises OSError, TimeoutError, ValueError and its own
-            reason = printable_line(str(e) or type(e).__name__)
-            port = self.url.rpartition(":")[2]
-            raise ConfigError(
-                f"--engine: no Dask scheduler answers at {self.url} within {CONNECT_S:g} s:"
-                f" {reason}\n  start it there:  dask scheduler --port {port}"
-            ) from e
+        self._client = _connect(self.url)
         return self
 
     def __exit__(
@@ -174,6 +165,42 @@ class Cluster:
             return None  # it was given up, or given to another worker
         del self._futures[number]
         return _event_of(number, future)
+
+
+def _connect(url: str) -> Any:
+    """Returns a client of the scheduler at an address; raises `ConfigError`.
+
+    In a thread: Dask's own timeout does not end a connection on which nobody answers.
+    """
+    answer = queue.SimpleQueue[Any]()
+
+    def connect() -> None:
+        try:
+            client = Client(  # type: ignore[no-untyped-call]
+                url, timeout=CONNECT_S, set_as_default=False, name="fleetaudit"
+            )
+            answer.put(client)
+        except Exception as e:  # Dask raises OSError, TimeoutError, ValueError and its own
+            answer.put(e)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        found = answer.get(timeout=CONNECT_S + _MARGIN_S)
+    except queue.Empty:
+        found = TimeoutError("the port is open, and nobody answers as Dask does")
+    if isinstance(found, Exception):
+        raise _no_scheduler(url, found) from found
+    return found
+
+
+def _no_scheduler(url: str, error: Exception) -> ConfigError:
+    """Returns the error if no scheduler answers at an address."""
+    reason = printable_line(str(error) or type(error).__name__)
+    port = url.rpartition(":")[2]
+    return ConfigError(
+        f"--engine: no Dask scheduler answers at {url} within {CONNECT_S:g} s: {reason}\n"
+        f"  start it there:  dask scheduler --port {port}"
+    )
 
 
 def _silence_libraries() -> None:

@@ -29,7 +29,7 @@ from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, Plan
 
 from .batch_audit import BatchWork
-from .batches import LARGEST, Batch, divide_hosts, make_batches
+from .batches import Batch, divide_hosts, make_batches
 from .cluster import BatchEvent, Cluster, Worker, site_resource
 from .messages import HostReport, NotAReportError, decode_reports
 from .replay import Reporting, lost, without_target
@@ -239,7 +239,8 @@ class _RemoteAudit:
         now = time.monotonic()
         if self.cluster.is_connected:
             self.connected_at = now
-        allowed_s = _batch_s(self.start.settings, LARGEST) + _GRACE_S
+        largest = max(len(given.batch.indexes) for given in self.given.values())
+        allowed_s = _batch_s(self.start.settings, largest) + _GRACE_S
         return now - self.connected_at > _GONE_S or now - self.last_event_at > allowed_s
 
     def _finish_the_rest(self) -> None:
