@@ -8,7 +8,7 @@ AF_UNIX only.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from fleetaudit.text.phrases import surround
 Key = tuple[str, Family]
 """A scenario's name and a family."""
 Observations = Mapping[Key, Observation]
+Doubt = Callable[[Observation, str], Observation]
+"""Returns an observation as inconclusive, with the reason why."""
 MAX_NAMED = 3
 """Maximum number of failed controls that the reason of a void host names."""
 _NO_VERDICT = frozenset({"inconclusive", "not run"})
@@ -34,14 +36,17 @@ class Controlled(NamedTuple):
     notes: list[str]
 
 
-def apply_controls(plan: HostPlan, observations: Observations) -> Controlled:
+def apply_controls(
+    plan: HostPlan, observations: Observations, doubt: Doubt | None = None
+) -> Controlled:
     """Returns the observations of a host, inconclusive where their control failed.
 
     A failed positive control over TCP makes the verdicts of all families void: an RST would not
-    have been seen. One over AF_UNIX counts for AF_UNIX only.
+    have been seen. One over AF_UNIX counts for AF_UNIX only. `doubt` is what makes an observation
+    inconclusive, if it is not the function of this name.
     """
     scenarios = {scenario.name: scenario for scenario in plan.scenarios}
-    controls = _Controls(scenarios, observations)
+    controls = _Controls(scenarios, observations, doubt or make_inconclusive)
     positive = [key for key in observations if scenarios[key[0]].is_positive_control]
     failed = [key for key in positive if controls.has_failed(key)]
     failed_over_tcp = [key for key in failed if key[1] != "unix"]
@@ -79,6 +84,7 @@ class _Controls:
 
     scenarios: Mapping[str, Scenario]
     observations: Observations
+    doubt: Doubt
 
     def has_failed(self, key: Key) -> bool:
         """Returns whether the control that was observed as `key` failed."""
@@ -95,7 +101,7 @@ class _Controls:
         reason = void or self._failed_control(key)
         if not reason:
             return observation
-        return _doubt(observation, reason)
+        return self.doubt(observation, reason)
 
     def void_reason(self, failed: Sequence[Key]) -> str:
         """Returns why all verdicts of the host prove nothing, "" if no positive control failed.
@@ -149,7 +155,7 @@ def _missing_verdict(name: str, control: Observation) -> str:
     return f"{name} {what}: {control.reason[:300]}"
 
 
-def _doubt(observation: Observation, why: str) -> Observation:
+def make_inconclusive(observation: Observation, why: str) -> Observation:
     """Returns the observation as inconclusive; `endings` keeps what was observed.
 
     `why` comes before a reason that the observation has already.

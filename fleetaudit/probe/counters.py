@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from fleetaudit.model import Ending, Segment
+from fleetaudit.model import Ending
 
-from .reply import RawTrial
+from .reply import RawSegment, RawTrial
 from .wire import count_resets, whole_wire
 
 Isolation = Literal["namespace", "host"]
@@ -76,7 +76,7 @@ def _contradicts_peer(trial: RawTrial, ending: Ending) -> str:
     return f"TCPAbortOnClose moved by {aborts}"
 
 
-def _contradicts_wire(trial: RawTrial, wire: Sequence[Segment]) -> str:
+def _contradicts_wire(trial: RawTrial, wire: Sequence[RawSegment]) -> str:
     """Returns which counter does not equal what both sides sent, "" if they fit."""
     resets = trial.counter("OutRsts")
     aborts = trial.counter("TCPAbortOnClose")

@@ -2,19 +2,23 @@
 Pure.
 
 Rules: no I/O but reading the probe's own text from the package. What a host sends is hostile until
-`decode_reply` returns: bounded in size and depth before it is parsed, typed by msgspec, and never
-trusted by its exit status.
+`decode_reply` returns: bounded in size before it is expanded and parsed, typed by msgspec, and
+never trusted by its exit status. Nothing in Python loops over its bytes.
 
 What is sent: `COMMAND` as the command; on stdin the program, see `request`.
 
 What comes back: anything. The first line of the shell is `fleetaudit-shell/1 UID NAME`: it shows
 that the command runs, and as which user. `fleetaudit-python/1 STATUS` follows if the Python to try
-first does not work, and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
+first does not work, and then exactly one line `fleetaudit-probe/1 {json of Reply}`. Where the
+host's Python has zlib, it is `fleetaudit-probe/1 zlib:BASE64`: the same JSON, compressed (120 KB
+become 16).
+
+The reply separates what was seen (`observations`) from its times (`times`), which differ from host
+to host. See `reply.py`.
 """
 
 from __future__ import annotations
 
-import re
 
 import msgspec
 
@@ -24,7 +28,7 @@ from fleetaudit.model import DECODE_ERRORS, HostPlan
 from fleetaudit.text.phrases import surround
 
 from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
-from .reply import RawObservation, RawTrial, Reply
+from .reply import PROTOCOL, RawObservation, RawTrial, Reply, SealedReply, Times
 from .reply_errors import (
     ProbeOutput,
     explain_missing_reply,
@@ -32,7 +36,6 @@ from .reply_errors import (
     unused_interpreter,
 )
 from .request import (
-    PROTOCOL,
     make_program,
     make_request,
     make_script,
@@ -40,10 +43,10 @@ from .request import (
     request_digest,
     scenario_call,
 )
+from .result_line import MAX_LINE, find_result
 
 __all__ = [
     "COMMAND",
-    "MAX_DEPTH",
     "MAX_LINE",
     "NO_PYTHON",
     "PROTOCOL",
@@ -53,30 +56,50 @@ __all__ = [
     "RawObservation",
     "RawTrial",
     "Reply",
+    "SealedReply",
+    "Times",
     "decode_reply",
     "make_program",
     "make_request",
     "make_script",
+    "open_reply",
     "parse_reply",
     "probe_text",
     "request_digest",
     "scenario_call",
+    "seal_reply",
     "tried_first",
+    "unseal_reply",
 ]
 
-MAX_LINE = 6 * 1024 * 1024
-"""Maximum number of bytes of a reply."""
-MAX_DEPTH = 12
-"""Maximum depth to which the arrays and objects of a reply nest."""
-
 _decoder = msgspec.json.Decoder(Reply)
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_OPEN, _CLOSE = b"[{", b"]}"
-_PARENTHESES = bytes.maketrans(_OPEN + _CLOSE, b"(())")
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _OPEN + _CLOSE)
+_sealed_decoder = msgspec.json.Decoder(SealedReply)
 
 
-# ---- the reply
+def open_reply(
+    plan: HostPlan,
+    stdout: bytes,
+    stderr: bytes = b"",
+    exit_status: int | None = None,
+    cut: str = "",
+) -> SealedReply:
+    """Returns the reply in a host's output, which must answer this plan's call. Its observations
+    and sysctls are still JSON, which `unseal_reply` and `verdict_cache` decode.
+
+    `cut` names the stream that was cut off at its limit ("stdout", "stderr", "" for none). Only the
+    result line counts; `exit_status` and the rest of the output only explain why there is none.
+    Raises `ReplyError` if there is no such line, in the cases of `result_line.find_result`, if it
+    is not a reply, or if it answers another call.
+    """
+    line = find_result(stdout)
+    if line is None:
+        raise explain_missing_reply(plan, ProbeOutput(stdout, stderr, exit_status, cut))
+    reply = _open_line(line)
+    _check_digest(plan, reply)
+    if problem := unused_interpreter(plan, stdout):
+        found = f"{problem}; {reply.interpreter or 'another Python'} was used instead"
+        return msgspec.structs.replace(reply, notes=(*reply.notes, found))
+    return reply
 
 
 def decode_reply(
@@ -86,22 +109,10 @@ def decode_reply(
     exit_status: int | None = None,
     cut: str = "",
 ) -> Reply:
-    """Returns the reply in a host's output, which must answer this plan's call.
-
-    `cut` names the stream that was cut off at its limit ("stdout", "stderr", "" for none). Only the
-    result line counts; `exit_status` and the rest of the output only explain why there is none.
-    Raises `ReplyError` if there is no such line, if there are several, if it is larger than
-    `MAX_LINE`, nests deeper than `MAX_DEPTH` or is not a `Reply`, or if it answers another call.
+    """Returns the whole reply in a host's output, which must answer this plan's call; see
+    `open_reply`.
     """
-    line = _result_line(stdout)
-    if line is None:
-        raise explain_missing_reply(plan, ProbeOutput(stdout, stderr, exit_status, cut))
-    reply = _parse_line(line)
-    _check_digest(plan, reply)
-    if problem := unused_interpreter(plan, stdout):
-        found = f"{problem}; {reply.interpreter or 'another Python'} was used instead"
-        return msgspec.structs.replace(reply, notes=(*reply.notes, found))
-    return reply
+    return unseal_reply(open_reply(plan, stdout, stderr, exit_status, cut))
 
 
 def parse_reply(stdout: bytes) -> Reply:
@@ -109,51 +120,66 @@ def parse_reply(stdout: bytes) -> Reply:
 
     Raises `ReplyError` in the cases of `decode_reply`, except for a reply to another call.
     """
-    line = _result_line(stdout)
+    line = find_result(stdout)
     if line is None:
         raise ReplyError("no result line", kind="no reply")
-    return _parse_line(line)
+    return unseal_reply(_open_line(line))
 
 
-def _result_line(stdout: bytes) -> bytes | None:
-    """Returns the JSON of the result line, None if there is no such line; raises `ReplyError` for
-    several.
+def seal_reply(reply: Reply) -> SealedReply:
+    """Returns a reply with its observations and sysctls as JSON."""
+    return _sealed_decoder.decode(msgspec.json.encode(reply))
+
+
+def unseal_reply(reply: SealedReply) -> Reply:
+    """Returns the whole reply; raises `ReplyError` if its observations or sysctls are none.
+
+    The reason names the place in the reply, such as `$.observations[3].trials[0].count`.
     """
-    lines = [line for line in re.split(rb"\r?\n", stdout) if line.startswith(REPLY_MARK)]
-    if not lines:
-        return None
-    if len(lines) > 1:
-        raise ReplyError(f"{len(lines)} result lines, expected exactly one")
-    return lines[0][len(REPLY_MARK) :]
-
-
-def _parse_line(line: bytes) -> Reply:
-    """Returns the reply in the JSON of a result line; raises `ReplyError`."""
-    if len(line) > MAX_LINE:
-        raise ReplyError(f"the result line has {len(line)} bytes, more than the {MAX_LINE} allowed")
-    if _nests_too_deep(line):
-        raise ReplyError(f"the result line nests deeper than {MAX_DEPTH}")
     try:
-        return _decoder.decode(line)
+        return _decoder.decode(msgspec.json.encode(reply))
     except DECODE_ERRORS as e:
         raise ReplyError(f"the result line is not what the probe sends: {e}") from e
 
 
-def _nests_too_deep(line: bytes) -> bool:
-    """Returns whether the arrays and objects of a JSON text nest deeper than `MAX_DEPTH`.
+def _open_line(line: bytes) -> SealedReply:
+    """Returns the reply in the JSON of a result line; raises `ReplyError`.
 
-    Nothing in Python loops over the bytes: without escapes, every second part between quotation
-    marks is outside of strings. There the brackets become parentheses, and each round removes the
-    innermost pairs. The decoder refuses a text that is not JSON, whatever this returns.
+    Types bound how deep it nests: what no type names is skipped, with a limit of its own
+    (`RecursionError`).
     """
-    outside = b"".join(_ESCAPE.sub(b"", line).split(b'"')[::2])
-    brackets = outside.translate(_PARENTHESES, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        brackets = brackets.replace(b"()", b"")
-    return b"()" in brackets or brackets.count(b"(") > MAX_DEPTH
+    try:
+        return _sealed_decoder.decode(line)
+    except DECODE_ERRORS as e:
+        _refuse_other_protocol(line)
+        raise ReplyError(f"the result line is not what the probe sends: {e}") from e
 
 
-def _check_digest(plan: HostPlan, reply: Reply) -> None:
+class _Head(msgspec.Struct):
+    """What a reply of any protocol has."""
+
+    protocol: int = PROTOCOL
+    fleetaudit: str = ""
+
+
+def _refuse_other_protocol(line: bytes) -> None:
+    """Raises `ReplyError` if a line is a reply of another protocol, such as one that was fetched
+    for an earlier version.
+    """
+    try:
+        head = msgspec.json.decode(line, type=_Head)
+    except DECODE_ERRORS:
+        return
+    if head.protocol != PROTOCOL:
+        version = surround(" of fleetaudit ", head.fleetaudit[:40])
+        raise ReplyError(
+            f"the reply has protocol {head.protocol}{version}, and fleetaudit {__version__} reads"
+            f" protocol {PROTOCOL}: fetch it again with the program of this version",
+            kind="reply to another call",
+        )
+
+
+def _check_digest(plan: HostPlan, reply: SealedReply) -> None:
     """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
     that was sent again.
     """
@@ -161,7 +187,7 @@ def _check_digest(plan: HostPlan, reply: Reply) -> None:
         raise ReplyError(_why_another_call(reply), kind="reply to another call")
 
 
-def _why_another_call(reply: Reply) -> str:
+def _why_another_call(reply: SealedReply) -> str:
     """Returns how the call that a reply answers differs from this program's."""
     if not reply.digest:
         return "the reply has no digest of the call that it answers"

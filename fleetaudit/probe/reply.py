@@ -1,29 +1,62 @@
-"""The reply of the probe: the types that decode its one line."""
+"""The reply of the probe: the types that decode its one line.
+
+Rules: what was seen (`observations`, the shape) has nothing in it that depends on time, and
+`Times` has nothing else. So hosts with one kernel build send the same bytes of observations, and
+whatever judges a trial cannot see a time: the same bytes give the same verdict.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from fleetaudit.model import (
-    Connection,
     Exposure,
     Family,
     Frozen,
     Kernel,
     LongText,
+    Microseconds,
     NamedCounts,
     Os,
     PeerWitness,
+    PortNumber,
     Seconds,
-    Segment,
     ShortText,
-    StepTimes,
     Sysctl,
     SysctlLines,
     UInt32,
+    WindowScale,
 )
+
+MAX_OBSERVATIONS = 2000
+MAX_SYSCTLS = 5000
+PROTOCOL = 2
+
+
+class RawSegment(Frozen, frozen=True, kw_only=True, array_like=True):
+    """One captured segment without its time and window, in the words of `model.Segment`; in JSON an
+    array in this order.
+    """
+
+    sender: Literal["closer", "peer"]
+    flags: Annotated[str, Meta(max_length=12)]
+    seq: UInt32
+    ack: UInt32
+    length: Annotated[int, Meta(ge=0, le=1 << 20)]
+    urgent: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
+    options: ShortText = ""
+
+
+class RawConnection(Frozen, frozen=True, kw_only=True):
+    """What the segments of a trial have in common without its time, in the words of
+    `model.Connection`.
+    """
+
+    scales: tuple[WindowScale | None, WindowScale | None] = (None, None)
+    mapped: bool = False
 
 
 class RawTrial(Frozen, frozen=True, kw_only=True):
@@ -34,7 +67,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     (PACKET_STATISTICS). `wire_omitted`: segments left out of the middle of a long trace, never one
     with SYN, FIN, RST or URG. `connection`: what the segments have in common, null without a SYN.
     `peer`: null if its socket was gone. `kernel`: the counters that changed, null if they could not
-    be read. `steps`: [microseconds, index] when each step began.
+    be read. `steps`: how many steps began, in the order of the scenario.
 
     `queue`: just before the closer ended, the closer's receive queue by FIONREAD ("fionread") and
     by /proc/net/tcp ("rx_queue", in a private namespace only); and after "sends until blocked" the
@@ -46,14 +79,14 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
-    wire: Annotated[tuple[Segment, ...], Meta(max_length=200)] | None
+    wire: Annotated[tuple[RawSegment, ...], Meta(max_length=200)] | None
     wire_note: LongText = ""
-    connection: Connection | None = None
+    connection: RawConnection | None = None
     wire_lost: UInt32 = 0
     wire_omitted: UInt32 = 0
     peer: PeerWitness | None
     kernel: NamedCounts | None
-    steps: StepTimes = ()
+    steps: Annotated[int, Meta(ge=0, le=64)] = 0
     queue: NamedCounts = {}
     bytes: NamedCounts = {}
     error: LongText = ""
@@ -96,8 +129,27 @@ class RawObservation(Frozen, frozen=True, kw_only=True):
         return bool(self.not_run) and not self.failed
 
 
-class Reply(Frozen, frozen=True, kw_only=True):
-    """Everything that a probe reports.
+class Times(Frozen, frozen=True, kw_only=True):
+    """The times of all reported trials, and what else depends on time: flat lists, in the order of
+    the trials of all observations.
+
+    For each connection: `began`, when its trial began (seconds since 1970 by the host's clock), and
+    two `ports`, the closer's and the peer's. For each step that began: `steps`, microseconds since
+    its trial began. For each segment: `at`, the same, and `windows`, the field as it was sent, null
+    if unknown. `headers`: the index of a connection, and its captured headers as
+    `model.Connection` has them.
+    """
+
+    began: tuple[Seconds, ...] = ()
+    ports: tuple[PortNumber, ...] = ()
+    steps: tuple[Microseconds, ...] = ()
+    at: tuple[Microseconds, ...] = ()
+    windows: tuple[PortNumber | None, ...] = ()
+    headers: tuple[tuple[UInt32, Annotated[str, Meta(max_length=32768)]], ...] = ()
+
+
+class ReplyBase(Frozen, frozen=True, kw_only=True):
+    """What a probe reports, but for its observations and sysctls.
 
     `isolation_note` says why it is "host" although a namespace was allowed, `capture_note` why no
     packet is captured. `notes` are sentences about the whole run: settings that could not be copied
@@ -105,7 +157,7 @@ class Reply(Frozen, frozen=True, kw_only=True):
     request's own: the version that made it, and what it asked.
     """
 
-    protocol: Literal[1]
+    protocol: Literal[2]
     fleetaudit: ShortText = ""
     digest: ShortText = ""
     kernel: Kernel
@@ -117,10 +169,27 @@ class Reply(Frozen, frozen=True, kw_only=True):
     isolation_note: LongText = ""
     capture_note: LongText = ""
     notes: Annotated[tuple[LongText, ...], Meta(max_length=50)] = ()
-    observations: Annotated[tuple[RawObservation, ...], Meta(max_length=2000)]
-    sysctls: Annotated[dict[ShortText, Sysctl], Meta(max_length=5000)]
-    sysctl_places: Annotated[dict[ShortText, SysctlLines], Meta(max_length=5000)] | None = None
+    times: Times = Times()
+    sysctl_places: Annotated[dict[ShortText, SysctlLines], Meta(max_length=MAX_SYSCTLS)] | None = (
+        None
+    )
     sysctls_writable: bool = True
     exposure: Exposure | None
     elapsed_s: Seconds
     cpu_s: Seconds = 0.0
+
+
+class Reply(ReplyBase, frozen=True, kw_only=True):
+    """Everything that a probe reports."""
+
+    observations: Annotated[tuple[RawObservation, ...], Meta(max_length=MAX_OBSERVATIONS)]
+    sysctls: Annotated[dict[ShortText, Sysctl], Meta(max_length=MAX_SYSCTLS)]
+
+
+class SealedReply(ReplyBase, frozen=True, kw_only=True):
+    """A reply whose observations and sysctls are still JSON: equal on many hosts, they are decoded
+    once (`verdict_cache`).
+    """
+
+    observations: msgspec.Raw
+    sysctls: msgspec.Raw

@@ -9,7 +9,7 @@ The program as it is read, which `fleetaudit probe` prints:
     DEADLINE = 57.3
     PROGRAM = r'''…the text that `probe_text` returns…'''
     exec(compile('\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))
-    main({'protocol': 1, …, 'deadline': DEADLINE}, PROGRAM)
+    main({'protocol': 2, …, 'deadline': DEADLINE}, PROGRAM)
 
 So the lines of a traceback are those of this text. The program as it is sent, a third of its size:
 
@@ -42,9 +42,9 @@ from fleetaudit import __version__
 from fleetaudit.model import HostPlan, Scenario
 
 from .joiner import join
+from .reply import PROTOCOL
 from .reply_errors import interpreter_of
 
-PROTOCOL = 1
 _LINE = 120
 _MAX_CALLS = 64
 

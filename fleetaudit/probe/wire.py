@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from fleetaudit.model import Ending, Segment
+from fleetaudit.model import Ending
 
-from .reply import RawTrial
+from .reply import RawSegment, RawTrial
 
 
-def whole_wire(trial: RawTrial) -> tuple[Segment, ...] | None:
+def whole_wire(trial: RawTrial) -> tuple[RawSegment, ...] | None:
     """Returns the trace if the capture saw every segment, else None.
 
     One record that the packet socket dropped (PACKET_STATISTICS, packet(7)) may be the RST, so a
@@ -56,7 +56,7 @@ def wire_ending(trial: RawTrial) -> Ending | None:
     return "FIN, then RST"
 
 
-def _ends(segment: Segment) -> list[str]:
+def _ends(segment: RawSegment) -> list[str]:
     """Returns "FIN" and "RST", those of the two that a segment is, in this order."""
     ends = list[str]()
     if "F" in segment.flags or "DATA_FIN" in segment.options:
@@ -66,11 +66,11 @@ def _ends(segment: Segment) -> list[str]:
     return ends
 
 
-def segments_of(wire: Iterable[Segment], sender: str) -> list[Segment]:
+def segments_of(wire: Iterable[RawSegment], sender: str) -> list[RawSegment]:
     """Returns the segments that one side sent, in their order; `sender` is "closer" or "peer"."""
     return [segment for segment in wire if segment.sender == sender]
 
 
-def count_resets(wire: Iterable[Segment], sender: str) -> int:
+def count_resets(wire: Iterable[RawSegment], sender: str) -> int:
     """Returns how many RSTs a side sent; `sender` is "closer" or "peer"."""
     return sum("R" in segment.flags for segment in segments_of(wire, sender))

@@ -13,6 +13,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
 from tests.support import probe_runs
+from tests.support.timed_replies import TimedReply, TimedTrial
 
 TRIALS = 10
 
@@ -103,7 +104,7 @@ def call(known: dict[str, Known], isolation: str, trials: int = TRIALS) -> dict[
     return probe_runs.request(*scenarios, isolation=isolation, deadline=600.0)
 
 
-def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str, int]]:
+def endings(reply: TimedReply, steps: str, name: str) -> list[tuple[str, str, int]]:
     """Returns the ending of every trial of a scenario, the reason, and the number of equal ones."""
     (seen,) = [o for o in reply.observations if o.scenario == name]
     assert seen.not_run == ""
@@ -115,13 +116,13 @@ def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str
 
 
 @pytest.fixture(scope="module")
-def private() -> protocol.Reply:
+def private() -> TimedReply:
     probe_runs.need_root()
     return probe_runs.run(call(KNOWN, "namespace"))
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_every_trial_ends_as_the_kernels_source_says(private: protocol.Reply, name: str) -> None:
+def test_every_trial_ends_as_the_kernels_source_says(private: TimedReply, name: str) -> None:
     if "no MPTCP" in next(o.not_run for o in private.observations if o.scenario == name):
         pytest.skip("needs a kernel with MPTCP")
     ends = endings(private, KNOWN[name].steps, name)
@@ -154,7 +155,7 @@ def test_tcpdump_sees_the_same_ending(beside: probe_runs.TcpdumpRun, name: str) 
     )
 
 
-def closers_marks(beside: probe_runs.TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
+def closers_marks(beside: probe_runs.TcpdumpRun, trial: TimedTrial) -> list[str]:
     """Returns F and R of the closer in the order in which tcpdump saw them, to the end of the
     connection and after the probe had stopped to look; a segment that was sent again counts once.
     """

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from fleetaudit.probe import protocol
-from tests.support import probe_runs
+from tests.support import probe_runs, timed_replies
 from tests.support.probe_runs import (
     DRAINED,
     REREAD,
@@ -194,7 +194,7 @@ def test_a_hosts_own_counters_stay_clean() -> None:
     )
     process = start(request(*MANY), within=within)
     stdout, _ = process.communicate(timeout=300)
-    assert trial_of(protocol.parse_reply(stdout), "unread-close").kernel
+    assert trial_of(timed_replies.parse_reply(stdout), "unread-close").kernel
     lines = [
         line.split()
         for line in stdout.decode().splitlines()
@@ -215,7 +215,7 @@ def test_no_kernel_takes_its_connections_for_a_syn_flood_and_logs_that() -> None
     full = scenario("full", queue + "others fill the accept queue; peer sends 5 bytes")
     process = start(request(*MANY, full, isolation="host"), within=within)
     stdout, _ = process.communicate(timeout=300)
-    assert trial_of(protocol.parse_reply(stdout), "full").peer is not None
+    assert trial_of(timed_replies.parse_reply(stdout), "full").peer is not None
     heading, values = [
         line.split() for line in stdout.decode().splitlines() if line.startswith("TcpExt:")
     ]
@@ -238,7 +238,7 @@ def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
     some = [s for s in MANY if s["name"] not in ("setting", "settings", "out of order", "resent")]
     process = start(request(*some, isolation="host"), within=within)
     stdout, _ = process.communicate(timeout=300)
-    assert trial_of(protocol.parse_reply(stdout), "drained-close").peer is not None
+    assert trial_of(timed_replies.parse_reply(stdout), "drained-close").peer is not None
     left = [line.split() for line in stdout.decode().splitlines() if line.startswith("left")]
     assert len([row for row in left if "sl" in row]) == 2
     assert [row for row in left if "sl" not in row] == []

@@ -27,6 +27,7 @@ from tests.support.probe_runs import (
     scenario,
     trial_of,
 )
+from tests.support.timed_replies import TimedReply
 
 SETTING = scenario("setting", "namespace sets net.ipv4.tcp_stdurg 1; peer connects; closer closes")
 NO_NAMESPACES = [
@@ -58,7 +59,7 @@ def experiments(isolation: str = "auto") -> dict[str, object]:
     )
 
 
-def check_endings(reply: protocol.Reply) -> None:
+def check_endings(reply: TimedReply) -> None:
     families: tuple[Family, ...] = ("ipv4", "ipv6")
     for family in families:
         unread, drained = (

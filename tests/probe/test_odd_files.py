@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from fleetaudit.analysis.judge.exposure import EXPOSURE_NUMBERS
-from fleetaudit.probe import protocol
 from tests.support import probe_runs
 from tests.support.probe_runs import (
     DRAINED,
@@ -21,6 +20,7 @@ from tests.support.probe_runs import (
     run,
     scenario,
 )
+from tests.support.timed_replies import TimedReply
 
 CALL = request(
     scenario(*UNREAD, families=("ipv4",)),
@@ -58,7 +58,7 @@ def redirect(**files: Path) -> str:
     )
 
 
-def answers(reply: protocol.Reply) -> dict[str, Any]:
+def answers(reply: TimedReply) -> dict[str, Any]:
     """Returns each answer of a reply as far as two replies of one machine agree in it."""
     assert reply.exposure is not None
     counters, sockets = set(reply.exposure.counters), reply.exposure.unread_sockets

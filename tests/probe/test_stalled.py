@@ -17,8 +17,9 @@ import pytest
 from fleetaudit.model import Ending
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
-from tests.support import probe_runs, timing
+from tests.support import probe_runs, timed_replies, timing
 from tests.support.probe_runs import in_new_network, request, scenario
+from tests.support.timed_replies import TimedReply
 
 from .test_faults import plan
 
@@ -45,7 +46,7 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply, int]:
+def run_with_stops(call: dict[str, Any], function: str) -> tuple[TimedReply, int]:
     """Returns the reply of a probe that was stopped in `function`, and the number of stops."""
     process = probe_runs.start(call, before=STOPPING.replace("FUNCTION", function))
     stops = 0
@@ -67,7 +68,7 @@ def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply,
     finally:
         probe_runs.kill(process)
         reader.join()
-    return protocol.parse_reply(outputs[0]), stops
+    return timed_replies.parse_reply(outputs[0]), stops
 
 
 LARGE = (

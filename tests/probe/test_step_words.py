@@ -10,7 +10,7 @@ import pytest
 
 from fleetaudit.model import Family
 from fleetaudit.probe import protocol
-from tests.support import probe_runs
+from tests.support import probe_runs, timed_replies
 from tests.support.probe_runs import (
     STAY_IN_NAMESPACE,
     SYN,
@@ -22,6 +22,7 @@ from tests.support.probe_runs import (
     scenario,
     trial_of,
 )
+from tests.support.timed_replies import TimedReply, TimedTrial
 from tests.support.timing import BUSY_S
 
 WAIT = "peer sends 5 bytes; wait 120 ms; closer closes"
@@ -102,7 +103,7 @@ ENDINGS = {  # the steps, and the segments that end the connection
 
 
 @pytest.fixture(scope="module", params=["2.7", "3.6", "3.11"])
-def here(request: pytest.FixtureRequest) -> protocol.Reply:
+def here(request: pytest.FixtureRequest) -> TimedReply:
     """What the probe answers on this machine in one Python."""
     call = probe_runs.request(*[scenario(text, text, families=["ipv4"]) for text in ENDINGS])
     reply = run(call, python=probe_runs.interpreter(request.param))
@@ -112,14 +113,14 @@ def here(request: pytest.FixtureRequest) -> protocol.Reply:
 
 
 @pytest.mark.parametrize("text", ENDINGS)
-def test_the_segments_that_end_the_connection(here: protocol.Reply, text: str) -> None:
+def test_the_segments_that_end_the_connection(here: TimedReply, text: str) -> None:
     (observation,) = [o for o in here.observations if o.scenario == text]
     if "TCP_MD5SIG" in observation.not_run:
         pytest.skip(observation.not_run)
     assert notable_segments(trial_of(here, text)) == ENDINGS[text]
 
 
-def test_a_step_that_waits_takes_as_long_as_it_says(here: protocol.Reply) -> None:
+def test_a_step_that_waits_takes_as_long_as_it_says(here: TimedReply) -> None:
     trial = trial_of(here, WAIT)
     assert trial.wire is not None
     waits, closes = (at for at, index in trial.steps if index in (1, 2))
@@ -129,36 +130,40 @@ def test_a_step_that_waits_takes_as_long_as_it_says(here: protocol.Reply) -> Non
     assert reset - waits >= 120_000
 
 
-def test_waitall_returns_the_bytes_up_to_the_end_or_the_urgent_mark(here: protocol.Reply) -> None:
+def test_waitall_returns_the_bytes_up_to_the_end_or_the_urgent_mark(
+    here: TimedReply,
+) -> None:
     received = {text: trial_of(here, text).bytes["closer received"] for text in ENDINGS}
     assert received[WAITALL] == 10
     assert received[WAITALL_AT_THE_END] == 5
     assert received[WAITALL_AT_THE_MARK] == 5
 
 
-def test_a_closed_peer_is_no_witness(here: protocol.Reply) -> None:
+def test_a_closed_peer_is_no_witness(here: TimedReply) -> None:
     assert trial_of(here, "peer is killed; closer closes").peer is None
 
 
-def test_a_receive_buffer_of_three_values_is_that_of_the_connection(here: protocol.Reply) -> None:
+def test_a_receive_buffer_of_three_values_is_that_of_the_connection(
+    here: TimedReply,
+) -> None:
     trial = trial_of(here, THREE_VALUES)
     assert trial.wire is not None
     (reset,) = [s for s in trial.wire if "R" in s.flags]
     assert 0 < reset.ack < 16384  # what the closer took before its buffer was full
 
 
-def test_data_behind_a_gap_is_not_in_the_receive_queue(here: protocol.Reply) -> None:
+def test_data_behind_a_gap_is_not_in_the_receive_queue(here: TimedReply) -> None:
     assert trial_of(here, OUT_OF_ORDER).queue == {"fionread": 0, "rx_queue": 0}
     assert trial_of(here, FILLED).queue == {"fionread": 6, "rx_queue": 6}
 
 
-def test_no_counter_shows_data_that_is_lost_behind_a_gap(here: protocol.Reply) -> None:
+def test_no_counter_shows_data_that_is_lost_behind_a_gap(here: TimedReply) -> None:
     assert trial_of(here, OUT_OF_ORDER).kernel == {}
     assert trial_of(here, FILLED).kernel == {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 
 
 def test_the_peer_accepts_a_fin_that_acknowledges_only_what_it_sent(
-    here: protocol.Reply,
+    here: TimedReply,
 ) -> None:
     peers = {text: trial_of(here, text).peer for text in (OUT_OF_ORDER, FILLED_AND_READ)}
     assert [peer and peer.state for peer in peers.values()] == [8, 1]  # CLOSE_WAIT, ESTABLISHED
@@ -190,7 +195,7 @@ def test_raw_segments_are_what_tcpdump_sees(family: Family, version: str) -> Non
         assert not [line for line in told[text] if line.startswith("peer [R")]
 
 
-def told_by_tcpdump(beside: TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
+def told_by_tcpdump(beside: TcpdumpRun, trial: TimedTrial) -> list[str]:
     """Returns a trial's segments in tcpdump's words, with numbers counted from the SYNs: without
     those, and as many as the trial's own trace has.
     """
@@ -220,7 +225,7 @@ def relative(numbers: str, first: int) -> str:
 
 
 def test_a_peer_for_whom_the_queue_has_no_room_is_connected_for_its_own_kernel(
-    here: protocol.Reply,
+    here: TimedReply,
 ) -> None:
     dropped, aborted = trial_of(here, FULL_DROPPED), trial_of(here, FULL_ABORTED)
     assert dropped.peer is not None
@@ -263,7 +268,7 @@ def test_a_kernel_without_signatures_is_the_reason_why_a_scenario_is_not_run() -
         "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14,", "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 99,"
     )
     assert changed != script
-    reply = protocol.parse_reply(probe_runs.run_text(changed))
+    reply = timed_replies.parse_reply(probe_runs.run_text(changed))
     told = {o.scenario: o.not_run for o in reply.observations}
     assert told == {
         "signed": "this kernel refuses TCP_MD5SIG on a socket (ENOPROTOOPT)",
@@ -339,7 +344,7 @@ def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     line = 'reply["observations"].append(observe(lab, scenario, family))'
     assert script.count(line) == 1
     changed = script.replace(line, f"{note}; {line}")
-    reply = protocol.parse_reply(probe_runs.run_text(changed))
+    reply = timed_replies.parse_reply(probe_runs.run_text(changed))
     values = [n for n in reply.notes if "\\t" in n]
     assert len(values) == 4
     assert len(set(values)) == 1

@@ -14,7 +14,6 @@ from fleetaudit.model import (
     Family,
 )
 from fleetaudit.playbook import load_playbook
-from fleetaudit.probe import protocol
 from fleetaudit.report import pcap
 from fleetaudit.report.captured_headers import captured_headers
 from tests.support.probe_runs import (
@@ -34,6 +33,7 @@ from tests.support.probe_runs import (
     trial_of,
 )
 from tests.support.runs import traced_host
+from tests.support.timed_replies import TimedReply, TimedTrial
 
 SCENARIOS = (
     UNREAD,
@@ -107,7 +107,7 @@ def relative(packets: tuple[Captured, ...]) -> list[tuple[object, ...]]:
     ]
 
 
-def trace(trial: protocol.RawTrial) -> list[tuple[object, ...]]:
+def trace(trial: TimedTrial) -> list[tuple[object, ...]]:
     assert trial.wire is not None
     assert trial.connection is not None
     port = dict(zip(("closer", "peer"), trial.connection.ports, strict=True))
@@ -188,7 +188,7 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path)
 # -------------------------------------------------------------------------------------------
 
 
-def audited(*trials: protocol.RawTrial, family: Family = "ipv4") -> Audited:
+def audited(*trials: TimedTrial, family: Family = "ipv4") -> Audited:
     """Returns a host with what these trials report."""
     return traced_host(
         *(
@@ -198,7 +198,7 @@ def audited(*trials: protocol.RawTrial, family: Family = "ipv4") -> Audited:
     )
 
 
-def lines_of(beside: TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
+def lines_of(beside: TcpdumpRun, trial: TimedTrial) -> list[str]:
     """Returns tcpdump's own lines of what a trial reports."""
     place = dict(zip(beside.packets, beside.lines, strict=True))
     return [place[packet] for packet in beside.of(trial)][: len(trial.wire or ())]
@@ -237,7 +237,7 @@ def test_headers_that_are_rebuilt_differ_only_in_what_the_file_says(
     assert rebuilt_lines(trial, family, tmp_path) == as_rebuilt(beside, trial)
 
 
-def rebuilt_lines(trial: protocol.RawTrial, family: Family, folder: Path) -> list[str]:
+def rebuilt_lines(trial: TimedTrial, family: Family, folder: Path) -> list[str]:
     """Returns what tcpdump reads in the file of a trial whose headers are rebuilt."""
     assert trial.connection is not None
     rebuilt = replace(trial, connection=replace(trial.connection, headers=""))
@@ -246,7 +246,7 @@ def rebuilt_lines(trial: protocol.RawTrial, family: Family, folder: Path) -> lis
     return [without_what_is_made_up(line) for line in tcpdump_reads(path)]
 
 
-def as_rebuilt(beside: TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
+def as_rebuilt(beside: TcpdumpRun, trial: TimedTrial) -> list[str]:
     """Returns tcpdump's own lines of a trial without what a rebuilt file makes up."""
     return [without_what_is_made_up(line) for line in lines_of(beside, trial)]
 
@@ -266,7 +266,7 @@ def without_what_is_made_up(line: str) -> str:
 # -----------------------------------------------------------------------------------------
 
 
-def headers_of(reply: protocol.Reply) -> list[str]:
+def headers_of(reply: TimedReply) -> list[str]:
     """Returns the headers of every trial, "" where there are none."""
     return [t.connection.headers for o in reply.observations for t in o.trials if t.connection]
 

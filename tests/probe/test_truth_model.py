@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from fleetaudit.model import Scenario
-from fleetaudit.probe.protocol import RawTrial
 from fleetaudit.probe.verdict import trial_verdict
 from tests.support.probe_runs import (
     SYN,
@@ -15,6 +14,7 @@ from tests.support.probe_runs import (
     run,
     run_with_tcpdump,
 )
+from tests.support.timed_replies import TimedTrial
 from tests.truth.agreement import disagreements
 from tests.truth.generate import generated
 from tests.truth.model import RAW
@@ -62,7 +62,7 @@ def is_raw(scenario: Scenario) -> bool:
     return any(step.call[1] in RAW for step in scenario.steps)
 
 
-def seen_by_tcpdump(beside: TcpdumpRun, trial: RawTrial, scenario: Scenario) -> list[str]:
+def seen_by_tcpdump(beside: TcpdumpRun, trial: TimedTrial, scenario: Scenario) -> list[str]:
     """Returns "sender flags" of the segments with FIN or RST before the probe cleaned up, a FIN
     sent again once.
     """

@@ -27,6 +27,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.step_order import step_families
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol
+from tests.support.timed_replies import TimedReply, TimedTrial, parse_reply
 
 VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 NO_CTYPES = "import os, sys\nsys.modules['ctypes'] = None\nvars(os).pop('unshare', None)\n"
@@ -144,7 +145,7 @@ def run_text(text: str, *, seconds: float = 300, **how: Any) -> bytes:
     return stdout
 
 
-def run(call: dict[str, Any], **how: Any) -> protocol.Reply:
+def run(call: dict[str, Any], **how: Any) -> TimedReply:
     """Returns what the probe answers; see `start` for `how`."""
     process = start(call, **how)
     try:
@@ -152,10 +153,10 @@ def run(call: dict[str, Any], **how: Any) -> protocol.Reply:
     finally:
         process.kill()
     assert stderr == b"", stderr.decode(errors="replace")
-    return protocol.parse_reply(stdout)
+    return parse_reply(stdout)
 
 
-def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> protocol.RawTrial:
+def trial_of(reply: TimedReply, name: str, family: Family = "ipv4") -> TimedTrial:
     """Returns the one trial that stands for all trials of a scenario; where they differ, that is a
     failure.
     """
@@ -166,7 +167,7 @@ def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> proto
     return trial
 
 
-def notable_segments(trial: protocol.RawTrial) -> list[str]:
+def notable_segments(trial: TimedTrial) -> list[str]:
     """Returns "sender flags" of the segments that are more than data and acknowledgments, without
     the SYNs.
 
@@ -233,11 +234,11 @@ class TcpdumpRun(NamedTuple):
     order. `lines` are the segments in tcpdump's own words, one each.
     """
 
-    reply: protocol.Reply
+    reply: TimedReply
     packets: tuple[Captured, ...]
     lines: tuple[str, ...]
 
-    def of(self, trial: protocol.RawTrial) -> tuple[Captured, ...]:
+    def of(self, trial: TimedTrial) -> tuple[Captured, ...]:
         """Returns all segments of a trial's connection, with those that came after the probe had
         stopped to look and those of its cleaning up. Those before: `at` up to that of the last row
         of the trial's own trace.

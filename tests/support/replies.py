@@ -1,6 +1,7 @@
 """Replies that the probe once gave, as bytes, and the plan that they answer.
 
-`python -m tests.support.replies` records them again.
+`python -m tests.support.replies` records them again. Those that are stored are of protocol 1, and
+`split_times` makes them replies of today.
 
 `namespace.txt` is of root, who has every witness; `host.txt` of an ordinary user without
 namespaces, who has the peer and the counters.
@@ -8,6 +9,7 @@ namespaces, who has the peer and the counters.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -26,6 +28,7 @@ from fleetaudit.playbook.step_order import step_families
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol
 from tests import DATA
+from tests.support.split_times import split_times
 
 FOLDER = DATA / "replies"
 REPLIES = ("namespace.txt", "host.txt")
@@ -103,21 +106,23 @@ def plan(name: str = "web1", isolation: Isolation = "auto") -> HostPlan:
 
 def stored(name: str) -> bytes:
     """Returns what a probe once printed, as the answer to the call of today's `plan`."""
-    digest = protocol.request_digest(plan()).encode()
-    return (
-        (FOLDER / name)
-        .read_bytes()
-        .replace(protocol.REPLY_MARK + b"{", protocol.REPLY_MARK + b'{"digest":"%s",' % digest)
-    )
+    before, mark, after = (FOLDER / name).read_bytes().partition(protocol.REPLY_MARK)
+    line, end, rest = after.partition(b"\n")
+    body = {**json.loads(line), "digest": protocol.request_digest(plan())}
+    if body["protocol"] == 1:
+        body = split_times(body)
+    return before + mark + json.dumps(body).encode() + end + rest
 
 
 def _ask_anew() -> None:
     from . import probe_runs
 
     def keep(name: str, isolation: Isolation, **how: Any) -> None:
-        call = protocol.make_request(plan(isolation=isolation), deadline_s=30).decode("ascii")
+        request = protocol.make_request(plan(isolation=isolation), deadline_s=30, plain=True)
         # The program's text is part of the digest, and a stored reply outlives it.
-        said = re.sub(rb'"digest":"[0-9a-f]*",', b"", probe_runs.run_text(call, **how))
+        said = re.sub(
+            rb'"digest":"[0-9a-f]*",', b"", probe_runs.run_text(request.decode("ascii"), **how)
+        )
         (FOLDER / name).write_bytes(said)
 
     FOLDER.mkdir(exist_ok=True)

@@ -54,7 +54,7 @@ spelled = "".join("\\u%04x" % ord(c) for c in secret)
 print("\nfleetaudit-probe/1 " + @body@.replace("@digest@", digest).replace("@secret@", spelled))
 """
 BODY: dict[str, Any] = {
-    "protocol": 1,
+    "protocol": 2,
     "fleetaudit": "",
     "digest": "@digest@",
     "kernel": {"release": "6.12", "version": "#1", "machine": "x86_64"},

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fleetaudit.model import Ending, PeerWitness, Segment
+from fleetaudit.model import Ending, PeerWitness
 from fleetaudit.probe.protocol import RawTrial
+from fleetaudit.probe.reply import RawSegment
 
 from .model import Prediction, Witness
 
@@ -126,7 +127,7 @@ def counters_of_both_sides(prediction: Prediction) -> dict[str, int]:
     return {name: both[name] for name in COUNTERS}
 
 
-def ends(wire: Sequence[Segment]) -> tuple[str, ...]:
+def ends(wire: Sequence[RawSegment]) -> tuple[str, ...]:
     """Returns "sender flags" of the segments with FIN or RST. A FIN that was sent again counts
     once; no RST ever is.
     """

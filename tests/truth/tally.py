@@ -21,7 +21,8 @@ from fleetaudit.model import (
     Observation,
 )
 from fleetaudit.probe import verdict
-from fleetaudit.probe.protocol import RawTrial, Reply
+from fleetaudit.probe.protocol import Reply
+from tests.support.timed_replies import TimedTrial, with_times
 
 from .agreement import disagreements
 from .cases import Case
@@ -82,7 +83,7 @@ class Tally:
         """Counts the reply to one call."""
         audited = verdict.result_from_reply(call.plan, reply)
         cases = {case.scenario.name: case for case in call.cases}
-        trials = {(o.scenario, o.family): o.trials for o in reply.observations}
+        trials = {(o.scenario, o.family): o.trials for o in with_times(reply).observations}
         for seen in audited.observations:
             raw = trials.get((seen.scenario, seen.family), ())
             self._take(call, audited, cases[seen.scenario], seen, raw)
@@ -108,7 +109,7 @@ class Tally:
         audited: Audited,
         case: Case,
         seen: Observation,
-        trials: Sequence[RawTrial],
+        trials: Sequence[TimedTrial],
     ) -> None:
         key = (seen.scenario, seen.family)
         self.observations += 1
@@ -139,7 +140,7 @@ class Tally:
         call: Call,
         case: Case,
         key: Key,
-        trial: RawTrial,
+        trial: TimedTrial,
         ending: Ending,
         why: str,
         isolation: Literal["namespace", "host"],
@@ -161,7 +162,7 @@ class Tally:
         self._keep(kind, key, said, call, trial.count, tuple(trial_lines(case, trial)))
 
     def _contradictions(
-        self, case: Case, trial: RawTrial, ending: Ending, isolation: Literal["namespace", "host"]
+        self, case: Case, trial: TimedTrial, ending: Ending, isolation: Literal["namespace", "host"]
     ) -> Iterator[str]:
         """Yields what contradicts a right ending: the segments as they are read here, and the
         model.
@@ -206,7 +207,7 @@ def lacks_control(seen: Observation) -> bool:
     return seen.reason.startswith("its control ") and " was not run: " in seen.reason
 
 
-def ending_on_the_wire(trial: RawTrial, case: Case) -> str:
+def ending_on_the_wire(trial: TimedTrial, case: Case) -> str:
     """Returns the ending by the closer's own segments, "" where there are none or they prove
     nothing.
     """
@@ -218,7 +219,7 @@ def ending_on_the_wire(trial: RawTrial, case: Case) -> str:
     return {"": "nothing", "F": "FIN", "FR": "FIN, then RST"}.get(order, "RST")
 
 
-def trial_lines(case: Case, trial: RawTrial) -> Iterator[str]:
+def trial_lines(case: Case, trial: TimedTrial) -> Iterator[str]:
     """Yields the evidence of one trial: its steps among its segments, the peer, the counters."""
     steps = [(at, 0, f"-- {case.scenario.steps[i].text}") for at, i in trial.steps]
     segments = [

@@ -6,6 +6,7 @@ import socket
 import struct
 
 MARK = "fleetaudit-probe/1 "
+COMPRESSED = "zlib:"  # before a reply that is compressed, in base64
 SIDES = ("closer", "peer")
 ERRORS = (OSError, IOError, socket.error, select.error)  # one class in Python 3, four in Python 2
 ABSENT = (errno.ENOENT, errno.ENOTDIR)

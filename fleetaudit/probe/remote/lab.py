@@ -15,7 +15,8 @@ from .packets import Packet
 from .proc_net import NO_SOCKET, find_listed
 from .sock_diag import SockDiag
 from .system import close_quietly, stay_on_this_cpu
-from .trace import deviates, pack_headers
+from .times import pack
+from .trace import deviates
 from .waiting import TIMEOUT, now
 
 MAX_CHECKS = 6  # of one family: a host may be stalled for a while
@@ -122,7 +123,7 @@ class Laboratory(object):
         """Adds headers to the trials of a scenario that differ or deviate."""
         for trial, captured in zip(trials, packets):
             if trial["connection"] and (len(trials) > 1 or deviates(trial, expect)):
-                headers = pack_headers(captured)
+                headers = pack(b"".join([packet.headers for packet in captured]))
                 if len(headers) <= self.room:
                     self.room -= len(headers)
                     trial["connection"]["headers"] = headers

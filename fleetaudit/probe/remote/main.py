@@ -6,15 +6,15 @@ import signal
 import time
 from typing import Any, Dict, List, Tuple
 
-from .constants import ERRORS, MARK, MAX_SECONDS, MERCY
+from .constants import ERRORS, MAX_SECONDS, MERCY
 from .errors import TimeIsUp, would_block
 from .host import describe_host
-from .json_text import to_json
 from .lab import Laboratory
 from .namespace import check_private, isolate, namespace_id
 from .scenario import failed_trial, note_of_repeats, observe
 from .sysctl_copy import copy_settings, host_settings, read_defaults
 from .sysctls import sysctl_value
+from .times import result_line
 from .waiting import TIMEOUT, now
 
 
@@ -47,14 +47,14 @@ def main(call, program):
     reply["cpu_s"] = sum(os.times()[:4])
     reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, time.time() - started))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    write_output("\n" + MARK + to_json(reply) + "\n")
+    write_output(result_line(reply))
 
 
 def empty_reply(call):
     # type: (Dict[str, Any]) -> Dict[str, Any]
     """Returns the reply before anything is known; `decode` of fleetaudit reads it."""
     return {
-        "protocol": 1,
+        "protocol": 2,
         "fleetaudit": call.get("fleetaudit", ""),
         "digest": call.get("digest", ""),
         "kernel": {"release": "", "version": "", "machine": ""},
@@ -117,7 +117,7 @@ def add_not_run(call, reply, reason):
     done = {(each["scenario"], each["family"]) for each in reply["observations"]}
     for scenario, family in pairs_of(call):
         if (scenario["name"], family) not in done:
-            missing = {"scenario": scenario["name"], "family": family, "trials": []}
+            missing = {"scenario": scenario["name"], "family": family}
             reply["observations"].append(dict(missing, not_run=reason, failed=True))
 
 

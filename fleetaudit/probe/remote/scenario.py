@@ -14,8 +14,16 @@ from .trace import essence
 from .trial import run_trial
 from .waiting import TIMEOUT
 
-# Keys of a trial that are left out if they have no value: a tenth of a reply.
-OPTIONAL_KEYS = ("connection", "wire_note", "wire_lost", "wire_omitted", "error", "outstanding")
+# Keys that are left out if they have no value: a tenth of a reply.
+OPTIONAL_KEYS = (
+    "trials",
+    "not_run",
+    "failed",
+    "connection",
+    "wire_note",
+    "wire_lost",
+    "wire_omitted",
+) + ("error", "outstanding", "queue", "poll_added")
 
 
 def observe(lab, scenario, family):
@@ -40,8 +48,10 @@ def observe(lab, scenario, family):
             observation["failed"] = isinstance(e, OutOfResources)
     except Exception as e:  # one scenario that breaks the probe must not cost the others
         trials.append(failed_trial(e))
+    for trial in trials:
+        trial["peer"] = trial["peer"] and without_defaults(trial["peer"])
     observation["trials"] = [without_defaults(trial) for trial in trials]
-    return observation
+    return without_defaults(observation)
 
 
 def run_trials(lab, scenario, family, trials):
@@ -131,6 +141,7 @@ def note_of_repeats(repeated):
 
 def without_defaults(trial):
     # type: (Dict[str, Any]) -> Dict[str, Any]
+    """Returns a trial, a peer or an observation without optional keys that have no value."""
     return {key: value for key, value in trial.items() if value or key not in OPTIONAL_KEYS}
 
 

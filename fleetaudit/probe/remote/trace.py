@@ -3,7 +3,6 @@
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .constants import ACK, MAX_MICROS, MAX_SECONDS, MAX_TRACE, SIDES, SYN, other
-from .optional import binascii, zlib
 from .packets import Packet, flag_names
 
 CONTROL_FLAGS = frozenset("SFRU")
@@ -95,15 +94,6 @@ def describe_connection(packets, client, client_side, began):
         "ports": [ports[side] for side in SIDES],
         "scales": [scales.get(side) for side in SIDES],
     }
-
-
-def pack_headers(packets):
-    # type: (Sequence[Packet]) -> str
-    """Returns the IP and TCP headers of packets, compressed and in base64; "" without zlib."""
-    if not zlib:
-        return ""
-    data = zlib.compress(b"".join([packet.headers for packet in packets]), 9)
-    return str(binascii.b2a_base64(data).decode("ascii").strip())
 
 
 def deviates(trial, expect):

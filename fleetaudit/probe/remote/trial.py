@@ -62,7 +62,7 @@ def run_steps(c):
                 raise resource_error(e)
             c.timed_out = isinstance(e, (TimedOut, socket.timeout))
             return {"error": reason_of(e), "failed_step": number}
-    return {"error": "", "failed_step": None}
+    return {"error": ""}
 
 
 def run_step(c, number, step):

@@ -49,7 +49,7 @@ Behaviour = Callable[[SshTarget, int, Deadline], Output]
 def reply(release: str = "6.12.0") -> Output:
     """Returns the reply of a probe without scenarios; `to_call` makes it the reply to a call."""
     sent = protocol.Reply(
-        protocol=1,
+        protocol=2,
         kernel=Kernel(release=release, version="#1", machine="x86_64"),
         os=Os(),
         python="3.11",

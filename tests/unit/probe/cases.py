@@ -17,6 +17,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
+from tests.support.split_times import split_times
 
 
 def scenario(
@@ -97,6 +98,9 @@ def observation(
 
 
 def line(body: Any) -> bytes:
+    """Returns a result line; `body` has its times where protocol 1 had them."""
+    if isinstance(body, dict):
+        body = split_times(body)
     return protocol.REPLY_MARK + json.dumps(body).encode("ascii") + b"\n"
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
+import tracemalloc
+import zlib
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -20,7 +24,9 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, request, verdict
+from fleetaudit.probe.result_line import COMPRESSED
 from tests.support.sent_requests import LAST_LINE, expand_request
+from tests.support.split_times import split_times
 from tests.unit.probe.cases import (
     DRAINED,
     FINISHED,
@@ -203,7 +209,7 @@ def test_noise_around_the_result_line_is_ignored() -> None:
         (b"", 0, "decode", "no result line"),
         (line(reply()) + line(reply()), 0, "decode", "2 result lines"),
         (line(reply())[:-40], 0, "decode", "not what the probe sends"),
-        (protocol.REPLY_MARK + b"[" * 5000 + b"\n", 0, "decode", "deeper"),
+        (protocol.REPLY_MARK + b"[" * 5000 + b"\n", 0, "decode", "Expected `object`"),
         (
             protocol.REPLY_MARK + b'"' + b"x" * (protocol.MAX_LINE + 1) + b'"\n',
             0,
@@ -212,7 +218,13 @@ def test_noise_around_the_result_line_is_ignored() -> None:
         ),
         (line({**reply(), "isolation": "none"}), 0, "decode", "isolation"),
         (line({**reply(), "python": "x" * 10_000}), 0, "decode", "length"),
-        (line({**reply(), "protocol": 2}), 0, "decode", "protocol"),
+        (line({**reply(), "protocol": 3}), 0, "decode", "protocol 3"),
+        (
+            protocol.REPLY_MARK + json.dumps({**reply(), "fleetaudit": "0.9"}).encode() + b"\n",
+            0,
+            "decode",
+            "protocol 1 of fleetaudit 0.9",
+        ),
         (line(reply(observation("not-asked", RESET))), 0, "decode", "not-asked"),
         (
             line(reply(observation("unread-close", RESET), observation("unread-close", RESET))),
@@ -222,7 +234,7 @@ def test_noise_around_the_result_line_is_ignored() -> None:
         ),
         (line(reply(observation("unread-close", {**RESET, "count": 99}))), 0, "decode", "trials"),
         (
-            protocol.REPLY_MARK + b'{"protocol": 1, "kernel": {"release": "\xff"}}\n',
+            protocol.REPLY_MARK + b'{"protocol": 2, "kernel": {"release": "\xff"}}\n',
             0,
             "decode",
             "not what the probe sends",
@@ -353,27 +365,94 @@ def test_the_expected_endings_are_sent_and_are_not_part_of_the_digest() -> None:
     assert "'expect': ['FIN', 'FIN, then RST']" in expand_request(sent)
 
 
-json_values = st.recursive(
-    st.sampled_from([1, None, "a", "[{", '\\"[', "]}", '"""', "\\", "\t]", "\u2028{"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["k", '"[', "\\"]), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-def depth_of(value: Any) -> int:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
-
-
-@given(value=json_values, more=st.integers(0, 14), ascii_only=st.booleans())
-def test_the_depth_of_any_json_is_measured_outside_of_its_strings(
-    value: Any, more: int, ascii_only: bool
+@pytest.mark.parametrize("place", ["unknown", "observations", "sysctls", "times", "exposure"])
+@pytest.mark.parametrize("opening", ["[", '{"x":', '[{"trials":[{"x":', '{"x":{"value":'])
+@pytest.mark.parametrize("depth", [20, 900, 100_000])
+def test_no_depth_of_arrays_and_objects_is_more_than_a_reply_error(
+    place: str, opening: str, depth: int
 ) -> None:
-    for level in range(more):
-        value = [value] if level % 2 else {"x": value}
-    line = json.dumps(value, ensure_ascii=ascii_only).encode()
-    assert protocol._nests_too_deep(line) is (depth_of(value) > protocol.MAX_DEPTH)
+    """Types bound what is decoded; what no type names is skipped, and that is bounded, too."""
+    closing = {"[": "]", "{": "}"}
+    end = "".join(closing[c] for c in reversed(opening) if c in closing)
+    body = json.dumps({**split_times(reply(observation("unread-close", RESET))), place: "@here@"})
+    deep = (opening * depth + "1" + end * depth).encode()
+    stdout = protocol.REPLY_MARK + body.encode().replace(b'"@here@"', deep) + b"\n"
+    if place == "unknown" and depth == 20:
+        assert result(plan(UNREAD), stdout).observations[0].ending == "RST"
+        return
+    with suppress(ReplyError):
+        accepted = result(plan(UNREAD), stdout)
+        # It is under a key that is unknown there.
+        assert (len(accepted.observations), depth < 100_000) == (1, True)
+
+
+def test_a_reply_is_the_same_plain_and_compressed() -> None:
+    stdout = line(reply(observation("unread-close", RESET)))
+    assert result(plan(UNREAD), compressed(stdout)) == result(plan(UNREAD), stdout)
+
+
+def compressed(stdout: bytes, more: bytes = b"", cut: int | None = None) -> bytes:
+    """Returns a result line compressed, with `more` after its data, which is cut off at `cut`."""
+    digest = protocol.request_digest(plan(UNREAD)).encode()
+    data = stdout.removeprefix(protocol.REPLY_MARK).strip().replace(b"DIGEST", digest)
+    packed = (zlib.compress(data) + more)[:cut]
+    return protocol.REPLY_MARK + COMPRESSED + base64.b64encode(packed) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "words"),
+    [
+        (compressed(b"x" * (protocol.MAX_LINE + 1)), "expands to at least"),
+        (compressed(b"[" * 500 * 1024 * 1024), "expands to at least"),
+        (compressed(line(reply()), more=b"x"), "does not end where its data ends"),
+        (compressed(line(reply()), cut=60), "does not end where its data ends"),
+        (compressed(line(reply()), cut=1), "does not end"),
+        (compressed(b"no JSON"), "not what the probe sends"),
+        (protocol.REPLY_MARK + COMPRESSED + b"eJyrVkr\n", "cannot be expanded"),
+        (protocol.REPLY_MARK + COMPRESSED + b"####\n", "cannot be expanded"),
+        (protocol.REPLY_MARK + COMPRESSED + b"\n", "does not end"),
+        (protocol.REPLY_MARK + COMPRESSED + base64.b64encode(b"no zlib") + b"\n", "expanded"),
+        (
+            protocol.REPLY_MARK + COMPRESSED + b"A" * (protocol.MAX_LINE + 1) + b"\n",
+            "more than the",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_compressed_reply_is_bounded_before_it_is_expanded(stdout: bytes, words: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReplyError, match=words) as caught:
+            result(plan(UNREAD), stdout)
+        assert tracemalloc.get_traced_memory()[1] < 6 * protocol.MAX_LINE
+    finally:
+        tracemalloc.stop()
+    assert caught.value.stage == "decode"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("at", lambda times: times[1:]),
+        ("at", lambda times: [*times, 1]),
+        ("windows", lambda times: times[1:]),
+        ("steps", lambda times: times[1:]),
+        ("steps", lambda times: [*times, 1]),
+        ("began", lambda times: []),
+        ("ports", lambda times: times[1:]),
+        ("headers", lambda times: [[1, "eA=="]]),
+    ],
+)
+def test_a_reply_whose_shape_and_times_do_not_fit_is_refused(name: str, change: Any) -> None:
+    one = {
+        **RESET,
+        "steps": [[1, 0], [9, 1]],
+        "connection": {"began": 5.0, "ports": [1, 2], "scales": [7, 7]},
+    }
+    body = split_times(reply(observation("unread-close", one)))
+    good = protocol.REPLY_MARK + json.dumps(body).encode() + b"\n"
+    assert result(plan(UNREAD), good).observations[0].evidence.steps == ((1, 0), (9, 1))
+    body["times"][name] = change(body["times"][name])
+    with pytest.raises(ReplyError, match="and its times do not fit each other") as caught:
+        result(plan(UNREAD), protocol.REPLY_MARK + json.dumps(body).encode() + b"\n")
+    assert caught.value.stage == "decode"

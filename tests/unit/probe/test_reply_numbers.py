@@ -118,7 +118,7 @@ def test_a_hostile_reply_affects_its_own_host_only_and_is_not_a_bug() -> None:
         "b": with_value(body, aborts, "1" + "0" * 400),
         "c": with_value(body, ("exposure", "unread_sockets", "sockets"), "1e400"),
         "d": with_value(body, ("observations", 0, "trials", 0, "wire_omitted"), f"{2**64}"),
-        "e": with_value(body, ("observations", 0, "trials", 0, "steps", 1, 1), "3"),
+        "e": with_value(body, ("observations", 0, "trials", 0, "steps"), "9"),
     }
     fake = FakeTransport(
         {

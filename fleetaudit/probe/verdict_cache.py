@@ -1,0 +1,191 @@
+"""Remembers the verdicts on what hosts of one run sent, by its bytes. Pure.
+
+Most hosts of one kernel build send the same observations, but for one or two of 174: where much
+data is sent, how it is acknowledged differs each time. So the verdict on all observations together
+is looked up by their bytes, and if it is not known, the verdict on each one by its own. That is
+exact: the bytes have no times (`reply.RawTrial`), and the same bytes give the same verdict. Hosts
+that sent the same share the same objects.
+
+Measured with 174 observations of 95 KB: 0.04 ms for known ones, 0.5 ms if two are new, 10 ms if all
+are. By digests instead of bytes it is no faster.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from fleetaudit.errors import ReplyError
+from fleetaudit.model import HostPlan, Observation, Scenario, ShortText, Sysctl
+from fleetaudit.recent import Recent
+
+from .controls import Key, apply_controls, make_inconclusive
+from .counters import Isolation
+from .reply import MAX_OBSERVATIONS, MAX_SYSCTLS, RawObservation
+from .scenario_verdict import JudgedScenario, judge_scenario, unanswered
+from .times import Size, add_sizes
+
+NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
+# How much is kept, at least: a hostile fleet in which every host differs takes at most 60 MB.
+_WHOLE, _SINGLE, _PLANS = 64, 4096, 256
+
+_raw_observations = msgspec.json.Decoder(
+    Annotated[list[msgspec.Raw], Meta(max_length=MAX_OBSERVATIONS)]
+)
+_observation = msgspec.json.Decoder(RawObservation)
+_raw_sysctls = msgspec.json.Decoder(
+    Annotated[dict[ShortText, msgspec.Raw], Meta(max_length=MAX_SYSCTLS)]
+)
+_sysctl = msgspec.json.Decoder(Sysctl)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedHost:
+    """The verdicts on all planned scenarios, in the order of the plan, without their times.
+
+    `void` is why none of them counts, "" if they do. `judged` are the scenarios in the order of the
+    reply, `places` the index there of each observation, None if the reply does not mention it, and
+    `size` is that of all trials of the reply.
+    """
+
+    observations: tuple[Observation, ...]
+    void: str
+    notes: tuple[str, ...]
+    judged: Sequence[JudgedScenario]
+    places: Sequence[int | None]
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a plan asks, for all hosts with the same plays; `number` stands for it in keys."""
+
+    number: int
+    plan: HostPlan
+    planned: Mapping[Key, Scenario]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCache:
+    """The verdicts and sysctls that one run has seen; bounded. Threads may share it."""
+
+    _works: Recent[tuple[int, int], _Work] = field(default_factory=lambda: Recent(_PLANS))
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _whole: Recent[tuple[int, Isolation, bytes], JudgedHost] = field(
+        default_factory=lambda: Recent(_WHOLE)
+    )
+    _single: Recent[tuple[int, Isolation, bytes], JudgedScenario] = field(
+        default_factory=lambda: Recent(_SINGLE)
+    )
+    _doubted: Recent[tuple[int, str], tuple[Observation, Observation]] = field(
+        default_factory=lambda: Recent(_SINGLE)
+    )
+    _sysctls: Recent[bytes, dict[str, Sysctl]] = field(default_factory=lambda: Recent(_WHOLE))
+    _sysctl: Recent[bytes, Sysctl] = field(default_factory=lambda: Recent(_SINGLE))
+
+    def judge(self, plan: HostPlan, isolation: Isolation, observations: bytes) -> JudgedHost:
+        """Returns the verdicts on the observations of a host, in JSON, that ran under `isolation`.
+
+        Raises `ReplyError` if there are observations that were not asked for, more trials or other
+        steps than planned, and one of `DECODE_ERRORS` if they are not `RawObservation`s.
+        """
+        work = self._work(plan)
+        key = (work.number, isolation, observations)
+        known = self._whole.get(key)
+        if known is not None:
+            return known
+        raw = _raw_observations.decode(observations)
+        judged = [self._judge_one(work, isolation, bytes(each)) for each in raw]
+        return self._whole.put(key, self._combine(work, judged))
+
+    def sysctls(self, sysctls: bytes) -> dict[str, Sysctl]:
+        """Returns the sysctls of a host, sorted by name, from JSON.
+
+        Raises one of `DECODE_ERRORS` if they are none.
+        """
+        known = self._sysctls.get(sysctls)
+        if known is not None:
+            return known
+        raw = sorted(_raw_sysctls.decode(sysctls).items())
+        return self._sysctls.put(sysctls, {key: self._decode_sysctl(bytes(v)) for key, v in raw})
+
+    def _decode_sysctl(self, raw: bytes) -> Sysctl:
+        """Returns one sysctl; equal ones are one object."""
+        return self._sysctl.get(raw) or self._sysctl.put(raw, _sysctl.decode(raw))
+
+    def _work(self, plan: HostPlan) -> _Work:
+        """Returns what a plan asks; plans with the same scenarios object share it."""
+        key = (id(plan.scenarios), plan.trials)
+        known = self._works.get(key)
+        if known is not None:
+            return known
+        planned = {(s.name, family): s for s in plan.scenarios for family in s.families}
+        return self._works.put(key, _Work(next(self._numbers), plan, planned))
+
+    def _judge_one(self, work: _Work, isolation: Isolation, raw: bytes) -> JudgedScenario:
+        """Returns the verdict on one observation; raises `ReplyError` if it was not asked for."""
+        key = (work.number, isolation, raw)
+        known = self._single.get(key)
+        if known is not None:
+            return known
+        observation = _observation.decode(raw)
+        asked = (observation.scenario, observation.family)
+        if asked not in work.planned:
+            raise _unexpected("an answer to", asked)
+        scenario = work.planned[asked]
+        judged = judge_scenario(scenario, observation, work.plan.trials, isolation)
+        return self._single.put(key, judged)
+
+    def _combine(self, work: _Work, judged: Sequence[JudgedScenario]) -> JudgedHost:
+        """Returns the verdicts on all planned scenarios, as far as their controls let them count.
+
+        Raises `ReplyError` for two answers to one scenario over one family.
+        """
+        places = _places(judged)
+        answers = {key: judged[place] for key, place in places.items()}
+        trials = work.plan.trials
+        for key, scenario in work.planned.items():
+            if key not in answers:
+                answers[key] = unanswered(key, scenario, trials)
+        observations = {key: answers[key].observation for key in work.planned}
+        size = add_sizes([each for one in judged for each in one.sizes])
+        where = [places.get(key) for key in work.planned]
+        if not trials:
+            return JudgedHost(tuple(observations.values()), "", (), judged, where, size)
+        controlled = apply_controls(work.plan, observations, self._doubt)
+        no_counters = NO_COUNTERS if any(each.lacks_counters for each in judged) else ""
+        return JudgedHost(
+            tuple(controlled.observations.values()),
+            controlled.void,
+            (*filter(None, (no_counters, *controlled.notes)),),
+            judged,
+            where,
+            size,
+        )
+
+    def _doubt(self, observation: Observation, why: str) -> Observation:
+        """Returns an observation as inconclusive; equal ones are one object."""
+        key = (id(observation), why)
+        known = self._doubted.get(key)
+        if known is None:
+            known = self._doubted.put(key, (observation, make_inconclusive(observation, why)))
+        return known[1]
+
+
+def _places(judged: Sequence[JudgedScenario]) -> dict[Key, int]:
+    """Returns the index of each answer in a reply; raises `ReplyError` for two to one scenario."""
+    places = dict[Key, int]()
+    for place, each in enumerate(judged):
+        if places.setdefault(each.key, place) != place:
+            raise _unexpected("two answers to", each.key)
+    return places
+
+
+def _unexpected(what: str, key: Key) -> ReplyError:
+    """Returns the error for an observation that was not asked for; `what` is "an answer to"."""
+    return ReplyError(f"the reply has {what} {key[0]} over {key[1]}; expected at most one")
