@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fleetaudit import __version__
-from fleetaudit.analysis.judge import judge_fleet, judge_host
+from fleetaudit.analysis.judge import HostJudge, judge_fleet
 from fleetaudit.engine import EngineSettings, Outcome, RepeatCommand, StopRequest
 from fleetaudit.engine import audit as audit_hosts
 from fleetaudit.errors import NothingToDoError, OutputError
@@ -235,7 +235,7 @@ def audit_plan(
         arguments: dict[str, Any] = {
             "run_command": transports.run,
             "settings": settings,
-            "judge": judge_and_deduplicate(judge_host, earlier),
+            "judge": judge_and_deduplicate(HostJudge(), earlier),
             "on_result": take_result,
             "stop": control.stop,
             "run_command_for": activity.runner_for,

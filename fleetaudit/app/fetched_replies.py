@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from fleetaudit.analysis.judge import judge_fleet, judge_host
+from fleetaudit.analysis.judge import HostJudge, judge_fleet
 from fleetaudit.engine import EngineSettings, RunCommand, audit
 from fleetaudit.errors import NothingToDoError, TransportError
 from fleetaudit.model import (
@@ -99,7 +99,7 @@ def audit_replies(
         run_command=_ReplyReader(None),
         run_command_for=lambda host: _reader_for(host, files),
         settings=EngineSettings(forks=4, retries=0),
-        judge=judge_and_deduplicate(judge_host),
+        judge=judge_and_deduplicate(HostJudge()),
         on_result=lambda _: None,
     )
     results = [

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetaudit.errors import FleetauditError, ReplyError, TransportError
 from fleetaudit.log import get_logger
@@ -21,7 +21,7 @@ from fleetaudit.probe import protocol, verdict
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 from fleetaudit.transport.masking import Masking
 
-from .control import EngineSettings, JudgeHost, RunCommand, start_host_deadline
+from .control import EngineSettings, JudgeHost, KnowsEvidence, RunCommand, start_host_deadline
 from .failures import not_audited_after, not_audited_by_bug
 from .pace import Pace
 
@@ -43,6 +43,7 @@ class HostAuditor:
     settings: EngineSettings
     closing: threading.Event
     pace: Pace
+    verdicts: verdict.VerdictCache = field(default_factory=verdict.VerdictCache)
 
     def audit(self, host: HostPlan) -> tuple[HostResult, bool]:
         """Returns the result of a host, and whether it comes from a bug in fleetaudit.
@@ -109,9 +110,7 @@ class HostAuditor:
         output = self._run_probe(host, deadline)
         masking = Masking(host.target)
         try:
-            decoded = verdict.result_from_output(
-                host, output.stdout, output.stderr, output.exit_status, output.cut
-            )
+            decoded = self._decode(host, output)
         except ReplyError as e:
             # Masked before it is logged, and without its cause, which has the unmasked text.
             raise ReplyError(
@@ -120,6 +119,17 @@ class HostAuditor:
         audited = masking.audited(decoded)
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)
+
+    def _decode(self, host: HostPlan, output: Output) -> Audited:
+        """Returns the host from its output, with the times of evidence that the run lacks; all
+        times if `judge` does not know what the run has. Raises `ReplyError`.
+        """
+        decoded = verdict.decode_host(
+            self.verdicts, host, output.stdout, output.stderr, output.exit_status, output.cut
+        )
+        if isinstance(self.judge, KnowsEvidence):
+            return decoded.with_times(self.judge.lacking(decoded.without_times))
+        return decoded.with_times()
 
     def _run_probe(self, host: HostPlan, deadline: Deadline) -> Output:
         """Sends the probe to a host and returns its output; raises `TransportError`.

@@ -6,10 +6,10 @@ import math
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fleetaudit.model import Audited, HostPlan, HostResult, Target
 from fleetaudit.transport import Deadline, Limits, Output
@@ -25,6 +25,19 @@ INTERRUPTED = "the run was interrupted"
 
 JudgeHost = Callable[[Audited, HostPlan], Audited]
 """Returns the host with its findings; called in the greenlet of the host."""
+
+
+@runtime_checkable
+class KnowsEvidence(Protocol):
+    """A function that judges hosts and knows which evidence the run has already;
+    `store.deduplication.JudgeAndDeduplicate` is one.
+    """
+
+    def lacking(self, host: Audited) -> Iterable[int]:
+        """Returns the indexes of the observations whose evidence the run does not have yet: only
+        they need times.
+        """
+        ...
 
 
 class RepeatCommand(Protocol):

@@ -60,9 +60,9 @@ class _Work(NamedTuple):
     trials: int = 1
     isolation: Isolation = "auto"
     sysctls_collect: tuple[str, ...] = ()
-    sysctls_expect: Mapping[str, tuple[SysctlExpectation, ...]] = {}
-    exposure_expect: Mapping[str, tuple[ExposureExpectation, ...]] = {}
-    kernels_expect: Mapping[str, tuple[Expectation, ...]] = {}
+    sysctls_expect: dict[str, tuple[SysctlExpectation, ...]] = {}
+    exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
+    kernels_expect: dict[str, tuple[Expectation, ...]] = {}
 
 
 def make_plan(
@@ -164,9 +164,9 @@ class _Planner:
             trials=work.trials,
             isolation=work.isolation,
             sysctls_collect=work.sysctls_collect,
-            sysctls_expect={**work.sysctls_expect},
-            exposure_expect={**work.exposure_expect},
-            kernels_expect={**work.kernels_expect},
+            sysctls_expect=work.sysctls_expect,
+            exposure_expect=work.exposure_expect,
+            kernels_expect=work.kernels_expect,
             origin=host.origin,
         )
 

@@ -19,7 +19,6 @@ to host. See `reply.py`.
 
 from __future__ import annotations
 
-
 import msgspec
 
 from fleetaudit import __version__
@@ -132,7 +131,7 @@ def seal_reply(reply: Reply) -> SealedReply:
 
 
 def unseal_reply(reply: SealedReply) -> Reply:
-    """Returns the whole reply; raises `ReplyError` if its observations or sysctls are none.
+    """Returns the whole reply; raises `ReplyError` if its observations or sysctls are not valid.
 
     The reason names the place in the reply, such as `$.observations[3].trials[0].count`.
     """

@@ -149,7 +149,7 @@ class Times(Frozen, frozen=True, kw_only=True):
 
 
 class ReplyBase(Frozen, frozen=True, kw_only=True):
-    """What a probe reports, but for its observations and sysctls.
+    """What a probe reports, without its observations and sysctls.
 
     `isolation_note` says why it is "host" although a namespace was allowed, `capture_note` why no
     packet is captured. `notes` are sentences about the whole run: settings that could not be copied

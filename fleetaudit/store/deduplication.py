@@ -5,6 +5,11 @@ ports and windows (which depend on time). The first host of a build that shows i
 others name that host (`Evidence.same_as`) and share one object in memory, one name on the disk. If
 a build shows ever new evidence, the packets of its first `MAX_KINDS` kinds are kept, and the others
 have a note instead: this bounds the size of a run, whatever the size of the fleet.
+
+Hosts that sent the same come with the same objects (`probe.verdict_cache`): what the later hosts of
+a build get for an object, or for a whole tuple of them, is looked up by its identity. Only an
+object that was never seen is digested. The times of such a host are not even decoded:
+`EvidenceDeduplicator.lacking` tells which evidence the run needs.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from fleetaudit.model import (
     HostResult,
     Observation,
 )
+from fleetaudit.recent import Recent
 
 MAX_KINDS = 20
 """Maximum number of kinds of evidence that one build keeps per scenario, family and ending."""
@@ -34,7 +40,11 @@ PACKETS_OMITTED = "the packets are left out"
 """The beginning of the note of an observation whose packets are omitted."""
 _MAX_NOTE = 4096
 
+_WHOLE, _SINGLE = 64, 4096
+"""How many tuples of observations, and how many observations, are known by their identity."""
+
 JudgeHost = Callable[[Audited, HostPlan], Audited]
+_Observations = tuple[Observation, ...]
 
 
 class EvidenceDeduplicator:
@@ -46,6 +56,12 @@ class EvidenceDeduplicator:
         self._kept = dict[bytes, Evidence]()  # by digest, as the hosts after the first get it
         self._kinds = Counter[bytes]()
         self._shared = dict[bytes, Observation]()
+        self._builds = dict[bytes, int]()
+        # What the later hosts of a build get, by its number and the identity of what they sent,
+        # which the value keeps.
+        self._later = Recent[tuple[int, int], tuple[Observation, Observation]](_SINGLE)
+        self._later_whole = Recent[tuple[int, int], tuple[_Observations, _Observations]](_WHOLE)
+        self._tuples = Recent[tuple[int, ...], _Observations](_WHOLE)
 
     def deduplicate(self, host: Audited) -> Audited:
         """Returns the host with its evidence as the run keeps it.
@@ -54,16 +70,24 @@ class EvidenceDeduplicator:
         run with that host. Raises `OverflowError` for a number that cannot be encoded, and keeps
         nothing then.
         """
-        build = msgspec.json.encode((host.kernel, host.isolation))
-        digests = [_Digests.of(build, o) for o in host.observations]
         with self._lock:
-            return replace(
-                host,
-                observations=tuple(
-                    self._keep(host.name, observation, digest)
-                    for observation, digest in zip(host.observations, digests, strict=True)
-                ),
-            )
+            later = self._as_later_host(host)
+            if not isinstance(later, tuple):
+                later = tuple(
+                    found if isinstance(found, Observation) else self._keep(host.name, o, found)
+                    for o, found in zip(host.observations, later, strict=True)
+                )
+        return replace(host, observations=later)
+
+    def lacking(self, host: Audited) -> list[int]:
+        """Returns the indexes of the observations whose evidence the run does not have yet.
+
+        Only of these are times needed; all other evidence will be that of an earlier host. Raises
+        `OverflowError` for a number that cannot be encoded.
+        """
+        with self._lock:
+            later = self._as_later_host(host)
+        return [index for index, found in enumerate(later) if isinstance(found, _Digests)]
 
     def preload(self, hosts: Iterable[HostResult]) -> None:
         """Takes over what a run kept before it was interrupted, so that the resumed run keeps the
@@ -76,22 +100,60 @@ class EvidenceDeduplicator:
                 own = tuple(o for o in host.observations if _has_own_evidence(o))
                 self.deduplicate(replace(host, observations=own))
 
-    def _keep(self, host: str, observation: Observation, digests: _Digests) -> Observation:
-        """Returns an observation as the run keeps it.
-
-        The first host of a kind keeps its evidence, later ones name the first host. An observation
-        without trials has no evidence to keep.
+    def _as_later_host(self, host: Audited) -> _Observations | list[Observation | _Digests]:
+        """Returns the observations as a later host of the build has them, and digests in the place
+        of those whose evidence the run does not have yet; a tuple if it has all.
         """
-        if not observation.trials:
-            return self._share(observation)
+        build = msgspec.json.encode((host.kernel, host.isolation))
+        number = self._builds.setdefault(build, len(self._builds))
+        key = (number, id(host.observations))
+        known = self._later_whole.get(key)
+        if known is not None:
+            return known[1]
+        later = [self._as_later(build, number, o) for o in host.observations]
+        kept = tuple(found for found in later if isinstance(found, Observation))
+        if len(kept) < len(later):
+            return later
+        ids = tuple(map(id, kept))
+        kept = self._tuples.get(ids) or self._tuples.put(ids, kept)
+        return self._later_whole.put(key, (host.observations, kept))[1]
+
+    def _as_later(self, build: bytes, number: int, o: Observation) -> Observation | _Digests:
+        """Returns an observation as the later hosts of a build have it, its digests if the run does
+        not have its evidence yet.
+        """
+        key = (number, id(o))
+        known = self._later.get(key)
+        if known is not None:
+            return known[1]
+        digests = _Digests.of(build, o)
+        later = self._replaced(o, digests)
+        if later is None:
+            return digests
+        return self._later.put(key, (o, self._share(later)))[1]
+
+    def _replaced(self, o: Observation, digests: _Digests) -> Observation | None:
+        """Returns an observation with the evidence that the run keeps for it, None if it must be
+        kept. An observation without trials has no evidence to keep.
+        """
+        if not o.trials:
+            return o
         if digests.whole in self._kept:
-            return self._share(replace(observation, evidence=self._kept[digests.whole]))
+            return replace(o, evidence=self._kept[digests.whole])
+        if self._kinds[digests.place] >= self.max_kinds:
+            return replace(o, evidence=self._without_packets(o.evidence))
+        return None
+
+    def _keep(self, host: str, o: Observation, digests: _Digests) -> Observation:
+        """Returns an observation with its own evidence, which later hosts will name after this
+        one.
+        """
+        later = self._replaced(o, digests)
+        if later is not None:  # the host has it twice
+            return self._share(later)
         self._kinds[digests.place] += 1
-        if self._kinds[digests.place] > self.max_kinds:
-            evidence = self._without_packets(observation.evidence)
-            return self._share(replace(observation, evidence=evidence))
-        self._kept[digests.whole] = replace(observation.evidence, same_as=host)
-        return observation
+        self._kept[digests.whole] = replace(o.evidence, same_as=host)
+        return o
 
     def _without_packets(self, evidence: Evidence) -> Evidence:
         """Returns evidence without its packets, with a note that says so."""
@@ -104,15 +166,32 @@ class EvidenceDeduplicator:
         return self._shared.setdefault(_digest(_strip(observation)), observation)
 
 
-def judge_and_deduplicate(judge: JudgeHost, known: Iterable[HostResult] = ()) -> JudgeHost:
+class JudgeAndDeduplicate:
+    """Judges a host and deduplicates its evidence, for one run. Threads may call it."""
+
+    def __init__(self, judge: JudgeHost, deduplicator: EvidenceDeduplicator) -> None:
+        self._judge, self._deduplicator = judge, deduplicator
+
+    def __call__(self, host: Audited, plan: HostPlan) -> Audited:
+        """Returns the host with its findings, and with its evidence as the run keeps it."""
+        return self._deduplicator.deduplicate(self._judge(host, plan))
+
+    def lacking(self, host: Audited) -> list[int]:
+        """Returns the indexes of the observations whose evidence the run does not have yet."""
+        return self._deduplicator.lacking(host)
+
+
+def judge_and_deduplicate(
+    judge: JudgeHost, known: Iterable[HostResult] = ()
+) -> JudgeAndDeduplicate:
     """Returns a function that judges a host and deduplicates its evidence, for one run.
 
-    `judge` is such as `judge.judge_host`. `known` are the hosts that the run has already, because
+    `judge` is such as `judge.HostJudge()`. `known` are the hosts that the run has already, because
     it was interrupted and is resumed. Threads may call the function.
     """
     deduplicator = EvidenceDeduplicator()
     deduplicator.preload(known)
-    return lambda host, plan: deduplicator.deduplicate(judge(host, plan))
+    return JudgeAndDeduplicate(judge, deduplicator)
 
 
 class _Digests(NamedTuple):

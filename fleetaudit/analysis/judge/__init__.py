@@ -6,19 +6,24 @@ Rules:
 - An expectation counts only where its `when` applies.
 - `judge_host` is for one host, `judge_fleet` for what only all hosts together show. Both may be
   repeated: each replaces its own findings.
+- `HostJudge` is `judge_host` for the hosts of one run: those that share observations (the same
+  object) share their findings, which are made once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from fleetaudit.model import Audited, HostPlan
+from fleetaudit.model import Audited, Finding, HostPlan
 
 from .exposure import judge_exposure
 from .findings import expectation_ids, is_unknown, severity_order
 from .fleet import is_finding_of_fleet, is_of_fleet, judge_fleet
 from .scenarios import (
     ExpectationStatus,
+    ScenarioFindings,
     describe_endings,
     expectation_status,
     judge_scenarios,
@@ -27,12 +32,24 @@ from .sysctls import judge_sysctls
 
 __all__ = [
     "ExpectationStatus",
+    "HostJudge",
     "describe_endings",
     "expectation_status",
     "is_unknown",
     "judge_fleet",
     "judge_host",
 ]
+
+
+class HostJudge:
+    """Judges the hosts of one run as `judge_host` does. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._scenarios = ScenarioFindings()
+
+    def __call__(self, audited: Audited, plan: HostPlan) -> Audited:
+        """Returns `audited` with the findings that follow from `plan`; see `judge_host`."""
+        return _with_findings(audited, plan, self._scenarios.find(audited, plan))
 
 
 def judge_host(audited: Audited, plan: HostPlan) -> Audited:
@@ -44,8 +61,13 @@ def judge_host(audited: Audited, plan: HostPlan) -> Audited:
     that apply to the host, met or not ("sysctl:net.ipv4.tcp_rfc1337"); those of scenarios are not
     among them, because the observations of the host name the scenarios.
     """
+    return _with_findings(audited, plan, judge_scenarios(audited, plan))
+
+
+def _with_findings(audited: Audited, plan: HostPlan, scenarios: Iterable[Finding]) -> Audited:
+    """Returns a host with the findings of its scenarios and all others."""
     found = [
-        *judge_scenarios(audited, plan),
+        *scenarios,
         *judge_sysctls(audited, plan),
         *judge_exposure(audited, plan),
         *filter(is_finding_of_fleet, audited.findings),

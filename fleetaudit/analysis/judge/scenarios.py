@@ -26,6 +26,7 @@ from fleetaudit.model import (
     Scenario,
 )
 from fleetaudit.playbook.conditions import applies
+from fleetaudit.recent import Recent
 
 from .findings import UNKNOWN, at_most_warning
 
@@ -63,6 +64,67 @@ def describe_endings(observation: Observation) -> str:
         return observation.ending
     counts = sorted(observation.endings.items())
     return ", ".join(f"{ending} ({n} of {observation.trials} trials)" for ending, n in counts)
+
+
+_HostKey = tuple[int, tuple[str, ...], str]
+"""The identity of a plan's scenarios, and the groups and the kernel release of a host."""
+_ObservationKey = tuple[int, int, Family, str]
+"""The identities of an observation and its scenario, a family, a kernel release."""
+
+
+class ScenarioFindings:
+    """The findings of the scenarios of one run: those of equal objects are made once.
+
+    Each value keeps the objects whose identity is in its key.
+    """
+
+    def __init__(self) -> None:
+        self._whole = Recent[
+            tuple[int, str, _HostKey], tuple[tuple[Observation, ...], tuple[Finding, ...]]
+        ](64)
+        self._expected = Recent[_HostKey, tuple[HostPlan, list[tuple[Scenario, Family]]]](256)
+        self._single = Recent[_ObservationKey, tuple[Observation, Scenario, tuple[Finding, ...]]](
+            4096
+        )
+
+    def find(self, audited: Audited, plan: HostPlan) -> tuple[Finding, ...]:
+        """Returns what `judge_scenarios` yields."""
+        host = (id(plan.scenarios), audited.groups, audited.kernel.release)
+        key = (id(audited.observations), audited.void, host)
+        known = self._whole.get(key)
+        if known is None:
+            expected = self._expected.get(host)
+            if expected is None:
+                verdicts = [*_expected_verdicts(audited, plan)]
+                expected = self._expected.put(host, (plan, verdicts))
+            found = tuple(self._find(audited, plan, expected[1]))
+            known = self._whole.put(key, (audited.observations, found))
+        return known[1]
+
+    def _find(
+        self, audited: Audited, plan: HostPlan, expected: Iterable[tuple[Scenario, Family]]
+    ) -> Iterator[Finding]:
+        """Yields the findings of a host whose observations are a new object."""
+        if audited.void:
+            yield from judge_scenarios(audited, plan)
+            return
+        observations = audited.observations_by_scenario()
+        for scenario, family in expected:
+            observation = observations.get((scenario.name, family))
+            yield from self._find_one(scenario, family, observation, audited.kernel.release)
+
+    def _find_one(
+        self, scenario: Scenario, family: Family, observation: Observation | None, release: str
+    ) -> tuple[Finding, ...]:
+        """Returns the finding of one scenario over one family, if there is one."""
+        if observation is None:
+            return tuple(_judge(scenario, family, observation, release))
+        key = (id(observation), id(scenario), family, release)
+        known = self._single.get(key)
+        if known is None:
+            found = tuple(_judge(scenario, family, observation, release))
+            known = self._single.put(key, (observation, scenario, found))
+        return known[2]
 
 
 def judge_scenarios(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
