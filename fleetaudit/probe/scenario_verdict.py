@@ -16,20 +16,20 @@ from fleetaudit.text.phrases import surround
 from .controls import Key
 from .counters import Isolation
 from .reply import RawObservation, RawTrial
-from .times import Size, evidence_without_times
+from .times import Size, add_sizes, evidence_without_times
 from .trial_verdict import trial_verdict
 
 
 class JudgedScenario(NamedTuple):
     """The verdict on one scenario over one family.
 
-    The `observation` has no times (0 in their place). `sizes` are those of all its reported trials,
-    and `shown` is the index of the one whose evidence it has.
+    The `observation` has no times (0 in their place). `size` is that of all its reported trials,
+    and `before_shown` that of those before the one whose evidence it has.
     """
 
     observation: Observation
-    sizes: tuple[Size, ...] = ()
-    shown: int = 0
+    size: Size = Size()
+    before_shown: Size = Size()
     lacks_counters: bool = False
 
     @property
@@ -47,11 +47,12 @@ def judge_scenario(
     are noted in the reason if all agree; more are an error. If none was planned, the observation
     only says whether the scenario could run.
     """
-    sizes = tuple(map(Size.of, raw.trials))
+    sizes = [*map(Size.of, raw.trials)]
+    size = add_sizes(sizes)
     if not usual_trials:
-        return JudgedScenario(_could_run((raw.scenario, raw.family), raw.not_run), sizes)
+        return JudgedScenario(_could_run((raw.scenario, raw.family), raw.not_run), size)
     if not raw.has_run:
-        return JudgedScenario(_without_trials(raw.family, scenario, raw), sizes)
+        return JudgedScenario(_without_trials(raw.family, scenario, raw), size)
     judged = list[_JudgedTrial]()
     for index, trial in enumerate(raw.trials):
         _check_steps(trial, scenario, raw.family)
@@ -61,8 +62,8 @@ def judge_scenario(
     over_tcp = raw.family != "unix"
     return JudgedScenario(
         _observation(scenario, raw.family, judged, usual_trials),
-        sizes,
-        shown.place,
+        size,
+        add_sizes(sizes[: shown.place]),
         over_tcp and any(trial.lacks_counters for trial in raw.trials),
     )
 

@@ -34,6 +34,7 @@ __all__ = [
     "DecodedHost",
     "VerdictCache",
     "decode_host",
+    "decode_opened",
     "result_from_output",
     "result_from_reply",
     "trial_verdict",
@@ -60,20 +61,19 @@ class DecodedHost:
         chosen = range(len(observations)) if indexes is None else [*indexes]
         if not chosen:
             return host
-        starts = starts_of([add_sizes([*each.sizes]) for each in self.judged.judged])
+        starts = starts_of([each.size for each in self.judged.judged])
         for index in chosen:
             place = self.judged.places[index]
             if place is not None:
-                observations[index] = self._timed(observations[index], place, starts[place])
+                start = add_sizes([starts[place], self.judged.judged[place].before_shown])
+                observations[index] = self._timed(observations[index], start)
         return replace(host, observations=tuple(observations))
 
-    def _timed(self, observation: Observation, place: int, start: Size) -> Observation:
-        """Returns one observation with its times; `start` is where those of all its trials do."""
+    def _timed(self, observation: Observation, start: Size) -> Observation:
+        """Returns one observation with its times, which begin at `start`."""
         if not observation.trials:
             return observation
-        judged = self.judged.judged[place]
-        before = add_sizes([start, *judged.sizes[: judged.shown]])
-        evidence = evidence_with_times(observation.evidence, self.reply.times, before)
+        evidence = evidence_with_times(observation.evidence, self.reply.times, start)
         return replace(observation, evidence=evidence)
 
 
@@ -93,7 +93,7 @@ def decode_host(
     reply to this plan in the output, if the reply has observations that were not asked for, more
     trials or other steps than planned, or times that do not fit, or if not one scenario ran.
     """
-    return _decode(cache, plan, open_reply(plan, stdout, stderr, exit_status, cut))
+    return decode_opened(cache, plan, open_reply(plan, stdout, stderr, exit_status, cut))
 
 
 def result_from_output(
@@ -109,11 +109,11 @@ def result_from_output(
 
 def result_from_reply(plan: HostPlan, reply: Reply) -> Audited:
     """Returns the result of one host from its reply, with all times; see `decode_host`."""
-    return _decode(VerdictCache(), plan, seal_reply(reply)).with_times()
+    return decode_opened(VerdictCache(), plan, seal_reply(reply)).with_times()
 
 
-def _decode(cache: VerdictCache, plan: HostPlan, reply: SealedReply) -> DecodedHost:
-    """Returns the result of a host from its reply; raises `ReplyError`."""
+def decode_opened(cache: VerdictCache, plan: HostPlan, reply: SealedReply) -> DecodedHost:
+    """Returns the result of a host from its reply; see `decode_host`."""
     try:
         judged = cache.judge(plan, reply.isolation, bytes(reply.observations))
         sysctls = cache.sysctls(bytes(reply.sysctls))

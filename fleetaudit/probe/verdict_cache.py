@@ -152,7 +152,7 @@ class VerdictCache:
             if key not in answers:
                 answers[key] = unanswered(key, scenario, trials)
         observations = {key: answers[key].observation for key in work.planned}
-        size = add_sizes([each for one in judged for each in one.sizes])
+        size = add_sizes([each.size for each in judged])
         where = [places.get(key) for key in work.planned]
         if not trials:
             return JudgedHost(tuple(observations.values()), "", (), judged, where, size)
