@@ -26,10 +26,9 @@ from typing import Any
 
 import msgspec
 
-from bench.probe import cost, program
+from bench.probe import DEADLINE_S, cost, shipped
 from fleetaudit.analysis.judge import HostJudge
-from fleetaudit.model import Audited, HostPlan, LocalTarget
-from fleetaudit.playbook import load_playbook
+from fleetaudit.model import Audited, HostPlan
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.probe.result_line import COMPRESSED, find_result
 from fleetaudit.store.deduplication import EvidenceDeduplicator
@@ -40,23 +39,12 @@ STAGES = ("decode", "verdict", "lacking", "times", "masking", "judge", "deduplic
 BOUNDS = {"hit": 600, "partial": 1200}
 
 
+PLAN = shipped()
+
+
 def plan_of_host(name: str) -> HostPlan:
     """Returns the plan of a host for the shipped playbook; all share its scenarios."""
-    (play,) = PLAYS
-    return HostPlan(
-        name=name,
-        groups=("all",),
-        target=LocalTarget(),
-        scenarios=play.scenarios,
-        trials=play.trials,
-        isolation="auto",
-        sysctls_collect=play.sysctls_collect,
-        sysctls_expect=play.sysctls_expect,
-        exposure_expect=play.exposure_expect,
-    )
-
-
-PLAYS = load_playbook(None).plays
+    return msgspec.structs.replace(PLAN, name=name)
 
 
 def with_other_times(body: Body, n: int) -> Body:
@@ -145,7 +133,11 @@ def replies(body: Body, make: Callable[[Body, int], Body], hosts: int) -> Iterat
 
 
 def main(hosts: int = 200, path: str = "") -> None:
-    printed = Path(path).read_bytes() if path else cost(sys.executable, program())[2]
+    if path:
+        printed = Path(path).read_bytes()
+    else:
+        request = protocol.make_request(PLAN, deadline_s=DEADLINE_S)
+        printed = cost(sys.executable, request)[2]
     line = find_result(printed)
     if line is None:
         raise SystemExit(f"{path}: no result line")

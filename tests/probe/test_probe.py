@@ -30,6 +30,7 @@ from tests.support.probe_runs import (
     scenario,
     trial_of,
 )
+from tests.support.timed_replies import TimedReply, parse_reply, with_times
 from tests.support.timing import BUSY_S
 
 FIN_PEER = (8, {"IN", "OUT", "RDHUP"}, ("0",), "0")
@@ -256,7 +257,7 @@ MATRIX = {
 
 
 @pytest.fixture(scope="module")
-def here() -> protocol.Reply:
+def here() -> TimedReply:
     """What the probe answers on this machine to the whole matrix, run once."""
     call = request(
         *[scenario(name, row.text, trials=2) for name, row in MATRIX.items()],
@@ -271,7 +272,7 @@ def here() -> protocol.Reply:
 
 
 @pytest.mark.parametrize("name", MATRIX)
-def test_every_witness_of_a_row_says_what_the_matrix_says(here: protocol.Reply, name: str) -> None:
+def test_every_witness_of_a_row_says_what_the_matrix_says(here: TimedReply, name: str) -> None:
     row = MATRIX[name]
     observations = [o for o in here.observations if o.scenario == name]
     assert observations
@@ -288,7 +289,7 @@ def test_every_witness_of_a_row_says_what_the_matrix_says(here: protocol.Reply, 
         assert trial.kernel == row.kernel
 
 
-def test_a_trace_is_numbered_as_tcpdump_numbers_it(here: protocol.Reply) -> None:
+def test_a_trace_is_numbered_as_tcpdump_numbers_it(here: TimedReply) -> None:
     rows = trial_of(here, "unread").wire
     assert rows is not None
     assert [(s.sender, s.flags, s.seq, s.ack, s.length, s.urgent, s.options) for s in rows] == [
@@ -302,7 +303,7 @@ def test_a_trace_is_numbered_as_tcpdump_numbers_it(here: protocol.Reply) -> None
     assert [s.at_us for s in rows] == sorted(s.at_us for s in rows)
 
 
-def test_the_reset_lies_between_the_marks_of_the_step_that_caused_it(here: protocol.Reply) -> None:
+def test_the_reset_lies_between_the_marks_of_the_step_that_caused_it(here: TimedReply) -> None:
     trial = trial_of(here, "listener closed, deferred, first byte")
     assert trial.wire is not None
     began = {index: at for at, index in trial.steps}
@@ -311,13 +312,13 @@ def test_the_reset_lies_between_the_marks_of_the_step_that_caused_it(here: proto
 
 
 def test_an_unread_urgent_byte_is_seen_by_rx_queue_and_not_by_fionread(
-    here: protocol.Reply,
+    here: TimedReply,
 ) -> None:
     assert trial_of(here, "urgent unread").queue == {"fionread": 0, "rx_queue": 1}
     assert trial_of(here, "partly read").queue == {"fionread": 6, "rx_queue": 6}
 
 
-def test_bytes_are_counted_as_they_were_handed_over(here: protocol.Reply) -> None:
+def test_bytes_are_counted_as_they_were_handed_over(here: TimedReply) -> None:
     assert trial_of(here, "early response").bytes == {
         "closer sent": 11,
         "closer received": 0,
@@ -326,7 +327,7 @@ def test_bytes_are_counted_as_they_were_handed_over(here: protocol.Reply) -> Non
     }
 
 
-def test_over_seqpacket_one_send_is_one_message(here: protocol.Reply) -> None:
+def test_over_seqpacket_one_send_is_one_message(here: TimedReply) -> None:
     trial = trial_of(here, "AF_UNIX, messages unread", "unix")
     assert trial.queue == {"fionread": 200_000}
     assert trial.peer is not None
@@ -353,7 +354,7 @@ def test_the_peers_last_read_is_reported_however_often_it_tried_before() -> None
     assert trial.peer.recv == ("EAGAIN", "ECONNRESET", "0")
 
 
-def test_mptcp_segments_carry_the_names_of_their_options(here: protocol.Reply) -> None:
+def test_mptcp_segments_carry_the_names_of_their_options(here: TimedReply) -> None:
     (observation,) = [
         o for o in here.observations if o.scenario == "MPTCP, unread" and o.family == "ipv4"
     ]
@@ -365,7 +366,7 @@ def test_mptcp_segments_carry_the_names_of_their_options(here: protocol.Reply) -
     assert "MP_FASTCLOSE" in rows[-1].options
 
 
-def test_the_host_is_described_as_it_is(here: protocol.Reply) -> None:
+def test_the_host_is_described_as_it_is(here: TimedReply) -> None:
     told = os.uname()
     assert (here.kernel.release, here.kernel.version, here.kernel.machine) == (
         told[2],
@@ -380,7 +381,7 @@ def test_the_host_is_described_as_it_is(here: protocol.Reply) -> None:
     assert here.exposure.uptime_s is not None
 
 
-def test_the_machine_id_never_leaves_the_host_as_it_is(here: protocol.Reply) -> None:
+def test_the_machine_id_never_leaves_the_host_as_it_is(here: TimedReply) -> None:
     path = Path("/etc/machine-id")
     if not path.exists() or not path.read_text().strip():
         pytest.skip("needs /etc/machine-id")
@@ -389,7 +390,7 @@ def test_the_machine_id_never_leaves_the_host_as_it_is(here: protocol.Reply) -> 
 
 
 def test_sysctls_are_read_by_name_and_by_glob_and_absent_ones_are_marked(
-    here: protocol.Reply,
+    here: TimedReply,
 ) -> None:
     timeout = here.sysctls["net.ipv4.tcp_fin_timeout"]
     assert timeout.value == Path("/proc/sys/net/ipv4/tcp_fin_timeout").read_text().strip()
@@ -399,7 +400,7 @@ def test_sysctls_are_read_by_name_and_by_glob_and_absent_ones_are_marked(
     assert re.fullmatch(r"\d+ \d+ \d+", here.sysctls["net.ipv4.tcp_rmem"].value or "")
 
 
-def test_the_key_of_fast_open_is_never_read(here: protocol.Reply) -> None:
+def test_the_key_of_fast_open_is_never_read(here: TimedReply) -> None:
     if not Path("/proc/sys/net/ipv4/tcp_fastopen_key").exists():
         pytest.skip("needs net.ipv4.tcp_fastopen_key")
     key = here.sysctls["net.ipv4.tcp_fastopen_key"]
@@ -408,7 +409,7 @@ def test_the_key_of_fast_open_is_never_read(here: protocol.Reply) -> None:
 
 
 def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(
-    here: protocol.Reply,
+    here: TimedReply,
 ) -> None:
     if here.isolation != "namespace":
         pytest.skip(here.isolation_note)
@@ -418,7 +419,7 @@ def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(
 
 
 @pytest.mark.parametrize("version", probe_runs.VERSIONS)
-def test_every_python_sees_the_same(here: protocol.Reply, version: str) -> None:
+def test_every_python_sees_the_same(here: TimedReply, version: str) -> None:
     names = ["unread", "all read", "chat, killed", "reread FIN", "fast open", "exec", "child left"]
     names += ["AF_UNIX, unread", "AF_UNIX, messages unread"]
     call = request(
@@ -486,7 +487,7 @@ def test_every_supported_python_expands_what_is_sent_and_runs_it(version: str, l
     printed = probe_runs.run_text(
         sent, before=WITHOUT[lacks], python=probe_runs.interpreter(version)
     )
-    reply = protocol.decode_reply(asked, printed)
+    reply = with_times(protocol.decode_reply(asked, printed))
     assert notable_segments(trial_of(reply, "unread-close")) == ["closer R."]
     assert notable_segments(trial_of(reply, "drained-close")) == ["closer F."]
 
@@ -581,7 +582,7 @@ def test_a_probe_that_fails_as_a_whole_still_reports_what_it_saw() -> None:
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-"], input=script, capture_output=True, check=True
     )
-    reply = protocol.parse_reply(done.stdout)
+    reply = parse_reply(done.stdout)
     assert reply.kernel.release == os.uname().release
     assert all(o.not_run.startswith("the probe failed: NameError") for o in reply.observations)
     assert len(reply.observations) == 2
@@ -661,7 +662,7 @@ def test_a_sender_is_blocked_when_the_window_is_zero(poor: tuple[tuple[str, str]
     for old, new in poor:
         assert old in text
         text = text.replace(old, new, 1)
-    reply = protocol.parse_reply(probe_runs.run_text(text))
+    reply = parse_reply(probe_runs.run_text(text))
     for observation in reply.observations:
         for trial in observation.trials:
             assert trial.error == ""
@@ -718,7 +719,7 @@ def test_a_bulk_transfer_keeps_a_bounded_trace_with_every_segment_that_matters()
         assert trial.bytes["peer received"] == 8_000_000
 
 
-def test_what_a_resent_segment_holds_was_all_read_before(here: protocol.Reply) -> None:
+def test_what_a_resent_segment_holds_was_all_read_before(here: TimedReply) -> None:
     trial = trial_of(here, "reread FIN")
     assert trial.wire is not None
     ((seq, length),) = [

@@ -27,6 +27,7 @@ from fleetaudit.model import (
 from fleetaudit.playbook.step_order import step_families
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol
+from fleetaudit.probe.result_line import find_result
 from tests import DATA
 from tests.support.split_times import split_times
 
@@ -118,12 +119,11 @@ def _ask_anew() -> None:
     from . import probe_runs
 
     def keep(name: str, isolation: Isolation, **how: Any) -> None:
-        request = protocol.make_request(plan(isolation=isolation), deadline_s=30, plain=True)
+        request = protocol.make_program(plan(isolation=isolation), deadline_s=30)
+        line = find_result(probe_runs.run_text(request, **how)) or b""
         # The program's text is part of the digest, and a stored reply outlives it.
-        said = re.sub(
-            rb'"digest":"[0-9a-f]*",', b"", probe_runs.run_text(request.decode("ascii"), **how)
-        )
-        (FOLDER / name).write_bytes(said)
+        line = re.sub(rb'"digest":"[0-9a-f]*",', b"", line)
+        (FOLDER / name).write_bytes(b"\n" + protocol.REPLY_MARK + line + b"\n")
 
     FOLDER.mkdir(exist_ok=True)
     keep("namespace.txt", "namespace")
