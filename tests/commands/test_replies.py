@@ -24,6 +24,7 @@ from fleetaudit.model import (
     NotSelected,
 )
 from fleetaudit.probe import protocol
+from fleetaudit.probe.result_line import find_result
 from fleetaudit.store.jobs import job_name
 from fleetaudit.store.run_file import read_run
 from fleetaudit.store.run_search import find_runs
@@ -229,7 +230,8 @@ def test_a_reply_of_another_playbook_or_version_is_refused_with_what_to_do(
     host = missing(merged(place, "-p", "other.yml", "web7.reply", status=4)["web7"])
     assert (host.stage, "was it made with other playbooks?" in host.reason) == ("decode", True)
     assert host.hint.startswith("fleetaudit probe -p other.yml > call.py && ")
-    old = re.sub(rb'"digest":"[0-9a-f]+"', b'"digest":"0"', line)
+    plain = protocol.REPLY_MARK + (find_result(line) or b"") + b"\n"
+    old = re.sub(rb'"digest":"[0-9a-f]+"', b'"digest":"0"', plain)
     old = re.sub(rb'"fleetaudit":"[^"]+"', b'"fleetaudit":"0.0.1"', old)
     place.write("web7.reply", old.decode())
     reason = merged(place, "-p", "sysctls.yml", "web7.reply", status=4)["web7"].reason
