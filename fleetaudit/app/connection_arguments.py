@@ -72,7 +72,7 @@ class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: str | None = None
     extra_vars: tuple[str, ...] = ()
-    forks: int = 32
+    forks: int | None = None
     rate: str | None = None
     user: str | None = None
     private_key: str | None = None

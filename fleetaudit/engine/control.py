@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from fleetaudit.model import Audited, HostPlan, HostResult, Target
@@ -16,11 +14,6 @@ from fleetaudit.transport import Deadline, Limits, Output
 
 from .batches import BatchSize
 
-FILES_PER_HOST = 6
-"""The most file descriptors that one running host needs: both ends of three pipes (local); SSH
-needs fewer.
-"""
-RESERVED_FILES = 64
 INTERRUPTED = "the run was interrupted"
 
 JudgeHost = Callable[[Audited, HostPlan], Audited]
@@ -65,14 +58,15 @@ class RunCommand(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """How many hosts at once, and for how long; times are in seconds.
+    """How many hosts at once (None: the default of `forks.choose_forks`), and for how long; times
+    are in seconds.
 
     `host_deadline_s` covers everything about one host, retries included; the probe's own alarm
     rings `margin_s` before it. `grace_s` is the time that a host gets beyond that before it is
     abandoned, and the time that running hosts get to close after a stop.
     """
 
-    forks: int = 32
+    forks: int | None = None
     host_deadline_s: float = 120.0
     retries: int = 2
     backoff_s: float = 0.5
@@ -141,15 +135,3 @@ def start_host_deadline(seconds: float, closing: threading.Event) -> HostDeadlin
     deadline = HostDeadline(time.monotonic() + seconds)
     object.__setattr__(deadline, "closing", closing)
     return deadline
-
-
-def limit_forks(forks: int) -> int:
-    """Returns how many of `forks` hosts can run at once, at least 1.
-
-    The limit is that of open files (RLIMIT_NOFILE) of this process.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return forks
-    free = soft - sum(1 for _ in Path("/proc/self/fd").iterdir()) - RESERVED_FILES
-    return max(1, min(forks, free // FILES_PER_HOST))

@@ -11,12 +11,11 @@ every host's greenlet, so that what it raises is no host's error.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
@@ -28,7 +27,6 @@ from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, NoTarget, NotAudited, NotSelected, Plan
 from fleetaudit.text.phrases import count_noun
 from fleetaudit.text.sanitize import bounded_text
-from fleetaudit.transport.registry import transport_of
 from fleetaudit.transport.waiting import Loop, Task
 
 from .attempts import HostAuditor
@@ -40,9 +38,9 @@ from .control import (
     RepeatCommand,
     RunCommand,
     StopRequest,
-    limit_forks,
 )
 from .failures import not_audited, not_audited_by_bug
+from .forks import Forks, choose_forks, kind_of, log_forks, raised_file_limit
 from .pace import Pace
 
 log = get_logger(__name__)
@@ -91,53 +89,53 @@ def audit(
     ).run()
 
 
+@dataclass(slots=True)
+class _Lane:
+    """The hosts of one kind that have not begun, by index; how many run, and may run, at once."""
+
+    most: int
+    hosts: deque[int] = field(default_factory=deque)
+    running: int = 0
+
+
 class _HostQueue:
-    """The hosts of the batch that have not begun, by their index in the plan.
+    """The hosts of the batch that have not begun, by their index in the plan."""
 
-    A guest needs a core: more guests at once than cores would only wait, and their deadlines with
-    them.
-    """
-
-    def __init__(self, hosts: Sequence[HostPlan]) -> None:
+    def __init__(self, hosts: Sequence[HostPlan], forks: Forks) -> None:
         self._plans = hosts
-        self._hosts = deque[int]()
-        self._guests = deque[int]()
-        self._running_guests = set[int]()
-        self._max_guests = os.cpu_count() or 1
+        self._lanes = {kind: _Lane(most) for kind, most in forks.kinds.items()}
 
     def __bool__(self) -> bool:
-        return bool(self._hosts or self._guests)
+        return any(lane.hosts for lane in self._lanes.values())
 
     def add(self, indexes: Iterable[int]) -> None:
         """Adds hosts; they are in the plan's order, and none that was added before comes after."""
         for index in indexes:
-            waiting = self._guests if _is_guest(self._plans[index]) else self._hosts
-            waiting.append(index)
+            self._lanes[kind_of(self._plans[index])].hosts.append(index)
 
-    def take_next(self, running: Collection[int]) -> int | None:
+    def take_next(self) -> int | None:
         """Takes the next host that may begin, in the plan's order; None if none may.
 
-        `running` are the indexes of the hosts that run now. A guest waits while there are as many
-        guests as cores; the hosts behind it in the plan do not wait for it.
+        A host waits while there are as many of its kind as may run at once; those of other kinds
+        behind it in the plan do not wait for it.
         """
-        self._running_guests &= set(running)
-        guests = self._guests if len(self._running_guests) < self._max_guests else ()
-        if guests and (not self._hosts or guests[0] < self._hosts[0]):
-            self._running_guests.add(self._guests[0])
-            return self._guests.popleft()
-        return self._hosts.popleft() if self._hosts else None
+        free = [lane for lane in self._lanes.values() if lane.hosts and lane.running < lane.most]
+        if not free:
+            return None
+        first = min(free, key=lambda lane: lane.hosts[0])
+        first.running += 1
+        return first.hosts.popleft()
+
+    def end(self, host: HostPlan) -> None:
+        """Notes that a host that was taken runs no more."""
+        self._lanes[kind_of(host)].running -= 1
 
     def take_all(self) -> list[int]:
         """Takes every host, in the plan's order."""
-        rest = sorted([*self._hosts, *self._guests])
-        self._hosts.clear()
-        self._guests.clear()
+        rest = sorted(index for lane in self._lanes.values() for index in lane.hosts)
+        for lane in self._lanes.values():
+            lane.hosts.clear()
         return rest
-
-
-def _is_guest(host: HostPlan) -> bool:
-    """Returns whether the target of a host is booted on this machine."""
-    return not isinstance(host.target, NoTarget) and transport_of(host.target).boots
 
 
 @dataclass(slots=True)
@@ -167,8 +165,9 @@ class _Audit:
         self.closing = threading.Event()
         self.pace = Pace(settings.per_second, time.monotonic())
         self.auditor = HostAuditor(run_command_for, judge, settings, self.closing, self.pace)
-        self.forks = self._forks()
-        self.waiting = _HostQueue(plan.hosts)
+        self.forks = choose_forks(settings.forks, plan)
+        log_forks(self.forks, settings.forks, len(plan.hosts))
+        self.waiting = _HostQueue(plan.hosts, self.forks)
         self.batches = self._make_batches()
         self.failures = FailureLimit(settings.max_fail_percentage)
         self.gave_up = False
@@ -180,17 +179,6 @@ class _Audit:
         self.results: list[HostResult | None] = [None] * len(plan.hosts)
         self.bugs = 0
 
-    def _forks(self) -> int:
-        """Returns how many hosts run at once; logs a warning if they are fewer than asked for."""
-        forks = limit_forks(self.settings.forks)
-        if forks < min(self.settings.forks, len(self.hosts)):
-            log.warning(
-                "%d hosts at once instead of %d: the limit of open files (ulimit -n)",
-                forks,
-                self.settings.forks,
-            )
-        return forks
-
     def run(self) -> Outcome:
         """Audits every host and returns the results in the plan's order.
 
@@ -198,13 +186,14 @@ class _Audit:
         had no time are reported as interrupted.
         """
         self.stop.wake = self.loop.ring
-        try:
-            while self.waiting or self.running or self.batches:
-                self._advance()
-        finally:
-            # Also if on_result raised: what still runs is closed, and reports nothing.
-            self.closing.set()
-            self.loop.close()
+        with raised_file_limit(self.forks):
+            try:
+                while self.waiting or self.running or self.batches:
+                    self._advance()
+            finally:
+                # Also if on_result raised: what still runs is closed, and reports nothing.
+                self.closing.set()
+                self.loop.close()
         return self._outcome()
 
     def _advance(self) -> None:
@@ -288,11 +277,11 @@ class _Audit:
         if self.running and self.loop.busy_s > BUSY_S:
             return 0.0
         for _ in range(STARTS_A_TURN):
-            if self.stop.requested or len(self.running) >= self.forks:
+            if self.stop.requested or len(self.running) >= self.forks.total:
                 return math.inf
             if self.waiting and self.pace.next_at > time.monotonic():
                 return self.pace.next_at
-            index = self.waiting.take_next(self.running.keys())
+            index = self.waiting.take_next()
             if index is None:
                 return math.inf
             self._start(index)
@@ -305,11 +294,11 @@ class _Audit:
         """
         host = self.hosts[index]
         if isinstance(host.target, NotAudited | NotSelected):
-            self._finish(index, host.target)
+            self._end(index, host.target)
         elif len(self.loop.left_behind) >= MAX_STUCK:
             reason = f"{MAX_STUCK} connections of this run are stuck; no more are tried"
             hint = rerun_hint("-l", host.name)
-            self._finish(index, not_audited(host, "execute", reason, hint, kind="interrupted"))
+            self._end(index, not_audited(host, "execute", reason, hint, kind="interrupted"))
         else:
             self.pace.reserve(time.monotonic())
             task = self.loop.start(partial(self._audit_host, index, host))
@@ -339,6 +328,11 @@ class _Audit:
         self.bugs += is_bug
         if self.closing.is_set() and isinstance(result, NotAudited) and not is_bug:
             result = self._interrupted(self.hosts[index])
+        self._end(index, result)
+
+    def _end(self, index: int, result: HostResult) -> None:
+        """Finishes a host that runs no more, and lets the next one begin."""
+        self.waiting.end(self.hosts[index])
         self._finish(index, result)
 
     def _abandon_overdue(self) -> None:
@@ -347,7 +341,7 @@ class _Audit:
         for running in list(self.running.values()):
             if running.overstays_at > now:
                 return
-            self._finish(running.index, self._abandon(running.index))
+            self._end(running.index, self._abandon(running.index))
 
     def _abandon(self, index: int) -> NoTarget:
         """Ends a host where it waits, and returns its result."""
@@ -403,9 +397,9 @@ class _Audit:
         process would live on.
         """
         grace_s = self.settings.grace_s
-        if isinstance(host.target, NoTarget) or transport_of(host.target).has_child:
-            return grace_s
-        return min(SSH_STOP_S, grace_s)
+        if kind_of(host) == "connection":
+            return min(SSH_STOP_S, grace_s)
+        return grace_s
 
     def _interrupted(self, host: HostPlan) -> NoTarget:
         """Returns the result of a host that the stop left no time for."""

@@ -41,9 +41,11 @@ class SharedState(msgspec.Struct, frozen=True, kw_only=True):
 class Transport(Protocol[T]):
     """One kind of connection. It has no state of its own."""
 
-    @property
-    def has_child(self) -> bool:
-        """True if a child process must be ended, False if closing a connection is enough."""
+    def is_process(self, target: T) -> bool:
+        """Returns whether a target takes a process of this machine as long as it is audited.
+
+        That process must be ended; otherwise closing a connection is enough.
+        """
         ...
 
     @property

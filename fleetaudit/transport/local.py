@@ -20,7 +20,6 @@ from .user_command import HandCommands, describe_become, run_as_user
 class LocalTransport:
     """This machine."""
 
-    has_child = True
     boots = False
 
     def run(
@@ -32,6 +31,10 @@ class LocalTransport:
             become = None
         by_hand = HandCommands(shows_output="/bin/sh -c true", on_terminal=str)
         return run_as_user(become, execution, stdin, by_hand, run_local)
+
+    def is_process(self, target: LocalTarget) -> bool:
+        """Returns True, see `Transport`."""
+        return True
 
     def preload(self, target: LocalTarget) -> None:
         """Does nothing: there is nothing slow to import."""

@@ -22,7 +22,6 @@ from .user_command import HandCommands, describe_become, run_as_user
 class SshTransport:
     """A remote host. Each client is imported when the first target needs it."""
 
-    has_child = False
     boots = False
 
     def run(
@@ -35,6 +34,10 @@ class SshTransport:
         )
         execute = partial(_execute, target, shared)
         return run_as_user(target.become, execution, stdin, by_hand, execute)
+
+    def is_process(self, target: SshTarget) -> bool:
+        """Returns True for the system's ssh, see `Transport`."""
+        return target.client == "openssh"
 
     def preload(self, target: SshTarget) -> None:
         """Imports paramiko, which costs 0.1 s, if the target needs it."""

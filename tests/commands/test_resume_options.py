@@ -141,7 +141,7 @@ def values_for(parameter: click.Option) -> tuple[str, ...]:
         case click.FloatRange():
             return ("50",)
         case click.IntRange():
-            return (str(int(str(default)) + 1),)
+            return (str(default + 1 if isinstance(default, int) else 7),)
         case _:
             assert parameter.name in SAMPLES, f"give {parameter.opts[0]} a value in SAMPLES"
             return SAMPLES[parameter.name]

@@ -11,6 +11,7 @@ import csv
 import getpass
 import json
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -88,6 +89,30 @@ def audit(place: Workspace, server: Server, *options: str) -> tuple[int, list[di
     _, said = process.communicate(timeout=SECONDS)
     run = json.loads((place.path / "reports" / "latest" / "run.json").read_text("utf-8"))
     return process.returncode, run["hosts"], said
+
+
+@pytest.mark.parametrize("asked", [(), ("-f", "100")], ids=["default", "asked"])
+def test_a_run_with_few_open_files_audits_all_hosts(
+    place: Workspace, start_sshd: Start, once: str, asked: tuple[str, ...]
+) -> None:
+    server = start_sshd(once)
+    place.write("hosts.json", inventory(server))
+    command, environment = place.command(
+        *("run", "hosts.json", "-p", "quick.yml", "--format", "json", *asked),
+        *("--known-hosts", server.known_hosts),
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command],
+        cwd=place.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    run = json.loads((place.path / "reports" / "latest" / "run.json").read_text("utf-8"))
+    lost = [host for host in run["hosts"] if host["status"] != "audited"]
+    assert (done.returncode, lost, len(run["hosts"])) == (0, [], HOSTS), done.stderr
+    assert ("at once instead of 100: the limit of open files" in done.stderr) == bool(asked)
 
 
 def drops(server: Server) -> int:

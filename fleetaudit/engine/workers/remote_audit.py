@@ -24,6 +24,7 @@ from fleetaudit.engine.control import (
     RunCommand,
     StopRequest,
 )
+from fleetaudit.engine.forks import DEFAULT_FORKS
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, Plan
@@ -312,5 +313,5 @@ def _batch_s(settings: EngineSettings, hosts: int) -> float:
     """Returns how long a batch of so many hosts may take at most, in seconds: as if each took its
     whole time.
     """
-    rounds = math.ceil(hosts / settings.forks)
+    rounds = math.ceil(hosts / (settings.forks or DEFAULT_FORKS))
     return rounds * (settings.host_deadline_s + settings.grace_s)

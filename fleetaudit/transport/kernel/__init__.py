@@ -46,7 +46,6 @@ class KernelTransport:
     The guest has no shell: the command is not run, and Python starts `stdin` itself.
     """
 
-    has_child = True
     boots = True
 
     def run(
@@ -58,6 +57,10 @@ class KernelTransport:
         """
         run = partial(run_kernel, target, execution, stdin)
         return waiting.call(run, waiting.NEVER, f"guest {target.image}")
+
+    def is_process(self, target: KernelTarget) -> bool:
+        """Returns True, see `Transport`."""
+        return True
 
     def preload(self, target: KernelTarget) -> None:
         """Does nothing: there is nothing slow to import."""

@@ -22,7 +22,13 @@ Address = tuple[int, tuple[Any, ...]]
 """An address family, and an address for `socket.connect`."""
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
-_TRANSIENT = {errno.ECONNRESET, errno.ECONNABORTED, errno.EAGAIN}
+_TRANSIENT = {
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.EAGAIN,
+    errno.EMFILE,
+    errno.ENFILE,
+}
 _KINDS: dict[int, FailureKind] = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -76,12 +82,15 @@ def _kind_of(codes: set[int]) -> FailureKind:
 
 
 def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.socket | int:
-    """Returns a connected socket, or the errno of bind(2) or connect(2).
+    """Returns a connected socket, or the errno of socket(2), bind(2) or connect(2).
 
     One address has the target's `connect_timeout_s`, or what is left of the deadline if that is
     less.
     """
-    sock = socket.socket(address[0], socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(address[0], socket.SOCK_STREAM)
+    except OSError as e:  # such as too many open files
+        return e.errno or errno.ENFILE
     try:
         until = deadline.within(target.connect_timeout_s)
         code = _bind(sock, target, until) or _connect(sock, address[1], until)

@@ -130,7 +130,8 @@ def unchanged(audited: Audited, plan: HostPlan) -> Audited:
     return audited
 
 
-FAST = EngineSettings(forks=4, host_deadline_s=5, retries=2, backoff_s=0.01, grace_s=0.2)
+FORKS = 4
+FAST = EngineSettings(forks=FORKS, host_deadline_s=5, retries=2, backoff_s=0.01, grace_s=0.2)
 
 
 def run_plan(
@@ -467,7 +468,7 @@ def test_a_full_disk_ends_the_audit() -> None:
             judge=unchanged,
             on_result=full,
         )
-    assert sum(fake.attempts.values()) <= 2 * FAST.forks
+    assert sum(fake.attempts.values()) <= 2 * FORKS
 
 
 def test_a_stop_closes_running_hosts_and_reports_the_rest_as_interrupted() -> None:

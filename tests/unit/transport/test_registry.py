@@ -71,7 +71,7 @@ def test_only_the_built_in_client_reports_a_login_and_only_a_kernel_boots() -> N
     targets: tuple[Target, ...] = (paramiko, openssh, LocalTarget(), kernel)
     assert [t for t in targets if transport_of(t).reports_login(t)] == [paramiko]
     assert [t for t in targets if transport_of(t).boots] == [kernel]
-    assert [t for t in targets if transport_of(t).has_child] == [LocalTarget(), kernel]
+    assert [t for t in targets if transport_of(t).is_process(t)] == [openssh, LocalTarget(), kernel]
 
 
 def test_no_other_module_asks_for_the_class_of_a_target() -> None:
