@@ -19,11 +19,13 @@ of parts.
 """
 
 
-def once_per_object(compute: Callable[[*Parts], T]) -> Callable[[*Parts], T]:
+def once_per_object(
+    compute: Callable[[*Parts], T], max_kept: int = MAX_KEPT
+) -> Callable[[*Parts], T]:
     """Returns `compute`, which is then called once for each combination of objects.
 
     Its arguments are never changed afterwards. They are kept, so that the id of an object is not
-    that of a later one.
+    that of a later one. `max_kept` bounds the number of results, for results that are large.
     """
     kept = dict[tuple[int, ...], tuple[T, tuple[*Parts]]]()
 
@@ -31,7 +33,7 @@ def once_per_object(compute: Callable[[*Parts], T]) -> Callable[[*Parts], T]:
         key = tuple(map(id, parts))
         found = kept.get(key)
         if found is None:
-            if len(kept) >= MAX_KEPT:
+            if len(kept) >= max_kept:
                 kept.clear()
             found = kept[key] = (compute(*parts), parts)
         return found[0]

@@ -34,9 +34,9 @@ def job_of(run: AuditRun) -> str:
     return run.run.job or job_name(run.run)
 
 
-def findings_by_id(host: HostResult) -> dict[str, list[Finding]]:
+def findings_by_id(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     """Returns the findings of a host by id, in their order; one id may have several."""
-    return group_by(host.findings, lambda finding: finding.id)
+    return group_by(findings, lambda finding: finding.id)
 
 
 def most_severe(findings: Iterable[Finding]) -> Severity:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from fleetaudit.analysis.judge import expectation_status
@@ -25,6 +25,7 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (
@@ -62,7 +63,15 @@ COLUMNS = (
 )
 """The columns in their order; new ones are added at the end."""
 
+_REASON, _ID = COLUMNS.index("reason"), COLUMNS.index("id")
+_MAX_KEPT = 1000
+"""How many sets of rows are kept, each of which may have a hundred kilobytes."""
+
 Row = dict[str, str]
+Line = tuple[str | None, str]
+"""What the rows of a host differ in: the reason, None for that of the host, and the cells from the
+id to the end of the record.
+"""
 
 _FORMULA = re.compile(r"""(^|;)([\s"]*)(?=[=+\-@＝＋－＠])""")
 
@@ -73,20 +82,37 @@ def render(run: AuditRun) -> str:
     As RFC 4180 has it: records end in CR LF, the first one is the header, and a cell with a comma
     or a quotation mark stands between quotation marks. Every record has all `COLUMNS`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    scenarios = run.scenarios_by_name()
+    return "".join(_texts(run))
+
+
+def render_in_chunks(run: AuditRun) -> Iterator[bytes]:
+    """Yields the table as `render` returns it, in UTF-8, a host at a time."""
+    return (text.encode(errors="replace") for text in _texts(run))
+
+
+def _texts(run: AuditRun) -> Iterator[str]:
+    """Yields the header and the records of each host.
+
+    Hosts of one kernel build share what they observed, so these cells are encoded once.
+    """
+    lines = _Lines(run.scenarios_by_name())
+    yield _encode(COLUMNS)[1:] + "\r\n"
     for host in run.hosts:
-        of_host = _host_cells(host)
-        for row in _rows(host, scenarios):
-            writer.writerow(_record(of_host | row))
+        cells = [*_host_cells(host)]
+        head, reason = _encode(cells[:_REASON])[1:], _encode([cells[_REASON]])
+        middle = _encode(cells[_REASON + 1 :])
+        own = [
+            f"{head}{reason if other is None else other}{middle}{rest}"
+            for other, rest in lines.of_host(host)
+        ]
+        yield "".join(own)
+
+
+def _encode(cells: Iterable[str]) -> str:
+    """Returns cells as they stand in a record, each after a comma."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(["", *map(_cell, cells)])
     return text.getvalue()
-
-
-def _record(row: Row) -> list[str]:
-    """Returns the cells of one row in the order of the columns."""
-    return [_cell(row.get(column, "")) for column in COLUMNS]
 
 
 @lru_cache(maxsize=4096)  # the same few texts occur a million times in a fleet
@@ -95,42 +121,59 @@ def _cell(value: str) -> str:
     return _FORMULA.sub(r"\1\2'", escape_line(value))
 
 
-def _host_cells(host: HostResult) -> Row:
-    """Returns what all rows of a host have in common."""
-    cells = {"host": host.name, "groups": ",".join(host.groups), "status": status_of(host)}
-    if not isinstance(host, Audited):
-        return cells | {"stage": host.stage or "", "reason": host.reason, "hint": host.hint}
-    return cells | {
-        "kernel_release": host.kernel.release,
-        "kernel_version": host.kernel.version,
-        "machine": host.kernel.machine,
-        "os": host.os.pretty_name,
-        "isolation": host.isolation,
-    }
-
-
-def _rows(host: HostResult, scenarios: Mapping[str, ScenarioRow]) -> Iterator[Row]:
-    """Yields the rows of a host without its common cells; at least one."""
+def _host_cells(host: HostResult) -> Iterator[str]:
+    """Yields the cells that the rows of a host have in common: those before the id."""
+    yield from (host.name, ",".join(host.groups), status_of(host))
     if isinstance(host, Audited):
-        yield from _audited_rows(host, scenarios)
+        yield from ("", "", "", host.kernel.release, host.kernel.version, host.kernel.machine)
+        yield from (host.os.pretty_name, host.isolation)
     else:
-        yield from list(_finding_rows(findings_by_id(host))) or [{}]
+        yield from (host.stage or "", host.reason, host.hint, "", "", "", "", "")
 
 
-def _audited_rows(host: Audited, scenarios: Mapping[str, ScenarioRow]) -> Iterator[Row]:
-    """Yields a row per observation and per other finding, or one that says why it is void."""
-    findings = findings_by_id(host)
-    for o in host.observations:
-        id_ = scenario_finding_id(o.scenario, o.family)
-        of_scenario = findings.pop(id_, [])
-        row = scenarios.get(o.scenario, UNDECLARED)
-        yield _observation_row(id_, o, row, host.void) | _judged(of_scenario)
-    yield from _finding_rows(findings)
-    if not host.observations and not host.findings:
-        yield {"reason": host.void}
+class _Lines:
+    """Encodes what the rows of a host have besides its own cells."""
+
+    def __init__(self, scenarios: Mapping[str, ScenarioRow]) -> None:
+        self._scenarios = scenarios
+        self._of_parts = once_per_object(self._encode_rows, _MAX_KEPT)
+        self._of_observation = once_per_object(self._encode_observation)
+
+    def of_host(self, host: HostResult) -> list[Line]:
+        """Returns the rows of a host; at least one."""
+        void = host.void if isinstance(host, Audited) else ""
+        return self._of_parts(host.observations, host.findings, void)
+
+    def _encode_rows(
+        self, observations: Sequence[Observation], findings: Sequence[Finding], void: str
+    ) -> list[Line]:
+        """Returns a row per observation and per other finding, or one that says why it is void."""
+        by_id = findings_by_id(findings)
+        lines = list[Line]()
+        for o in observations:
+            found = by_id.pop(scenario_finding_id(o.scenario, o.family), [])
+            encode = self._encode_judged if found else self._of_observation
+            lines.append(encode(o, void, *found))
+        lines += map(_encode_row, _finding_rows(by_id))
+        return lines or [_encode_row({"reason": void} if void else {})]
+
+    def _encode_observation(self, o: Observation, void: str) -> Line:
+        """Returns the row of an observation without a finding."""
+        return self._encode_judged(o, void)
+
+    def _encode_judged(self, o: Observation, void: str, *findings: Finding) -> Line:
+        """Returns the row of an observation and its findings."""
+        row = self._scenarios.get(o.scenario, UNDECLARED)
+        return _encode_row(_observation_row(o, row, void) | _judged(findings))
 
 
-def _finding_rows(findings: Mapping[str, list[Finding]]) -> Iterator[Row]:
+def _encode_row(row: Row) -> Line:
+    """Returns the cells of one row that are not common to its host."""
+    reason = _encode([row["reason"]]) if "reason" in row else None
+    return reason, _encode(row.get(column, "") for column in COLUMNS[_ID:]) + "\r\n"
+
+
+def _finding_rows(findings: Mapping[str, Sequence[Finding]]) -> Iterator[Row]:
     """Yields a row for each id of findings without an observation."""
     for id_, of_id in findings.items():
         yield {"id": id_, **_subject(id_), **_judged(of_id)}
@@ -145,12 +188,12 @@ def _subject(id_: str) -> Row:
     return {"scenario": scenario, "family": family, "verdict": "untold"}
 
 
-def _observation_row(id_: str, o: Observation, row: ScenarioRow, void: str) -> Row:
+def _observation_row(o: Observation, row: ScenarioRow, void: str) -> Row:
     """Returns the row of one observation without its findings."""
     endings = [f"{trials} {ending}" for ending, trials in sorted(o.endings.items())]
     return {
         "reason": void or o.reason,
-        "id": id_,
+        "id": scenario_finding_id(o.scenario, o.family),
         "scenario": o.scenario,
         "family": o.family,
         "ending": o.ending,
@@ -161,7 +204,7 @@ def _observation_row(id_: str, o: Observation, row: ScenarioRow, void: str) -> R
     }
 
 
-def _judged(findings: list[Finding]) -> Row:
+def _judged(findings: Sequence[Finding]) -> Row:
     """Returns the cells of the findings of one row, {} without any."""
     if not findings:
         return {}

@@ -33,6 +33,7 @@ from fleetaudit.model import (
     RunInfo,
     ScenarioRow,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (
@@ -46,6 +47,12 @@ from .common import (
 )
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
+EncodedCases = tuple[Counter[Outcome], str]
+"""How many cases of a host have which outcome, and their elements, with `_HOST` in them."""
+_HOST = "\0"
+"""Stands for the name of a host; XML forbids it, so it is in no other text."""
+_MAX_KEPT = 1000
+"""How many encoded hosts are kept, each of which may have a hundred kilobytes."""
 
 
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,52 +72,93 @@ def render(run: AuditRun) -> str:
     whose `classname` is the name of the host (the JUnit format of Jenkins, which GitLab reads too).
     Times are in seconds.
     """
-    rows = run.scenarios_by_name()
+    return "".join(_texts(run))
+
+
+def render_in_chunks(run: AuditRun) -> Iterator[bytes]:
+    """Yields the document as `render` returns it, in UTF-8, a host at a time."""
+    return (text.encode(errors="replace") for text in _texts(run))
+
+
+def _texts(run: AuditRun) -> Iterator[str]:
+    """Yields the beginning, the suites and the end of the document."""
+    cases = _Cases(run.scenarios_by_name())
     total = Counter[Outcome]()
-    suites = list[str]()
     for host in run.hosts:
-        cases = list(_cases(host, rows))
-        outcomes = Counter(case.outcome for case in cases)
-        total += outcomes
-        # The document has no place for notes about the whole run: its first suite has them.
-        notes = () if suites else run.run.notes
-        suites.append(_suite(host, cases, outcomes, run.run, notes))
+        total.update(cases.of_host(host)[0])
     seconds = seconds_between(run.run.started, run.run.finished) or 0
     root = _attributes({"name": "fleetaudit", **_counts(total), "time": str(seconds)})
-    head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {root}>\n'
-    return head + "".join(suites) + "</testsuites>\n"
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {root}>\n'
+    # The document has no place for notes about the whole run: its first suite has them.
+    notes = run.run.notes
+    for host in run.hosts:
+        yield _suite(host, cases.of_host(host), run.run, notes)
+        notes = ()
+    yield "</testsuites>\n"
 
 
 # ---- cases
 
 
-def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
-    """Yields the cases of one host."""
+class _Cases:
+    """Makes the cases of hosts, those of hosts that share everything they observed once."""
+
+    def __init__(self, rows: Mapping[str, ScenarioRow]) -> None:
+        self._rows = rows
+        self._audited = once_per_object(self._encode_audited, _MAX_KEPT)
+
+    def of_host(self, host: HostResult) -> EncodedCases:
+        """Returns the outcomes of the cases of a host, and their elements."""
+        if isinstance(host, Audited):
+            return self._audited(host.observations, host.findings, host.expectations, host.void)
+        return _encode_cases(_cases_without_verdict(host))
+
+    def _encode_audited(
+        self,
+        observations: Sequence[Observation],
+        findings: Sequence[Finding],
+        expectations: Sequence[str],
+        void: str,
+    ) -> EncodedCases:
+        """Returns the cases of an audited host."""
+        cases = self._audited_cases(observations, findings_by_id(findings), expectations, void)
+        return _encode_cases((_Case(name="audited"), *cases))
+
+    def _audited_cases(
+        self,
+        observations: Sequence[Observation],
+        findings: dict[str, list[Finding]],
+        expectations: Sequence[str],
+        void: str,
+    ) -> Iterator[_Case]:
+        """Yields a case per observation, then one per other expectation or finding."""
+        for o in observations:
+            id_ = scenario_finding_id(o.scenario, o.family)
+            found = findings.pop(id_, None)
+            if found:
+                yield _judged(id_, found)
+            else:
+                yield _unjudged(id_, o, self._rows.get(o.scenario, UNDECLARED), void)
+        for id_ in dict.fromkeys((*expectations, *findings)):
+            yield _judged(id_, findings.get(id_, []))
+
+
+def _encode_cases(cases: Iterable[_Case]) -> EncodedCases:
+    """Returns the outcomes of cases, and their elements."""
+    cases = list(cases)
+    return Counter(case.outcome for case in cases), "".join(map(_case, cases))
+
+
+def _cases_without_verdict(host: NotAudited | NotSelected) -> Iterator[_Case]:
+    """Yields the cases of a host that was not audited."""
     if isinstance(host, NotSelected):
         yield _skipped("audited", host.reason)
-    elif isinstance(host, NotAudited):
-        yield _Case(
-            name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint
-        )
-        for id_, findings in findings_by_id(host).items():
-            yield _judged(id_, findings)
-    else:
-        yield _Case(name="audited")
-        yield from _audited_cases(host, rows)
-
-
-def _audited_cases(host: Audited, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
-    """Yields a case per observation, then one per other expectation or finding."""
-    findings = findings_by_id(host)
-    for o in host.observations:
-        id_ = scenario_finding_id(o.scenario, o.family)
-        found = findings.pop(id_, None)
-        if found:
-            yield _judged(id_, found)
-        else:
-            yield _unjudged(id_, o, rows.get(o.scenario, UNDECLARED), host.void)
-    for id_ in dict.fromkeys((*host.expectations, *findings)):
-        yield _judged(id_, findings.get(id_, []))
+        return
+    yield _Case(
+        name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint
+    )
+    for id_, findings in findings_by_id(host.findings).items():
+        yield _judged(id_, findings)
 
 
 def _unjudged(id_: str, o: Observation, row: ScenarioRow, void: str) -> _Case:
@@ -171,13 +219,13 @@ def _detail_lines(finding: Finding) -> Iterator[str]:
 
 def _suite(
     host: HostResult,
-    cases: list[_Case],
-    outcomes: Counter[Outcome],
+    cases: EncodedCases,
     info: RunInfo,
     notes: Sequence[str],
 ) -> str:
     """Returns the element of one host; `notes` are those about the whole run."""
     name = escape_line(host.name)
+    outcomes, elements = cases
     attributes = {
         "name": name,
         **_counts(outcomes),
@@ -186,8 +234,8 @@ def _suite(
         **_timestamp(info),
         "hostname": name,
     }
-    inside = [*_properties(host, notes), *(_case(name, case) for case in cases)]
-    return f"  <testsuite {_attributes(attributes)}>\n" + "".join(inside) + "  </testsuite>\n"
+    inside = "".join(_properties(host, notes)) + elements.replace(_HOST, escape(name))
+    return f"  <testsuite {_attributes(attributes)}>\n{inside}  </testsuite>\n"
 
 
 def _seconds(host: HostResult) -> str:
@@ -241,9 +289,9 @@ def _audited_properties(host: Audited) -> dict[str, str]:
     }
 
 
-def _case(host: str, case: _Case) -> str:
-    """Returns the element of one case."""
-    names = _attributes({"classname": host, "name": escape_line(case.name)})
+def _case(case: _Case) -> str:
+    """Returns the element of one case, with `_HOST` in place of the name of its host."""
+    names = _attributes({"classname": _HOST, "name": escape_line(case.name)})
     if case.outcome == "passed":
         return f"    <testcase {names}/>\n"
     body = escape("\n".join(map(escape_line, case.text.split("\n"))))

@@ -20,7 +20,7 @@ from typing import get_args
 
 import msgspec
 
-from fleetaudit.analysis.compare.common import each_finding
+from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -151,9 +151,9 @@ def _kernel_metrics(run: AuditRun, audited: Sequence[Audited]) -> Iterator[_Metr
     kept = _most_frequent_releases(audited)
     scenarios = frozenset(row.name for row in run.scenarios)
     hosts, endings = Counter[Labels](), Counter[Labels]()
-    for host in audited:
+    for host, number in _hosts_with_equal_endings(audited):
         release = _keep(_label_value(host.kernel.release), kept)
-        hosts[_labels(release=release)] += 1
+        hosts[_labels(release=release)] += number
         for o in host.observations:
             labels = _labels(
                 release=release,
@@ -161,13 +161,21 @@ def _kernel_metrics(run: AuditRun, audited: Sequence[Audited]) -> Iterator[_Metr
                 family=o.family,
                 ending="void" if host.void else o.ending,
             )
-            endings[labels] += 1
+            endings[labels] += number
     yield _Metric(name="hosts_by_kernel", help="Audited hosts by kernel release.", values=hosts)
     yield _Metric(
         name="endings",
         help="Hosts by kernel release, scenario, family and what close() put on the wire.",
         values=endings,
     )
+
+
+def _hosts_with_equal_endings(audited: Iterable[Audited]) -> Iterator[tuple[Audited, int]]:
+    """Yields the first of the hosts that share their observations, and how many these are."""
+    found = group_by(
+        audited, lambda host: (host.kernel.release, id(host.observations), bool(host.void))
+    )
+    return ((hosts[0], len(hosts)) for hosts in found.values())
 
 
 def _most_frequent_releases(audited: Iterable[Audited]) -> frozenset[str]:
@@ -187,7 +195,9 @@ def _finding_counts(hosts: Iterable[HostResult]) -> _Metric:
     values = Counter(
         {_labels(severity=s, waived=waived): 0 for s in SEVERITIES for waived in ("false", "true")}
     )
-    values.update(_finding_labels(finding) for _, finding in each_finding(hosts))
+    for same in group_by(hosts, lambda host: id(host.findings)).values():
+        for finding in same[0].findings:
+            values[_finding_labels(finding)] += len(same)
     return _Metric(
         name="findings", help="Expectations not met, by severity and whether waived.", values=values
     )
