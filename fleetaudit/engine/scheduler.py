@@ -172,7 +172,7 @@ class _Audit:
         self.failures = FailureLimit(settings.max_fail_percentage)
         self.gave_up = False
         if settings.per_second < math.inf:
-            log.info("at most %g connections begin in a second (--rate)", settings.per_second)
+            log.info("new connections: at most %g in a second (--rate)", settings.per_second)
         self.loop = Loop()
         self.running = dict[int, _Running]()  # by index, those that overstay first in front
         self.ended = deque[tuple[int, HostResult, bool]]()

@@ -115,7 +115,7 @@ def test_connections_begin_at_the_rate(noted: Noted) -> None:
     noted.inventory(7)
     status, printed = noted.run("--rate", "2/s", "-f", "20", "-v")
     assert status == 0, printed
-    assert "at most 2 connections begin in a second" in printed
+    assert "new connections: at most 2 in a second" in printed
     begun = [moment for event, moment in noted.events() if event == "begins"]
     # Six intervals of half a second; sshd may be late for the first and quick for the last.
     assert max(begun) - min(begun) > 1.5
