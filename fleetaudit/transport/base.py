@@ -14,6 +14,7 @@ import msgspec
 from fleetaudit.model import Stage, Target
 
 from . import Deadline, Limits, Output, StageListener, ignore_stage
+from .file_cache import FileCache
 from .host_keys import HostKeys
 from .login_limiter import LoginLimiter
 from .ssh_config import SshConfigs
@@ -36,6 +37,7 @@ class SharedState(msgspec.Struct, frozen=True, kw_only=True):
     host_keys: HostKeys = msgspec.field(default_factory=HostKeys)
     login_limiter: LoginLimiter = msgspec.field(default_factory=LoginLimiter)
     ssh_configs: SshConfigs = msgspec.field(default_factory=SshConfigs)
+    files: FileCache = msgspec.field(default_factory=FileCache)
 
 
 class Transport(Protocol[T]):

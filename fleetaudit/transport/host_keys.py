@@ -13,7 +13,8 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -94,8 +95,32 @@ class HostKeys:
         entries = self._entries(target, _name(target))
         if not entries and not _alias(target):
             entries = self._entries(target, target.address)
-        types = dict.fromkeys(entry.key_type for entry in entries if not entry.marker)
-        return tuple(chain.from_iterable(map(_signature_algorithms, types)))
+        return _signatures(_types(entries))
+
+    def likely_algorithms(self, target: SshTarget) -> tuple[str, ...]:
+        """Returns what `algorithms` does if no name must be hashed for it, otherwise a guess.
+
+        The guess are the types of the lines that are not hashed, then those that most hashed lines
+        have. See `needs_other_key`.
+        """
+        files = self._files_of(target)
+        hashed = sum((known.hashed_types for known in files), Counter[str]())
+        if not hashed:
+            return self.algorithms(target)
+        name = _name(target)
+        in_clear = chain.from_iterable(known.in_clear(name) for known in files)
+        return _signatures((*_types(in_clear), *(name for name, _ in hashed.most_common())))
+
+    def needs_other_key(self, target: SshTarget, key_type: str, blob: bytes) -> bool:
+        """Returns whether a host that was asked for `likely_algorithms` must be asked again.
+
+        That is so if the key that it showed is not known, and one of another type is.
+        """
+        key = ShownKey(target, _name(target), key_type, blob)
+        if target.host_key_policy == "off" or _trusts(self._entries_with(key)):
+            return False
+        best = self.algorithms(target)[:1]
+        return bool(best) and best[0] not in _signature_algorithms(key_type)
 
     def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
         """Returns "" for a known key, or a note that says why another one is trusted.
@@ -107,7 +132,9 @@ class HostKeys:
         self._refuse_revoked(key)
         if target.host_key_policy == "off":
             return f"host key of {key.name} not checked: {key}"
-        entries = self._entries(target, key.name)
+        entries = self._entries_with(key)
+        if not _trusts(entries):  # only all lines tell a changed key from an unknown one
+            entries = self._entries(target, key.name)
         if self._is_known(key, entries):
             return ""
         if target.host_key_policy == "accept-new":
@@ -173,14 +200,28 @@ class HostKeys:
 
     def _entries(self, target: SshTarget, name: str) -> tuple[Entry, ...]:
         """Returns what the files and the accepted keys have for a name."""
-        until = Deadline.after(target.connect_timeout_s)
-        entries: list[Entry] = []
-        for path in _known_hosts_files(target):
-            entries += self._known_hosts(path, until).of(name)
+        found = [known.of(name) for known in self._files_of(target)]
         with self._lock:
-            if target.host_key_policy == "accept-new":
-                self._read_accepted_once()
-            return (*entries, *self._accepted.of(name))
+            return (*chain.from_iterable(found), *self._accepted_keys(target).of(name))
+
+    def _entries_with(self, key: ShownKey) -> tuple[Entry, ...]:
+        """Returns those entries for the name of a key that have this key."""
+        name, text = key.name, key.text
+        found = [known.of_key(name, text) for known in self._files_of(key.target)]
+        with self._lock:
+            accepted = self._accepted_keys(key.target).of_key(name, text)
+        return (*chain.from_iterable(found), *accepted)
+
+    def _files_of(self, target: SshTarget) -> list[KnownHosts]:
+        """Returns the contents of the known_hosts files for a target."""
+        until = Deadline.after(target.connect_timeout_s)
+        return [self._known_hosts(path, until) for path in _known_hosts_files(target)]
+
+    def _accepted_keys(self, target: SshTarget) -> KnownHosts:
+        """Returns the accepted keys, which count for every target. The caller holds the lock."""
+        if target.host_key_policy == "accept-new":
+            self._read_accepted_once()
+        return self._accepted
 
     def _read_accepted_once(self) -> None:
         """Reads our file if that was not done yet. The caller holds the lock."""
@@ -235,6 +276,21 @@ class HostKeys:
             os.write(fd, ("\n" * torn + key.line + "\n").encode())
             self._read_accepted()
         return True
+
+
+def _types(entries: Iterable[Entry]) -> dict[str, None]:
+    """Returns the key types of entries, each once and in their order; markers do not count."""
+    return dict.fromkeys(entry.key_type for entry in entries if not entry.marker)
+
+
+def _trusts(entries: Iterable[Entry]) -> bool:
+    """Returns whether any of these entries has a key of the host itself."""
+    return any(entry.is_host_key for entry in entries)
+
+
+def _signatures(types: Iterable[str]) -> tuple[str, ...]:
+    """Returns the signature algorithms of key types, each once."""
+    return tuple(dict.fromkeys(chain.from_iterable(map(_signature_algorithms, types))))
 
 
 def _signature_algorithms(key_type: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ can be asked.
 from __future__ import annotations
 
 import base64
+import hmac
 import multiprocessing
 import os
 import random
@@ -20,10 +21,14 @@ import pytest
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import HostKeyPolicy, SshTarget
+from fleetaudit.probe import protocol
+from fleetaudit.transport import Deadline, Limits, known_hosts
 from fleetaudit.transport.host_keys import HostKeys
 from fleetaudit.transport.known_hosts import KnownHosts, fingerprint
+from fleetaudit.transport.registry import Transports
+from fleetaudit.transport.ssh_config import SshConfigs
 from tests import ROOT
-from tests.support.sshd import Keys, require, wait_for
+from tests.support.sshd import Keys, Start, require, wait_for
 
 
 def blob_of(number: int, kind: bytes = b"ssh-ed25519") -> bytes:
@@ -410,3 +415,105 @@ def test_hashed_names_are_computed_once_a_host() -> None:
     for _ in range(1000):
         known.of("host")
     assert time.process_time() - began < max(once * 10, 0.05)
+
+
+def hashed(name: str, key: str) -> str:
+    """Returns a line with a hashed name, as ssh-keygen -H writes it."""
+    salt = os.urandom(20)
+    digest = hmac.digest(salt, name.encode(), "sha1")
+    encoded = "|".join(base64.b64encode(part).decode() for part in (salt, digest))
+    return f"|1|{encoded} {key}"
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Returns the names that are hashed from now on, once for each salt."""
+    names: list[str] = []
+
+    class Counting:
+        @staticmethod
+        def digest(key: bytes, name: bytes, kind: str) -> bytes:
+            names.append(name.decode())
+            return hmac.digest(key, name, kind)
+
+    monkeypatch.setattr(known_hosts, "hmac", Counting)
+    return names
+
+
+def test_a_known_key_among_a_thousand_hashed_names_costs_one_hash(
+    tmp_path: Path, hashes: list[str]
+) -> None:
+    lines = [hashed(f"host{n}", text_of(n)) for n in range(1000)]
+    path, keys = write(tmp_path, *lines), HostKeys()
+    for n in range(0, 1000, 100):
+        t = target(path, address=f"host{n}")
+        assert keys.likely_algorithms(t) == ("ssh-ed25519",)
+        blob = blob_of(n)
+        assert not keys.needs_other_key(t, "ssh-ed25519", blob)
+        assert keys.check(t, "ssh-ed25519", blob) == ""
+        assert keys.check(t, "ssh-ed25519", blob) == ""
+    assert Counter(hashes) == {f"host{n}": 3 for n in range(0, 1000, 100)}
+
+
+def test_an_unknown_key_among_hashed_names_is_looked_for_in_every_line_once(
+    tmp_path: Path, hashes: list[str]
+) -> None:
+    lines = [hashed(f"host{n}", text_of(n)) for n in range(100)]
+    path, keys = write(tmp_path, *lines), HostKeys()
+    for _ in range(3):
+        with pytest.raises(TransportError, match=f"changed host key.*{path}:8"):
+            keys.check(target(path, address="host7"), "ssh-ed25519", blob_of(1007))
+        with pytest.raises(TransportError, match="unknown host key"):
+            keys.check(target(path, address="other"), "ssh-ed25519", blob_of(1007))
+    assert Counter(hashes) == {"host7": 100, "other": 100}
+
+
+def test_a_hashed_line_that_revokes_a_key_goes_before_one_that_trusts_it(tmp_path: Path) -> None:
+    name = "web1.example.com"
+    path = write(tmp_path, hashed(name, text_of(1)), f"@revoked {hashed(name, text_of(1))}")
+    with pytest.raises(TransportError, match=f"revoked host key.*{path}:2"):
+        check(target(path))
+
+
+def test_the_same_key_of_two_hosts_is_known_for_both_and_for_no_third(tmp_path: Path) -> None:
+    path = write(tmp_path, *(hashed(name, text_of(1)) for name in ("a", "b")))
+    keys = HostKeys()
+    assert check(target(path, address="b"), keys=keys) == ""
+    assert check(target(path, address="A"), keys=keys) == ""
+    with pytest.raises(TransportError, match="unknown host key"):
+        check(target(path, address="c"), keys=keys)
+
+
+def test_a_host_is_asked_again_only_if_a_key_of_another_type_is_known(tmp_path: Path) -> None:
+    rsa = [hashed(f"host{n}", text_of(n, "ssh-rsa")) for n in range(5)]
+    path = write(tmp_path, *rsa, hashed("web1.example.com", text_of(1)), f"plain {text_of(2)}")
+    keys, t = HostKeys(), target(path)
+    signatures = ("rsa-sha2-512", "rsa-sha2-256")
+    assert keys.likely_algorithms(t) == (*signatures, "ssh-ed25519")
+    assert keys.likely_algorithms(target(path, address="plain"))[0] == "ssh-ed25519"
+    shown = blob_of(9, b"ssh-rsa")
+    assert keys.needs_other_key(t, "ssh-rsa", shown)
+    assert keys.algorithms(t) == ("ssh-ed25519",)
+    assert not keys.needs_other_key(t, "ssh-ed25519", blob_of(1))
+    assert not keys.needs_other_key(t, "ssh-ed25519", blob_of(9)), "it is a changed key"
+    assert not keys.needs_other_key(target(path, address="new"), "ssh-rsa", shown)
+    assert not keys.needs_other_key(target(path, policy="off"), "ssh-rsa", shown)
+    with pytest.raises(TransportError, match=f"changed host key.*{path}:6"):
+        keys.check(t, "ssh-ed25519", blob_of(9))
+
+
+def test_hashed_names_of_another_type_lead_to_a_second_connection_and_the_known_key(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
+    server = start_sshd("LogLevel VERBOSE")
+    decoys = [hashed(f"host{n}", text_of(n, "ssh-rsa")) for n in range(3)]
+    name = f"[127.0.0.1]:{server.port}"
+    path = write(tmp_path, *decoys, hashed(name, keys.public(keys.host("ed25519"))))
+    transports = Transports(ssh_configs=SshConfigs([]))
+    t = server.target(known_hosts=(str(path),))
+    for connections in (2, 4):
+        output = transports.run(
+            t, f"echo '{protocol.SHELL_MARK}0 root'", b"", Deadline.after(60), Limits()
+        )
+        assert output.exit_status == 0
+        assert server.log.read_text().count("Connection from") == connections

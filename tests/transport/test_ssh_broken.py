@@ -357,7 +357,7 @@ def test_a_connection_that_breaks_at_any_byte_ends_in_time_with_a_reason(
     total = whole(sshd)
     assert total > 1500
     stages = set[str]()
-    for after in range(0, total - 100, 149 if then != "stall" else 450):
+    for after in range(0, total - 100, 149 if then != "stall" else 300):
         with relaying(sshd, after, then) as (port, _):
             target = sshd.target(port=port, host_key_policy="off", connect_timeout_s=1)
             began = time.monotonic()

@@ -5,7 +5,8 @@ Rules: only this package imports paramiko. No thread is started but one while a 
 and neither a descriptor nor a process outlives the call. Every failure is a `TransportError` at the
 stage where it happened. Modules: `hops` (the jump hosts and the host, as ssh_config has them),
 `open_session` (one hop), `link` with `tcp_connect` (TCP), `proxy` (ProxyCommand) and `tunnel`
-(through a jump host), `packet_stream` (bytes), `session` (packets and keys), `identities`,
+(through a jump host), `packet_stream` (bytes), `engine` (paramiko's protocol code), `session`
+(packets and keys), `identities`,
 `key_files` and `agent` (credentials), `userauth` (its messages), `keyboard_interactive` (which
 questions get the password), `authenticate` (order and reasons), `channel_end` (flow control),
 `channel` (the command).
@@ -163,17 +164,21 @@ def _execute(
 ) -> Output:
     """Runs the command in an open session; raises `TransportError`."""
     channel = Channel(session, execution.deadline, execution.limits)
-    hint = ssh_command_line(target, target.user or current_user())
     try:
         output = channel.run(execution.command, dialogue)
     except CommandRefused as e:
-        raise _execute_error(channel, str(e), hint, "command refused") from e
+        raise _execute_error(channel, str(e), _hint(target), "command refused") from e
     except LinkError as e:
-        raise _broke_off(channel, e, hint) from e
+        raise _broke_off(channel, e, _hint(target)) from e
     if output.exit_status is None and not output.cut and not output.stdout:
         reason = "the host ended the session without running the command to its end"
-        raise _execute_error(channel, reason, hint, "command refused")
+        raise _execute_error(channel, reason, _hint(target), "command refused")
     return output
+
+
+def _hint(target: SshTarget) -> str:
+    """Returns the command to type if the command failed."""
+    return ssh_command_line(target, target.user or current_user())
 
 
 def _broke_off(channel: Channel, error: LinkError, hint: str) -> TransportError:

@@ -1,15 +1,14 @@
 """The files that a user logs in with: private keys, the certificates next to them, certificates
 alone.
 
-Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular
-files of a bounded size are read, each by hosts that use it and within their own limits. As in
-ssh(1), a private key that others may read is not used.
+Rules: a key file is read and parsed once a run, and its passphrase is never asked for. Only regular
+files of a bounded size are read, each by the first host that uses it and within its own limits. As
+in ssh(1), a private key that others may read is not used.
 """
 
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import os
 import stat
@@ -23,7 +22,7 @@ from fleetaudit.model import SshTarget
 from fleetaudit.text.files import expand_home, read_file, read_file_and_status
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline, os_error_text
-from fleetaudit.transport.file_reader import shared_reader
+from fleetaudit.transport.file_cache import FileCache
 from fleetaudit.transport.ssh_command import permissions_too_open, shell_join
 from fleetaudit.transport.ssh_files import DEFAULT_KEYS
 from fleetaudit.transport.ssh_options import config_of
@@ -67,21 +66,21 @@ class KeyFiles:
     certificates: dict[str, bytes | Unusable]
 
 
-def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
+def read_key_files(target: SshTarget, files: FileCache, deadline: Deadline) -> KeyFiles:
     """Reads the target's key files: those that it names, else the default ones of ssh(1).
 
-    Raises nothing: what cannot be used is an `Unusable`. A slow file costs at most the target's
-    `connect_timeout_s`.
+    Those in `files` were read before. Raises nothing: what cannot be used is an `Unusable`. A slow
+    file costs at most the target's `connect_timeout_s`.
     """
     until = deadline.within(target.connect_timeout_s)
     paths = target.private_keys or DEFAULT_KEYS
     return KeyFiles(
-        {path: _read_key_file(path, until) for path in paths if path != "none"},
-        {path: _read_certificate(path, until) for path in config_of(target).certificates},
+        {path: _read_key_file(path, files, until) for path in paths if path != "none"},
+        {path: _read_certificate(path, files, until) for path in config_of(target).certificates},
     )
 
 
-def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
+def _read_key_file(path: str, files: FileCache, deadline: Deadline) -> KeyFile:
     """Reads a private key and the files next to it."""
 
     def read() -> KeyFile:
@@ -93,19 +92,19 @@ def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
         return KeyFile(private, certificate)
 
     try:
-        return shared_reader.get(("key", path), read, deadline)
+        return files.get(("key", path), read, deadline)
     except OSError as e:
         return KeyFile(_unreadable(path, e))
 
 
-def _read_certificate(path: str, deadline: Deadline) -> bytes | Unusable:
+def _read_certificate(path: str, files: FileCache, deadline: Deadline) -> bytes | Unusable:
     """Reads a CertificateFile."""
 
     def read() -> bytes | None:
         return _parse_public_line(_text(Path(path)))
 
     try:
-        blob = shared_reader.get(("certificate", path), read, deadline)
+        blob = files.get(("certificate", path), read, deadline)
     except OSError as e:
         reason = f"the certificate {path} cannot be read: {os_error_text(e)}"
         return Unusable(reason, shell_join(["ls", "-lL", path]))
@@ -116,7 +115,7 @@ def _read_certificate(path: str, deadline: Deadline) -> bytes | Unusable:
 def _read_private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
     """Reads a private key, or returns why it is unusable."""
     try:
-        return _load(path, _version(file))
+        return _load(path, file)
     except FileNotFoundError:
         reason = f"the private key {path} does not exist"
         return Unusable(reason, shell_join(["ls", "-l", path]), missing=True)
@@ -124,26 +123,8 @@ def _read_private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
         return _unreadable(path, e)
 
 
-def _version(file: Path) -> tuple[int, int]:
-    """Returns what changes when a file is replaced or written: its ctime in ns, and its size.
-
-    (0, 0) if it has no status; reading it then says why.
-    """
-    try:
-        status = file.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_ctime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=256)
-def _load(path: str, version: tuple[int, int]) -> paramiko.PKey | Unusable:
-    """Returns the private key in a file.
-
-    `version` keeps a replaced file from being taken for the old one. Raises `OSError`, which is not
-    cached because it may be temporary.
-    """
-    file = expand_home(path)
+def _load(path: str, file: Path) -> paramiko.PKey | Unusable:
+    """Returns the private key in a file; raises `OSError`."""
     try:
         data, status = read_file_and_status(file, _FILE_MAX)
         if _is_too_open(status) and file.suffix != ".pub":

@@ -2,14 +2,15 @@
 the login.
 
 Rules: every failure is a `TransportError` at the stage where it happened; transient only before the
-host had a chance to judge a key. What is opened here is closed by the caller's stack.
+host had a chance to judge a key. What is opened here is closed by the caller's stack. Nothing of
+the login leaves before the host's key was checked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
@@ -18,7 +19,6 @@ from fleetaudit.model import SshTarget
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import StageListener
 from fleetaudit.transport.base import Execution, SharedState
-from fleetaudit.transport.host_keys import HostKeys
 from fleetaudit.transport.known_hosts import fingerprint
 from fleetaudit.transport.login_limiter import LoginSlot
 from fleetaudit.transport.ssh_command import ssh_command_line
@@ -43,6 +43,26 @@ OpenLink = Callable[[str], Link]
 
 
 @dataclass(frozen=True, slots=True)
+class _Hop:
+    """What is opened: the target, the user who logs in, how to open a link, the slot for it."""
+
+    target: SshTarget
+    user: str
+    open_link: OpenLink
+    slot: LoginSlot
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """A session that agreed on keys, and the key that the host showed; `stack` closes it."""
+
+    session: Session
+    key_type: str
+    blob: bytes
+    stack: contextlib.ExitStack
+
+
+@dataclass(frozen=True, slots=True)
 class HopOpener:
     """Opens sessions that `stack` closes."""
 
@@ -56,12 +76,12 @@ class HopOpener:
         host_keys, deadline = self.shared.host_keys, self.execution.deadline
         # Before a slot is taken: waiting for a file must not make other hosts wait.
         host_keys.read(target, deadline)
-        files = read_key_files(target, deadline)
+        files = read_key_files(target, self.shared.files, deadline)
         user = target.user or current_user()
         slot = self.shared.login_limiter.slot(target.address, target.port)
         self.stack.callback(slot.release)
-        session = self._greeted(target, user, open_link, slot)
-        key_type, blob = _agree_on_keys(session, target, user, host_keys)
+        keyed = self._keyed(_Hop(target, user, open_link, slot))
+        session, key_type, blob = keyed.session, keyed.key_type, keyed.blob
         self.on_stage("connect", f"{target.address} port {target.port}")
         if note := host_keys.check(target, key_type, blob):
             log.info("%s", note)
@@ -72,41 +92,53 @@ class HopOpener:
         slot.release()
         return session
 
-    def _greeted(
-        self, target: SshTarget, user: str, open_link: OpenLink, slot: LoginSlot
-    ) -> Session:
-        """Returns a session after the greetings; waits for the slot before each try."""
-        deadline = self.execution.deadline
+    def _keyed(self, hop: _Hop) -> _Keyed:
+        """Returns a session that agreed on keys.
+
+        A host that showed another key than the known one is asked for that one by a second
+        connection.
+        """
+        host_keys, target = self.shared.host_keys, hop.target
+        keyed = self._agreed(hop, host_keys.likely_algorithms(target))
+        if host_keys.needs_other_key(target, keyed.key_type, keyed.blob):
+            keyed.stack.close()
+            hop.slot.release()
+            keyed = self._agreed(hop, host_keys.algorithms(target))
+        self.stack.push(keyed.stack)
+        return keyed
+
+    def _agreed(self, hop: _Hop, preferred: Sequence[str]) -> _Keyed:
+        """Opens a link and agrees on keys; waits for the slot before each try."""
+        target, deadline = hop.target, self.execution.deadline
         while True:
-            if not slot.acquire(deadline):
-                raise TransportError(
-                    "connect",
-                    f"other connections to {target.address} port {target.port} used up the time"
-                    f" to log"
-                    " in",
-                    hint=rerun_hint("--host-deadline", "600"),
-                    kind="timed out",
-                )
+            if not hop.slot.acquire(deadline):
+                raise _no_slot(target)
             with contextlib.ExitStack() as this_try:
-                link = open_link(ssh_command_line(target, user))
+                link = hop.open_link(ssh_command_line(target, hop.user))
                 this_try.callback(link.close)
+                session = Session(link, config_of(target))
                 try:
-                    session = Session(link, config_of(target))
-                    self._greet(session, target, user)
+                    self._greet(session, hop, preferred)
                 except TransportError as e:
                     this_try.close()
-                    if not e.transient or not slot.retry_after_drop(deadline):
+                    if not e.transient or not hop.slot.retry_after_drop(deadline):
                         raise
                     log.info("%s port %d: %s; trying again", target.address, target.port, e.reason)
                     continue
-                self.stack.push(this_try.pop_all())
-                return session
+                with _exchange_errors(target, hop.user):
+                    key_type, blob = session.agree_on_keys()
+                return _Keyed(session, key_type, blob, this_try.pop_all())
 
-    def _greet(self, session: Session, target: SshTarget, user: str) -> None:
-        """Exchanges the greetings; raises `TransportError`."""
-        deadline = self.execution.deadline
+    def _greet(self, session: Session, hop: _Hop, preferred: Sequence[str]) -> None:
+        """Sends our greeting and algorithms, and reads the host's greeting.
+
+        Raises `TransportError`.
+        """
+        target, user, deadline = hop.target, hop.user, self.execution.deadline
         limit = min(deadline.remaining(), target.connect_timeout_s)
         session.stream.until = deadline.within(target.connect_timeout_s)
+        with _exchange_errors(target, user):
+            session.propose(preferred)
         try:
             session.greet()
         except LinkError as e:
@@ -139,12 +171,21 @@ def current_user() -> str:
         raise TransportError("authenticate", reason, hint=rerun_hint("-u", "USER")) from e
 
 
-def _agree_on_keys(
-    session: Session, target: SshTarget, user: str, host_keys: HostKeys
-) -> tuple[str, bytes]:
-    """Returns the type and blob of the host key; raises `TransportError`."""
+def _no_slot(target: SshTarget) -> TransportError:
+    """Returns the error of a connection for which no time was left."""
+    return TransportError(
+        "connect",
+        f"other connections to {target.address} port {target.port} used up the time to log in",
+        hint=rerun_hint("--host-deadline", "600"),
+        kind="timed out",
+    )
+
+
+@contextlib.contextmanager
+def _exchange_errors(target: SshTarget, user: str) -> Iterator[None]:
+    """Turns an error of the key exchange into a `TransportError`."""
     try:
-        return session.agree_on_keys(host_keys.algorithms(target))
+        yield
     except LinkError as e:
         reasons = {
             "late": "the host stalled in the key exchange",

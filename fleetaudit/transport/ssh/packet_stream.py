@@ -78,6 +78,11 @@ class PacketStream(Packetizer):
         """Returns what arrived and was not read yet."""
         return bytes(self._in)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether anything arrived that was not read yet."""
+        return bool(self._in)
+
     def flush(self) -> None:
         """Writes what can be written at once, and no more: the connection is about to be closed."""
         self._link.flush(self._out)

@@ -3,8 +3,13 @@ directions.
 
 Rules: paramiko's protocol code is driven from the calling thread, message by message; its own
 thread is never started. So a deadline ends everything, nothing can leak, and a connection costs a
-third of the CPU. paramiko's internals are named in this file only. Whatever a hostile host makes
-paramiko raise becomes `LinkError`.
+third of the CPU. paramiko's internals are named in here and in `engine` only. Whatever a hostile
+host makes paramiko raise becomes `LinkError`.
+
+What does not depend on an answer leaves without waiting for one: our version line with our
+KEXINIT, and our NEWKEYS with the first messages of the login. So `agree_on_keys` returns as soon as
+the host has shown its key. The host's NEWKEYS, and the extensions after it, usually came in the
+same segment: `take_arrived`.
 """
 
 from __future__ import annotations
@@ -13,8 +18,8 @@ import contextlib
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
 
 import paramiko
 from paramiko import Message
@@ -35,6 +40,7 @@ from paramiko.common import (
 from fleetaudit.model import SshConfig
 from fleetaudit.text.sanitize import printable_line, quote_line
 
+from .engine import Engine, offer_for
 from .link import Link, LinkError, Meanwhile
 from .packet_stream import PacketStream
 
@@ -45,7 +51,7 @@ logging.getLogger("paramiko").propagate = False
 _MAX_LINE, _MAX_LINES = 1024, 200  # before the greeting of a host
 _FIRST_KEX, _LAST_KEX = 30, 41  # message numbers that belong to the key exchange's own method
 _BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION
-_PARAMIKO_NAMES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}  # RFC 8731, section 1
+
 _NO_REPLY = (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE)
 
 
@@ -54,10 +60,8 @@ class Session:
 
     def __init__(self, link: Link, config: SshConfig) -> None:
         self.stream = PacketStream(link, self._while_waiting)
-        # Typed Any on purpose: these are paramiko's internals, and nobody types them.
-        self._engine = cast(Any, paramiko.Transport)(
-            _NoSocket(), packetizer_class=lambda _: self.stream
-        )
+        self._engine = Engine(self.stream)
+        self._early: deque[tuple[int, Message]] = deque()  # messages that `receive` returns first
         self._config = config
         self._unanswered = 0
         self._handlers: dict[int, Callable[[Message], None]] = {
@@ -75,12 +79,21 @@ class Session:
 
     # -- greeting and keys
 
+    def propose(self, preferred: Sequence[str]) -> None:
+        """Sends our version line and our algorithms (RFC 4253, sections 4.2 and 7.1).
+
+        `preferred` are host key algorithms to ask for first; those that are not supported are
+        ignored. Raises `LinkError` if ssh_config allows no algorithm that the client has.
+        """
+        offer = offer_for(self._config, preferred)
+        self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
+        self._engine.propose(offer)
+
     def greet(self) -> None:
-        """Exchanges the version lines (RFC 4253, section 4.2).
+        """Reads the host's version line.
 
         Raises `LinkError` if the connection ends, or the host speaks no SSH or another version.
         """
-        self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
         line = self._read_greeting()
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
             raise LinkError("garbled", f"it speaks a different version of SSH: {quote_line(line)}")
@@ -102,57 +115,34 @@ class Session:
             sent = quote_line(" ".join(before), "; it sent ")
             raise LinkError(e.kind, e.text + sent) from e
 
-    def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
+    def agree_on_keys(self) -> tuple[str, bytes]:
         """Returns the type and the raw blob of the host key that signed the exchange.
 
-        `preferred` are host key algorithms to ask for first; those that are not supported are
-        ignored. Whether the key is trusted is for the caller to check. Raises `LinkError`, also if
-        there is no algorithm in common (RFC 4253, section 7.1).
+        From now on messages are encrypted. Whether the key is trusted is for the caller to check,
+        before anything is sent. Raises `LinkError`, also if there is no algorithm in common (RFC
+        4253, section 7.1).
         """
-        engine = self._engine
-        self._restrict_algorithms()
-        ours = engine.get_security_options().key_types
-        first = [a for a in preferred if a in ours]
-        engine.get_security_options().key_types = (*first, *(a for a in ours if a not in first))
-        with _hostile():
-            engine._send_kex_init()
-        engine._expect_packet(MSG_KEXINIT)
-        while not engine.initial_kex_done:
+        while self._engine.host_key is None:
             ptype, _ = self._next()
             if ptype is not None:
                 raise LinkError("garbled", f"message {ptype} during the key exchange")
-        key: paramiko.PKey = engine.host_key
+        key: paramiko.PKey = self._engine.host_key
         return key.get_name(), key.asbytes()
+
+    def take_arrived(self) -> None:
+        """Takes the messages that have arrived; waits only for the rest of one that has begun.
+
+        Raises `LinkError`.
+        """
+        while self.stream.has_unread:
+            ptype, message = self._next()
+            if ptype is not None:
+                self._early.append((ptype, message))
 
     @property
     def id(self) -> bytes:
         """The session identifier, which a user's signature covers."""
         return bytes(self._engine.session_id)
-
-    def _restrict_algorithms(self) -> None:
-        """Keeps the algorithms that ssh_config lists, in its order; raises `LinkError` for none."""
-        config = self._config
-        for keyword, name, listed in (
-            ("Ciphers", "ciphers", config.ciphers),
-            ("MACs", "digests", config.macs),
-            ("KexAlgorithms", "kex", config.key_exchanges),
-            ("HostKeyAlgorithms", "key_types", config.host_key_algorithms),
-        ):
-            if listed is not None:
-                self._restrict(keyword, name, listed)
-
-    def _restrict(self, keyword: str, name: str, listed: tuple[str, ...]) -> None:
-        """Restricts one kind of algorithms; raises `LinkError`."""
-        options = self._engine.get_security_options()
-        known = getattr(options, name)
-        common = [algorithm for algorithm in map(_paramiko_name, listed) if algorithm in known]
-        if not common:
-            raise LinkError(
-                "garbled",
-                f"no algorithm in common for {keyword}: ssh_config has"
-                f" {printable_line(','.join(listed))}, the built-in client knows {','.join(known)}",
-            )
-        setattr(options, name, tuple(dict.fromkeys(common)))
 
     @property
     def negotiating(self) -> bool:
@@ -198,7 +188,8 @@ class Session:
     def accepts_signature(self, algorithm: str) -> bool:
         """Returns whether the host accepts a signature, as far as it names any.
 
-        It names them in server-sig-algs (RFC 8308, section 3.1), after its first NEWKEYS.
+        It names them in server-sig-algs (RFC 8308, section 3.1), right after its first NEWKEYS, if
+        at all.
         """
         return self.signature_algorithms is None or algorithm in self.signature_algorithms
 
@@ -215,6 +206,8 @@ class Session:
         If the host asks for new keys, that exchange is completed in here, so that no caller can
         send anything during it (RFC 4253, section 7.1).
         """
+        if self._early:
+            return self._early.popleft()
         while True:
             ptype, message = self._next()
             if ptype is not None:
@@ -285,18 +278,6 @@ class Session:
             name, value = message.get_binary(), message.get_binary()
             if name == b"server-sig-algs":
                 self.signature_algorithms = tuple(value.decode("ascii", "replace").split(","))
-
-
-class _NoSocket:
-    """Takes the place of paramiko's socket, which only gets a timeout."""
-
-    def settimeout(self, seconds: float) -> None:
-        """Does nothing: the link has its deadline."""
-
-
-def _paramiko_name(algorithm: str) -> str:
-    """Returns paramiko's name of an algorithm: one of them has two."""
-    return _PARAMIKO_NAMES.get(algorithm, algorithm)
 
 
 def do_nothing() -> float:

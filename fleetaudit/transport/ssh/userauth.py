@@ -2,10 +2,18 @@
 than needed.
 
 Rules: what was refused is never tried again and never transient: accounts get locked. A single key
-signs at once; of several, each is offered first and only an accepted one signs, so that a key that
-needs a touch or a confirmation asks for it only if it is of use. The order is that of ssh(1):
-publickey, keyboard-interactive, password. A password is sent once; a second time only if the first
-was accepted and the host requires the other method, too.
+signs at once, and so does a key of a file whose signature costs less than a round trip. Of several
+others, each is offered first and only an accepted one signs, so that a key that needs a touch or a
+confirmation asks for it only if it is of use.
+
+The request for the service and the first of the login leave in one write with our NEWKEYS: a
+signature needs nothing but the session's identifier. Which signatures the host accepts
+(server-sig-algs) is known by then, if it came right after the host's key, as OpenSSH sends it. If
+it did not, only an RSA key waits for it, until the host accepts the service; a key of any other
+type has one signature alone, which the host takes or refuses.
+
+The order is that of ssh(1): publickey, keyboard-interactive, password. A password is sent once;
+a second time only if the first was accepted and the host requires the other method, too.
 """
 
 from __future__ import annotations
@@ -81,6 +89,7 @@ class UserAuth:
         """
         if password:
             self._answers = PasswordAnswers(self.user, password)
+        self.session.take_arrived()
         self.session.send(_message(MSG_SERVICE_REQUEST).add_string("ssh-userauth"))
         if not keys and self._needs_no_proof():
             return
@@ -134,7 +143,7 @@ class UserAuth:
                 continue
             self.offered = [*dict.fromkeys((*self.offered, key.label))]
             accepted_before = len(self.proofs)
-            if self._try_key(key, algorithm, sign_at_once=sign_at_once):
+            if self._try_key(key, algorithm, sign_at_once=sign_at_once or key.signs_quickly):
                 return True
             # A host that accepts no key now, but perhaps after a password, has not judged this one.
             accepted = len(self.proofs) > accepted_before
@@ -152,8 +161,9 @@ class UserAuth:
         plain = key_type.removesuffix(_CERTIFICATE)  # hosts list what signs: a certificate does not
         algorithms: tuple[str, ...] = (plain,)
         if plain == "ssh-rsa":
-            self._await_service()  # before its acceptance, the host names the signatures
             algorithms = _RSA_SIGNATURES
+            if self.session.signature_algorithms is None:
+                self._await_service()  # before its acceptance, the host names the signatures
         accepted = next(filter(self.session.accepts_signature, algorithms), "")
         if not accepted:
             return ""

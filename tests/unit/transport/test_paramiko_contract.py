@@ -14,13 +14,19 @@ import pytest
 from paramiko.packet import Packetizer
 from paramiko.transport import SecurityOptions
 
+from fleetaudit.model import SshConfig
+from fleetaudit.transport.ssh import engine as engine_module
 from fleetaudit.transport.ssh import session
 
-SESSION = Path(session.__file__)
+SESSION, ENGINE = Path(session.__file__), Path(engine_module.__file__)
 
 METHODS: dict[tuple[type, str], list[str]] = {
     (paramiko.Transport, "get_security_options"): [],
     (paramiko.Transport, "_send_kex_init"): [],
+    (paramiko.Transport, "_send_message"): ["data"],
+    (paramiko.Transport, "_parse_kex_init"): ["m"],
+    (paramiko.Transport, "_filter_algorithm"): ["type_"],
+    (paramiko.Transport, "_log"): ["level", "msg", "*args"],
     (paramiko.Transport, "_expect_packet"): ["*ptypes"],
     (paramiko.Transport, "_enforce_strict_kex"): ["ptype"],
     (paramiko.Transport, "_negotiate_keys"): ["m"],
@@ -33,7 +39,7 @@ METHODS: dict[tuple[type, str], list[str]] = {
     (Packetizer, "read_message"): [],
     (Packetizer, "send_message"): ["data"],
 }
-"""Parameters after self of what session.py calls and stream.py calls or replaces."""
+"""Parameters after self of what session.py calls, and engine.py and stream.py call or replace."""
 
 AT_FIRST: dict[str, Any] = {
     "remote_version": "",
@@ -42,10 +48,27 @@ AT_FIRST: dict[str, Any] = {
     "session_id": None,
     "kex_engine": None,
     "_expected_packet": (),
+    "local_kex_init": None,
+    "remote_kex_init": None,
+    "in_kex": False,
+    "host_key_type": None,
+    "local_cipher": "",
+    "remote_cipher": "",
+    "local_mac": None,
+    "remote_mac": None,
+    "local_compression": None,
+    "remote_compression": None,
+    "agreed_on_strict_kex": False,
 }
-"""Attributes of a Transport that session.py reads or sets, and their values before anything was
-sent.
+"""Attributes of a Transport that session.py and engine.py read or set, and their values before
+anything was sent.
 """
+
+LATER = {"local_version", "clear_to_send", "_latest_kex_init", "_remote_ext_info"}
+"""Further attributes, which the tests below look at."""
+
+OURS = {"_offer", "_keep", "propose", "__init__", "__dict__"}
+"""Names of the subclass's own."""
 
 
 class _Socket:
@@ -105,20 +128,122 @@ def test_an_attribute_of_a_transport_is_there_with_the_value_that_we_know(
     )
 
 
-def test_session_uses_no_other_internal_of_a_transport() -> None:
-    used = set[str]()
-    for node in ast.walk(ast.parse(SESSION.read_text("utf-8"))):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
-            "engine",
-            "self._engine",
-        ):
-            used.add(node.attr)
-    named = (
-        {name for owner, name in METHODS if owner is paramiko.Transport}
-        | AT_FIRST.keys()
-        | {"local_version"}
+def attributes(tree: ast.AST, *owners: str) -> set[str]:
+    """Returns the attributes of these expressions that a module uses."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in nodes if ast.unparse(node.value) in owners}
+
+
+def test_session_and_engine_use_no_other_internal_of_a_transport() -> None:
+    module = ast.parse(ENGINE.read_text("utf-8"))
+    (ours,) = (node for node in module.body if getattr(node, "name", "") == "Engine")
+    replaced = {node.name for node in ast.walk(ours) if isinstance(node, ast.FunctionDef)}
+    used = (
+        attributes(ast.parse(SESSION.read_text("utf-8")), "self._engine")
+        | attributes(module, "template")
+        | attributes(ours, "self", "super()")
+        | replaced
+        | set(engine_module._AGREED)
     )
-    assert used == named
+    named = {name for owner, name in METHODS if owner is paramiko.Transport}
+    assert used - OURS == named | AT_FIRST.keys() | LATER
+
+
+def kexinit(engine: Any, number: int = 0, **lists: str) -> paramiko.Message:
+    """Returns the KEXINIT of a host that has our algorithms, with a new cookie."""
+    strict = "kex-strict-s-v00@openssh.com"
+    kex = lists.get("kex", f"{','.join(engine.get_security_options().kex)},ext-info-s,{strict}")
+    options = engine.get_security_options()
+    listed = [kex, ",".join(options.key_types)]
+    listed += [lists.get("ciphers", ",".join(options.ciphers))] * 2
+    listed += [",".join(options.digests)] * 2 + ["none"] * 2 + [""] * 2
+    message = paramiko.Message().add_bytes(bytes([number]) * 16)
+    for names in listed:
+        message.add_string(names)
+    message.add_boolean(False).add_int(0)
+    answer = paramiko.Message(message.asbytes())
+    answer.seqno = 0
+    return answer
+
+
+def agreed(engine: Any) -> dict[str, Any]:
+    """Returns what two sides agreed on."""
+    found = {name: getattr(engine, name) for name in engine_module._AGREED}
+    return {**found, "kex": type(engine.kex_engine), "theirs": engine.remote_kex_init}
+
+
+def proposing(sent: _Sent) -> engine_module.Engine:
+    """Returns an engine that has sent our KEXINIT."""
+    made = engine_module.Engine(sent)
+    made.propose(engine_module.offer_for(SshConfig(), ()))
+    return made
+
+
+def test_our_key_exchange_begins_with_what_paramiko_itself_would_send(
+    engine: Any, sent: _Sent
+) -> None:
+    made = proposing(sent)
+    for name, algorithms in made._offer.preferences.items():
+        assert set(algorithms) == set(getattr(engine, name))
+        setattr(engine, name, algorithms)
+    engine._send_kex_init()
+    assert engine.clear_to_send.is_set() is made.clear_to_send.is_set() is False
+    assert len(engine.local_kex_init) == len(made.local_kex_init)
+    assert engine.local_kex_init[17:] == made.local_kex_init[17:]
+    assert engine._latest_kex_init == engine.local_kex_init
+    assert made._latest_kex_init == made.local_kex_init
+    assert made.local_kex_init != proposing(sent).local_kex_init, "the cookie is random"
+
+
+@pytest.mark.parametrize(
+    "lists", [{}, {"kex": "curve25519-sha256@libssh.org"}, {"ciphers": "aes256-ctr,aes128-ctr"}]
+)
+def test_what_was_agreed_on_before_is_what_paramiko_itself_would_agree_on(
+    sent: _Sent, lists: dict[str, str]
+) -> None:
+    engine_module._agreements.clear()
+    first, again = proposing(sent), proposing(sent)
+    first._parse_kex_init(kexinit(first, 1, **lists))
+    assert len(engine_module._agreements) == 1
+    again._parse_kex_init(kexinit(first, 1, **lists))
+    assert agreed(first) == agreed(again)
+    third = proposing(sent)
+    third._parse_kex_init(kexinit(first, 3, **lists))
+    assert third.remote_kex_init == b"\x14" + kexinit(first, 3, **lists).asbytes()
+    assert len(engine_module._agreements) == 1
+
+
+def test_a_key_exchange_that_is_not_the_first_message_is_refused_also_for_known_lists(
+    sent: _Sent,
+) -> None:
+    first, late = proposing(sent), proposing(sent)
+    first._parse_kex_init(kexinit(first))
+    message = kexinit(first)
+    message.seqno = 1
+    with pytest.raises(paramiko.SSHException, match="KEXINIT was not the first packet"):
+        late._parse_kex_init(message)
+
+
+def test_a_second_key_exchange_takes_nothing_from_a_first_one(sent: _Sent) -> None:
+    engine_module._agreements.clear()
+    first, second = proposing(sent), proposing(sent)
+    plain = "curve25519-sha256@libssh.org"
+    first._parse_kex_init(kexinit(first, kex=plain))
+    assert not first.agreed_on_strict_kex
+    second._parse_kex_init(kexinit(first))
+    second.initial_kex_done = True
+    second._parse_kex_init(kexinit(first, kex=plain))
+    assert second.agreed_on_strict_kex, "a rekey does not name it, and it stays"
+
+
+def test_hosts_with_many_different_lists_do_not_fill_the_memory(sent: _Sent) -> None:
+    engine_module._agreements.clear()
+    one = proposing(sent)
+    for number in range(engine_module._MAX_AGREEMENTS + 5):
+        kex = f"curve25519-sha256@libssh.org,of-{number}"
+        one._parse_kex_init(kexinit(one, kex=kex))
+    one._parse_kex_init(kexinit(one, kex=f"curve25519-sha256@libssh.org,{'x' * 10_000}"))
+    assert len(engine_module._agreements) == 5
 
 
 def test_a_transport_says_its_version_and_expects_packets_by_number(engine: Any) -> None:

@@ -1,0 +1,113 @@
+"""How many round trips one host costs, from the SYN to the last byte of the reply: at 150 ms each,
+they are most of the time of a host far away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleetaudit.model import SshTarget
+from fleetaudit.probe import protocol
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.registry import Transports
+from fleetaudit.transport.ssh_config import SshConfigs
+from tests.support.accounts import PASSWORD, StartAccounts
+from tests.support.delay import delaying
+from tests.support.sshd import Keys, Server, generate
+
+REQUEST, REPLY = 12_000, 120_000
+AUDIT = f"echo '{protocol.SHELL_MARK}0 root'; head -c {REQUEST}; head -c {REPLY} /dev/zero"
+"""What a probe does: a ready line, then the program comes, then a reply goes."""
+
+BY_KEY = 7
+"""TCP, the greetings with KEXINIT, the key exchange, the login, the channel, the command up to its
+ready line, and the program with its reply.
+"""
+
+
+def audit(server: Server, folder: Path, target: SshTarget) -> tuple[int, int]:
+    """Returns the round trips of one host, and the bytes of its first write."""
+    with delaying(server.port) as proxy:
+        lines = server.known_hosts.read_text().replace(f":{server.port} ", f":{proxy.port} ")
+        known_hosts = folder / f"known_hosts.{proxy.port}"
+        known_hosts.write_text(lines)
+        target = msgspec.structs.replace(target, port=proxy.port, known_hosts=(str(known_hosts),))
+        output: Output = Transports(ssh_configs=SshConfigs([])).run(
+            target, AUDIT, b"p" * REQUEST, Deadline.after(60), Limits()
+        )
+    assert len(output.stdout) > REQUEST + REPLY, output
+    return proxy.round_trips, proxy.first_write
+
+
+@pytest.fixture(params=["sshd", "dropbear"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Returns each of the two servers in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_a_host_costs_at_most_ten_round_trips(server: Server, tmp_path: Path, kind: str) -> None:
+    target = server.target(private_keys=(str(server.keys.user(kind)),))
+    round_trips, first_write = audit(server, tmp_path, target)
+    assert round_trips <= BY_KEY <= 10
+    assert 1000 < first_write < 14_000, "our greeting and KEXINIT, within TCP's first window"
+
+
+def test_an_rsa_key_costs_no_more_where_the_host_names_its_signatures_with_its_key(
+    sshd: Server, tmp_path: Path
+) -> None:
+    target = sshd.target(private_keys=(str(sshd.keys.user("rsa")),))
+    assert audit(sshd, tmp_path, target)[0] == BY_KEY
+
+
+def test_an_rsa_key_costs_one_more_where_the_host_may_name_its_signatures_later(
+    dropbear: Server, tmp_path: Path
+) -> None:
+    target = dropbear.target(private_keys=(str(dropbear.keys.user("rsa")),))
+    assert audit(dropbear, tmp_path, target)[0] <= BY_KEY + 1
+
+
+def test_the_second_of_two_key_files_costs_one_more(sshd: Server, tmp_path: Path) -> None:
+    stranger = generate(tmp_path / "stranger", "ed25519")
+    target = sshd.target(private_keys=(str(stranger), str(sshd.keys.user())))
+    assert audit(sshd, tmp_path, target)[0] == BY_KEY + 1
+
+
+def test_a_key_of_an_agent_costs_no_more(
+    sshd: Server, keys: Keys, tmp_path: Path, agent: Callable[..., None]
+) -> None:
+    agent(keys.user())
+    target = sshd.target(private_keys=(), use_agent=True)
+    assert audit(sshd, tmp_path, target)[0] == BY_KEY
+
+
+def test_the_second_of_two_keys_of_an_agent_is_asked_about_before_it_signs(
+    sshd: Server, keys: Keys, tmp_path: Path, agent: Callable[..., None]
+) -> None:
+    agent(generate(tmp_path / "stranger", "ed25519"), keys.user())
+    target = sshd.target(private_keys=(), use_agent=True)
+    assert audit(sshd, tmp_path, target)[0] == BY_KEY + 2
+
+
+@pytest.mark.sudo
+@pytest.mark.parametrize(
+    ("lines", "more"),
+    [
+        # The methods are asked for first; then the password goes.
+        (("PasswordAuthentication yes", "KbdInteractiveAuthentication no"), 1),
+        # And the host asks, and sends a last message without a question.
+        (("PasswordAuthentication no", "KbdInteractiveAuthentication yes"), 3),
+    ],
+    ids=["password", "keyboard-interactive"],
+)
+def test_a_password_costs_what_its_method_asks(
+    start_accounts: StartAccounts, tmp_path: Path, lines: tuple[str, ...], more: int
+) -> None:
+    host = start_accounts(*lines)
+    target = host.target("alice", PASSWORD, use_agent=False)
+    assert audit(host.server, tmp_path, target)[0] == BY_KEY + more
