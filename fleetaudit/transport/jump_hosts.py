@@ -8,7 +8,7 @@ port of the list, and the rest of the list before it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -21,6 +21,8 @@ from .ssh_options import config_file_option, split_last_jump
 from .ssh_tokens import Tokens, UnknownTokenError
 
 MAX_HOPS = 8
+Query = Callable[[str, Sequence[str], str, Deadline], EffectiveConfig]
+"""Returns what ssh_config has, given ssh's program and arguments, a host and a deadline."""
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -33,13 +35,20 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 def iterate_hops(
-    configs: SshConfigs, program: str, arguments: Sequence[str], name: str, deadline: Deadline
+    configs: SshConfigs,
+    program: str,
+    arguments: Sequence[str],
+    name: str,
+    deadline: Deadline,
+    query: Query | None = None,
 ) -> Iterator[Hop]:
     """Yields the host itself, then its jump hosts, the nearest to the host first.
 
-    Raises `TransportError`.
+    `query` asks about the host itself, `configs.query_shared` if it is None. Raises
+    `TransportError`.
     """
-    config = configs.query(program, arguments, name, deadline)
+    ask = query or configs.query_shared
+    config = ask(program, arguments, name, deadline)
     hop = Hop(name, arguments, config, Tokens.of(name, config))
     yield hop
     for number in range(MAX_HOPS + 1):

@@ -1,9 +1,10 @@
 """Reads what ssh_config(5) has for a host, as OpenSSH itself reads it: by `ssh -G`. And whether the
 files contain an option that matters.
 
-Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G`
-per host are needed. If a file has more than a few harmless keywords, or cannot be understood, ssh
-is asked. It never asks a person and never outlives its deadline; nothing is written.
+Rules: nothing of the format is read here but its keywords, to know whether the 12 ms of an `ssh -G`
+are needed. If a file has more than a few harmless keywords, or cannot be understood, ssh is asked:
+once for the hosts that `ssh_config_names` knows to be the same to it, and once for each other host.
+It never asks a person and never outlives its deadline; nothing is written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pwd
 import re
 import shlex
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -28,10 +30,20 @@ from fleetaudit.text.sanitize import quote_line
 
 from . import Deadline, Limits, Output
 from .child import run_child
+from .file_cache import FileCache
 from .file_reader import shared_reader
 from .ssh_command import shell_join
+from .ssh_config_names import (
+    FILE_MAX,
+    MAX_DEPTH,
+    ConfigFile,
+    NameClasses,
+    is_about_names,
+    read_classes,
+)
 from .ssh_options import (
     MEMORY_MAX,
+    config_file_option,
     host_argument,
     o_options,
     redact_option,
@@ -43,8 +55,6 @@ log = get_logger(__name__)
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 _LIMITS = Limits(stdout=1024 * 1024)
-_FILE_MAX = 16 * 1024 * 1024
-_MAX_DEPTH = 16  # of Includes: OpenSSH's own bound
 
 # Keywords that change neither where, nor as whom, nor how safely one command is run. The built-in
 # client has no logins by GSSAPI and by hosts, and Debian's own ssh_config names one.
@@ -63,6 +73,14 @@ class EffectiveConfig(msgspec.Struct, frozen=True):
     def all(self, keyword: str) -> tuple[str, ...]:
         """Returns the values of a keyword, () if it has none."""
         return self.values.get(keyword, ())
+
+    def renamed(self, old: str, new: str) -> EffectiveConfig:
+        """Returns the same for a host of another name."""
+        values = dict(self.values)
+        for keyword in ("host", "hostname"):
+            if self.all(keyword) == (old,):
+                values[keyword] = (new,)
+        return EffectiveConfig(values)
 
     def one(self, keyword: str) -> str:
         """Returns the value of a keyword, "" if it has none or is "none"."""
@@ -92,8 +110,16 @@ class SshConfigs:
         self._files = (*_files_of_user(), SYSTEM_CONFIG) if files is None else tuple(files)
         self._lock = threading.Lock()
         self._relevant: bool | None = None
-        self._configs: dict[tuple[str, ...], EffectiveConfig] = {}
+        self._answers = FileCache()
+        self._failed = set[Hashable]()
+        self._checked = set[Hashable]()
         self._logged = set[str]()
+
+    def check_once(self, key: Hashable, check: Callable[[], None]) -> None:
+        """Calls `check`, which raises what is wrong, until it once raised nothing for this key."""
+        if key not in self._checked:
+            check()
+            self._checked.add(key)
 
     def relevant(self, deadline: Deadline) -> bool:
         """Returns whether the files have anything that may matter; they are read once.
@@ -135,10 +161,72 @@ class SshConfigs:
         self, program: str, arguments: Sequence[str], name: str, deadline: Deadline
     ) -> EffectiveConfig:
         """Returns the same as `query`, which is called once a run: for what many hosts share."""
-        key = (program, *arguments, name)
-        if key not in self._configs:
-            self._configs[key] = self.query(program, arguments, name, deadline)
-        return self._configs[key]
+        query = partial(self.query, program, arguments, name, deadline)
+        try:
+            return self._answers.get(self._key(program, *arguments, name), query, deadline)
+        except TimeoutError as e:
+            hint = shell_join([program, "-G", *map(redact_option, arguments), name])
+            raise _not_in_time(hint) from e
+
+    def query_shared(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        name: str,
+        deadline: Deadline,
+        ignored: Collection[str] = (),
+    ) -> EffectiveConfig:
+        """Returns the same as `query`, which is called once for hosts that ssh cannot tell apart.
+
+        `ignored` are keywords whose value may be that of another host.
+        """
+        key = self._class_of(arguments, name, deadline, ignored)
+        query = partial(self.query, program, arguments, name, deadline)
+        if key is None:
+            return query()
+        key = self._key("class", program, *arguments, key)
+        if key in self._failed:
+            return query()
+        try:
+            first, config = self._answers.get(key, lambda: (name, query()), deadline)
+        except (TransportError, OSError):
+            # Of another host, perhaps: this one's own error names it.
+            self._failed.add(key)
+            return query()
+        return config.renamed(first, name)
+
+    def _key(self, *parts: Hashable) -> Hashable:
+        """Returns a key for the answers of this run."""
+        return ("ssh -G", id(self), *parts)
+
+    def _class_of(
+        self, arguments: Sequence[str], name: str, deadline: Deadline, ignored: Collection[str]
+    ) -> Hashable:
+        """Returns what ssh can tell this name by, None if it must be asked."""
+        if is_about_names(arguments):
+            return None
+        named = config_file_option(arguments)[1:]
+        read = partial(self._read_classes, named)
+        try:
+            classes = self._answers.get(self._key("names", named), read, deadline)
+        except OSError:
+            return None
+        if classes is None or (classes.control_path and "controlpath" not in ignored):
+            return None
+        return classes.class_of(name)
+
+    def _read_classes(self, named: Sequence[str]) -> NameClasses | None:
+        """Returns what tells names apart in the file of -F, else in the user's and the system's.
+
+        A relative Include of -F's file is in ~/.ssh, as one of the user's own file is.
+        """
+        folder, home = f"{_home()}/.ssh", _home()
+        files = [ConfigFile(path, folder, home) for path in named if path != "none"]
+        if named:
+            return read_classes(files)
+        own = [ConfigFile(path, folder, home) for path in _files_of_user()]
+        system = ConfigFile(SYSTEM_CONFIG, str(Path(SYSTEM_CONFIG).parent), home)
+        return read_classes([*own, system])
 
     def log_unsupported(self, keywords: Iterable[str]) -> None:
         """Logs, once a run each, what ssh_config has and the built-in client does not support."""
@@ -175,12 +263,16 @@ def _run_ssh_g(argv: Sequence[str], hint: str, deadline: Deadline) -> Output:
             kind="program not installed",
         ) from e
     if not result.in_time:
-        reason = (
-            "ssh_config was not read in time (perhaps a Match exec, or a name server, does not"
-            " answer)"
-        )
-        raise TransportError("connect", reason, hint=hint, kind="timed out")
+        raise _not_in_time(hint)
     return result.output
+
+
+def _not_in_time(hint: str) -> TransportError:
+    """Returns the error for an `ssh -G` that takes too long."""
+    reason = (
+        "ssh_config was not read in time (perhaps a Match exec, or a name server, does not answer)"
+    )
+    return TransportError("connect", reason, hint=hint, kind="timed out")
 
 
 def _ssh_g_failed(output: Output, name: str, hint: str) -> TransportError:
@@ -213,7 +305,7 @@ def has_relevant_options(path: str, depth: int = 0) -> bool:
     `TransportError` for one that ssh itself would read forever.
     """
     try:
-        text = read_file(Path(path), _FILE_MAX).decode("utf-8", "replace")
+        text = read_file(Path(path), FILE_MAX).decode("utf-8", "replace")
     except FileNotFoundError:
         return False
     except UnsuitableFileError as e:
@@ -237,7 +329,7 @@ def _is_relevant(line: str, path: str, depth: int) -> bool:
 
 def _includes_relevant(path: str, patterns: str, depth: int) -> bool:
     """Returns whether a file of an Include may matter; too deep a one may."""
-    if depth >= _MAX_DEPTH:
+    if depth >= MAX_DEPTH:
         return True
     return any(has_relevant_options(found, depth + 1) for found in _included_files(path, patterns))
 

@@ -32,6 +32,13 @@ from .link import LinkError
 _TYPE_AND_COOKIE = 17  # bytes of a KEXINIT before its lists (RFC 4253, section 7.1)
 _KEXINIT = bytes([MSG_KEXINIT])
 _COOKIE = 16
+# Keywords of ssh_config, and what paramiko's security options call them.
+_KINDS = {
+    "Ciphers": "ciphers",
+    "MACs": "digests",
+    "KexAlgorithms": "kex",
+    "HostKeyAlgorithms": "key_types",
+}
 _FIRST_CHOICES = {
     "ciphers": ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com"),
     "digests": ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"),
@@ -86,12 +93,10 @@ def _offer(listed: tuple[tuple[str, ...] | None, ...], preferred: tuple[str, ...
     """Returns the offer for the lists of ssh_config, from paramiko's own KEXINIT."""
     template = _Transport(NoSocket(), packetizer_class=_Unsent)
     options = template.get_security_options()
-    for name, first in _FIRST_CHOICES.items():
-        _put_first(options, name, first)
-    keywords = ("Ciphers", "MACs", "KexAlgorithms", "HostKeyAlgorithms")
-    names = ("ciphers", "digests", "kex", "key_types")
-    for keyword, name, algorithms in zip(keywords, names, listed, strict=True):
-        if algorithms is not None:
+    for (keyword, name), algorithms in zip(_KINDS.items(), listed, strict=True):
+        if algorithms is None:
+            _put_first(options, name, _FIRST_CHOICES.get(name, ()))
+        else:
             _restrict(options, keyword, name, algorithms)
     _put_first(options, "key_types", preferred)
     template._send_kex_init()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -21,7 +22,12 @@ from fleetaudit.transport import Deadline
 from fleetaudit.transport.jump_hosts import Hop, blame_jump_host, iterate_hops
 from fleetaudit.transport.ssh_config import IGNORED_KEYWORDS, EffectiveConfig, SshConfigs
 from fleetaudit.transport.ssh_files import check_ssh_config
-from fleetaudit.transport.ssh_options import known_hosts_options, redact_option, user_options
+from fleetaudit.transport.ssh_options import (
+    config_file_option,
+    known_hosts_options,
+    redact_option,
+    user_options,
+)
 from fleetaudit.transport.ssh_tokens import UnknownTokenError
 
 _OTHER_CLIENT = rerun_hint("--transport", "openssh")
@@ -29,6 +35,7 @@ _OTHER_CLIENT = rerun_hint("--transport", "openssh")
 _HANDLED = frozenset({"host", "preferredauthentications", "proxyusefdpass"}) | OTHER_USES
 _LOGGED_ANYWAY = {"checkhostip", "challengeresponseauthentication"}
 _NOT_LOGGED = (FOLLOWED - _LOGGED_ANYWAY) | _HANDLED | IGNORED_KEYWORDS
+_NOT_USED = frozenset({"controlpath"})  # there is no master connection
 _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
 
 
@@ -48,9 +55,10 @@ def resolve_hops(
     until = deadline.within(target.connect_timeout_s)
     if not (target.arguments or target.late_arguments or configs.relevant(until)):
         return (target,)
-    arguments = [*known_hosts_options(target), *user_options(target)]
-    check_ssh_config(arguments, until)
-    hops = iterate_hops(configs, target.program, arguments, target.address, until)
+    arguments = (*known_hosts_options(target), *user_options(target))
+    configs.check_once(config_file_option(arguments), partial(check_ssh_config, arguments, until))
+    query = partial(configs.query_shared, ignored=_NOT_USED)
+    hops = iterate_hops(configs, target.program, arguments, target.address, until, query)
     found = [_complete(target, next(hops), configs, until)]
     for hop in hops:
         with blame_jump_host(hop.name):
