@@ -19,7 +19,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.transport import Deadline, Limits, Output, waiting
-from fleetaudit.transport.masking import Masking
+from fleetaudit.transport.masking import Maskings
 
 from .control import EngineSettings, JudgeHost, KnowsEvidence, RunCommand, start_host_deadline
 from .failures import not_audited_after, not_audited_by_bug
@@ -44,6 +44,7 @@ class HostAuditor:
     closing: threading.Event
     pace: Pace
     verdicts: verdict.VerdictCache = field(default_factory=verdict.VerdictCache)
+    maskings: Maskings = field(default_factory=Maskings)
 
     def audit(self, host: HostPlan) -> tuple[HostResult, bool]:
         """Returns the result of a host, and whether it comes from a bug in fleetaudit.
@@ -108,7 +109,7 @@ class HostAuditor:
         a valid reply.
         """
         output = self._run_probe(host, deadline)
-        masking = Masking(host.target)
+        masking = self.maskings.of(host.target)
         try:
             decoded = self._decode(host, output)
         except ReplyError as e:

@@ -11,6 +11,7 @@ values and in commands to type only one that cannot be there by chance.
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -22,6 +23,7 @@ import msgspec
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, NoTarget, Observation, Target
 from fleetaudit.probe.protocol import REPLY_MARK, Reply
+from fleetaudit.recent import Recent
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
 from . import Output
@@ -35,6 +37,21 @@ _OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__
     "observations",
     "isolation",
 }
+
+
+_Observations = tuple[Observation, ...]
+
+
+class Maskings:
+    """The maskings of one run: targets with the same passwords share one. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._known = Recent[frozenset[str], Masking](64)
+
+    def of(self, target: Target | NoTarget) -> Masking:
+        """Returns what hides the passwords of a target."""
+        passwords = frozenset(_passwords(target))
+        return self._known.get(passwords) or self._known.put(passwords, Masking(target))
 
 
 class Masking:
@@ -52,6 +69,9 @@ class Masking:
         self._data = _any_text(map(re.escape, filter(_is_strong, self._forms)))
         self._raw = _any_bytes(_pattern(secret, rb"(?<!\w)", rb"(?!\w)") for secret in raw)
         self._text = _any_text(_pattern(form, r"(?<!\w)", r"(?!\w)") for form in self._forms)
+        # What hosts share, by its identity, which the value keeps.
+        self._whole = Recent[int, tuple[_Observations, _Observations]](64)
+        self._single = Recent[int, tuple[Observation, Observation]](4096)
 
     def output(self, output: Output) -> Output:
         """Returns an output without passwords, except in its result line.
@@ -93,23 +113,54 @@ class Masking:
         """
         if self._text is None:
             return host
-        if self._data is not None and self._data.search(msgspec.json.encode(host).decode()):
+        observations = self._observations(host.observations)
+        host = msgspec.structs.replace(host, observations=())
+        if self._has_data(host):
             host = _mapped(host, self.data)
         return msgspec.structs.replace(
             host,
             notes=tuple(map(self.text, host.notes)),
             void=self.text(host.void),
-            observations=tuple(map(self._observation, host.observations)),
+            observations=observations,
         )
 
+    def _observations(self, observations: _Observations) -> _Observations:
+        """Returns the same observations, or others without passwords; those that hosts share are
+        looked through once.
+        """
+        known = self._whole.get(id(observations))
+        if known is not None:
+            return known[1]
+        masked = tuple(map(self._observation, observations))
+        if all(map(operator.is_, masked, observations)):
+            masked = observations
+        return self._whole.put(id(observations), (observations, masked))[1]
+
     def _observation(self, o: Observation) -> Observation:
-        """Returns an observation without passwords in its sentences."""
-        reason, note = self.text(o.reason), self.text(o.evidence.wire_note)
+        """Returns the same observation, or one without passwords."""
+        known = self._single.get(id(o))
+        if known is None:
+            known = self._single.put(id(o), (o, self._without_passwords(o)))
+        return known[1]
+
+    def _without_passwords(self, o: Observation) -> Observation:
+        """Returns an observation without passwords in its values and sentences; the same one if it
+        has none.
+        """
+        masked = o
+        if self._has_data(o):
+            masked = _mapped_observation(o, self.data)
+        reason, note = self.text(masked.reason), self.text(masked.evidence.wire_note)
         if (reason, note) == (o.reason, o.evidence.wire_note):
-            return o
-        return msgspec.structs.replace(
-            o, reason=reason, evidence=msgspec.structs.replace(o.evidence, wire_note=note)
-        )
+            return masked
+        evidence = msgspec.structs.replace(masked.evidence, wire_note=note)
+        return msgspec.structs.replace(masked, reason=reason, evidence=evidence)
+
+    def _has_data(self, value: Audited | Observation) -> bool:
+        """Returns whether a password that is in no value by chance is in a value."""
+        if self._data is None:
+            return False
+        return bool(self._data.search(msgspec.json.encode(value).decode()))
 
     def data(self, text: str) -> str:
         """Returns a value or a command without passwords, except those that may be in it by
@@ -180,28 +231,37 @@ def _any_bytes(patterns: Iterable[bytes]) -> re.Pattern[bytes] | None:
 
 
 def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
-    """Returns the host with every text of its reply masked; the names of its plan stay as they
-    are.
+    """Returns the host with every text of its reply masked, except its observations; the names of
+    its plan stay as they are.
     """
-
-    def mask(value: object) -> object:
-        match value:
-            case str():
-                return masked(value)
-            case dict():
-                return {mask(key): mask(inner) for key, inner in value.items()}
-            case list() | tuple():
-                return [mask(inner) for inner in value]
-            case _:
-                return value
-
     body = msgspec.to_builtins(host)
     for name in _OF_THE_REPLY:
-        body[name] = mask(body[name])
-    for observation in body["observations"]:
-        observation["evidence"] = mask(observation["evidence"])
-        observation["reason"] = masked(observation["reason"])
+        body[name] = _mapped_value(body[name], masked)
     return msgspec.convert(body, Audited)
+
+
+def _mapped_observation(o: Observation, masked: Callable[[str], str]) -> Observation:
+    """Returns the observation with every text of its reply masked."""
+    body = msgspec.to_builtins(o)
+    for name in ("evidence", "reason"):
+        body[name] = _mapped_value(body[name], masked)
+    return msgspec.convert(body, Observation)
+
+
+def _mapped_value(value: object, masked: Callable[[str], str]) -> object:
+    """Returns a value with every text in it masked, keys too."""
+    match value:
+        case str():
+            return masked(value)
+        case dict():
+            return {
+                _mapped_value(key, masked): _mapped_value(inner, masked)
+                for key, inner in value.items()
+            }
+        case list() | tuple():
+            return [_mapped_value(inner, masked) for inner in value]
+        case _:
+            return value
 
 
 def _forms(text: str) -> tuple[str, ...]:

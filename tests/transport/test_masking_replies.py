@@ -5,12 +5,14 @@ happens to the reply.
 from __future__ import annotations
 
 import json
+import operator
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fleetaudit.model import (
     Become,
@@ -19,7 +21,7 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.probe import verdict
-from fleetaudit.transport.masking import Masking
+from fleetaudit.transport.masking import Masking, Maskings
 from tests.support import replies
 from tests.support.commands import Workspace
 from tests.support.sshd import Start
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.commands
 
 PASSWORD = "it's \\ “hunter2”"
 LOGIN = "Tr0ub4dor&3"
+REPLY = "namespace.txt"
 # What asks with the prompt that it is given and answers with a reply, in which the password is; or
 # only answers.
 TALKATIVE = r"""#!@python@ -IS
@@ -186,3 +189,25 @@ def test_a_hint_can_be_typed_where_the_password_is_a_word_in_it() -> None:
     target = SshTarget(address="h", password=Secret("audit"))
     assert Masking(target).data("ssh audit@h true") == "ssh audit@h true"
     assert Masking(SshTarget(address="h", password=Secret(LOGIN))).data(f"x {LOGIN}") == "x …"
+
+
+def test_observations_that_hosts_share_are_looked_through_once_and_stay_shared() -> None:
+    maskings, host = Maskings(), verdict.result_from_output(replies.plan(), replies.stored(REPLY))
+    target = SshTarget(address="h", password=Secret(LOGIN))
+    masking = maskings.of(target)
+    assert maskings.of(SshTarget(address="other", password=Secret(LOGIN))) is masking
+    assert maskings.of(SshTarget(address="h", password=Secret(PASSWORD))) is not masking
+    assert masking.audited(host).observations is host.observations
+    first, *others = host.observations
+    tellers = (
+        replace(first, reason=f"it printed {LOGIN}"),
+        replace(first, evidence=replace(first.evidence, queue={LOGIN: 1})),
+        replace(first, evidence=replace(first.evidence, wire_note=f"{LOGIN} and {LOGIN[:-1]}…")),
+    )
+    for teller in tellers:
+        telling = replace(host, observations=(teller, *others))
+        masked = [masking.audited(telling), masking.audited(replace(telling, name="other"))]
+        assert LOGIN[:-1] not in repr(masked)
+        assert masked[0].observations is masked[1].observations
+        assert all(map(operator.is_, masked[0].observations[1:], others))
+        assert masking.audited(host).observations is host.observations
