@@ -8,7 +8,7 @@ AF_UNIX only.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,14 +47,21 @@ def apply_controls(
     """
     scenarios = {scenario.name: scenario for scenario in plan.scenarios}
     controls = _Controls(scenarios, observations, doubt or make_inconclusive)
-    positive = [key for key in observations if scenarios[key[0]].is_positive_control]
+    names = [scenario.name for scenario in plan.scenarios if scenario.is_positive_control]
+    positive = controls.observed(names)
     failed = [key for key in positive if controls.has_failed(key)]
     failed_over_tcp = [key for key in failed if key[1] != "unix"]
     over_tcp = _positive_reason(failed_over_tcp)
     reasons = defaultdict[Family, str](lambda: over_tcp)
     reasons["unix"] = over_tcp or _positive_reason(failed)
+    doubts = controls.doubts()
+    controlled = {**observations}
+    # On most hosts few controls prove nothing, so that few scenarios are looked at.
+    for key in observations if failed else controls.naming(doubts):
+        why = reasons[key[1]] or doubts.get(controls.control_of(key), "")
+        controlled[key] = controls.apply(key, why)
     return Controlled(
-        {key: controls.apply(key, reasons[key[1]]) for key in observations},
+        controlled,
         controls.void_reason(failed_over_tcp),
         [*filter(None, map(controls.missing_verdict_note, positive))],
     )
@@ -90,18 +97,36 @@ class _Controls:
         """Returns whether the control that was observed as `key` failed."""
         return has_failed(self.observations[key], self.scenarios[key[0]])
 
-    def apply(self, key: Key, void: str) -> Observation:
-        """Returns an observation, inconclusive if it is void or its own control proves nothing.
+    def observed(self, names: Iterable[str]) -> list[Key]:
+        """Returns the observations of the scenarios with these names, over each family."""
+        keys = [(name, family) for name in names for family in self.scenarios[name].families]
+        return [key for key in keys if key in self.observations]
 
-        `void` is the reason if a positive control failed, else "".
-        """
+    def control_of(self, key: Key) -> Key:
+        """Returns the control that a scenario names over its family; no name if it names none."""
+        return self.scenarios[key[0]].control or "", key[1]
+
+    def naming(self, controls: Collection[Key]) -> list[Key]:
+        """Returns the observations whose scenarios name one of these controls."""
+        names = {name for name, _ in controls}
+        naming = [each.name for each in self.scenarios.values() if each.control in names]
+        return [key for key in self.observed(naming) if self.control_of(key) in controls]
+
+    def apply(self, key: Key, why: str) -> Observation:
+        """Returns an observation, inconclusive if `why` says so and it has trials."""
         observation = self.observations[key]
-        if not observation.trials:
+        if not observation.trials or not why:
             return observation
-        reason = void or self._failed_control(key)
-        if not reason:
-            return observation
-        return self.doubt(observation, reason)
+        return self.doubt(observation, why)
+
+    def doubts(self) -> dict[Key, str]:
+        """Returns why each control that proves nothing makes the scenarios that name it
+        inconclusive.
+        """
+        names = dict.fromkeys(each.control or "" for each in self.scenarios.values())
+        known = self.observed(name for name in names if name in self.scenarios)
+        reasons = {key: self._failed_control(key) for key in known}
+        return {key: reason for key, reason in reasons.items() if reason}
 
     def void_reason(self, failed: Sequence[Key]) -> str:
         """Returns why all verdicts of the host prove nothing, "" if no positive control failed.
@@ -125,17 +150,11 @@ class _Controls:
         missing = _missing_verdict(name, self.observations[key])
         return surround("nothing shows that a RST would have been seen: ", missing)
 
-    def _failed_control(self, key: Key) -> str:
-        """Returns why the control that a scenario names makes it inconclusive, "" if it does
-        not.
-        """
-        name = self.scenarios[key[0]].control or ""
-        control = (name, key[1])
-        if control not in self.observations:
-            return ""
+    def _failed_control(self, control: Key) -> str:
+        """Returns why a control makes a scenario that names it inconclusive, "" if it does not."""
         if self.has_failed(control):
             return f"void: its {self._describe(control)}"
-        return _missing_verdict(f"its control {name}", self.observations[control])
+        return _missing_verdict(f"its control {control[0]}", self.observations[control])
 
     def _describe(self, key: Key) -> str:
         """Returns how a control ended, and how it must end."""

@@ -27,15 +27,11 @@ class JudgedScenario(NamedTuple):
     and `before_shown` that of those before the one whose evidence it has.
     """
 
+    key: Key
     observation: Observation
     size: Size = Size()
     before_shown: Size = Size()
     lacks_counters: bool = False
-
-    @property
-    def key(self) -> Key:
-        """The scenario's name and the family."""
-        return self.observation.scenario, self.observation.family
 
 
 def judge_scenario(
@@ -47,12 +43,12 @@ def judge_scenario(
     are noted in the reason if all agree; more are an error. If none was planned, the observation
     only says whether the scenario could run.
     """
-    sizes = [*map(Size.of, raw.trials)]
+    key, sizes = (raw.scenario, raw.family), [*map(Size.of, raw.trials)]
     size = add_sizes(sizes)
     if not usual_trials:
-        return JudgedScenario(_could_run((raw.scenario, raw.family), raw.not_run), size)
+        return JudgedScenario(key, _could_run(key, raw.not_run), size)
     if not raw.has_run:
-        return JudgedScenario(_without_trials(raw.family, scenario, raw), size)
+        return JudgedScenario(key, _without_trials(raw.family, scenario, raw), size)
     judged = list[_JudgedTrial]()
     for index, trial in enumerate(raw.trials):
         _check_steps(trial, scenario, raw.family)
@@ -61,6 +57,7 @@ def judge_scenario(
     shown = _verdict_on_all(judged)
     over_tcp = raw.family != "unix"
     return JudgedScenario(
+        key,
         _observation(scenario, raw.family, judged, usual_trials),
         size,
         add_sizes(sizes[: shown.place]),
@@ -71,9 +68,9 @@ def judge_scenario(
 def unanswered(key: Key, scenario: Scenario, usual_trials: int) -> JudgedScenario:
     """Returns the verdict on a scenario that the reply does not mention."""
     if not usual_trials:
-        return JudgedScenario(_could_run(key, "the probe did not say whether it would run"))
+        return JudgedScenario(key, _could_run(key, "the probe did not say whether it would run"))
     raw = RawObservation(scenario=key[0], family=key[1], failed=True)
-    return JudgedScenario(_without_trials(key[1], scenario, raw))
+    return JudgedScenario(key, _without_trials(key[1], scenario, raw))
 
 
 def _could_run(key: Key, reason: str) -> Observation:

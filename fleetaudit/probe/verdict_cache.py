@@ -146,14 +146,13 @@ class VerdictCache:
         Raises `ReplyError` for two answers to one scenario over one family.
         """
         places = _places(judged)
-        answers = {key: judged[place] for key, place in places.items()}
         trials = work.plan.trials
-        for key, scenario in work.planned.items():
-            if key not in answers:
-                answers[key] = unanswered(key, scenario, trials)
-        observations = {key: answers[key].observation for key in work.planned}
+        answers = {each.key: each.observation for each in judged}
+        for key in work.planned.keys() - places.keys():
+            answers[key] = unanswered(key, work.planned[key], trials).observation
+        observations = {key: answers[key] for key in work.planned}
         size = add_sizes([each.size for each in judged])
-        where = [places.get(key) for key in work.planned]
+        where = [*map(places.get, work.planned)]
         if not trials:
             return JudgedHost(tuple(observations.values()), "", (), judged, where, size)
         controlled = apply_controls(work.plan, observations, self._doubt)
@@ -178,9 +177,9 @@ class VerdictCache:
 
 def _places(judged: Sequence[JudgedScenario]) -> dict[Key, int]:
     """Returns the index of each answer in a reply; raises `ReplyError` for two to one scenario."""
-    places = dict[Key, int]()
-    for place, each in enumerate(judged):
-        if places.setdefault(each.key, place) != place:
+    places = {each.key: place for place, each in enumerate(judged)}
+    for place, each in enumerate(judged if len(places) < len(judged) else ()):
+        if places[each.key] != place:
             raise _unexpected("two answers to", each.key)
     return places
 
