@@ -42,11 +42,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--wait", type=float, default=0, help="seconds that a host takes")
     parser.add_argument("--only", default="", help="names of contestants, with commas")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--fleetaudit",
-        default=f"{sys.executable} -m fleetaudit",
-        help="the fleetaudit to measure (words of a command)",
-    )
+    parser.add_argument("--fleetaudit", help="another fleetaudit to measure: words of a command")
     parser.add_argument(
         "--round-trips", action="store_true", help="count those of one host, over a delayed line"
     )
@@ -62,6 +58,13 @@ def options() -> argparse.Namespace:
     if not 1 <= found.hosts <= MOST_HOSTS:
         parser.error(f"--hosts: 1 to {MOST_HOSTS}")
     return found
+
+
+def fleetaudit_program(words: str | None) -> tuple[str, ...]:
+    """Returns the words that start fleetaudit: this one, or another, whose imports are its own."""
+    if words is None:
+        return (sys.executable, "-m", "fleetaudit")
+    return ("env", "--unset=PYTHONPATH", *words.split())
 
 
 def choose(everyone: list[Contestant], only: str) -> list[Contestant]:
@@ -85,7 +88,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
         lab = make_lab(Path(name), asked.hosts, asked.forks)
-        program = tuple(asked.fleetaudit.split())
+        program = fleetaudit_program(asked.fleetaudit)
         recordings = [
             Recording(number, lab.folder / f"recording{number}", program, playbook)
             for number, playbook in enumerate((ONE_SCENARIO, ""))

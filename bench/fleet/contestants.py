@@ -58,7 +58,8 @@ Lost = Callable[[Task, Cost], list[str]]
 class Contestant:
     """One way to run the probe on every host.
 
-    `lost` returns the addresses of hosts whose reply is missing or differs; `missing` what has to
+    `lost` returns the addresses of hosts whose reply is missing or differs; `missing` is what to
+    do if something is not installed, "" if all is.
     """
 
     name: str

@@ -56,4 +56,4 @@ def test_the_round_trips_of_one_host_are_counted() -> None:
 def test_a_fleetaudit_that_audits_nothing_is_not_measured() -> None:
     done = bench("--hosts", "2", "--only", "one", "--fleetaudit", "true")
     assert done.returncode == 1
-    assert "the probe could not be recorded: true run" in done.stderr
+    assert "the probe could not be recorded" in done.stderr
