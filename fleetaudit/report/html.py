@@ -16,7 +16,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -148,6 +148,7 @@ def escape_invisible(text: str) -> str:
     return text if isinstance(text, Markup) else escape_text(text)
 
 
+@lru_cache(maxsize=4096)
 def untrusted(text: str) -> Markup:
     """Returns text from a host or an inventory, isolated from the text around it."""
     return Markup("<bdi>{}</bdi>").format(escape_invisible(text))
@@ -171,6 +172,7 @@ def format_milliseconds(microseconds: int) -> str:
     return f"{microseconds / 1000:.3f}"
 
 
+@lru_cache(maxsize=4096)  # the names of scenarios are in every profile
 def breakable(name: str) -> Markup:
     """Returns a name that may break after each of its hyphens, dots and underscores."""
     broken = escape(escape_invisible(name))

@@ -27,7 +27,8 @@ from fleetaudit.model.shared_parts import distinct_objects
 from .behaviour_groups import group_by_behaviour
 from .changes import summarize_changes
 from .columns import make_columns
-from .common import BehaviourGroup, ComparisonInput, each_observation, fold_names
+from .common import fold_names
+from .comparison_input import ComparisonInput
 from .findings import count_unmet_hosts, group_findings
 from .host_index import index_hosts
 from .kernels import (
@@ -40,6 +41,7 @@ from .met_expectations import count_met
 from .not_run import group_not_run
 from .production import rank_production
 from .profiles import make_profiles
+from .scenario_groups import group_by_scenario
 from .summary import SummaryInput, summarize
 from .sysctls import view_sysctls
 from .trace_pairs import pair_traces
@@ -157,26 +159,23 @@ def _input(run: AuditRun) -> ComparisonInput:
     """Returns the hosts and scenarios of a run as the parts of the comparison need them."""
     audited = run.audited
     groups = group_by_behaviour(audited)
-    scenarios = _scenarios(run.scenarios, groups)
+    by_scenario = group_by_scenario(groups)
+    scenarios = _scenarios(run.scenarios, by_scenario)
     return ComparisonInput(
         audited=audited,
         not_audited=run.not_audited,
         groups=groups,
+        by_scenario=by_scenario,
         scenarios=scenarios,
         anchors={name: f"scenario-{i}" for i, name in enumerate(scenarios, 1)},
         builds=make_builds(audited),
     )
 
 
-def _scenarios(
-    declared: Iterable[ScenarioRow], groups: Iterable[BehaviourGroup]
-) -> dict[str, ScenarioRow]:
+def _scenarios(declared: Iterable[ScenarioRow], observed: Iterable[str]) -> dict[str, ScenarioRow]:
     """Returns the scenarios by name, also those that a merged or cut run does not declare."""
     scenarios = {row.name: row for row in declared}
-    for _, o in each_observation(groups):
-        if o.scenario not in scenarios:
-            scenarios[o.scenario] = _undeclared(o.scenario)
-    return scenarios
+    return scenarios | {name: _undeclared(name) for name in observed if name not in scenarios}
 
 
 def _undeclared(name: str) -> ScenarioRow:

@@ -6,26 +6,22 @@ is mixed.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from fleetaudit.model import SEVERITIES, Family, Observation, ScenarioRow
 
 from .common import (
     FAMILY_NAMES,
-    BehaviourGroup,
     BuildKey,
-    ComparisonInput,
-    build_key,
-    count_hosts,
-    each_observation,
     group_by,
     join_endings,
     join_families,
-    valid_groups,
     verdict_of,
 )
+from .comparison_input import ComparisonInput
+from .scenario_groups import ScenarioGroup
 from .view_model import (
     Build,
     Cell,
@@ -33,7 +29,7 @@ from .view_model import (
     Verdict,
 )
 
-GroupObservation = tuple[BehaviourGroup, Observation]
+GroupObservation = tuple[ScenarioGroup, Observation]
 """Hosts, and an observation that all of them share."""
 ByFamily = dict[Family, list[GroupObservation]]
 NO_ENDING = ("not run", "inconclusive")
@@ -60,13 +56,11 @@ def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
     host reported has no column. Every column has one cell per build, in the order of
     `source.builds`.
     """
-    by_scenario = _by_scenario(source.groups)
-    divided = _divided_by_family(source.groups)
     controls = {row.control for row in source.scenarios.values()}
     columns = list[Column]()
     for name, row in source.scenarios.items():
         is_control = name in controls or row.is_positive_control
-        parts = _parts(by_scenario[name], name in divided)
+        parts = _parts(source.by_scenario.get(name, ()))
         columns += [_column(row, source, part, is_control) for part in parts]
     return tuple(columns)
 
@@ -81,43 +75,28 @@ def differing_scenarios(columns: Iterable[Column]) -> set[str]:
     return {column.scenario for column in differing_columns(columns)}
 
 
-def _by_scenario(groups: Iterable[BehaviourGroup]) -> defaultdict[str, ByFamily]:
-    """Returns all observations by scenario and family."""
-    found = defaultdict[str, ByFamily](dict)
-    for group, o in each_observation(groups):
-        found[o.scenario].setdefault(o.family, []).append((group, o))
-    return found
-
-
-def _divided_by_family(groups: Iterable[BehaviourGroup]) -> set[str]:
-    """Returns the scenarios of which a host that is not void ends the families differently."""
-    divided = set[str]()
-    for first, *_ in valid_groups(groups):
-        divided.update(_scenarios_with_several_endings(first.observations))
-    return divided
-
-
-def _scenarios_with_several_endings(observations: Iterable[Observation]) -> Iterator[str]:
-    """Yields the scenarios that a host ends differently over its families."""
-    endings = dict[str, tuple[str, ...]]()
-    for o in observations:
-        of_family = (o.ending, *sorted(o.endings))
-        if endings.setdefault(o.scenario, of_family) != of_family:
-            yield o.scenario
-
-
-def _parts(by_family: ByFamily, divided: bool) -> list[ByFamily]:
+def _parts(groups: Sequence[ScenarioGroup]) -> list[ByFamily]:
     """Returns the observations of each column of one scenario; families in their usual order.
 
-    It is one column for all families, or one for each if the scenario is divided. There is none if
-    no host reported it.
+    It is one column for all families, or one for each if a host that is not void ends them
+    differently. There is none if no host reported the scenario.
     """
+    by_family = dict[Family, list[GroupObservation]]()
+    for group in groups:
+        for o in group.observations:
+            by_family.setdefault(o.family, []).append((group, o))
     ordered = {family: by_family[family] for family in FAMILY_NAMES if family in by_family}
     if not ordered:
         return []
-    if not divided:
+    if not any(map(_has_several_endings, groups)):
         return [ordered]
     return [{family: observations} for family, observations in ordered.items()]
+
+
+def _has_several_endings(group: ScenarioGroup) -> bool:
+    """Returns whether hosts that are not void end the families of their scenario differently."""
+    endings = {(o.ending, *sorted(o.endings)) for o in group.observations}
+    return len(endings) > 1 and not group.is_void
 
 
 def _column(row: ScenarioRow, source: ComparisonInput, part: ByFamily, is_control: bool) -> Column:
@@ -143,7 +122,7 @@ def _column(row: ScenarioRow, source: ComparisonInput, part: ByFamily, is_contro
 
 def _build_of(observation: GroupObservation) -> BuildKey:
     """Returns the kernel build of the hosts of an observation."""
-    return build_key(observation[0][0])
+    return observation[0].build
 
 
 def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
@@ -186,17 +165,17 @@ def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
 
     The families of a column agree on each host, so the last observation of a group stands for all.
     """
-    groups = {group[0].name: (group, o) for group, o in observations}.values()
-    valid = [(group, o) for group, o in groups if not group[0].void]
+    groups = {id(group): (group, o) for group, o in observations}.values()
+    valid = [(group, o) for group, o in groups if not group.is_void]
     counts = _count_endings(valid)
-    all_hosts = count_hosts(groups)
+    all_hosts = sum(group.hosts for group, _ in groups)
     return Cell(
         label=_label(counts, all_hosts),
         verdict=_cell_verdict(valid, row, all_hosts),
         counts=tuple(sorted(counts.items(), key=lambda count: (-count[1], count[0]))),
         hosts=counts.total(),
         void=all_hosts - counts.total(),
-        on_host=sum(len(group) for group, _ in valid if group[0].isolation == "host"),
+        on_host=sum(group.hosts for group, _ in valid if group.on_host),
     )
 
 
@@ -204,10 +183,7 @@ def _count_endings(valid: Iterable[GroupObservation]) -> Counter[str]:
     """Returns the number of hosts by ending; trials that disagree on one host are "mixed"."""
     counts = Counter[str]()
     for group, o in valid:
-        if o.is_mixed:
-            counts["mixed"] += len(group)
-        else:
-            counts[o.ending] += len(group)
+        counts["mixed" if o.is_mixed else o.ending] += group.hosts
     return counts
 
 

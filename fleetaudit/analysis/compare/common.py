@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
-
-import msgspec
 
 from fleetaudit.analysis.judge import expectation_status
 from fleetaudit.model import (
@@ -14,14 +12,13 @@ from fleetaudit.model import (
     Family,
     Finding,
     HostResult,
-    NotAudited,
     Observation,
     ScenarioRow,
     Severity,
 )
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
-from .view_model import Build, Verdict
+from .view_model import Verdict
 
 FAMILY_NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 MAIN_SCENARIO = "unread-close"
@@ -34,21 +31,6 @@ BehaviourGroup = tuple[Audited, ...]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 H = TypeVar("H", bound=HostResult)
-
-
-class ComparisonInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parts of a comparison start from.
-
-    `groups` are the audited hosts by behaviour. `scenarios` and `anchors` are by the name of the
-    scenario, `builds` in the order of the report.
-    """
-
-    audited: tuple[Audited, ...]
-    not_audited: tuple[NotAudited, ...]
-    groups: tuple[BehaviourGroup, ...]
-    scenarios: Mapping[str, ScenarioRow]
-    anchors: Mapping[str, str]
-    builds: Mapping[BuildKey, Build]
 
 
 def group_by(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:

@@ -23,11 +23,11 @@ from fleetaudit.model.shared_parts import once_per_object
 from .common import (
     FAMILY_NAMES,
     BuildKey,
-    ComparisonInput,
     K,
     group_by,
     open_severities,
 )
+from .comparison_input import ComparisonInput
 from .host_sets import HostSets
 from .view_model import (
     Build,

@@ -28,11 +28,11 @@ from fleetaudit.text.phrases import surround
 from .common import (
     BehaviourGroup,
     BuildKey,
-    ComparisonInput,
     build_key,
     group_by,
     system_name,
 )
+from .comparison_input import ComparisonInput
 from .findings import worst_open
 from .profiles import view_findings
 from .view_model import (

@@ -12,15 +12,15 @@ from fleetaudit.text.kernel_releases import release_key, release_series
 from .columns import differing_columns
 from .common import (
     BuildKey,
-    ComparisonInput,
     build_key,
-    each_observation,
     fold_names,
     group_by,
     join_endings,
     join_families,
     system_name,
 )
+from .comparison_input import ComparisonInput
+from .scenario_groups import ScenarioGroup
 from .view_model import (
     Build,
     Cell,
@@ -191,22 +191,18 @@ def _ending_order(ending: str) -> tuple[int, str]:
 
 def view_scenarios(source: ComparisonInput) -> tuple[ScenarioView, ...]:
     """Returns the scenarios in the order of the playbook, each with the families that ran."""
-    families = _families_by_scenario(source)
     return tuple(
         ScenarioView(
             anchor=source.anchors[name],
             row=row,
             expect=join_endings(row.expect),
-            families=join_families(families.get(name, ())),
+            families=join_families(_families(source.by_scenario.get(name, ()))),
             control_anchor=source.anchors.get(row.control or "", ""),
         )
         for name, row in source.scenarios.items()
     )
 
 
-def _families_by_scenario(source: ComparisonInput) -> Mapping[str, set[Family]]:
-    """Returns the families over which each scenario ran."""
-    ran = defaultdict[str, set[Family]](set)
-    for _, o in each_observation(source.groups):
-        ran[o.scenario].add(o.family)
-    return ran
+def _families(groups: Iterable[ScenarioGroup]) -> set[Family]:
+    """Returns the families over which a scenario ran."""
+    return {o.family for group in groups for o in group.observations}

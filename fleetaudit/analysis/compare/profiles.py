@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,7 +22,6 @@ from .behaviour_groups import outcome_key
 from .columns import differing_scenarios
 from .common import (
     BehaviourGroup,
-    ComparisonInput,
     build_key,
     fold_names,
     group_by,
@@ -30,6 +30,8 @@ from .common import (
     system_name,
     verdict_of,
 )
+from .comparison_input import ComparisonInput
+from .scenario_groups import observations_by_name
 from .traces import TraceKey, TraceStore
 from .view_model import (
     Column,
@@ -75,6 +77,16 @@ def make_profiles(source: ComparisonInput, columns: Sequence[Column]) -> Profile
     return Profiles(profiles=tuple(profiles), anchors=anchors, traces=maker.traces.by_ending)
 
 
+class _Outcome(NamedTuple):
+    """Families with the same outcome, and their row without a trace; `traced` is the scenario if
+    one may be shown.
+    """
+
+    families: Sequence[Observation]
+    row: VerdictRow
+    traced: ScenarioRow | None
+
+
 class _ProfileMaker:
     """Makes profiles one after the other; traces that one of them shows are not made again."""
 
@@ -118,24 +130,40 @@ class _ProfileMaker:
 
     def _verdict_rows(self, host: Audited) -> tuple[VerdictRow, ...]:
         """Returns the verdicts on a host; families of a scenario with one outcome share a row."""
-        by_scenario = group_by(host.observations, lambda o: o.scenario)
+        by_scenario, is_void = observations_by_name(host), bool(host.void)
         rows = list[VerdictRow]()
         for name, row in self.source.scenarios.items():
-            of_scenario = by_scenario.get(name, ())
-            for families, verdict in self._rows_of_scenario(bool(host.void), row, *of_scenario):
-                trace = self.traces.find(host, families, row)
-                rows.append(_with_trace(verdict, trace, host))
+            if of_scenario := by_scenario.get(name):
+                outcomes = self._rows_of_scenario(is_void, row, *of_scenario)
+                rows += [self._with_trace(outcome, host) for outcome in outcomes]
         return tuple(rows)
 
     def _make_rows(
         self, is_void: bool, row: ScenarioRow, *observations: Observation
-    ) -> list[tuple[list[Observation], VerdictRow]]:
-        """Returns the rows of one scenario without traces, each with the families that share it."""
-        by_outcome = group_by(observations, outcome_key)
+    ) -> list[_Outcome]:
+        """Returns the outcomes of one scenario."""
         return [
-            (families, self._verdict_row(is_void, row, families))
-            for families in by_outcome.values()
+            _Outcome(
+                families=families,
+                row=self._verdict_row(is_void, row, families),
+                traced=row if self.traces.is_shown(families[0], row) else None,
+            )
+            for families in group_by(observations, outcome_key).values()
         ]
+
+    def _with_trace(self, outcome: _Outcome, host: Audited) -> VerdictRow:
+        """Returns the row of an outcome on a host, with the anchor of its trace if it has one.
+
+        Without a trace it is the same row for all hosts. The host of the trace is named if it is
+        another one.
+        """
+        if outcome.traced is None:
+            return outcome.row
+        trace = self.traces.find(host, outcome.families, outcome.traced)
+        if trace is None:
+            return outcome.row
+        other = "" if trace.host == host.name else trace.host
+        return msgspec.structs.replace(outcome.row, trace=trace.anchor, trace_host=other)
 
     def _verdict_row(
         self, is_void: bool, row: ScenarioRow, families: Sequence[Observation]
@@ -158,17 +186,6 @@ class _ProfileMaker:
             trace_host="",
             unanimous=verdict in ("met", "not run") and row.name in self.unanimous,
         )
-
-
-def _with_trace(row: VerdictRow, trace: Trace | None, host: Audited) -> VerdictRow:
-    """Returns a row with the anchor of its trace, and the host of the trace if it is another one.
-
-    Without a trace it is the same row, which all hosts with these observations share.
-    """
-    if trace is None:
-        return row
-    other = "" if trace.host == host.name else trace.host
-    return msgspec.structs.replace(row, trace=trace.anchor, trace_host=other)
 
 
 def _tally(rows: Iterable[VerdictRow]) -> tuple[tuple[Verdict, int], ...]:

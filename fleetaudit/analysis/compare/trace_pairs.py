@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from .columns import NO_ENDING, differing_columns
-from .common import FAMILY_NAMES, BuildKey, ComparisonInput
+from .common import FAMILY_NAMES, BuildKey
+from .comparison_input import ComparisonInput
 from .traces import TraceKey
 from .view_model import (
     Build,

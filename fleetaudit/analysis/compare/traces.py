@@ -64,7 +64,10 @@ class TraceStore:
         self.builds, self.differing = builds, differing
         self.by_ending = dict[TraceKey, Trace]()
         self._by_evidence = dict[Hashable, Trace]()
-        self._is_shown = once_per_object(self._decide_shown)
+        numbers = dict[Hashable, int]()
+        self._evidence_number = once_per_object(
+            lambda observation: numbers.setdefault(_evidence_key(observation), len(numbers))
+        )
 
     def __len__(self) -> int:
         return len(self._by_evidence)
@@ -76,16 +79,13 @@ class TraceStore:
     def find(
         self, host: Audited, families: Sequence[Observation], row: ScenarioRow
     ) -> Trace | None:
-        """Returns the trace to show for an observation, None if none is shown.
+        """Returns the trace of an observation that is to be shown, None if none is shown.
 
         `families` are the observations with the same outcome; the trace is that of the first. None
-        is shown if the observation is not notable or has no evidence, and if the report already has
-        MOST_TRACES and none of them fits.
+        is shown if the report already has MOST_TRACES and none of them fits.
         """
         first = families[0]
-        if not self._is_shown(first, row):
-            return None
-        key = (host.isolation, bool(host.void), _evidence_key(first))
+        key = (host.isolation, bool(host.void), self._evidence_number(first))
         trace = self._by_evidence.get(key)
         if trace is None and len(self) < MOST_TRACES:
             trace = self._by_evidence[key] = self._make(host, first, row)
@@ -93,8 +93,8 @@ class TraceStore:
             self._register(trace, build_key(host), families)
         return trace
 
-    def _decide_shown(self, observation: Observation, row: ScenarioRow) -> bool:
-        """Returns whether an observation is notable and has evidence.
+    def is_shown(self, observation: Observation, row: ScenarioRow) -> bool:
+        """Returns whether an observation is notable and has evidence, so that its trace is shown.
 
         It is notable if kernels differ in its scenario, or if its status is neither "met" nor "not
         run".
