@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import shlex
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.store.lock import hold_lock, refuse_if_locked
+from fleetaudit.store.names import RUN_FILE
 from fleetaudit.store.run_folder import RunFolder, create_run_folder
 from fleetaudit.store.run_search import find_runs
 from fleetaudit.transport.registry import Transports
@@ -54,7 +56,7 @@ from .planning import (
 )
 from .reporter import Report, Reporter, ignore_message
 from .resume import make_manifest
-from .run_output import WrittenRun, write_run
+from .run_output import MAX_EXPORTED, WrittenRun, write_run
 from .source_locations import add_locations
 from .workers import open_cluster
 
@@ -371,13 +373,14 @@ class _Execution:
     def _write(
         self, folder: RunFolder, started: str, earlier: dict[str, HostResult], outcome: Outcome
     ) -> WrittenRun:
-        """Writes the reports and run.json, and updates `latest`."""
+        """Writes the reports and the store, and updates `latest`."""
         prepared, output = self.prepared, self.prepared.request.output
         stored = find_runs(output).finished
         bare = AuditRun(
             run=prepared.info(folder.id, started),
             scenarios=scenario_rows(prepared.plan),
             hosts=manifest.merge_results(prepared.plan, earlier, outcome.results),
+            positions=prepared.plan.positions,
         )
 
         def finish(run: AuditRun) -> AuditRun:
@@ -388,9 +391,20 @@ class _Execution:
         written = write_run(
             folder, bare, formats=prepared.request.run.formats, finish=finish, render=self.render
         )
+        self._note_missing_export(folder)
         if not outcome.interrupted:
             self._update_latest(written.run.run, stored)
         return written
+
+    def _note_missing_export(self, folder: RunFolder) -> None:
+        """Notes how to make the run.json of a large run, which has none unless it is asked for."""
+        file = folder.path / RUN_FILE
+        if not file.exists():
+            command = ("fleetaudit", "report", folder.path, "--format", "json", "-o", file)
+            self.reporter.note(
+                f"fleetaudit: note: a run of more than {MAX_EXPORTED} hosts has a {RUN_FILE} only"
+                f" with --format json; to write it now:\n  {shlex.join(map(str, command))}"
+            )
 
     def _with_status(
         self, run: AuditRun, outcome: Outcome, stored: Sequence[StoredRun]

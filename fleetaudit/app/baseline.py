@@ -30,6 +30,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.store.jobs import job_name
 from fleetaudit.store.names import name_order
+from fleetaudit.store.part_reader import Interner
 from fleetaudit.store.run_file import read_head, read_run
 from fleetaudit.store.run_search import find_runs
 from fleetaudit.text.files import expand_home
@@ -53,7 +54,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
     def read(self) -> EarlierRuns:
         """Reads both runs, a path that is both only once; raises as `read_run`."""
-        runs = {path: read_run(path) for path in self.paths}
+        interner = Interner()
+        runs = {path: read_run(path, interner) for path in self.paths}
         compared = None
         if self.compared:
             compared = runs[self.compared]

@@ -6,13 +6,16 @@ error message would appear in the middle of the line that somebody types.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from fleetaudit.errors import FleetauditError
-from fleetaudit.model import AuditRun
 from fleetaudit.store.names import LATEST_LINK
-from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_file import read_host_names, read_hosts
 from fleetaudit.store.run_search import run_names
+
+T = TypeVar("T")
 
 
 def list_run_names(output: Path) -> list[str]:
@@ -31,25 +34,22 @@ def list_run_names(output: Path) -> list[str]:
 
 def list_hosts(run_path: Path | None) -> list[str]:
     """Returns the hosts of a run in its order, none without a run that can be read."""
-    run = _read(run_path)
-    if run is None:
-        return []
-    return [host.name for host in run.hosts]
+    return _read(read_host_names, run_path) or []
 
 
 def scenario_titles(run_path: Path | None) -> dict[str, str]:
     """Returns the titles of the scenarios of a run by their names, none without a readable run."""
-    run = _read(run_path)
+    run = _read(lambda path: read_hosts(path, ()), run_path)
     if run is None:
         return {}
     return {row.name: row.title for row in run.scenarios}
 
 
-def _read(run_path: Path | None) -> AuditRun | None:
-    """Returns a run, None if it cannot be read."""
+def _read(read: Callable[[Path], T], run_path: Path | None) -> T | None:
+    """Returns what is read of a run, None if it cannot be read."""
     if run_path is None:
         return None
     try:
-        return read_run(run_path)
+        return read(run_path)
     except (OSError, FleetauditError):
         return None

@@ -9,6 +9,7 @@ from fleetaudit.analysis.compare import summarize_changes
 from fleetaudit.errors import InputError
 from fleetaudit.model import AuditRun, Drift
 from fleetaudit.report.changes import changes_text
+from fleetaudit.store.part_reader import Interner
 from fleetaudit.store.run_file import read_run
 
 
@@ -33,7 +34,9 @@ def diff_files(before: Path, after: Path) -> Drift:
     Raises `NothingToDoError` for a run that is missing, and `InputError` for what is not a run or
     if the two cannot be compared.
     """
-    return diff_runs(read_run(before), read_run(after), names=(str(before), str(after)))
+    interner = Interner()
+    runs = [read_run(path, interner) for path in (before, after)]
+    return diff_runs(*runs, names=(str(before), str(after)))
 
 
 def render_drift(drift: Drift, format_: str, *, width: int) -> bytes:

@@ -12,7 +12,7 @@ from fleetaudit.model import Audited, AuditRun, HostResult, Observation
 from fleetaudit.report import pcap
 from fleetaudit.report.explain import host_text, verdict_text
 from fleetaudit.store.disk import write_atomically
-from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_file import read_host_names, read_hosts
 from fleetaudit.text.phrases import and_more
 
 MOST_NAMES = 8
@@ -29,7 +29,7 @@ def explain_host(
     that the run does not have, and for packets of a host that was not audited; `InputError` for
     what is not a run; `OutputError` if `pcap_file` cannot be written.
     """
-    run = read_run(run_path)
+    run = read_hosts(run_path, (host_name,))
     host = _find_host(run, host_name, run_path)
     if not isinstance(host, Audited):
         if pcap_file:
@@ -48,12 +48,15 @@ def explain_host(
 
 
 def _find_host(run: AuditRun, name: str, run_path: Path) -> HostResult:
-    """Returns the result of a host; raises `NothingToDoError`."""
-    hosts = {host.name: host for host in run.hosts}
-    if name not in hosts:
-        similar = _suggest(name, hosts) or f"; its hosts: {_some(hosts)}"
-        raise NothingToDoError(f"{run_path}: no host “{name}” in this run{similar}")
-    return hosts[name]
+    """Returns the result of a host; raises `NothingToDoError`.
+
+    `run` has that host only, or none.
+    """
+    if run.hosts:
+        return run.hosts[0]
+    names = read_host_names(run_path)
+    similar = _suggest(name, names) or f"; its hosts: {_some(names)}"
+    raise NothingToDoError(f"{run_path}: no host “{name}” in this run{similar}")
 
 
 def _find_observations(

@@ -1,7 +1,8 @@
 """Merges several runs into one: shards of a fleet, or sites that audit themselves. Pure.
 
 Rules: no host is dropped. A host in two runs is an error that names it, unless both runs have the
-same result for it; so is a scenario that differs between two runs.
+same result for it; so is a scenario that differs between two runs. Shards of one plan come in the
+order of its inventory.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ NamedRuns = Sequence[tuple[Path, AuditRun]]
 
 
 def merge_runs(runs: NamedRuns) -> AuditRun:
-    """Returns the runs as one, hosts in the order of the runs; one run stays as it is.
+    """Returns the runs as one; one run stays as it is.
 
-    Each run comes with the path that messages name it by; there is at least one. Raises
-    `InputError` for hosts and scenarios that differ between two runs. What changed since an earlier
-    run belongs to each run and is left out. An expectation that two runs locate differently keeps
-    the location of the first.
+    The hosts are in the order of the inventory if all runs are shards of one plan, else in the
+    order of the runs. Each run comes with the path that messages name it by; there is at least one.
+    What changed since an earlier run belongs to each run and is left out. An expectation that two
+    runs locate differently keeps the location of the first. Raises `InputError` for hosts and
+    scenarios that differ between two runs.
     """
     first = runs[0][1]
     if all(run == first for _, run in runs):
@@ -43,8 +45,42 @@ def merge_runs(runs: NamedRuns) -> AuditRun:
         "leave one of the two runs out, or audit each host in one",
     )
     infos = [run.run for _, run in runs]
-    locations = _merge_locations(run for _, run in reversed(runs))
-    return AuditRun(run=_merge_infos(infos), scenarios=scenarios, hosts=hosts, locations=locations)
+    positions = _merge_positions([run for _, run in runs])
+    if positions:
+        hosts = tuple(sorted(hosts, key=lambda host: positions[host.name]))
+    return AuditRun(
+        run=_merge_infos(infos),
+        scenarios=scenarios,
+        hosts=hosts,
+        locations=_merge_locations(run for _, run in reversed(runs)),
+        positions=_positions_of_part(sorted(positions.values())),
+    )
+
+
+def _merge_positions(runs: Sequence[AuditRun]) -> dict[str, int]:
+    """Returns the position of each host in the plan of which all runs are shards, {} without one.
+
+    Runs of an earlier version have no positions.
+    """
+    plans = {(run.run.inventory, run.run.limit, run.run.playbooks) for run in runs}
+    positions = dict[str, int]()
+    for run in runs:
+        names = [host.name for host in run.hosts]
+        if len(run.positions) != len(names):
+            return {}
+        positions.update(zip(names, run.positions, strict=True))
+    is_one_plan = len(plans) == 1 and len(set(positions.values())) == len(positions)
+    return positions if is_one_plan else {}
+
+
+def _positions_of_part(positions: Sequence[int]) -> tuple[int, ...]:
+    """Returns the sorted positions of the hosts of a run, () if it has the whole plan.
+
+    If shards at the end of a plan are missing, nothing shows it, and the order is right as well.
+    """
+    if list(positions) == list(range(len(positions))):
+        return ()
+    return tuple(positions)
 
 
 def _merge_locations(runs: Iterable[AuditRun]) -> dict[str, Location]:

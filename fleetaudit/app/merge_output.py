@@ -11,8 +11,10 @@ from msgspec.structs import replace
 
 from fleetaudit.model import AuditRun
 from fleetaudit.store import latest
+from fleetaudit.store.deduplication import share_evidence
 from fleetaudit.store.jobs import job_name
 from fleetaudit.store.lock import hold_lock
+from fleetaudit.store.part_reader import Interner
 from fleetaudit.store.run_file import read_run
 from fleetaudit.store.run_folder import create_run_folder
 from fleetaudit.store.run_search import find_runs
@@ -59,6 +61,7 @@ def merge_into_folder(
 ) -> MergedRun:
     """Merges runs and replies, and writes the run folder with its reports.
 
+    Equal evidence of several runs is kept once, as in a run of all their hosts.
     `report` gets notes; `render` makes what the caller will print, so that a bug in it is found.
     Raises `InputError` for a host that is in two runs or for what is not a run, `NothingToDoError`
     for a path that does not exist, `LockedError` if another run uses the output folder, and
@@ -72,8 +75,6 @@ def merge_into_folder(
             whole.run, id=folder.id, job=job_name(whole.run), scheduled=False, sequence=0
         )
         whole = replace(whole, run=latest.with_sequence_number(stored, info))
-        for host in whole.hosts:
-            folder.append(host)
         written = write_run(
             folder,
             whole,
@@ -96,7 +97,8 @@ def _with_status(run: AuditRun, bugs: int, request: MergeRequest) -> AuditRun:
 def _merge(request: MergeRequest, report: Report) -> tuple[AuditRun, int]:
     """Returns the merged run, and how many of its hosts a bug in fleetaudit cost."""
     run_paths, files = split_runs_and_replies(request.paths)
-    runs = [(path, read_run(path)) for path in run_paths]
+    interner = Interner()
+    runs = [(path, read_run(path, interner)) for path in run_paths]
     bugs = 0
     if files or request.inventories:
         replies = RepliesRequest(
@@ -110,4 +112,5 @@ def _merge(request: MergeRequest, report: Report) -> tuple[AuditRun, int]:
         run, bugs = audit_replies(replies, elsewhere, report=report)
         runs.append((files[0].parent if files else Path(request.inventories[0]), run))
     refuse_repeated_hosts(runs)
-    return merge_runs(runs), bugs
+    whole = merge_runs(runs)
+    return replace(whole, hosts=share_evidence(whole.hosts)), bugs

@@ -16,7 +16,7 @@ import msgspec
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.model import DECODE_ERRORS
-from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE
+from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE, STORE_FILE
 from fleetaudit.transport import Output
 
 SUFFIXES = (".reply", ".txt", ".json")
@@ -26,10 +26,10 @@ SUFFIXES = (".reply", ".txt", ".json")
 def split_runs_and_replies(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Returns the runs and the files of replies among some paths.
 
-    A run is the folder of a run or a file named *.json. In any other folder every file that is not
-    hidden is a reply; such files come sorted by name. Raises `NothingToDoError` for a path that
-    does not exist and for an empty folder, and `InputError` for a folder that has folders in it or
-    cannot be read.
+    A run is the folder of a run, its store.jsonl, or a file named *.json. In any other folder every
+    file that is not hidden is a reply; such files come sorted by name. Raises `NothingToDoError`
+    for a path that does not exist and for an empty folder, and `InputError` for a folder that has
+    folders in it or cannot be read.
     """
     runs, replies = list[Path](), list[Path]()
     for path in paths:
@@ -45,8 +45,8 @@ def split_runs_and_replies(paths: Iterable[Path]) -> tuple[list[Path], list[Path
 def _is_run(path: Path) -> bool:
     """Returns whether a path is a run; raises `NothingToDoError` if nothing is there."""
     if path.is_dir():
-        return any((path / name).exists() for name in (RUN_FILE, JOURNAL_FILE))
-    if path.suffix == ".json":
+        return any((path / name).exists() for name in (STORE_FILE, RUN_FILE, JOURNAL_FILE))
+    if path.suffix == ".json" or path.name == STORE_FILE:
         return True
     if not path.exists():
         folder = shlex.quote(str(path.parent))

@@ -12,6 +12,7 @@ from fleetaudit.errors import OutputError
 from fleetaudit.model import AuditRun, HostResult
 from fleetaudit.report import common, prometheus, registry
 from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.part_reader import Interner
 from fleetaudit.store.run_file import read_run
 from fleetaudit.text.files import read_first_bytes
 
@@ -22,10 +23,13 @@ _MAX_OTHER_FILES, _HEAD_BYTES = 100, 64 * 1024
 
 
 class RenderedReport(msgspec.Struct, frozen=True):
-    """A report in UTF-8, its run, and how many hosts a bug in fleetaudit cost."""
+    """A report in UTF-8, its run, and how many hosts a bug in fleetaudit cost.
+
+    `chunks` are the bytes, to be taken once; a large report is made while they are taken.
+    """
 
     run: AuditRun
-    data: bytes
+    chunks: Iterable[bytes]
     bugs: int
 
 
@@ -36,16 +40,23 @@ def render_report(run_paths: Sequence[Path], format_: str, *, width: int) -> Ren
     which rendering fails is left out and counted as a bug. Raises `NothingToDoError` for a run that
     is missing, `InputError` for what is not a run, and for a host that differs between two runs.
     """
-    run = merge_runs([(path, read_run(path)) for path in run_paths])
+    interner = Interner()
+    run = merge_runs([(path, read_run(path, interner)) for path in run_paths])
 
-    def render(hosts: tuple[HostResult, ...]) -> bytes:
-        return registry.render(msgspec.structs.replace(run, hosts=hosts), format_, width=width)
+    def render(hosts: tuple[HostResult, ...]) -> Iterable[bytes]:
+        part = msgspec.structs.replace(run, hosts=hosts)
+        chunks = registry.render_in_chunks(part, format_, width=width)
+        if format_ not in registry.STREAMED:
+            return tuple(chunks)
+        for _ in chunks:  # a bug is met here, before anything is written
+            pass
+        return registry.render_in_chunks(part, format_, width=width)
 
-    data, bugs = leave_out_failing_hosts(run.hosts, render, render)
-    return RenderedReport(run, data, bugs)
+    chunks, bugs = leave_out_failing_hosts(run.hosts, render, render)
+    return RenderedReport(run, chunks, bugs)
 
 
-def write_report(path: Path, data: bytes) -> None:
+def write_report(path: Path, chunks: Iterable[bytes]) -> None:
     """Replaces a file in one step; writes into what is not a regular file (a pipe, /dev/stdout).
 
     A new file is readable by its owner only; an existing one keeps its mode, and a symbolic link is
@@ -61,11 +72,11 @@ def write_report(path: Path, data: bytes) -> None:
         # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of
         # another user reads stays readable for it.
         mode = stat.S_IMODE(existing.st_mode) if existing else 0o600
-        write_atomically(path.resolve(), data, mode=mode)
+        write_atomically(path.resolve(), chunks, mode=mode)
         return
     try:
         with path.open("wb") as file:
-            file.write(data)
+            file.writelines(chunks)
     except OSError as e:
         raise OutputError(f"{path}: cannot be written: {e.strerror}") from e
 

@@ -54,16 +54,14 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
 
         The caller holds the lock of the output folder, and closes the folder. `report` gets a
         warning for each damaged line of the journal, whose host is audited again. Raises
-        `InputError` for a journal that cannot be read.
+        `InputError` for results that cannot be read.
         """
-        from fleetaudit.store.journal import read_journal
         from fleetaudit.store.manifest import results_to_keep
-        from fleetaudit.store.names import JOURNAL_FILE
-        from fleetaudit.store.run_folder import reopen_run_folder
+        from fleetaudit.store.run_folder import read_results, reopen_run_folder
 
         folder = reopen_run_folder(self.path)
         try:
-            return folder, results_to_keep(read_journal(self.path / JOURNAL_FILE, report))
+            return folder, results_to_keep(read_results(self.path, report))
         except BaseException:
             folder.__exit__(None, None, None)
             raise

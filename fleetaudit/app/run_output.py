@@ -22,7 +22,7 @@ from fleetaudit.model import AuditRun, HostResult, NotAudited
 from fleetaudit.report import registry
 from fleetaudit.store.deduplication import reassign_evidence
 from fleetaudit.store.names import RUN_FILE
-from fleetaudit.store.run_file import encode_run
+from fleetaudit.store.store_file import encode_store
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
@@ -36,6 +36,9 @@ USUAL_OUTPUT = Path("reports")
 """The output folder whose runs are found by their ids alone."""
 MAX_FAILING = 100
 """The most hosts to leave out; a bug that needs more is not caused by single hosts."""
+
+MAX_EXPORTED = 250
+"""The most hosts of a run that has a run.json without being asked for it."""
 
 _log = get_logger(__name__)
 
@@ -59,7 +62,9 @@ def write_run(
     finish: Finish = lambda run: run,
     render: Callable[[Comparison], object] = lambda _: None,
 ) -> WrittenRun:
-    """Finishes and compares a run, and writes `formats` into its folder, run.json last.
+    """Finishes and compares a run, and writes `formats` into its folder, its store last.
+
+    run.json is written for a run of at most `MAX_EXPORTED` hosts, and whenever `formats` has it.
 
     `finish` adds what depends on all hosts. `render` uses the comparison as well, so that a bug in
     it is found. Both may be called several times, each time with fewer hosts. A bug that no single
@@ -103,25 +108,36 @@ class _Writing(msgspec.Struct, frozen=True):
         """Does everything that `write` does, and keeps nothing."""
         run, comparison = self._finish(hosts)
         registry.render_all(run, self.formats, comparison)
-        encode_run(run)
+        for _ in encode_store(run):
+            pass
 
     def write(self, hosts: Hosts) -> tuple[AuditRun, Comparison, list[Path]]:
-        """Writes the reports and then run.json.
+        """Writes the reports and then the store.
 
         A run whose reports cannot be written is not finished, so the next run reports the same
         changes again.
         """
         run, comparison = self._finish(hosts)
         reports = registry.write_all(self.folder, run, self.formats, comparison)
-        self.folder.finish(run)
-        return run, comparison, reports or [self.folder.path / RUN_FILE]
+        export = self._write_export(run)
+        store = self.folder.finish(run)
+        return run, comparison, reports or export or [store]
+
+    def _write_export(self, run: AuditRun) -> list[Path]:
+        """Writes run.json if the run has one and returns its path; replaces one that is there."""
+        is_small = len(run.hosts) <= MAX_EXPORTED
+        if not (is_small or "json" in self.formats or (self.folder.path / RUN_FILE).exists()):
+            return []
+        return [self.folder.write(RUN_FILE, registry.render_in_chunks(run, "json"))]
 
     def save_despite_bug(self) -> None:
-        """Writes what can be written of a run despite a bug, run.json first."""
+        """Writes what can be written of a run despite a bug, its store first."""
         run = self.bare
         with _ignoring_bugs():
             run = self.finish(run)
         self.folder.finish(run)
+        with _ignoring_bugs():
+            self._write_export(run)
         for format_ in self.formats:
             with _ignoring_bugs():
                 registry.write_all(self.folder, run, (format_,), compare(run))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
 from fleetaudit.errors import OutputError
 
@@ -58,11 +59,16 @@ def print_report(text: str) -> None:
 
 def print_bytes(data: bytes) -> None:
     """Writes to stdout what another program reads, whatever the locale is; raises `OutputError`."""
+    print_chunks((data,))
+
+
+def print_chunks(chunks: Iterable[bytes]) -> None:
+    """Writes to stdout what another program reads, chunk by chunk; raises `OutputError`."""
     if sys.stdout is None:
         raise ReaderGoneError("standard output is closed")
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.writelines(chunks)
         sys.stdout.buffer.flush()
     except OSError as e:
         raise _unwritable(e) from e

@@ -43,14 +43,14 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     width = console.width() if to_stdout else 100
     rendered = render_report(run_paths, format_, width=width)
     if output is not None and not to_stdout:
-        write_report(output, rendered.data)
+        write_report(output, rendered.chunks)
         if format_ == "prometheus":
             for warning in same_job_warnings(output, rendered.run):
                 console.print_message(warning)
     elif format_ == "text":
-        console.print_report(rendered.data.decode())
+        console.print_report(b"".join(rendered.chunks).decode())
     else:
-        console.print_bytes(rendered.data)
+        console.print_chunks(rendered.chunks)
     if rendered.bugs:
         console.print_message(
             f"{rendered.bugs} of the hosts are left out because of a bug in fleetaudit; its"

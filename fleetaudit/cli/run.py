@@ -38,7 +38,7 @@ from .connection_options import connection_options
     metavar="LIST",
     default="html",
     show_default=True,
-    help=f"Outputs to write in addition to run.json: {', '.join(params.RUN_FORMATS)}.",
+    help=f"Outputs to write: {', '.join(params.RUN_FORMATS)}. Up to 250 hosts always json, too.",
 )
 @click.option(
     "--fail-on",

@@ -56,7 +56,16 @@ from .playbook import (
     Step,
     SysctlExpectation,
 )
-from .run import MAX_SEQUENCE, RUN_FORMAT, AuditRun, PastRun, RunInfo, ScenarioRow, step_text
+from .run import (
+    MAX_SEQUENCE,
+    RUN_FORMAT,
+    AuditRun,
+    HostPosition,
+    PastRun,
+    RunInfo,
+    ScenarioRow,
+    step_text,
+)
 from .secret import Secret
 from .system import NOT_READ, Exposure, Kernel, Os, Sysctl, SysctlLine, SysctlLines, UnreadSockets
 from .target import (
@@ -103,6 +112,7 @@ __all__ = [
     "Host",
     "HostKeyPolicy",
     "HostPlan",
+    "HostPosition",
     "HostResult",
     "Interpreter",
     "Inventory",

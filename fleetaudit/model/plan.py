@@ -38,9 +38,11 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
 class Plan(Frozen, frozen=True, kw_only=True):
     """Every selected host exactly once, in inventory order.
 
-    `lines` has the playbook and the line of each expectation, by id as in `Playbook`.
+    `lines` has the playbook and the line of each expectation, by id as in `Playbook`. `positions`
+    has the position of each host in the whole plan, from 0, if this is a part of it; else it is ().
     """
 
     playbooks: tuple[str, ...]
     hosts: tuple[HostPlan, ...]
     lines: dict[str, tuple[str, int]] = {}
+    positions: tuple[int, ...] = ()

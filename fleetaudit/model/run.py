@@ -17,6 +17,10 @@ MAX_SEQUENCE = 2**53
 """The greatest integer that every JSON reader reads exactly."""
 
 
+HostPosition = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
+"""The position of a host in a plan, from 0."""
+
+
 class ScenarioRow(Frozen, frozen=True, kw_only=True):
     """A scenario as run.json carries it: what the report prints is what ran.
 
@@ -98,6 +102,9 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
 
     `drift` is against `run.baseline`. `history` has the earlier runs of the same job, oldest first.
     `locations` has the place of each expectation, by the id of its findings without a family.
+    `positions` of a shard has the position of each host in the whole plan, from 0, in the order of
+    `hosts`; it is () for any other run and in runs of earlier versions, and run.json then leaves
+    the key out.
     """
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT
@@ -107,6 +114,7 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     drift: Drift | None = None
     history: tuple[PastRun, ...] = ()
     locations: dict[str, Location] = {}
+    positions: tuple[HostPosition, ...] = ()
 
     @property
     def audited(self) -> tuple[Audited, ...]:

@@ -37,5 +37,6 @@ def select_shard(plan: Plan, number: int, parts: int) -> Plan:
     parts differ by one host at most. A part may be empty.
     """
     names = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
-    hosts = tuple(host for host in plan.hosts if host.name in names)
-    return msgspec.structs.replace(plan, hosts=hosts)
+    positions = tuple(n for n, host in enumerate(plan.hosts) if host.name in names)
+    hosts = tuple(plan.hosts[n] for n in positions)
+    return msgspec.structs.replace(plan, hosts=hosts, positions=positions)

@@ -23,7 +23,8 @@ class Format(NamedTuple):
 
     `file` is its name in the folder of a run; one that ends in "/" is a folder with a file for each
     audited host. `function` of the module `fleetaudit.report.MODULE` renders its `source`: a run, a
-    comparison (with `width` if the text is `wrapped`), or one host.
+    comparison (with `width` if the text is `wrapped`), or one host. It returns text, or yields
+    bytes if the output is `streamed`, because it may be larger than the memory.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Format(NamedTuple):
     function: str = "render"
     source: Literal["run", "comparison", "host"] = "run"
     wrapped: bool = False
+    streamed: bool = False
 
     def load(self) -> Callable[..., Any]:
         """Returns the renderer; its module is imported only now, because most runs need few."""
@@ -44,7 +46,7 @@ class Format(NamedTuple):
 
 FORMATS = (
     Format("html", "report.html", "text/html", "html", source="comparison"),
-    Format("json", "run.json", "application/json", "run_json"),
+    Format("json", "run.json", "application/json", "run_json", "render_in_chunks", streamed=True),
     Format("junit", "junit.xml", "application/xml", "junit"),
     Format("csv", "report.csv", "text/csv", "csv"),
     Format("sarif", "report.sarif", "application/sarif+json", "sarif"),
@@ -60,13 +62,25 @@ NAMES = tuple(_BY_NAME)
 SINGLE_FILE_NAMES = tuple(f.name for f in FORMATS if f.source != "host")
 """The words that `--format` of `fleetaudit report` accepts."""
 FILES = {f.name: f.file for f in FORMATS if f.source != "host" and f.name != "json"}
-"""Format: its file in the folder of a run. Every run has run.json, which the store writes."""
+"""Format: its file in the folder of a run; run.json is written last, and by `run_output`."""
+STREAMED = frozenset(f.name for f in FORMATS if f.streamed)
+"""The formats that are never whole in memory."""
 
 
 def render(
     run: AuditRun, format_: str, *, width: int = 100, comparison: Comparison | None = None
 ) -> bytes:
     """Returns the run in one of `SINGLE_FILE_NAMES`, in UTF-8; the same run gives the same bytes.
+
+    Raises ValueError for any other format. The arguments are as in `render_in_chunks`.
+    """
+    return b"".join(render_in_chunks(run, format_, width=width, comparison=comparison))
+
+
+def render_in_chunks(
+    run: AuditRun, format_: str, *, width: int = 100, comparison: Comparison | None = None
+) -> Iterator[bytes]:
+    """Yields the bytes of the run in one of `SINGLE_FILE_NAMES`, in one chunk or in many.
 
     `width` is the number of columns to which a text is wrapped; no other format uses it.
     `comparison` is that of `run`, if the caller has it; without it, formats that need one make it.
@@ -75,7 +89,11 @@ def render(
     """
     if format_ not in SINGLE_FILE_NAMES:
         raise ValueError(f"{format_!r} is not a format: use one of {', '.join(SINGLE_FILE_NAMES)}")
-    return _text(_BY_NAME[format_], run, comparison, width).encode(errors="replace")
+    format_of_name = _BY_NAME[format_]
+    if format_of_name.streamed:
+        yield from format_of_name.load()(run)
+    else:
+        yield _text(format_of_name, run, comparison, width).encode(errors="replace")
 
 
 def _text(format_: Format, run: AuditRun, comparison: Comparison | None, width: int) -> str:

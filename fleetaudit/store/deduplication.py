@@ -163,7 +163,7 @@ class EvidenceDeduplicator:
 
     def _share(self, observation: Observation) -> Observation:
         """Returns the one object for all observations that are equal on the disk."""
-        return self._shared.setdefault(_digest(_strip(observation)), observation)
+        return self._shared.setdefault(_digest(strip_evidence(observation)), observation)
 
 
 class JudgeAndDeduplicate:
@@ -248,7 +248,7 @@ def _name_only(host: str) -> Evidence:
     return Evidence(same_as=host)
 
 
-def _strip(observation: Observation) -> Observation:
+def strip_evidence(observation: Observation) -> Observation:
     """Returns an observation as it is written: evidence of another host is only named."""
     same_as = observation.evidence.same_as
     return replace(observation, evidence=_name_only(same_as)) if same_as else observation
@@ -261,7 +261,7 @@ def strip_shared_evidence(host: HostResult) -> HostResult:
     """
     if not isinstance(host, Audited):
         return host
-    return replace(host, observations=tuple(map(_strip, host.observations)))
+    return replace(host, observations=tuple(map(strip_evidence, host.observations)))
 
 
 def evidence_owners(host: HostResult) -> set[str]:
@@ -323,6 +323,64 @@ def reassign_evidence(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
         return _with_owner(o, "" if new_owner == host else new_owner)
 
     return _with_observations(hosts, reassign)
+
+
+def share_evidence(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
+    """Returns hosts of several runs with equal evidence kept by the first host that has it.
+
+    Each run kept its evidence once, so the runs together have it as often as there are runs. Hosts
+    that share one tuple of observations share one afterwards.
+    """
+    hosts = tuple(hosts)
+    named = _evidence_of_first_owners(hosts)
+    if not named:
+        return hosts
+
+    def change(host: str, o: Observation) -> Observation:
+        owner = o.evidence.same_as or host
+        evidence = named.get((owner, o.scenario, o.family))
+        return o if evidence is None else replace(o, evidence=evidence)
+
+    changed = dict[int, tuple[Observation, ...]]()
+    for host in _with_distinct_observations(hosts):
+        observations = tuple(change(host.name, o) for o in host.observations)
+        changed[id(host.observations)] = observations
+    return tuple(_with_changed(host, changed) for host in hosts)
+
+
+def _with_changed(host: HostResult, changed: dict[int, tuple[Observation, ...]]) -> HostResult:
+    """Returns a host with the observations that take the place of its own, by identity."""
+    if not isinstance(host, Audited):
+        return host
+    return replace(host, observations=changed[id(host.observations)])
+
+
+def _evidence_of_first_owners(
+    hosts: Sequence[HostResult],
+) -> dict[tuple[str, str, Family], Evidence]:
+    """Returns evidence that names an earlier host, for each that a later host has as well.
+
+    The keys are that later host, the scenario and the family.
+    """
+    first = dict[bytes, Evidence]()
+    named = dict[tuple[str, str, Family], Evidence]()
+    for host in _with_distinct_observations(hosts):
+        build = msgspec.json.encode((host.kernel, host.isolation))
+        for o in filter(_has_own_evidence, host.observations):
+            evidence = replace(o.evidence, same_as=host.name)
+            kept = first.setdefault(_Digests.of(build, o).whole, evidence)
+            if o.trials and kept is not evidence:
+                named[host.name, o.scenario, o.family] = kept
+    return named
+
+
+def _with_distinct_observations(hosts: Iterable[HostResult]) -> Iterable[Audited]:
+    """Returns the first audited host for each tuple of observations."""
+    distinct = dict[int, Audited]()
+    for host in hosts:
+        if isinstance(host, Audited):
+            distinct.setdefault(id(host.observations), host)
+    return distinct.values()
 
 
 def _with_owner(observation: Observation, same_as: str) -> Observation:

@@ -10,15 +10,14 @@ import contextlib
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from fleetaudit.errors import InputError, NothingToDoError, OutputError
 
 MAX_READ = 1024 * 1024 * 1024
-"""The largest run.json or journal that is read, in bytes. 10,000 hosts with all their evidence take
-a third of it.
-"""
+"""The largest run.json or plan that is read, in bytes: 20,000 hosts. A store has no limit."""
 _HINT = "expected: the folder of a run, or its run.json"
 
 
@@ -35,30 +34,33 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{name}: cannot be written: {e.strerror or e}") from e
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o600) -> Path:
     """Writes a file so that its name never shows a part of it; returns `path`.
 
-    Raises `OutputError`.
+    `data` are the bytes of the file, whole or in chunks. Raises `OutputError`, and what making the
+    chunks raises.
     """
+    chunks = (data,) if isinstance(data, bytes) else data
     new = path.parent / f".{path.name}.{os.getpid()}.part"
     with output_errors(path):
         new.unlink(missing_ok=True)  # left by an earlier process with the same number
         try:
-            _write_new_file(new, data, mode)
+            _write_new_file(new, chunks, mode)
             new.replace(path)
-        except OSError:
+        except BaseException:
             new.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
     return path
 
 
-def _write_new_file(path: Path, data: bytes, mode: int) -> None:
+def _write_new_file(path: Path, chunks: Iterable[bytes], mode: int) -> None:
     """Creates a file with this content and syncs it."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(fd, mode)
-        write_all(fd, memoryview(data))
+        with open(fd, "wb", closefd=False) as file:
+            file.writelines(chunks)
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -85,21 +87,33 @@ def read_bounded(path: Path, limit: int = MAX_READ) -> bytes:
     Raises `NothingToDoError` if there is no such file, and `InputError` if it is larger than
     `MAX_READ` or cannot be read.
     """
-    fd = _open_for_reading(path)
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, fd)  # Python's file objects refuse a folder
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise InputError("not a regular file", source=str(path), hint=_HINT)
-        if info.st_size > MAX_READ:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_READ:
             raise InputError(
-                f"too large: {info.st_size} bytes; the limit is {MAX_READ} bytes", source=str(path)
+                f"too large: {size} bytes; the limit is {MAX_READ} bytes",
+                source=str(path),
+                hint="name the folder of the run: its store can be read at any size",
             )
-        file = stack.enter_context(os.fdopen(fd, "rb", closefd=False))
         data: bytes | None = file.read(limit)
     if data is None:  # a file in /proc that has no data yet
         raise InputError("not a regular file", source=str(path), hint=_HINT)
     return data
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a regular file of a run for reading, for a `with` block.
+
+    Raises `NothingToDoError` if there is no such file, and `InputError` if it is another kind of
+    file or cannot be read.
+    """
+    fd = _open_for_reading(path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, fd)  # Python's file objects refuse a folder
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise InputError("not a regular file", source=str(path), hint=_HINT)
+        yield stack.enter_context(os.fdopen(fd, "rb", closefd=False))
 
 
 def _open_for_reading(path: Path) -> int:

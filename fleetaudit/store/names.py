@@ -6,6 +6,7 @@ import re
 
 JOURNAL_FILE = "hosts.jsonl"
 RUN_FILE = "run.json"
+STORE_FILE = "store.jsonl"
 PLAN_FILE = "plan.json"
 LATEST_LINK = "latest"
 LOCK_FILE = "lock"

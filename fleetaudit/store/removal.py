@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 
-from .names import JOURNAL_FILE, RUN_FILE, RUN_NAME
+from .names import JOURNAL_FILE, RUN_FILE, RUN_NAME, STORE_FILE
 
 _LEFTOVER = re.compile(r"\.(?:" + RUN_NAME.pattern + r")\.\d+\.(?:new|gone)")
 _PART = re.compile(r"\A\.(.+)\.\d+\.part\Z")
@@ -114,11 +114,12 @@ def _is_known(entry: str, known: Collection[str]) -> bool:
 def _remove_files(output: int, name: str, known: Collection[str]) -> None:
     """Removes the known files of a run folder; raises `OSError`.
 
-    run.json and the journal are removed last, so that a run that can be removed only in part is
-    still recognized as a run.
+    The store, run.json and the journal are removed last, so that a run that can be removed only in
+    part is still recognized as a run.
     """
+    last = STORE_FILE, RUN_FILE, JOURNAL_FILE
     with open_folder(output, name) as fd:
-        for entry in sorted(entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):
+        for entry in sorted(entries(fd), key=lambda entry: entry in last):
             if _is_folder_of_traces(fd, entry):
                 _remove_traces(fd)
             elif _is_known(entry, known):

@@ -21,7 +21,15 @@ from fleetaudit.errors import OutputError
 from fleetaudit.model import RunInfo
 
 from .jobs import job_name
-from .names import JOURNAL_FILE, LATEST_LINK, PLAN_FILE, RUN_FILE, RUN_NAME, name_order
+from .names import (
+    JOURNAL_FILE,
+    LATEST_LINK,
+    PLAN_FILE,
+    RUN_FILE,
+    RUN_NAME,
+    STORE_FILE,
+    name_order,
+)
 from .removal import entries, is_file, is_folder, open_folder, remove_leftovers, remove_run
 from .run_file import read_info_in
 
@@ -73,7 +81,7 @@ def prune(
     whatever their age. Without the folder there is nothing to remove. Raises `OutputError` if the
     folder cannot be read or changed; runs that were removed until then stay removed.
     """
-    known = frozenset({RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
+    known = frozenset({STORE_FILE, RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
     try:
         fd = os.open(output, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -112,7 +120,7 @@ def _latest(output: int) -> str:
 
 
 class _Run(msgspec.Struct, frozen=True):
-    """A run that may be removed. `info` is None if its run.json is missing or cannot be read."""
+    """A run that may be removed. `info` is None if it was not finished or cannot be read."""
 
     name: str
     is_finished: bool
@@ -135,12 +143,17 @@ def _find_runs(output: int) -> list[_Run]:
 def _is_run(output: int, name: str) -> bool:
     """Returns whether a name in the open output folder is a folder of a run that may be removed.
 
-    Such a folder is named by a start time and contains a run.json or a journal. `removal` checks
+    Such a folder is named by a start time and contains a run or a journal. `removal` checks
     later that all of its files were written by fleetaudit.
     """
     if not _is_run_name(name) or not is_folder(output, name):
         return False
-    return is_file(output, f"{name}/{RUN_FILE}") or is_file(output, f"{name}/{JOURNAL_FILE}")
+    return _is_written(output, name) or is_file(output, f"{name}/{JOURNAL_FILE}")
+
+
+def _is_written(output: int, name: str) -> bool:
+    """Returns whether a folder in the open output folder has a store or a run.json."""
+    return any(is_file(output, f"{name}/{file}") for file in (STORE_FILE, RUN_FILE))
 
 
 def _is_run_name(name: str) -> bool:
@@ -157,10 +170,10 @@ def _is_run_name(name: str) -> bool:
 def _read_run(output: int, name: str) -> _Run:
     """Returns the run in a folder of the open output folder.
 
-    `info` is None for a copy of another run, and if run.json cannot be read: then the run belongs
-    to no job.
+    `info` is None for a copy of another run, and if the run cannot be read: then it belongs to no
+    job.
     """
-    if not is_file(output, f"{name}/{RUN_FILE}"):
+    if not _is_written(output, name):
         return _Run(name, is_finished=False, info=None)
     return _Run(name, is_finished=True, info=_read_own_info(output, name))
 

@@ -1,68 +1,128 @@
-"""Reads and writes run.json. What is read is bounded and typed before it is used."""
+"""Reads a run, from the store of its folder or from a run.json, and writes run.json.
+
+Rules: the store is what fleetaudit itself reads; run.json is an export for other programs. A folder
+of an earlier version has only its run.json, which is read in the place of the store, as is a
+run.json alone. What is read is bounded and typed before it is used.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from fleetaudit.errors import InputError
-from fleetaudit.model import DECODE_ERRORS, AuditRun, RunInfo, Severity
+from fleetaudit.model import DECODE_ERRORS, Audited, AuditRun, HostResult, Observation, RunInfo
 from fleetaudit.text.host_ranges import count_of_hosts
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
-from .deduplication import restore_evidence, strip_shared_evidence
+from .deduplication import restore_evidence, strip_evidence, strip_shared_evidence
 from .disk import read_bounded
 from .journal import read_journal
-from .names import JOURNAL_FILE, RUN_FILE
+from .names import JOURNAL_FILE, RUN_FILE, STORE_FILE
+from .part_reader import Interner
+from .run_head import HostOutline, RunHead, head_of_outlines
+from .store_file import (
+    decode_head,
+    read_store,
+    read_store_head,
+    read_store_hosts,
+    read_store_names,
+)
 
 INFO_BYTES = 256 * 1024
-"""Bytes at the beginning of a run.json that are read for its `RunInfo`."""
+"""Bytes at the beginning of a run's file that are read for its `RunInfo`."""
 _BEGINNING = b'{"format":"fleetaudit-run/1","run":'
 
 
-class FindingHead(msgspec.Struct, frozen=True):
-    """The severity of one finding, and whether it is waived."""
-
-    severity: Severity
-    waived: str | None = None
-
-
-class HostHead(msgspec.Struct, frozen=True):
-    """The status of one host, the stage at which its audit failed, and its findings."""
-
-    status: str
-    stage: str | None = None
-    findings: tuple[FindingHead, ...] = ()
-
-
-class RunHead(msgspec.Struct, frozen=True):
-    """The parts of a run.json that lists and summaries need."""
+class _RunOutline(msgspec.Struct, frozen=True):
+    """The parts of a run.json that its head needs."""
 
     run: RunInfo
-    hosts: tuple[HostHead, ...]
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the run ended before every host was audited."""
-        return any(host.stage == "interrupted" for host in self.hosts)
+    hosts: tuple[HostOutline, ...]
 
 
-_head_decoder = msgspec.json.Decoder(RunHead)
+_outline_decoder = msgspec.json.Decoder(_RunOutline)
 _run_decoder = msgspec.json.Decoder(AuditRun)
 
 
+# ---- writing run.json ----------------------------------------------------------------------------
+
+
 def encode_run(run: AuditRun) -> bytes:
-    """Returns the bytes of run.json, with a line feed at the end.
+    """Returns the bytes of run.json, with a line feed at the end."""
+    return b"".join(encode_run_in_chunks(run))
+
+
+def encode_run_in_chunks(run: AuditRun) -> Iterator[bytes]:
+    """Yields the bytes of run.json, a host at a time.
 
     Evidence that several hosts share is written once. The keys are in the order of the types, so
     that `RunInfo` is in the first INFO_BYTES.
     """
-    return encode_json(replace(run, hosts=tuple(map(strip_shared_evidence, run.hosts)))) + b"\n"
+    encoder = _HostEncoder()
+    separator = b""
+    yield _BEGINNING + encode_json(run.run)
+    yield b',"scenarios":' + encode_json(run.scenarios) + b',"hosts":['
+    for host in run.hosts:
+        yield separator + encoder.encode(host)
+        separator = b","
+    yield b'],"drift":' + encode_json(run.drift)
+    yield b',"history":' + encode_json(run.history)
+    yield b',"locations":' + encode_json(run.locations)
+    if run.positions:
+        yield b',"positions":' + encode_json(run.positions)
+    yield b"}\n"
+
+
+class _HostEncoder:
+    """Encodes the hosts of one run; what the last hosts had is encoded only once.
+
+    Hosts share the objects of equal observations and sysctls. An object is kept with its bytes, so
+    that no other object gets its identity.
+    """
+
+    def __init__(self) -> None:
+        self._known = dict[int, tuple[object, msgspec.Raw]]()
+
+    def encode(self, host: HostResult) -> bytes:
+        """Returns a host as in run.json; evidence of another host is only named."""
+        if not isinstance(host, Audited):
+            return encode_json(host)
+        try:
+            observations = tuple(map(self._observation, host.observations))
+            sysctls = self._once(host.sysctls, host.sysctls)
+            changed: Any = replace(host, observations=observations, sysctls=sysctls)
+            return msgspec.json.encode(changed)
+        except UnicodeEncodeError:
+            return encode_json(strip_shared_evidence(host))
+
+    def _observation(self, observation: Observation) -> msgspec.Raw:
+        """Returns the bytes of an observation."""
+        known = self._known.get(id(observation))
+        if known is not None:
+            return known[1]
+        return self._once(observation, strip_evidence(observation))
+
+    def _once(self, value: object, written: object) -> msgspec.Raw:
+        """Returns the bytes of `written`, which is how a value is written."""
+        known = self._known.get(id(value))
+        if known is not None:
+            return known[1]
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        raw = msgspec.Raw(msgspec.json.encode(written))
+        self._known[id(value)] = value, raw
+        return raw
+
+
+_MAX_KNOWN = 10_000
 
 
 def run_schema() -> bytes:
@@ -70,21 +130,56 @@ def run_schema() -> bytes:
     return json_schema_of(AuditRun, "fleetaudit-run/1")
 
 
-def read_run(path: Path) -> AuditRun:
-    """Returns the run in a folder or in a run.json.
+# ---- reading -------------------------------------------------------------------------------------
 
-    The evidence of each host is whole again. Raises `NothingToDoError` if there is none, and
-    `InputError` if the file is larger than `disk.MAX_READ`, is not a run of fleetaudit, has a host
-    twice or an observation of an unknown scenario, or if the run was never finished.
+
+def read_run(path: Path, interner: Interner | None = None) -> AuditRun:
+    """Returns the run in a folder, in a store.jsonl or in a run.json.
+
+    The evidence of each host is whole again. Hosts of a store that have equal observations,
+    sysctls, findings or the like share one object for them, so that what is computed for one can be
+    kept by its identity. Runs that are read with the same `interner` share all but evidence, which
+    has times; so two runs have few distinct pairs of lists of observations, however many hosts.
+
+    Raises `NothingToDoError` if there is none, and `InputError` if the file is a run.json larger
+    than `disk.MAX_READ`, is not a run of fleetaudit, has a host twice or an observation of an
+    unknown scenario, or if the run was never finished.
     """
-    file = _run_file(path)
-    text = read_bounded(file)
-    try:
-        run = _run_decoder.decode(text)
-    except DECODE_ERRORS as e:
-        raise _not_a_run(e, file) from e
+    file = _file_of_run(path)
+    run = read_store(file, interner) if _is_store(file) else _read_export(file)
     _check_unique_hosts(run, file)
     _check_known_scenarios(run, file)
+    return run
+
+
+def read_hosts(path: Path, names: Collection[str]) -> AuditRun:
+    """Returns a run with only those of the named hosts that it has; raises as `read_run`.
+
+    Of a store only these hosts are read, and what they share with others.
+    """
+    file = _file_of_run(path)
+    if not _is_store(file):
+        run = read_run(file)
+        return replace(run, hosts=tuple(host for host in run.hosts if host.name in names))
+    run = read_store_hosts(file, names)
+    _check_known_scenarios(run, file)
+    return run
+
+
+def read_host_names(path: Path) -> list[str]:
+    """Returns the names of the hosts of a run, in its order; raises as `read_run`."""
+    file = _file_of_run(path)
+    if _is_store(file):
+        return read_store_names(file)
+    return [host.name for host in read_run(file).hosts]
+
+
+def _read_export(file: Path) -> AuditRun:
+    """Returns the run in a run.json; raises as `read_run`."""
+    try:
+        run = _run_decoder.decode(read_bounded(file))
+    except DECODE_ERRORS as e:
+        raise _not_a_run(e, file) from e
     return replace(run, hosts=restore_evidence(run.hosts))
 
 
@@ -103,7 +198,8 @@ def _check_known_scenarios(run: AuditRun, file: Path) -> None:
     Every output looks up the scenario of an observation, so a file that was edited by hand is
     refused here.
     """
-    observed = {o.scenario for host in run.hosts for o in host.observations}
+    distinct = {id(host.observations): host.observations for host in run.hosts}
+    observed = {o.scenario for observations in distinct.values() for o in observations}
     unknown = observed - run.scenarios_by_name().keys()
     if unknown:
         raise InputError(
@@ -112,16 +208,18 @@ def _check_known_scenarios(run: AuditRun, file: Path) -> None:
 
 
 def read_head(path: Path) -> RunHead:
-    """Returns the head of a run, without its observations; raises as `read_run`.
+    """Returns the head of a run, without its hosts; raises as `read_run`.
 
-    It is read several times faster than the whole run. Hosts and scenarios are not checked against
-    each other.
+    Of a store only the first line is read. Hosts and scenarios are not checked.
     """
-    file = _run_file(path)
+    file = _file_of_run(path)
+    if _is_store(file):
+        return read_store_head(file)
     try:
-        return _head_decoder.decode(read_bounded(file))
+        outline = _outline_decoder.decode(read_bounded(file))
     except DECODE_ERRORS as e:
         raise _not_a_run(e, file) from e
+    return head_of_outlines(outline.run, outline.hosts)
 
 
 def _not_a_run(e: Exception, file: Path) -> InputError:
@@ -136,22 +234,34 @@ def read_info(path: Path) -> RunInfo:
 
     Raises as `read_run`.
     """
-    file = _run_file(path)
+    file = _file_of_run(path)
+    if _is_store(file):
+        return read_store_head(file).run
     return _info_at_the_beginning(read_bounded(file, INFO_BYTES)) or read_head(file).run
 
 
 def read_info_in(folder: int) -> RunInfo | None:
     """Returns the `RunInfo` of the run in an open folder, or None; follows no symbolic link.
 
-    `folder` is a file descriptor. It is None if there is no run.json, if it cannot be read, and if
-    another program wrote it.
+    `folder` is a file descriptor. It is None if there is no finished run, if it cannot be read, and
+    if another program wrote it.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    for name, info_in in ((STORE_FILE, _info_of_store), (RUN_FILE, _info_at_the_beginning)):
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        try:
+            fd = os.open(name, flags, dir_fd=folder)
+            with os.fdopen(fd, "rb") as file:
+                return info_in(file.read(INFO_BYTES))
+        except OSError:
+            continue
+    return None
+
+
+def _info_of_store(text: bytes) -> RunInfo | None:
+    """Returns the `RunInfo` in the first bytes of a store, None if they are not of one."""
     try:
-        fd = os.open(RUN_FILE, flags, dir_fd=folder)
-        with os.fdopen(fd, "rb") as file:
-            return _info_at_the_beginning(file.read(INFO_BYTES))
-    except OSError:
+        return decode_head(text.partition(b"\n")[0]).run
+    except DECODE_ERRORS:
         return None
 
 
@@ -168,19 +278,27 @@ def _info_at_the_beginning(text: bytes) -> RunInfo | None:
         return None
 
 
-def _run_file(path: Path) -> Path:
-    """Returns the run.json of a folder, or `path` itself.
+def _is_store(file: Path) -> bool:
+    """Returns whether a file of a run is a store, by its name."""
+    return file.suffix == ".jsonl"
 
-    Raises `InputError` if the run was never finished: the folder has a journal and no run.json.
+
+def _file_of_run(path: Path) -> Path:
+    """Returns the file of a run folder, or `path` itself.
+
+    Raises `InputError` if the run was never finished: the folder has a journal and neither a store
+    nor a run.json.
     """
     if not path.is_dir():
         return path
-    file, journal = path / RUN_FILE, path / JOURNAL_FILE
+    store, file, journal = path / STORE_FILE, path / RUN_FILE, path / JOURNAL_FILE
+    if store.exists():
+        return store
     if file.exists() or not journal.exists():
         return file
     hosts = count_of_hosts(len(read_journal(journal)))
     raise InputError(
-        f"never finished: its journal has {hosts}, and there is no {RUN_FILE}",
+        f"never finished: its journal has {hosts}, and there is no {STORE_FILE}",
         source=str(path),
         hint=f"finish it:  fleetaudit run --resume {shlex.quote(str(path))}",
     )

@@ -1,7 +1,8 @@
-"""The folder of a run: created with its plan and an empty journal, finished by its run.json.
+"""The folder of a run: created with its plan and an empty journal, finished by its store.jsonl.
 
 Rules: a run folder that exists has its plan and its journal, so a process killed at any moment
-leaves a run that can be resumed. Folders are 0700 and files 0600. Only the journal grows in place.
+leaves a run that can be resumed. Folders are 0700 and files 0600. Only the journal grows in place;
+the store of a finished run takes its place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +19,9 @@ from fleetaudit.errors import InputError
 from fleetaudit.model import AuditRun, HostResult
 
 from .disk import output_errors, read_bounded, write_atomically
-from .journal import JournalWriter, truncate_to_whole_lines
-from .names import JOURNAL_FILE, PLAN_FILE, RUN_FILE
-from .run_file import encode_run
+from .journal import JournalWriter, read_journal, truncate_to_whole_lines
+from .names import JOURNAL_FILE, PLAN_FILE, STORE_FILE
+from .store_file import encode_store, read_store
 
 _APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAX_NUMBER = 9999
@@ -45,10 +47,11 @@ class RunFolder:
         """Appends one host to the journal; raises `OutputError`."""
         self._journal.append(result)
 
-    def write(self, name: str, data: bytes) -> Path:
+    def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
         """Writes one whole file of the run and returns its path; raises `OutputError`.
 
-        `name` may start with the name of a folder, which is created if needed.
+        `data` are its bytes, whole or in chunks. `name` may start with the name of a folder, which
+        is created if needed.
         """
         path = self.path / name
         with output_errors(path.parent):
@@ -56,9 +59,16 @@ class RunFolder:
         return write_atomically(path, data)
 
     def finish(self, run: AuditRun) -> Path:
-        """Writes run.json, which makes this a finished run, and returns its path."""
+        """Writes store.jsonl, which makes this a finished run, and returns its path.
+
+        The journal is removed, unless the run was interrupted: it is then still to be resumed.
+        """
         self._journal.sync()
-        return self.write(RUN_FILE, encode_run(run))
+        path = self.write(STORE_FILE, encode_store(run))
+        if not any(host.stage == "interrupted" for host in run.hosts):
+            with output_errors(self._journal.path):
+                self._journal.path.unlink(missing_ok=True)
+        return path
 
 
 def create_run_folder(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
@@ -116,11 +126,14 @@ def _rename_to_free_name(new: Path, output: Path, stem: str) -> Path:
 def reopen_run_folder(path: Path) -> RunFolder:
     """Opens the folder of a run to resume it; the caller holds the lock of the folder around it.
 
-    A cut last line of the journal is removed. Raises `OutputError`.
+    A cut last line of the journal is removed; a finished run gets a new one. Raises `OutputError`.
     """
     journal = path / JOURNAL_FILE
+    flags = os.O_RDWR | _APPEND
+    if (path / STORE_FILE).exists():
+        flags |= os.O_CREAT
     with output_errors(journal):
-        fd = os.open(journal, os.O_RDWR | _APPEND)
+        fd = os.open(journal, flags, 0o600)
         try:
             length = truncate_to_whole_lines(fd)
         except BaseException:
@@ -129,16 +142,37 @@ def reopen_run_folder(path: Path) -> RunFolder:
     return RunFolder(path, JournalWriter(journal, fd, length))
 
 
+def read_results(path: Path, note: Callable[[str], None]) -> tuple[HostResult, ...]:
+    """Returns the results that a run folder has: of its store, then those of its journal.
+
+    A host of both is in it twice, and the later result counts. `note` is as in `read_journal`.
+    Raises `InputError` for a store or a journal that cannot be read.
+    """
+    store, journal = path / STORE_FILE, path / JOURNAL_FILE
+    stored = read_store(store).hosts if store.exists() else ()
+    return (*stored, *read_journal(journal, note))
+
+
+def count_results(path: Path) -> int:
+    """Returns how many hosts of an unfinished run a resumed run keeps; raises as `read_results`.
+
+    Those that were interrupted do not count, as they are audited again, and a host counts once.
+    """
+    results = read_results(path, lambda _: None)
+    return len({host.name for host in results if host.stage != "interrupted"})
+
+
 def read_plan(path: Path) -> bytes:
     """Returns the plan.json of a run folder.
 
-    Raises `NothingToDoError` if there is no run, and `InputError` if the run has a journal but no
+    Raises `NothingToDoError` if there is no run, and `InputError` if the run has results but no
     plan, so that nobody knows what is left to do.
     """
-    if not (path / PLAN_FILE).exists() and (path / JOURNAL_FILE).exists():
+    results = [name for name in (JOURNAL_FILE, STORE_FILE) if (path / name).exists()]
+    if results and not (path / PLAN_FILE).exists():
         raise InputError(
             f"has no {PLAN_FILE} (what the run was to do), so it cannot be resumed",
             source=str(path),
-            hint=f"start the run again; the results so far stay in {JOURNAL_FILE}",
+            hint=f"start the run again; the results so far stay in {results[0]}",
         )
     return read_bounded(path / PLAN_FILE)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,31 +18,13 @@ from fleetaudit.model import Frozen
 from fleetaudit.text.json_schema import encode_json, file_name_text, json_schema_of
 
 from .jobs import describe_job, job_name
-from .journal import count_results
 from .latest import read_latest
 from .manifest import decode_manifest
-from .names import JOURNAL_FILE, PLAN_FILE, RUN_FILE, name_order
-from .run_file import RunHead, read_head
-from .run_folder import read_plan
-from .run_search import StoredRun, find_runs, run_names
-
-
-class HostCounts(Frozen, frozen=True, kw_only=True):
-    """How many hosts: `selected` is the three others together."""
-
-    selected: int
-    audited: int
-    not_audited: int
-    not_selected: int
-
-
-class FindingCounts(Frozen, frozen=True, kw_only=True):
-    """How many findings, by severity; the waived ones are counted apart."""
-
-    error: int
-    warning: int
-    info: int
-    waived: int
+from .names import JOURNAL_FILE, PLAN_FILE, name_order
+from .run_file import read_head
+from .run_folder import count_results, read_plan
+from .run_head import FindingCounts, HostCounts
+from .run_search import StoredRun, find_runs, has_run_file, run_names
 
 
 class FinishedRun(Frozen, frozen=True, kw_only=True):
@@ -88,7 +69,7 @@ class UnfinishedRun(Frozen, frozen=True, kw_only=True):
 
 
 class UnreadableRun(Frozen, frozen=True, kw_only=True):
-    """A run whose run.json cannot be read, and why."""
+    """A run whose file cannot be read, and why."""
 
     id: str
     reason: str
@@ -136,7 +117,7 @@ def list_runs(output: Path, here: Path) -> RunList:
 
 
 def _without_run_file(output: Path) -> Iterator[Path]:
-    """Yields the folders of runs that have a journal and no run.json."""
+    """Yields the folders of runs that have a journal, and were never finished."""
     for path in map(output.joinpath, run_names(output)):
         with contextlib.suppress(OSError):  # no permission
             if _is_unfinished(path):
@@ -144,8 +125,8 @@ def _without_run_file(output: Path) -> Iterator[Path]:
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Returns whether a folder has a journal and no run.json; raises `OSError`."""
-    return (path / JOURNAL_FILE).is_file() and not (path / RUN_FILE).exists()
+    """Returns whether a folder has a journal and no file of a run; raises `OSError`."""
+    return (path / JOURNAL_FILE).is_file() and not has_run_file(path)
 
 
 def encode(runs: RunList) -> bytes:
@@ -177,33 +158,8 @@ def _finished_run(run: StoredRun, latest: str | None) -> FinishedRun:
         scheduled=info.scheduled,
         sequence=info.sequence,
         status=info.status,
-        hosts=_count_hosts(head),
-        findings=_count_findings(head),
-    )
-
-
-def _count_hosts(head: RunHead) -> HostCounts:
-    """Returns how many hosts a run has, by status."""
-    counts = Counter(host.status for host in head.hosts)
-    return HostCounts(
-        selected=len(head.hosts),
-        audited=counts["audited"],
-        not_audited=counts["not audited"],
-        not_selected=counts["not selected"],
-    )
-
-
-def _count_findings(head: RunHead) -> FindingCounts:
-    """Returns how many findings a run has, by severity."""
-    counts = Counter[str]()
-    for host in head.hosts:
-        for finding in host.findings:
-            counts[finding.severity if finding.waived is None else "waived"] += 1
-    return FindingCounts(
-        error=counts["error"],
-        warning=counts["warning"],
-        info=counts["info"],
-        waived=counts["waived"],
+        hosts=head.hosts,
+        findings=head.findings,
     )
 
 
@@ -211,7 +167,7 @@ def _unfinished_run(path: Path, here: Path) -> UnfinishedRun:
     """Returns an unfinished run as it is listed, with the command that resumes it."""
     try:
         manifest = decode_manifest(read_plan(path), source=str(path / PLAN_FILE))
-        done = count_results(path / JOURNAL_FILE)
+        done = count_results(path)
     except FleetauditError as e:
         return UnfinishedRun(id=path.name, reason=str(e))
     return UnfinishedRun(

@@ -14,19 +14,19 @@ from typing import NamedTuple
 from fleetaudit.errors import FleetauditError
 from fleetaudit.model import RunInfo
 
-from .names import RUN_FILE, RUN_NAME, name_order
+from .names import RUN_FILE, RUN_NAME, STORE_FILE, name_order
 from .run_file import read_head, read_info
 
 
 class StoredRun(NamedTuple):
-    """A run of an output folder that has a run.json."""
+    """A run of an output folder that was written: it has a store, or a run.json."""
 
     path: Path
     info: RunInfo
 
 
 class StoredRuns(NamedTuple):
-    """The runs of an output folder that have a run.json: `finished` ones, the last one first;
+    """The runs of an output folder that were written: `finished` ones, the last one first;
     `interrupted` ones; and those that cannot be read, with the reason.
     """
 
@@ -48,7 +48,7 @@ def run_names(output: Path) -> tuple[str, ...]:
 
 
 def find_runs(output: Path) -> StoredRuns:
-    """Returns the runs of an output folder that have a run.json, none if there is no folder.
+    """Returns the runs of an output folder that were written, none if there is no folder.
 
     A copy of a run under another name, such as a golden run, is left out. A run without a sequence
     number was interrupted or comes from an earlier version; the stages of its hosts decide.
@@ -73,15 +73,22 @@ def _was_interrupted(run: StoredRun) -> bool:
 
 
 def _folders_with_a_run_file(output: Path) -> Iterator[Path]:
-    """Yields the run folders with a run.json, except symbolic links and unreadable folders."""
+    """Yields the folders of written runs, except symbolic links and unreadable folders."""
     for name in run_names(output):
         path = output / name
         try:
-            has_run_file = (path / RUN_FILE).is_file()
+            is_written = has_run_file(path)
         except OSError:  # no permission
             continue
-        if has_run_file and not path.is_symlink():
+        if is_written and not path.is_symlink():
             yield path
+
+
+def has_run_file(path: Path) -> bool:
+    """Returns whether a folder has a run that was written: a store, or the run.json of an earlier
+    version; raises `OSError`.
+    """
+    return (path / STORE_FILE).is_file() or (path / RUN_FILE).is_file()
 
 
 def _last_first(runs: list[StoredRun]) -> tuple[StoredRun, ...]:

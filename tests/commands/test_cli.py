@@ -23,7 +23,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.store.journal import read_journal
 from fleetaudit.store.latest import point_latest
 from fleetaudit.store.lock import hold_lock
-from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_file import encode_run, read_run
 from fleetaudit.store.run_folder import create_run_folder
 from tests.support.commands import Workspace, until
 from tests.support.runs import small_fleet
@@ -417,6 +417,7 @@ def fleet(folder: Folder) -> Folder:
     with create_run_folder(
         folder.path / "reports", datetime(2026, 1, 31, 2, tzinfo=UTC)
     ) as run_folder:
+        run_folder.write("run.json", encode_run(small_fleet()))
         run_folder.finish(small_fleet())
         point_latest(run_folder.output, run_folder.id)
     return folder

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from fleetaudit.model import AuditRun, NotAudited
-from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE
+from fleetaudit.store.names import RUN_FILE
 from fleetaudit.store.run_file import encode_run, read_run
 from tests.support.runs import (
     K510,
@@ -292,7 +292,7 @@ def test_last_is_the_newest_finished_run_of_the_same_job(folder: Folder) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert folder.latest().run.baseline == "2026-01-01T020000Z"
     assert "2026-01-07T020000Z" in done.stderr  # left out, with a note
-    (golden / JOURNAL_FILE).unlink()  # the run.json is all that is needed
+    (golden / RUN_FILE).unlink()  # the store is all that is needed
     assert folder.audit("--baseline", "golden", day=9).returncode == 0
     assert folder.latest().run.baseline == "2026-01-01T020000Z"
     assert folder.audit("--baseline", "none", day=10).returncode == 0

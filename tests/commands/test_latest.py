@@ -21,6 +21,7 @@ from fleetaudit.store.run_search import find_runs
 from tests import ROOT
 from tests.support.commands import Workspace
 from tests.support.runs import small_fleet
+from tests.support.stored_runs import as_killed, host_lines, with_export_only
 from tests.unit.store.test_jobs import INFO
 from tests.unit.store.test_latest import NOW, stored
 
@@ -144,7 +145,7 @@ def test_a_clock_once_in_the_future_freezes_nothing(place: Workspace) -> None:
 def test_runs_of_an_earlier_version_go_before_those_that_are_numbered(place: Workspace) -> None:
     place.run("run", "-p", "all.yml", *JSON, SOURCE_DATE_EPOCH=str(2**31))
     (old,) = place.runs()
-    run = json.loads((old / "run.json").read_bytes())
+    run = json.loads(with_export_only(old).read_bytes())
     for key in ("job", "sequence", "scheduled", "status", "tags", "skip_tags"):
         del run["run"][key]
     (old / "run.json").write_text(json.dumps(run, indent=2))  # by somebody's tool
@@ -176,9 +177,11 @@ def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_le
     place.run("run", "-p", "all.yml", *JSON)
     left = place.path / "reports/2026-01-01T020000Z"
     shutil.copytree(place.runs()[0], left)
-    (left / "run.json").unlink()
-    lines = (left / "hosts.jsonl").read_bytes().splitlines(keepends=True)
-    (left / "hosts.jsonl").write_bytes(lines[0] + b"{damaged\n" + lines[1][:-9])
+    journal = as_killed(left, 2)
+    _, second = host_lines(journal)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines.insert(second, b"{damaged\n")
+    journal.write_bytes(b"".join(lines)[:-9])
     place.run("run", "-p", "other.yml", *JSON)
     (place.path / "reports/2026-01-02T020000Z").mkdir()
     (place.path / "reports/2026-01-02T020000Z/run.json").write_text('{"\x1b[31m"')
@@ -224,7 +227,7 @@ def test_what_latest_cannot_point_to_is_refused(place: Workspace) -> None:
     cut = read_run(run)
     rest = NotAudited(name="later", stage="interrupted", reason="interrupted")
     cut = replace(cut, hosts=(*cut.hosts, rest), run=replace(cut.run, sequence=0))
-    (run / "run.json").write_bytes(encode_run(cut))
+    with_export_only(run, cut)
     before = latest(place)
     for name, status, words in (
         (run.name, 65, f"fleetaudit run --resume reports/{run.name}"),

@@ -25,6 +25,7 @@ from fleetaudit.store.latest import point_latest
 from fleetaudit.store.run_file import read_run
 from fleetaudit.store.run_folder import create_run_folder
 from tests.support.runs import small_fleet
+from tests.support.stored_runs import with_export_only
 from tests.unit.report.test_formats import (
     read_csv,
     read_junit,
@@ -231,6 +232,7 @@ def test_a_reader_that_goes_away_is_no_bug(folder: Folder) -> None:
 def test_several_runs_are_rendered_as_one_in_every_format(folder: Folder) -> None:
     first = archived(folder, part(RUN.hosts[:10], "one"), 3)
     second = archived(folder, part(RUN.hosts[10:], "two", minutes=5), 4)
+    with_export_only(folder.path / second)
     done = folder.run("report", first, f"{second}/run.json", "--format", "json")
     assert done.returncode == 0, done.stderr
     joined = msgspec.json.decode(done.stdout, type=AuditRun)

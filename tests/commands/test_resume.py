@@ -36,8 +36,10 @@ from fleetaudit.store.manifest import (
 )
 from fleetaudit.store.names import name_order
 from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_folder import read_results
 from tests import ROOT
 from tests.support.commands import Workspace, until
+from tests.support.stored_runs import as_killed, host_lines, replace_line
 from tests.unit.engine.test_scheduler import host_plan, plan_of
 
 # The command, with a transport that answers at once: what is tested is the folder, at 20 kills a
@@ -116,7 +118,7 @@ def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_u
             assert decode_manifest(
                 (folders[1] / "plan.json").read_bytes(), source=""
             ).inventory == (HOSTS,)
-            read_journal(folders[1] / "hosts.jsonl")
+            read_results(folders[1], lambda _: None)
     finished(fake(place, *arguments))
     _, disturbed = place.runs()
     one, other = read_run(undisturbed), read_run(disturbed)
@@ -131,7 +133,7 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
 ) -> None:
     place.locals(6)
     process = place.start("run", "-p", "quick.yml", "--format", "text", "-f", "1")
-    until(lambda: any(path.read_bytes().count(b"\n") >= 2 for path in journals(place)), "two hosts")
+    until(lambda: any(len(host_lines(path)) >= 2 for path in journals(place)), "two hosts")
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 143, stdout + stderr
@@ -141,7 +143,8 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
     done = {host.name for host in before.hosts if host.stage != "interrupted"}
     assert 2 <= len(done) < 6
     assert not (place.path / "reports/latest").exists()
-    lines = (folder / "hosts.jsonl").read_bytes()
+    journal = {host.name for host in read_journal(folder / "hosts.jsonl")}
+    assert journal >= done
 
     resumed = place.run("run", "--resume", "reports/" + folder.name)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -149,10 +152,9 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
     assert (after.run.id, after.run.started) == (before.run.id, before.run.started)
     assert [host.name for host in after.hosts] == [f"host{n:02}" for n in range(6)]
     assert not any(isinstance(host, NotAudited) for host in after.hosts)
-    journal = (folder / "hosts.jsonl").read_bytes()
-    assert journal.startswith(lines)
-    new = [host.name for host in read_journal(folder / "hosts.jsonl")][6:]
-    assert set(new) == {host.name for host in after.hosts} - done
+    kept = [host for host in before.hosts if host.name in done]
+    assert [host for host in after.hosts if host.name in done] == kept  # and their seconds
+    assert not (folder / "hosts.jsonl").exists()
     assert (folder / "report.txt").exists()  # --format is remembered
 
 
@@ -177,29 +179,27 @@ def left(place: Workspace, begun: Path) -> Path:
     shutil.copytree(begun, folder)
     plan = json.loads((folder / "plan.json").read_bytes())
     (folder / "plan.json").write_text(json.dumps(plan | {"folder": str(place.path)}))
-    (folder / "run.json").unlink()
-    lines = (folder / "hosts.jsonl").read_bytes().splitlines(keepends=True)
-    (folder / "hosts.jsonl").write_bytes(lines[0] + lines[1] + lines[2][:-9])
+    journal = as_killed(folder, 3)
+    journal.write_bytes(journal.read_bytes()[:-9])
     return folder
 
 
 def test_a_last_line_that_was_cut_is_audited_again(place: Workspace, left: Path) -> None:
     finished(fake(place, "run", "--resume", left.name))
     assert [host.name for host in read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
-    assert len(read_journal(left / "hosts.jsonl")) == 4
+    assert not (left / "hosts.jsonl").exists()
 
 
 def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_finishes(
     place: Workspace, left: Path
 ) -> None:
     journal = left / "hosts.jsonl"
-    first, second = journal.read_bytes().split(b"\n")[:2]
-    journal.write_bytes(
-        first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n"
-    )
+    first, *_ = host_lines(journal)
+    line = journal.read_bytes().splitlines()[first]
+    replace_line(journal, first, line.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1))
     said = finished(fake(place, "run", "--resume", left.name))
-    assert "hosts.jsonl:1: not a valid result; that host is audited again: " in said
-    assert "$.elapsed_s" in said
+    assert f"hosts.jsonl:{first + 1}: not a valid result; that host is audited again: " in said
+    assert "$[1].elapsed_s" in said
     assert [host.name for host in read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
     assert all(isinstance(host, Audited) for host in read_run(left).hosts)
 
@@ -236,10 +236,7 @@ def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
     plan["words"] |= {"ask_pass": True, "ask_become_pass": True}
     plan["words"] |= {"connection_password_file": None, "become_password_file": None}
     (folder / "plan.json").write_text(json.dumps(plan))
-    (folder / "run.json").unlink()
-    (folder / "hosts.jsonl").write_bytes(
-        (folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n"
-    )
+    as_killed(folder, 1)
     finished(fake(place, "run", "--resume", folder.name, *files))
     assert [host.name for host in read_run(folder).hosts] == [
         "web1",
@@ -254,7 +251,7 @@ def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(
 ) -> None:
     earlier = place.path / "reports" / begun.name
     shutil.copytree(begun, earlier)
-    file = earlier / "run.json"
+    file = earlier / "store.jsonl"
     file.write_bytes(file.read_bytes().replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1))
     finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json,text"))
     _, folder = place.runs()
@@ -406,7 +403,7 @@ def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Workspace)
     merged = place.run("merge", "1/latest", "2/latest", "--format", "json,pcap")
     assert merged.returncode == 0, merged.stderr
     run = read_run(place.path / "reports/latest")
-    assert sorted(host.name for host in run.hosts) == [f"web{n}" for n in range(1, 6)]
+    assert [host.name for host in run.hosts] == [f"web{n}" for n in range(1, 6)]
     assert len(list((place.path / "reports/latest/traces").glob("*.pcap"))) == 5
     twice = place.run("merge", "1/latest", "2/latest", "reports/latest")
     assert twice.returncode == 65

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tests.support.commands import Workspace
+from tests.support.stored_runs import as_killed
 from tests.unit.app.test_source_locations import home, places, run_of
 
 __all__ = ["home"]
@@ -30,7 +31,7 @@ def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
     assert len({run["job"] for run in found["runs"]}) == 2
     assert place.run("schedule", inventory, "-p", playbook).returncode == 64
     run, *_ = place.runs()
-    (run / "run.json").unlink()
+    as_killed(run, 1)
     assert place.run("runs").returncode == 0
     away = Workspace(tmp_path)
     done = away.run("run", "--resume", run)

@@ -122,7 +122,7 @@ def all_text(place: Workspace, *more: str) -> str:
         for path in (place.path / "reports").rglob("*")
         if path.is_file() and not path.is_symlink()
     ]
-    assert {"run.json", "hosts.jsonl", "report.html"} <= {path.name for path in files}
+    assert {"run.json", "store.jsonl", "report.html"} <= {path.name for path in files}
     return "\n".join([*(path.read_text("utf-8", "replace") for path in files), *more])
 
 

@@ -14,11 +14,13 @@ from fleetaudit.model import AuditRun, NotSelected, RunInfo
 from fleetaudit.store import retention, run_file, run_list
 from fleetaudit.store.jobs import takes_over_latest
 from fleetaudit.store.latest import point_latest
-from fleetaudit.store.run_file import INFO_BYTES, RunHead, read_head, read_info
+from fleetaudit.store.run_file import INFO_BYTES, read_head, read_info
 from fleetaudit.store.run_folder import create_run_folder
+from fleetaudit.store.run_head import RunHead
 from fleetaudit.store.run_search import run_names
 from tests import SCHEMAS
 from tests.support.runs import small_fleet
+from tests.support.stored_runs import with_export_only
 
 from .test_jobs import INFO
 
@@ -128,6 +130,8 @@ def test_the_information_is_read_from_the_beginning_of_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = stored(tmp_path, NOW, sequence=7, notes=("\N{SNOWMAN}" * 10,))
+    assert read_info(tmp_path / name).sequence == 7
+    with_export_only(tmp_path / name)
     monkeypatch.setattr(run_file, "read_head", None)
     monkeypatch.setattr(run_file, "INFO_BYTES", 1000)
     found = read_info(tmp_path / name)
@@ -138,6 +142,8 @@ def test_information_that_is_longer_than_the_first_read_is_read_from_the_whole_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = stored(tmp_path, NOW, sequence=7, notes=("x" * INFO_BYTES,))
+    assert read_info(tmp_path / name).sequence == 7
+    with_export_only(tmp_path / name)
     whole = list[Path]()
 
     def noted(path: Path) -> RunHead:

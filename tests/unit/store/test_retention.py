@@ -107,7 +107,7 @@ def test_foreign_files_stay_and_are_reported(tmp_path: Path) -> None:
     assert [kept.partition(":")[0] for kept in done.kept] == [noted, linked, nested, traced]
     assert names(output) == before - {traces}
     assert (output / noted / "notes.txt").read_text() == "mine"
-    assert (output / noted / "run.json").exists()
+    assert (output / noted / "store.jsonl").exists()
     assert (elsewhere / "run.json").exists()
 
 

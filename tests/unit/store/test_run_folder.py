@@ -23,12 +23,18 @@ from fleetaudit.model import (
 )
 from fleetaudit.store import run_file
 from fleetaudit.store.disk import write_atomically
-from fleetaudit.store.journal import count_results, read_journal
+from fleetaudit.store.journal import read_journal
 from fleetaudit.store.latest import point_latest
 from fleetaudit.store.lock import hold_lock
 from fleetaudit.store.run_file import encode_run, read_info, read_run
-from fleetaudit.store.run_folder import create_run_folder, read_plan, reopen_run_folder
+from fleetaudit.store.run_folder import (
+    count_results,
+    create_run_folder,
+    read_plan,
+    reopen_run_folder,
+)
 from fleetaudit.store.run_search import find_runs
+from tests.support.stored_runs import host_lines, replace_line
 
 STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
 
@@ -67,13 +73,16 @@ def test_a_run_that_is_written_is_read_unchanged(tmp_path: Path) -> None:
     with create_run_folder(tmp_path / "reports", STARTED) as folder:
         folder.append(audited("a"))
         folder.append(NotAudited(name="b", stage="connect", reason="refused", hint="ssh b"))
+        assert [host.name for host in read_journal(folder.path / "hosts.jsonl")] == ["a", "b"]
         folder.finish(a_run("a", "b"))
         point_latest(folder.output, folder.id)
     assert folder.path == tmp_path / "reports/2026-01-31T020000Z"
     assert read_run(folder.path) == a_run("a", "b")
     assert read_run(tmp_path / "reports/latest") == a_run("a", "b")
+    assert read_run(folder.path / "store.jsonl") == a_run("a", "b")
+    assert {path.name for path in folder.path.iterdir()} == {"store.jsonl"}
+    folder.write("run.json", encode_run(a_run("a", "b")))
     assert read_run(folder.path / "run.json") == a_run("a", "b")
-    assert [host.name for host in read_journal(folder.path / "hosts.jsonl")] == ["a", "b"]
 
 
 def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
@@ -84,13 +93,15 @@ def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> N
             create_run_folder(tmp_path / "reports", STARTED) as folder,
         ):
             folder.append(audited("a"))
+            assert mode(folder.path / "hosts.jsonl") == 0o600
             folder.finish(a_run("a"))
+            folder.write("run.json", encode_run(a_run("a")))
             folder.write("report.html", b"<html>")
     finally:
         os.umask(before)
     assert mode(tmp_path / "reports") == mode(folder.path) == 0o700
     assert {path.name: mode(path) for path in folder.path.iterdir()} == {
-        "hosts.jsonl": 0o600,
+        "store.jsonl": 0o600,
         "run.json": 0o600,
         "report.html": 0o600,
     }
@@ -208,13 +219,37 @@ def test_a_damaged_line_of_a_journal_loses_its_host_only_with_a_note(
         for name in "abc":
             folder.append(audited(name))
     journal = folder.path / "hosts.jsonl"
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(lines[0] + line + b"\n" + lines[2])
+    _, second, _ = host_lines(journal)
+    replace_line(journal, second, line)
     notes = list[str]()
     assert [host.name for host in read_journal(journal, notes.append)] == ["a", "c"]
-    assert count_results(journal) == 2
+    assert count_results(folder.path) == 2
     (note,) = notes
-    assert note.startswith(f"{journal}:2: not a valid result; that host is audited again")
+    assert note.startswith(
+        f"{journal}:{second + 1}: not a valid result; that host is audited again"
+    )
+
+
+def test_a_damaged_part_of_a_journal_loses_the_hosts_that_need_it_and_no_other(
+    tmp_path: Path,
+) -> None:
+    other = Kernel(release="5.10", version="#1", machine="x86_64")
+    with create_run_folder(tmp_path, STARTED) as folder:
+        for host in (audited("a"), msgspec.structs.replace(audited("b"), kernel=other)):
+            folder.append(host)
+        folder.append(audited("c"))
+    journal = folder.path / "hosts.jsonl"
+    lines = journal.read_bytes().splitlines()
+    damaged = next(n for n, line in enumerate(lines) if b"5.10" in line)
+    replace_line(journal, damaged, lines[damaged].replace(b"5.10", b"\xff"))
+    notes = list[str]()
+    assert [host.name for host in read_journal(journal, notes.append)] == ["a", "c"]
+    part, after = notes
+    assert part.startswith(f"{journal}:{damaged + 1}: not a valid result; hosts that need it are")
+    assert "that host is audited again: it needs kernel " in after
+    with reopen_run_folder(folder.path) as again:
+        again.append(msgspec.structs.replace(audited("b"), kernel=other))
+    assert [host.name for host in read_journal(journal)] == ["a", "c", "b"]
 
 
 def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_path: Path) -> None:
