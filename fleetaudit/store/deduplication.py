@@ -15,6 +15,7 @@ object that was never seen is digested. The times of such a host are not even de
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -32,6 +33,7 @@ from fleetaudit.model import (
     HostResult,
     Observation,
 )
+from fleetaudit.model.shared_parts import distinct_objects
 from fleetaudit.recent import Recent
 
 MAX_KINDS = 20
@@ -311,7 +313,9 @@ def reassign_evidence(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
     that shares it becomes its owner.
     """
     audited = {host.name for host in hosts if isinstance(host, Audited)}
-    if all(evidence_owners(host) <= audited for host in hosts):
+    distinct = distinct_objects(host.observations for host in hosts)
+    owners = {o.evidence.same_as for o in itertools.chain.from_iterable(distinct)}
+    if owners <= {*audited, ""}:
         return tuple(hosts)
     new_owners = dict[tuple[str, str, Family], str]()
 

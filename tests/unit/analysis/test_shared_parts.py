@@ -5,6 +5,9 @@ same results.
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Callable
+from types import FrameType
 
 import msgspec
 from msgspec.structs import replace
@@ -132,3 +135,44 @@ def test_results_are_bounded() -> None:
 def test_distinct_objects_are_in_order_of_appearance() -> None:
     one, two = [1], [1]
     assert list(map(id, distinct_objects([two, one, two]))) == [id(two), id(one)]
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Returns how many functions of Python are called, which no load of the machine changes."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    earlier = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(earlier)
+    return calls
+
+
+def fleet_of(count: int) -> AuditRun:
+    """Returns a run of as many hosts, of the four kinds of `AFTER`."""
+    models = AFTER.hosts[1:5]
+    hosts = (replace(models[n % 4], name=f"web{n}") for n in range(count))
+    return replace(AFTER, hosts=tuple(hosts))
+
+
+def everything(run: AuditRun, before: AuditRun) -> None:
+    """Does all that is done with the results of a run."""
+    dated = set_first_seen(run.hosts, [before], "2026-11-22")
+    run = replace(run, hosts=dated, drift=compute_drift(before, run))
+    comparison = compare(run)
+    for format_ in ("html", "text", "csv", "prometheus"):
+        registry.render(run, format_, comparison=comparison)
+
+
+def test_one_more_host_that_shares_its_parts_costs_little() -> None:
+    everything(fleet_of(8), fleet_of(8))  # imports, and compiles the templates
+    few = calls_of(lambda: everything(fleet_of(40), fleet_of(40)))
+    many = calls_of(lambda: everything(fleet_of(240), fleet_of(240)))
+    each = (many - few) / 200
+    assert each < 200, "what every host costs, in calls of functions"
