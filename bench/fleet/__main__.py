@@ -20,6 +20,7 @@ from pathlib import Path
 from . import extras
 from .contestants import Contestant, Task, contestants, fleetaudit_command
 from .lab import Lab, enter_namespace, make_lab, running_sshd
+from .link import FAR
 from .measure import measure
 from .recording import ONE_SCENARIO, Recording
 from .round_trips import count_round_trips, missing
@@ -99,7 +100,7 @@ def main() -> int:
         chosen = choose(contestants(*recordings), asked.only)
         with running_sshd(lab, folders, asked.wait):
             for each in recordings:
-                each.make(lab)
+                each.make(lab, FAR)
             if asked.profile:
                 print(profile_default(lab, recordings[-1]))
                 return 0

@@ -1,20 +1,28 @@
 """Genuine replies, recorded: the probe runs on this machine, exactly as a program asks for it.
 
 Rules: a recording is made by the program that is measured, over SSH: so it works for every version
-of fleetaudit, whatever that sends and expects. Several replies are recorded, since times differ
-from reply to reply; the hosts take turns with them.
+of fleetaudit, whatever that sends and expects. Several replies are recorded, and the hosts take
+turns with them. No two hosts have the same times or machine ID, as no two real ones have: those of
+a recorded reply are changed a little for each host, and nothing else is.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import subprocess
 import sys
+import zlib
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
 from .lab import PLAY_BACK, RECORD, Lab
 
 REPLIES = 4
+COMPRESSED, TIMES = b"zlib:", b'"times":'
+MACHINE_ID = re.compile(rb'("machine_id":\s*")[0-9a-f]{32}')
 ONE_SCENARIO = """\
 - name: One scenario
   hosts: all
@@ -60,13 +68,24 @@ class Recording:
 
     def reply(self, address: str) -> bytes:
         """Returns all that the host at an address prints."""
-        number = int(address.rpartition(".")[2]) % int((self.folder / "count").read_text())
-        return b"".join(
-            (self.folder / f"{part}.{number}").read_bytes() for part in ("ready", "rest")
-        )
+        return (self.folder / "ready").read_bytes() + self._rest(address).read_bytes()
 
-    def make(self, lab: Lab) -> None:
-        """Runs the probe, and keeps its replies; ends the program if there are none."""
+    def _rest(self, address: str) -> Path:
+        return self.folder / "replies" / address
+
+    def make(self, lab: Lab, *more: str) -> None:
+        """Runs the probe and gives each host, and `more` addresses, a reply; ends the program if it
+        gets none.
+        """
+        replies = self._record(lab)
+        self._rest("").mkdir()
+        for number, address in enumerate((*lab.addresses, *more)):
+            ready, newline, rest = replies[number % len(replies)].partition(b"\n")
+            self._rest(address).write_bytes(vary(rest, number))
+        (self.folder / "ready").write_bytes(ready + newline)
+
+    def _record(self, lab: Lab) -> list[bytes]:
+        """Returns genuine replies, the line of the shell included."""
         count = min(REPLIES, len(lab.addresses))
         port = RECORD + self.number
         words = (
@@ -82,13 +101,29 @@ class Recording:
         done = subprocess.run(
             words, env=lab.environment, cwd=lab.folder, capture_output=True, text=True
         )
-        replies = sorted(self.folder.glob("reply.*"))
+        replies = [path.read_bytes() for path in self.folder.glob("reply.*")]
         if done.returncode not in {0, 2} or len(replies) != count:
             sys.exit(
                 f"the probe could not be recorded: {' '.join(words)}\n{done.stdout}{done.stderr}"
             )
-        for number, reply in enumerate(replies):
-            ready, newline, rest = reply.read_bytes().partition(b"\n")
-            (self.folder / f"ready.{number}").write_bytes(ready + newline)
-            (self.folder / f"rest.{number}").write_bytes(rest)
-        (self.folder / "count").write_text(f"{count}\n")
+        return replies
+
+
+def vary(reply: bytes, number: int) -> bytes:
+    """Returns a reply as another host would give it: with its own machine ID and times, in the same
+    order. One that is not compressed (of an old probe) stays as it is.
+    """
+    before, mark, packed = reply.partition(COMPRESSED)
+    if not mark:
+        return reply
+    line = zlib.decompress(b64decode(packed))
+    machine = hashlib.sha256(str(number).encode()).hexdigest()[:32]
+    line = MACHINE_ID.sub(rb"\g<1>" + machine.encode(), line, count=1)
+    begin = line.index(TIMES) + len(TIMES)
+    times, length = json.JSONDecoder().raw_decode(line[begin:].decode("latin-1"))
+    for key in ("steps", "at"):
+        times[key] = [value + value * (number % 1000) // 1000 for value in times[key]]
+    times["began"] = [value + number / 1000 for value in times["began"]]
+    varied = json.dumps(times, separators=(",", ":")).encode()
+    line = line[:begin] + varied + line[begin + length :]
+    return before + mark + b64encode(zlib.compress(line)) + b"\n"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import zlib
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 from bench.fleet.clients import summary
@@ -10,7 +13,7 @@ from bench.fleet.contestants import Task, lost_by_client, lost_by_fleetaudit, lo
 from bench.fleet.lab import Lab
 from bench.fleet.link import tcp_data
 from bench.fleet.measure import Cost
-from bench.fleet.recording import Recording
+from bench.fleet.recording import Recording, vary
 from bench.fleet.table import render, summarize
 
 ADDRESSES = ("127.1.0.1", "127.1.0.2", "127.1.0.3")
@@ -21,27 +24,46 @@ def cost(cpu: float, status: int = 0) -> Cost:
 
 
 def task(folder: Path) -> Task:
-    """Returns a task whose hosts take turns with two recorded replies."""
-    (folder / "count").write_text("2\n")
-    for number in range(2):
-        (folder / f"ready.{number}").write_text("ready\n")
-        (folder / f"rest.{number}").write_text(f"reply {number}\n")
+    """Returns a task whose hosts have a reply each."""
+    (folder / "ready").write_text("ready\n")
+    (folder / "replies").mkdir()
+    for address in ADDRESSES:
+        (folder / "replies" / address).write_text(f"reply of {address}\n")
     return Task(Lab(folder, ADDRESSES, 10), Recording(0, folder, (), ""), folder)
 
 
-def test_hosts_take_turns_with_the_recorded_replies(tmp_path: Path) -> None:
-    recording = task(tmp_path).recording
-    assert [recording.reply(address) for address in ADDRESSES] == [
-        b"ready\nreply 1\n",
-        b"ready\nreply 0\n",
-        b"ready\nreply 1\n",
-    ]
+def test_a_reply_is_the_line_of_the_shell_and_the_rest(tmp_path: Path) -> None:
+    assert task(tmp_path).recording.reply("127.1.0.2") == b"ready\nreply of 127.1.0.2\n"
+
+
+def test_each_host_has_times_and_a_machine_id_of_its_own() -> None:
+    text = (
+        b'{"observations":["\xc3\xa9"],"machine_id": "' + b"0" * 32 + b'","times":'
+        b'{"began":[5.5],"ports":[1,2],"steps":[0,2000],"at":[1000]},"sysctls":{}}'
+    )
+    reply = b"fleetaudit-probe/1 zlib:" + b64encode(zlib.compress(text)) + b"\n"
+    varied = [vary(reply, number) for number in range(2)]
+    lines = [zlib.decompress(b64decode(each.partition(b"zlib:")[2])) for each in varied]
+    first, second = map(json.loads, lines)
+    assert first["times"] == {"began": [5.5], "ports": [1, 2], "steps": [0, 2000], "at": [1000]}
+    assert second["times"] == {
+        "began": [5.501],
+        "ports": [1, 2],
+        "steps": [0, 2002],
+        "at": [1001],
+    }
+    assert first["machine_id"] != second["machine_id"]
+    assert [each["observations"] for each in (first, second)] == [["é"], ["é"]]
+
+
+def test_a_reply_that_is_not_compressed_stays() -> None:
+    assert vary(b"fleetaudit-probe/1 {}\n", 7) == b"fleetaudit-probe/1 {}\n"
 
 
 def test_a_host_whose_reply_is_missing_or_differs_is_lost(tmp_path: Path) -> None:
     asked = task(tmp_path)
     right, wrong, _ = ADDRESSES
-    replies = {right: asked.recording.reply(right), wrong: b"ready\nreply 7\n"}
+    replies = {right: asked.recording.reply(right), wrong: b"ready\nanother\n"}
     for address, reply in replies.items():
         (tmp_path / address).write_bytes(reply)
     lines = [f"{address} {summary(reply)}\n" for address, reply in replies.items()]
@@ -55,7 +77,8 @@ def test_a_client_that_wrote_nothing_down_lost_every_host(tmp_path: Path) -> Non
 
 
 def test_fleetaudit_lost_no_host_if_its_exit_status_says_so(tmp_path: Path) -> None:
-    lost = {status: lost_by_fleetaudit(task(tmp_path), cost(1, status)) for status in range(-1, 7)}
+    asked = task(tmp_path)
+    lost = {status: lost_by_fleetaudit(asked, cost(1, status)) for status in range(-1, 7)}
     assert [status for status, found in lost.items() if not found] == [0, 2]
 
 
