@@ -73,13 +73,16 @@ def with_all_others(body: Body, n: int) -> Body:
 
 
 def with_ack(observation: Body, n: int) -> Body:
-    """Returns an observation with one number of its own."""
+    """Returns an observation with one number of its own: what a segment acknowledges."""
     (first, *others) = observation.get("trials") or [{}]
     if not first:
         return observation
-    bytes_ = {**first["bytes"], "closer sent": n}
-    wire = first["wire"] and [*first["wire"][:-1], [*first["wire"][-1][:3], n, 0]]
-    return {**observation, "trials": [{**first, "bytes": bytes_, "wire": wire}, *others]}
+    if not first["wire"]:
+        changed = {**first, "bytes": {**first["bytes"], "closer sent": n}}
+    else:
+        *rows, last = first["wire"]
+        changed = {**first, "wire": [*rows, [*last[:3], n, *last[4:]]]}
+    return {**observation, "trials": [changed, *others]}
 
 
 KINDS: dict[str, Callable[[Body, int], Body]] = {

@@ -130,6 +130,13 @@ class Observation(Frozen, frozen=True, kw_only=True):
     reason: str = ""
 
     @property
+    def has_long_trace(self) -> bool:
+        """Whether so much was sent that the trace is probably one of its own: how much data one
+        segment acknowledges differs each time. It is not worth remembering.
+        """
+        return len(self.evidence.segments) > 40
+
+    @property
     def is_mixed(self) -> bool:
         """Whether the trials disagree."""
         return len(self.endings) > 1

@@ -19,11 +19,14 @@ to host. See `reply.py`.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from fleetaudit import __version__
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import DECODE_ERRORS, HostPlan
+from fleetaudit.model import DECODE_ERRORS, HostPlan, ShortText
 from fleetaudit.text.phrases import surround
 
 from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
@@ -157,8 +160,8 @@ def _open_line(line: bytes) -> SealedReply:
 class _Head(msgspec.Struct):
     """What a reply of any protocol has."""
 
-    protocol: int = PROTOCOL
-    fleetaudit: str = ""
+    protocol: Annotated[int, Meta(ge=1, le=99)] = PROTOCOL
+    fleetaudit: ShortText = ""
 
 
 def _refuse_other_protocol(line: bytes) -> None:

@@ -30,8 +30,10 @@ from .scenario_verdict import JudgedScenario, judge_scenario, unanswered
 from .times import Size, add_sizes
 
 NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
-# How much is kept, at least: a hostile fleet in which every host differs takes at most 60 MB.
-_WHOLE, _SINGLE, _PLANS = 64, 4096, 256
+# How many are kept, at least. A list of 174 observations has 100 KB, and a long observation, of
+# which no two hosts send the same, 15 KB in memory, where the others have 2 KB.
+_WHOLE, _SINGLE, _LONG, _PLANS = 16, 4096, 64, 256
+_LONG_BYTES = 2000
 
 _raw_observations = msgspec.json.Decoder(
     Annotated[list[msgspec.Raw], Meta(max_length=MAX_OBSERVATIONS)]
@@ -81,6 +83,9 @@ class VerdictCache:
     _single: Recent[tuple[int, Isolation, bytes], JudgedScenario] = field(
         default_factory=lambda: Recent(_SINGLE)
     )
+    _long: Recent[tuple[int, Isolation, bytes], JudgedScenario] = field(
+        default_factory=lambda: Recent(_LONG)
+    )
     _doubted: Recent[tuple[int, str], tuple[Observation, Observation]] = field(
         default_factory=lambda: Recent(_SINGLE)
     )
@@ -129,7 +134,8 @@ class VerdictCache:
     def _judge_one(self, work: _Work, isolation: Isolation, raw: bytes) -> JudgedScenario:
         """Returns the verdict on one observation; raises `ReplyError` if it was not asked for."""
         key = (work.number, isolation, raw)
-        known = self._single.get(key)
+        cache = self._single if len(raw) < _LONG_BYTES else self._long
+        known = cache.get(key)
         if known is not None:
             return known
         observation = _observation.decode(raw)
@@ -138,7 +144,7 @@ class VerdictCache:
             raise _unexpected("an answer to", asked)
         scenario = work.planned[asked]
         judged = judge_scenario(scenario, observation, work.plan.trials, isolation)
-        return self._single.put(key, judged)
+        return cache.put(key, judged)
 
     def _combine(self, work: _Work, judged: Sequence[JudgedScenario]) -> JudgedHost:
         """Returns the verdicts on all planned scenarios, as far as their controls let them count.

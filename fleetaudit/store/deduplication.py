@@ -42,8 +42,10 @@ PACKETS_OMITTED = "the packets are left out"
 """The beginning of the note of an observation whose packets are omitted."""
 _MAX_NOTE = 4096
 
-_WHOLE, _SINGLE = 64, 4096
-"""How many tuples of observations, and how many observations, are known by their identity."""
+_WHOLE, _SINGLE, _LONG = 32, 4096, 64
+"""How many tuples of observations, observations, and those with a long trace are known by their
+identity, at least.
+"""
 
 JudgeHost = Callable[[Audited, HostPlan], Audited]
 _Observations = tuple[Observation, ...]
@@ -62,6 +64,7 @@ class EvidenceDeduplicator:
         # What the later hosts of a build get, by its number and the identity of what they sent,
         # which the value keeps.
         self._later = Recent[tuple[int, int], tuple[Observation, Observation]](_SINGLE)
+        self._later_long = Recent[tuple[int, int], tuple[Observation, Observation]](_LONG)
         self._later_whole = Recent[tuple[int, int], tuple[_Observations, _Observations]](_WHOLE)
         self._tuples = Recent[tuple[int, ...], _Observations](_WHOLE)
 
@@ -125,14 +128,15 @@ class EvidenceDeduplicator:
         not have its evidence yet.
         """
         key = (number, id(o))
-        known = self._later.get(key)
+        cache = self._later_long if o.has_long_trace else self._later
+        known = cache.get(key)
         if known is not None:
             return known[1]
         digests = _Digests.of(build, o)
         later = self._replaced(o, digests)
         if later is None:
             return digests
-        return self._later.put(key, (o, self._share(later)))[1]
+        return cache.put(key, (o, self._share(later)))[1]
 
     def _replaced(self, o: Observation, digests: _Digests) -> Observation | None:
         """Returns an observation with the evidence that the run keeps for it, None if it must be

@@ -70,7 +70,7 @@ class Masking:
         self._raw = _any_bytes(_pattern(secret, rb"(?<!\w)", rb"(?!\w)") for secret in raw)
         self._text = _any_text(_pattern(form, r"(?<!\w)", r"(?!\w)") for form in self._forms)
         # What hosts share, by its identity, which the value keeps.
-        self._whole = Recent[int, tuple[_Observations, _Observations]](64)
+        self._whole = Recent[int, tuple[_Observations, _Observations]](32)
         self._single = Recent[int, tuple[Observation, Observation]](4096)
 
     def output(self, output: Output) -> Output:
@@ -138,6 +138,8 @@ class Masking:
 
     def _observation(self, o: Observation) -> Observation:
         """Returns the same observation, or one without passwords."""
+        if o.has_long_trace:
+            return self._without_passwords(o)
         known = self._single.get(id(o))
         if known is None:
             known = self._single.put(id(o), (o, self._without_passwords(o)))

@@ -81,7 +81,7 @@ class ScenarioFindings:
     def __init__(self) -> None:
         self._whole = Recent[
             tuple[int, str, _HostKey], tuple[tuple[Observation, ...], tuple[Finding, ...]]
-        ](64)
+        ](32)
         self._expected = Recent[_HostKey, tuple[HostPlan, list[tuple[Scenario, Family]]]](256)
         self._single = Recent[_ObservationKey, tuple[Observation, Scenario, tuple[Finding, ...]]](
             4096
@@ -117,7 +117,7 @@ class ScenarioFindings:
         self, scenario: Scenario, family: Family, observation: Observation | None, release: str
     ) -> tuple[Finding, ...]:
         """Returns the finding of one scenario over one family, if there is one."""
-        if observation is None:
+        if observation is None or observation.has_long_trace:
             return tuple(_judge(scenario, family, observation, release))
         key = (id(observation), id(scenario), family, release)
         known = self._single.get(key)
