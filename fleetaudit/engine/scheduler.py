@@ -41,6 +41,7 @@ from .control import (
 )
 from .failures import not_audited, not_audited_by_bug
 from .forks import Forks, choose_forks, kind_of, log_forks, raised_file_limit
+from .garbage import seldom_collected
 from .pace import Pace
 
 log = get_logger(__name__)
@@ -186,7 +187,7 @@ class _Audit:
         had no time are reported as interrupted.
         """
         self.stop.wake = self.loop.ring
-        with raised_file_limit(self.forks):
+        with raised_file_limit(self.forks), seldom_collected():
             try:
                 while self.waiting or self.running or self.batches:
                     self._advance()

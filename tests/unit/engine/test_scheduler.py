@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import os
 import re
@@ -622,3 +623,25 @@ def test_a_stop_reaches_an_audit_that_waits_for_its_hosts_only() -> None:
     outcome, _ = run_plan(plan_of("a"), waits, settings, stop)
     assert time.monotonic() - started < 5 + BUSY_S
     assert missing(outcome.results[0]).stage == "interrupted"
+
+
+def test_the_garbage_collector_looks_seldom_during_an_audit_and_is_restored() -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    seen = list[tuple[tuple[int, int, int], int]]()
+
+    def full(result: HostResult) -> None:
+        seen.append((gc.get_threshold(), gc.get_freeze_count()))
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError):
+        audit(
+            plan_of("a"),
+            run_command=FakeTransport().run,
+            settings=FAST,
+            judge=unchanged,
+            on_result=full,
+        )
+    ((threshold, frozen),) = seen
+    assert threshold[0] > before[0][0]
+    assert frozen > before[1]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
