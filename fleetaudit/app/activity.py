@@ -1,6 +1,6 @@
 """Which hosts are being audited and which of them take long; logs each stage of each attempt.
 
-Rules: the threads of hosts write, the thread that draws the progress reads. The transport sanitizes
+Rules: hosts write where they run, the thread that draws the progress reads. The transport sanitizes
 and masks the text of a log line; the log sanitizes it once more. Times are of the monotonic clock.
 """
 
@@ -43,14 +43,14 @@ class Activity:
 
     def __init__(self, transports: Transports, clock: Callable[[], float] = time.monotonic) -> None:
         self._transports, self._clock = transports, clock
-        self._began = dict[str, float]()  # the thread of a host writes its own key
+        self._began = dict[str, float]()  # a host writes its own key
         self._attempts = dict[str, int]()
         self._note = ""
 
     def runner_for(self, host: HostPlan, listener: StageListener = ignore_stage) -> RunCommand:
         """Returns the function that runs a command on this host and logs each stage.
 
-        It calls `listener` for each stage, too, in the thread of the host. It raises the
+        It calls `listener` for each stage, too, where the host runs. It raises the
         `TransportError` of the transport unchanged, after logging the stage that failed.
         """
 

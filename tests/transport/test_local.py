@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from fleetaudit.transport import (
     Limits,
     Output,
     child,
+    waiting,
 )
 from fleetaudit.transport.registry import Transports
 from tests.support.sshd import wait_for
@@ -141,3 +143,50 @@ def test_a_short_command_is_not_waited_for_longer_than_it_takes(
 
 def test_there_is_no_terminal_to_prompt_on() -> None:
     assert run("test -t 0 || (: < /dev/tty) 2>/dev/null || echo none").stdout == b"none\n"
+
+
+def test_commands_of_one_loop_run_at_the_same_time_and_none_is_looked_at_while_it_waits(
+    tmp_path: Path,
+) -> None:
+    """Each command ends only when all have started; the loop sleeps until they print or end."""
+    loop, outputs = waiting.Loop(), list[bytes]()
+    command = (
+        f"cd {tmp_path}; : > $$.started; while [ $(ls *.started | wc -l) -lt 4 ]; do sleep 0.1;"
+        " done; sleep 2; echo done"
+    )
+    tasks = [loop.start(lambda: outputs.append(run(command, seconds=300).stdout)) for _ in range(4)]
+    turns = 0
+    while not all(task.dead for task in tasks):
+        loop.turn(time.monotonic() + 300)
+        turns += 1
+    loop.close()
+    assert outputs == [b"done\n"] * 4
+    assert turns < 4 * 8  # its start, its output, its end; ten looks a second would be 80 at least
+
+
+def test_a_command_that_is_abandoned_is_killed_with_its_group(tmp_path: Path) -> None:
+    loop = waiting.Loop()
+    command = f"cd {tmp_path}; sleep 600 & echo $! > child.new; mv child.new child; wait"
+    task = loop.start(lambda: print(run(command, seconds=300)))
+    until = time.monotonic() + 120
+    while not (tmp_path / "child").exists():
+        assert time.monotonic() < until
+        loop.turn(time.monotonic() + 0.05)
+    loop.abandon(task)
+    loop.close()
+    child = int((tmp_path / "child").read_text())
+    wait_for(lambda: not alive(child), "the child to be gone")
+
+
+def test_a_kernel_without_descriptors_of_processes_does_not_delay_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    began = time.monotonic()
+    assert run("sleep 0.3 >/dev/null 2>&1; exit 3").exit_status == 3
+    # The pipes are closed long before the end, which no descriptor reports.
+    assert run("exec >/dev/null 2>&1; sleep 0.3; exit 4").exit_status == 4
+    assert time.monotonic() - began < BUSY_S

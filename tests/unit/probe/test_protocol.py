@@ -101,6 +101,14 @@ def test_plans_that_differ_never_share_a_call_even_if_objects_take_each_others_p
     assert len(request._calls) <= 64
 
 
+def test_hosts_with_the_same_plan_and_deadline_share_one_request() -> None:
+    first = plan()
+    second = msgspec.structs.replace(first, name="another")
+    request = protocol.make_request(first, deadline_s=55.01)
+    assert request is protocol.make_request(second, deadline_s=54.99)
+    assert request != protocol.make_request(second, deadline_s=54.0)
+
+
 def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
     def of(value: str) -> HostPlan:
         named = Interpreter(value=value, origin="hosts.yml:3")

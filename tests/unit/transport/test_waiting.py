@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
@@ -9,11 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from fleetaudit.engine.control import start_host_deadline
 from fleetaudit.transport import Deadline, waiting
+from fleetaudit.transport.ssh.agent import Agent, AgentError
 from tests.support.timing import BUSY_S
 
 
@@ -201,6 +204,45 @@ def test_timers_ring_in_order_and_a_later_deadline_replaces_an_earlier_one(
     # b waits long, then short, then long: its first timer must not wake it, nor be waited for.
     run(loop, sleeps("a", 0.2), sleeps("b", 0.1, 0.3), sleeps("c", 0.3))
     assert order == ["b", "a", "c", "b"]
+
+
+def test_an_agent_that_stalls_costs_its_host_only(loop: waiting.Loop, tmp_path: Path) -> None:
+    """Such as one that asks a person to confirm each use of a key."""
+    ended = list[str]()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen()
+
+        def asks_the_agent() -> None:
+            with pytest.raises(AgentError, match="does not answer"):
+                Agent(str(tmp_path / "agent")).keys(Deadline.after(1.0))
+            ended.append("agent")
+
+        def sleeps() -> None:
+            waiting.sleep(Deadline.after(0.01))
+            ended.append("sleeps")
+
+        run(loop, asks_the_agent, sleeps)
+    assert ended == ["sleeps", "agent"]
+
+
+def test_an_agent_with_a_full_queue_is_asked_again_until_the_deadline(
+    loop: waiting.Loop, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "agent")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(path)
+        listener.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)  # the queue is full
+
+        def asks_the_agent() -> None:
+            with pytest.raises(AgentError, match="does not answer"):
+                Agent(path).keys(Deadline.after(0.2))
+
+        run(loop, asks_the_agent)
+    with pytest.raises(AgentError, match="cannot be reached"):
+        Agent(path).keys(Deadline.after(0.2))  # nobody listens any more
 
 
 def test_outside_of_a_loop_the_same_functions_wait_by_themselves(
