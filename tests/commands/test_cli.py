@@ -252,7 +252,7 @@ def test_status_78_for_an_environment_that_makes_no_sense(
 
 BUG = (
     "from fleetaudit import cli; from fleetaudit.analysis import judge; "
-    "judge.judge_host = lambda audited, plan: 1 / 0; "
+    "judge.HostJudge.__call__ = lambda self, audited, plan: 1 / 0; "
 )
 
 
