@@ -35,7 +35,7 @@ from fleetaudit.store.deduplication import EvidenceDeduplicator
 from fleetaudit.transport.masking import Masking
 
 Body = dict[str, Any]
-STAGES = ("decode", "verdict", "lacking", "times", "masking", "judge", "deduplicate")
+STAGES = ("decode", "verdict", "lacking", "times", "masking", "deduplicate", "judge")
 BOUNDS = {"hit": 600, "partial": 1200}
 
 
@@ -125,8 +125,8 @@ class Costs:
         lacking = self.timed("lacking", lambda: self.deduplicator.lacking(decoded.without_times))
         host = self.timed("times", lambda: decoded.with_times(lacking))
         host = self.timed("masking", lambda: Masking(plan.target).audited(host))
-        host = self.timed("judge", lambda: self.judge(host, plan))
-        self.hosts.append(self.timed("deduplicate", lambda: self.deduplicator.deduplicate(host)))
+        host = self.timed("deduplicate", lambda: self.deduplicator.deduplicate(host))
+        self.hosts.append(self.timed("judge", lambda: self.judge(host, plan)))
 
 
 def replies(body: Body, make: Callable[[Body, int], Body], hosts: int) -> Iterator[bytes]:

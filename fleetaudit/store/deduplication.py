@@ -128,14 +128,14 @@ class EvidenceDeduplicator:
         not have its evidence yet.
         """
         key = (number, id(o))
-        cache = self._later_long if o.has_long_trace else self._later
-        known = cache.get(key)
+        known = self._later.get(key) or self._later_long.get(key)
         if known is not None:
             return known[1]
         digests = _Digests.of(build, o)
         later = self._replaced(o, digests)
         if later is None:
             return digests
+        cache = self._later_long if o.has_long_trace else self._later
         return cache.put(key, (o, self._share(later)))[1]
 
     def _replaced(self, o: Observation, digests: _Digests) -> Observation | None:
@@ -179,8 +179,12 @@ class JudgeAndDeduplicate:
         self._judge, self._deduplicator = judge, deduplicator
 
     def __call__(self, host: Audited, plan: HostPlan) -> Audited:
-        """Returns the host with its findings, and with its evidence as the run keeps it."""
-        return self._deduplicator.deduplicate(self._judge(host, plan))
+        """Returns the host with its findings, and with its evidence as the run keeps it.
+
+        Its evidence comes first, which changes no finding: then most hosts of a build have the same
+        observations, and `judge` looks their findings up.
+        """
+        return self._judge(self._deduplicator.deduplicate(host), plan)
 
     def lacking(self, host: Audited) -> list[int]:
         """Returns the indexes of the observations whose evidence the run does not have yet."""

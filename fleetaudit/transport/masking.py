@@ -138,12 +138,13 @@ class Masking:
 
     def _observation(self, o: Observation) -> Observation:
         """Returns the same observation, or one without passwords."""
-        if o.has_long_trace:
-            return self._without_passwords(o)
         known = self._single.get(id(o))
-        if known is None:
-            known = self._single.put(id(o), (o, self._without_passwords(o)))
-        return known[1]
+        if known is not None:
+            return known[1]
+        masked = self._without_passwords(o)
+        if not o.has_long_trace:
+            self._single.put(id(o), (o, masked))
+        return masked
 
     def _without_passwords(self, o: Observation) -> Observation:
         """Returns an observation without passwords in its values and sentences; the same one if it

@@ -117,14 +117,16 @@ class ScenarioFindings:
         self, scenario: Scenario, family: Family, observation: Observation | None, release: str
     ) -> tuple[Finding, ...]:
         """Returns the finding of one scenario over one family, if there is one."""
-        if observation is None or observation.has_long_trace:
+        if observation is None:
             return tuple(_judge(scenario, family, observation, release))
         key = (id(observation), id(scenario), family, release)
         known = self._single.get(key)
-        if known is None:
-            found = tuple(_judge(scenario, family, observation, release))
-            known = self._single.put(key, (observation, scenario, found))
-        return known[2]
+        if known is not None:
+            return known[2]
+        found = tuple(_judge(scenario, family, observation, release))
+        if not observation.has_long_trace:
+            self._single.put(key, (observation, scenario, found))
+        return found
 
 
 def judge_scenarios(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
