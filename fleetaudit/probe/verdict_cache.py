@@ -34,6 +34,8 @@ NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most sp
 # which no two hosts send the same, 15 KB in memory, where the others have 2 KB.
 _WHOLE, _SINGLE, _LONG, _PLANS = 16, 4096, 64, 256
 _LONG_BYTES = 2000
+# What is larger is not remembered: real lists have 100 KB, long observations and sysctls 6 KB.
+_MAX_WHOLE, _MAX_SINGLE = 512 * 1024, 32 * 1024
 
 _raw_observations = msgspec.json.Decoder(
     Annotated[list[msgspec.Raw], Meta(max_length=MAX_OBSERVATIONS)]
@@ -100,27 +102,30 @@ class VerdictCache:
         """
         work = self._work(plan)
         key = (work.number, isolation, observations)
-        known = self._whole.get(key)
+        cache = self._whole if len(observations) < _MAX_WHOLE else Recent(1)
+        known = cache.get(key)
         if known is not None:
             return known
         raw = _raw_observations.decode(observations)
         judged = [self._judge_one(work, isolation, bytes(each)) for each in raw]
-        return self._whole.put(key, self._combine(work, judged))
+        return cache.put(key, self._combine(work, judged))
 
     def sysctls(self, sysctls: bytes) -> dict[str, Sysctl]:
         """Returns the sysctls of a host, sorted by name, from JSON.
 
         Raises one of `DECODE_ERRORS` if they are not valid.
         """
-        known = self._sysctls.get(sysctls)
+        cache = self._sysctls if len(sysctls) < _MAX_WHOLE else Recent(1)
+        known = cache.get(sysctls)
         if known is not None:
             return known
         raw = sorted(_raw_sysctls.decode(sysctls).items())
-        return self._sysctls.put(sysctls, {key: self._decode_sysctl(bytes(v)) for key, v in raw})
+        return cache.put(sysctls, {key: self._decode_sysctl(bytes(v)) for key, v in raw})
 
     def _decode_sysctl(self, raw: bytes) -> Sysctl:
         """Returns one sysctl; equal ones are one object."""
-        return self._sysctl.get(raw) or self._sysctl.put(raw, _sysctl.decode(raw))
+        cache = self._sysctl if len(raw) < _LONG_BYTES else Recent(1)
+        return cache.get(raw) or cache.put(raw, _sysctl.decode(raw))
 
     def _work(self, plan: HostPlan) -> _Work:
         """Returns what a plan asks; plans with the same scenarios object share it."""
@@ -134,7 +139,7 @@ class VerdictCache:
     def _judge_one(self, work: _Work, isolation: Isolation, raw: bytes) -> JudgedScenario:
         """Returns the verdict on one observation; raises `ReplyError` if it was not asked for."""
         key = (work.number, isolation, raw)
-        cache = self._single if len(raw) < _LONG_BYTES else self._long
+        cache = self._cache_for(raw)
         known = cache.get(key)
         if known is not None:
             return known
@@ -145,6 +150,12 @@ class VerdictCache:
         scenario = work.planned[asked]
         judged = judge_scenario(scenario, observation, work.plan.trials, isolation)
         return cache.put(key, judged)
+
+    def _cache_for(self, raw: bytes) -> Recent[tuple[int, Isolation, bytes], JudgedScenario]:
+        """Returns where the verdict on an observation is remembered; a new cache if nowhere."""
+        if len(raw) < _LONG_BYTES:
+            return self._single
+        return self._long if len(raw) < _MAX_SINGLE else Recent(1)
 
     def _combine(self, work: _Work, judged: Sequence[JudgedScenario]) -> JudgedHost:
         """Returns the verdicts on all planned scenarios, as far as their controls let them count.

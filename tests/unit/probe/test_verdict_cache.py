@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -144,6 +145,21 @@ def test_what_is_remembered_is_bounded_and_keeps_what_is_used() -> None:
         assert recent.get(-1) == 1
     assert len(recent._new) + len(recent._old) <= 20
     assert recent.get(0) is None
+
+
+def test_large_replies_of_hostile_hosts_are_not_remembered() -> None:
+    cache, asked, large = VerdictCache(), plan(UNREAD), 600 * 1024
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            padded = {**observation("unread-close", RESET), "pad": f"{number}" + "x" * large}
+            sysctl = {"value": "0", "pad": f"{number}" + "x" * large}
+            body = reply(padded, sysctls={"net.ipv4.tcp_rfc1337": sysctl})
+            host = verdict.decode_host(cache, asked, answer(body, asked)).without_times
+            assert host.observations[0].trials == 3
+        assert tracemalloc.get_traced_memory()[0] < 20 * large
+    finally:
+        tracemalloc.stop()
 
 
 # ---- hostile replies
