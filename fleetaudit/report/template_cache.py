@@ -58,6 +58,8 @@ class TemplateCache(jinja2.BytecodeCache):
         path = self._folder / bucket.key
         new = path.with_name(f".{path.name}.{os.getpid()}.part")
         with contextlib.suppress(OSError):
+            if not _is_own(self._folder):
+                return
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             new.unlink(missing_ok=True)
             # Not synced: a file that a crash leaves behind cut short has another digest.
@@ -71,6 +73,15 @@ def _is_private(status: os.stat_result) -> bool:
     """Returns whether only this user can have written a file."""
     others = stat.S_IWGRP | stat.S_IWOTH
     return status.st_uid == os.geteuid() and not status.st_mode & others
+
+
+def _is_own(folder: Path) -> bool:
+    """Returns whether a folder, or the one in which it would be made, belongs to this user.
+
+    With sudo and the HOME of somebody else, they would get a folder that they cannot write.
+    """
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.stat().st_uid == os.geteuid()
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:

@@ -127,6 +127,15 @@ def test_a_file_of_another_user_is_not_run(
     assert len(compiled) == 2
 
 
+def test_nothing_is_written_in_the_home_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert environment(tmp_path / "cache").get_template("page").render() == "2"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert environment(tmp_path / "file" / "cache").get_template("page").render() == "2"
