@@ -152,7 +152,6 @@ def client(name: str, python: str = sys.executable) -> Command:
             user=lab.user,
             key=str(lab.key),
             known_hosts=str(lab.known_hosts(recording.port)),
-            host_key=lab.host_key,
             command=recording.command(),
             request=str(recording.request()),
             result=str(task.out / "result"),

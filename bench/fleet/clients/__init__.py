@@ -26,7 +26,6 @@ class Job:
     user: str
     key: str
     known_hosts: str
-    host_key: str
     command: str
     request: str
     result: str
