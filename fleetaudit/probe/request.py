@@ -11,7 +11,7 @@ The program as it is read, which `fleetaudit probe` prints:
     exec(compile('\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))
     main({'protocol': 2, …, 'deadline': DEADLINE}, PROGRAM)
 
-So the lines of a traceback are those of this text. The program as it is sent, a third of its size:
+So the lines of a traceback are those of this text. The program as it is sent, 69 KB instead of 161:
 
     # /opt/bin/python
     DEADLINE = 57.3
@@ -21,8 +21,9 @@ So the lines of a traceback are those of this text. The program as it is sent, a
 
 Everything from the third line on is equal for all hosts with an equal plan, and made once: first
 the objects of the plan are looked up by identity, since hosts that the same plays match share them,
-then the text by equality. Of zlib's levels 9 costs 8 ms once; base85 would save 3 KB, and Python
-2.7 lacks it. The text is compressed with its comments: what is reviewed is what runs.
+then the text by equality. Of zlib's levels 9 costs 7 ms once; base85 would save 3 KB, and Python
+2.7 lacks it. The text is compressed with its comments: what is reviewed is what runs, and without
+them it would need as many round trips of TCP's slow start (10, 20 and 40 segments): three.
 
 The call contains a digest of itself, and the reply repeats it: so a reply answers one call and no
 other.

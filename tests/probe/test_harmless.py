@@ -95,12 +95,12 @@ def namespaces() -> set[str]:
     return found
 
 
-def killed_after(delay: float, mark: str, **how: Any) -> bool:
-    """Kills a probe after `delay` seconds; returns whether it had ended before, and holds that no
-    process is left.
+def killed_after(delay: float, mark: str, many: Any = MANY, **how: Any) -> bool:
+    """Kills a probe of `many` scenarios after `delay` seconds; returns whether it had ended before,
+    and holds that no process is left.
     """
     name, value = mark.split("=")
-    process = start(request(*MANY), env={**os.environ, name: value}, **how)
+    process = start(request(*many), env={**os.environ, name: value}, **how)
     try:
         process.wait(delay)  # nothing is read: the reply waits in the pipe
         ended = True
@@ -121,6 +121,7 @@ def test_killed_at_any_moment_it_leaves_no_process_no_namespace_and_no_setting()
                 killed_after,
                 chance.uniform(0.0, 0.6),
                 f"{MARK}={os.getpid()}-{turn}-",
+                MANY * (1 + turn % 2 * 2),  # the more have workers
                 **({"before": probe_runs.NO_CTYPES} if turn % 4 == 3 else {}),
             )
             for turn in range(200)

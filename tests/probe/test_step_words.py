@@ -337,13 +337,15 @@ def test_a_sysctl_that_is_not_what_was_written_is_an_error() -> None:
 
 def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     key = "net.ipv4.tcp_rmem"
-    note = f"reply['notes'].append(repr(open(sysctl_path({key!r})).read()))"
+    note = f"KEPT.append(repr(open(sysctl_path({key!r})).read()))"
     script = protocol.make_script(
         request(scenario("three", THREE_VALUES), scenario("one", WAITALL))
     ).decode()
-    line = 'reply["observations"].append(observe(lab, scenario, family))'
-    assert script.count(line) == 1
-    changed = script.replace(line, f"{note}; {line}")
+    line = "observation = observe(lab, *self.pairs[number])"
+    report, class_ = "\t\tlimit_headers(", "class Workers("
+    assert [script.count(each) for each in (line, report, class_)] == [1, 1, 1]
+    changed = script.replace(line, f"{note}; {line}").replace(class_, f"KEPT = []\n{class_}")
+    changed = changed.replace(report, f"\t\treply['notes'] += KEPT\n{report}")
     reply = timed_replies.parse_reply(probe_runs.run_text(changed))
     values = [n for n in reply.notes if "\\t" in n]
     assert len(values) == 4

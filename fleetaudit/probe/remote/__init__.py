@@ -11,6 +11,7 @@ For the security review of a host:
 - It reads: uname, os-release, a keyed hash of the machine id, the sysctls of the request (never a
   key), which line of sysctl.d sets them (only of world-readable files), and counters of /proc/net.
   Of other sockets it reports how many have unread data, not whose they are.
+- In private namespaces two processes share the scenarios. The kernel ends one with the other.
 - It loads no kernel module, leaves no process, and an alarm ends it.
 
 Rules: standard library, and no module that Debian's python3-minimal lacks without an alternative;

@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .bpf import REJECT_ALL, assemble, attach_filter
 from .capture import Capture
-from .constants import ERRORS, MAX_HEADERS, REFUSED, SCARCE
+from .constants import ERRORS, REFUSED, SCARCE
 from .counters import OF_TRIALS, Counters
 from .errors import StepFailed, Unsupported, call_or, errno_of, message_of, resource_error
 from .fence import Fence
@@ -40,13 +40,24 @@ class Laboratory(object):
         self.open_capture()
         self.fence = Fence(private)
         self.raw_sockets = {}  # type: Dict[int, socket.socket]
-        self.room = MAX_HEADERS
         self.cheap_listing = None  # type: Optional[bool]  # None: not measured yet
         self.sock_diag, self.no_sock_diag = None, ""  # type: Optional[SockDiag], str
         try:
             self.sock_diag = SockDiag()
         except (Unsupported,) + ERRORS as e:
             self.no_sock_diag = message_of(e)
+
+    def abilities(self):
+        # type: () -> Tuple[Any, ...]
+        """Returns what this laboratory can do; another one may take its place if that is equal."""
+        return (self.no_capture, self.no_sock_diag, self.fence.sock is None)
+
+    def close(self):
+        # type: () -> None
+        """Closes what a laboratory has open before its first trial."""
+        self.counters.close()
+        for part in (self.capture, self.fence, self.sock_diag):
+            close_quietly(getattr(part, "sock", None))
 
     def open_capture(self):
         # type: () -> None
@@ -124,9 +135,7 @@ class Laboratory(object):
         for trial, captured in zip(trials, packets):
             if trial["connection"] and (len(trials) > 1 or deviates(trial, expect)):
                 headers = pack(b"".join([packet.headers for packet in captured]))
-                if len(headers) <= self.room:
-                    self.room -= len(headers)
-                    trial["connection"]["headers"] = headers
+                trial["connection"]["headers"] = headers
 
     def find_by_diag(self, near, far):
         # type: (Tuple[int, str, int], Tuple[int, str, int]) -> Optional[Tuple[int, int, int]]

@@ -4,18 +4,19 @@ import os
 import select
 import signal
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from .constants import ERRORS, MAX_SECONDS, MERCY
-from .errors import TimeIsUp, would_block
+from .errors import TimeIsUp, Unsupported, would_block
 from .host import describe_host
 from .lab import Laboratory
-from .namespace import check_private, isolate, namespace_id
-from .scenario import failed_trial, note_of_repeats, observe
+from .namespace import check_private, enter_with, isolate, namespace_id
+from .scenario import failed_trial
 from .sysctl_copy import copy_settings, host_settings, read_defaults
 from .sysctls import sysctl_value
 from .times import result_line
 from .waiting import TIMEOUT, now
+from .workers import Workers
 
 
 def main(call, program):
@@ -28,10 +29,11 @@ def main(call, program):
     reply = empty_reply(call)
     remaining = start_alarm(started + call["deadline"])
     TIMEOUT.deadline = now() + remaining
+    workers = Workers(pairs_of(call))
     reason = "the probe's time ran out"
     try:
         try:
-            reason = fill_reply(call, program, carried, started, reply) or reason
+            reason = fill_reply(call, program, carried, started, reply, workers) or reason
         finally:
             # The hard alarm: a slow reader of the output may use the rest of the time.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -43,6 +45,8 @@ def main(call, program):
     except Exception as e:  # what was seen until then is still reported
         reason = failed_trial(e)["error"]
         reply["notes"].append(reason)
+    workers.end()
+    workers.report(reply)
     add_not_run(call, reply, reason)
     reply["cpu_s"] = sum(os.times()[:4])
     reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, time.time() - started))
@@ -113,53 +117,62 @@ def pairs_of(call):
 
 def add_not_run(call, reply, reason):
     # type: (Dict[str, Any], Dict[str, Any], str) -> None
-    """Adds what was not observed, as not run, so that nothing is missing."""
-    done = {(each["scenario"], each["family"]) for each in reply["observations"]}
+    """Adds what was not observed, as not run, so that nothing is missing, in the call's order."""
+    done = {(each["scenario"], each["family"]): each for each in reply["observations"]}
     for scenario, family in pairs_of(call):
-        if (scenario["name"], family) not in done:
-            missing = {"scenario": scenario["name"], "family": family}
-            reply["observations"].append(dict(missing, not_run=reason, failed=True))
+        missing = {"scenario": scenario["name"], "family": family}
+        missing.update({"not_run": reason, "failed": True})
+        done.setdefault((scenario["name"], family), missing)
+    reply["observations"] = [done[s["name"], family] for s, family in pairs_of(call)]
 
 
-def fill_reply(call, program, carried, started, reply):
-    # type: (Dict[str, Any], str, Dict[str, Any], float, Dict[str, Any]) -> str
+def fill_reply(call, program, carried, started, reply, workers):
+    # type: (Dict[str, Any], str, Dict[str, Any], float, Dict[str, Any], Workers) -> str
     """Describes the host, moves into a private namespace if possible, and runs the scenarios.
-    Returns why none is run, or "".
+    Returns why one is not run, or "".
     """
+    unshare = None
     if not carried:
         carried = {"started": started, "namespace": namespace_id(), "settings": []}
         carried["seen"] = describe_host(call)
         carried["ulp"] = (sysctl_value("net.ipv4.tcp_available_ulp") or "").split()
         reply.update(carried["seen"])
-        private = enter_namespace(call, program, carried, reply)
+        private, unshare = enter_namespace(call, program, carried, reply)
         if not private and call["isolation"] == "namespace":
             return str(reply["isolation_note"])
     else:  # started again by start_over_inside
         reply.update(carried["seen"])
         check_private(carried["namespace"])
         private = True
+    note = ""
     if private:
         reply["isolation"] = "namespace"
-        use_host_settings(carried["settings"], reply)
-    run_scenarios(call, Laboratory(private, carried["ulp"]), reply)
-    return ""
+        note = use_host_settings(carried["settings"], reply)
+    lab = Laboratory(private, carried["ulp"])
+    reply["capture_note"] = lab.no_capture
+    settings = carried["settings"]
+    move = lambda: move_to_another(unshare, settings, note, lab)  # noqa: E731
+    workers.run(lab, move if unshare else None)
+    return workers.problem
 
 
 def enter_namespace(call, program, carried, reply):
-    # type: (Dict[str, Any], str, Dict[str, Any], Dict[str, Any]) -> bool
-    """Returns whether this process is in a private namespace now. `carried` gets the host's
-    settings, the reply a note why not.
+    # type: (Dict[str, Any], str, Dict[str, Any], Dict[str, Any]) -> Tuple[bool, Any]
+    """Returns whether this process is in a private network namespace now, and by which unshare(2).
+    `carried` gets the host's settings, the reply a note why not.
     """
     if call["isolation"] == "host":
-        return False
+        return False, None
     carried["settings"] = host_settings()
-    reply["isolation_note"] = isolate(call, program, carried)
-    return not reply["isolation_note"]
+    reply["isolation_note"], unshare = isolate(call, program, carried)
+    return not reply["isolation_note"], unshare
 
 
 def use_host_settings(settings, reply):
-    # type: (List[Tuple[str, str]], Dict[str, Any]) -> None
-    """Copies the host's settings here, after the kernel's defaults were read."""
+    # type: (List[Tuple[str, str]], Dict[str, Any]) -> str
+    """Copies the host's settings here, after the kernel's defaults were read. Returns what could
+    not be copied, which is in the reply's notes.
+    """
     if namespace_id() is None:
         note = (
             "/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran under"
@@ -170,15 +183,21 @@ def use_host_settings(settings, reply):
         note = copy_settings(settings, reply["sysctls"])
     if note:
         reply["notes"].append(note[:4000])
+    return note
 
 
-def run_scenarios(call, lab, reply):
-    # type: (Dict[str, Any], Laboratory, Dict[str, Any]) -> None
-    reply["capture_note"] = lab.no_capture
+def move_to_another(unshare, settings, note, lab):
+    # type: (Any, List[Tuple[str, str]], str, Laboratory) -> Optional[Laboratory]
+    """Moves this process from the namespace of `lab` into another one with the host's settings, and
+    returns the laboratory there; None unless it is as good as `lab`. `note` has the settings that
+    could not be copied into the first one.
+    """
+    lab.close()
     try:
-        for scenario, family in pairs_of(call):
-            reply["observations"].append(observe(lab, scenario, family))
-    finally:
-        note = note_of_repeats(lab.repeated)
-        if note:
-            reply["notes"].append(note)
+        enter_with(unshare)
+        if copy_settings(settings, {}) != note:
+            return None
+        another = Laboratory(True, lab.available_ulp)
+    except (Unsupported,) + ERRORS:
+        return None
+    return another if another.abilities() == lab.abilities() else None

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .constants import (
     CLONE_NEWNET,
@@ -41,20 +41,20 @@ def namespace_id():
 
 
 def isolate(call, program, carried):
-    # type: (Dict[str, Any], str, Dict[str, Any]) -> str
-    """Moves into a private network namespace by the first way that works; returns "", or why none
-    does.
+    # type: (Dict[str, Any], str, Dict[str, Any]) -> Tuple[str, Optional[Callable[[int], None]]]
+    """Moves into a private network namespace by the first way that works; returns "" and that way,
+    or why none does and None.
     """
     reasons = []
     for name, unshare in (("os.unshare", unshare_by_os), ("ctypes", unshare_by_ctypes)):
         reason = try_in_child(lambda fd: enter_with(unshare))
         if not reason:
             enter_with(unshare)
-            return ""
+            return "", unshare
         reasons.append("%s: %s" % (name, reason))
     reason = try_in_child(test_program) or start_over_inside(call, program, carried)
     reasons.append("the program unshare: " + " ".join(reason.split())[:200])
-    return "no private network namespace (%s)" % "; ".join(reasons)
+    return "no private network namespace (%s)" % "; ".join(reasons), None
 
 
 def unshare_by_os(flags):

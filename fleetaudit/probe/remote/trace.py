@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from .constants import ACK, MAX_MICROS, MAX_SECONDS, MAX_TRACE, SIDES, SYN, other
+from .constants import ACK, MAX_HEADERS, MAX_MICROS, MAX_SECONDS, MAX_TRACE, SIDES, SYN, other
 from .packets import Packet, flag_names
 
 CONTROL_FLAGS = frozenset("SFRU")
@@ -94,6 +94,19 @@ def describe_connection(packets, client, client_side, began):
         "ports": [ports[side] for side in SIDES],
         "scales": [scales.get(side) for side in SIDES],
     }
+
+
+def limit_headers(observations):
+    # type: (Sequence[Dict[str, Any]]) -> None
+    """Takes out the headers for which a reply has no room."""
+    room = MAX_HEADERS
+    for observation in observations:
+        for trial in observation.get("trials", ()):
+            size = len((trial.get("connection") or {}).get("headers", ""))
+            if size > room:
+                del trial["connection"]["headers"]
+            else:
+                room -= size
 
 
 def deviates(trial, expect):
