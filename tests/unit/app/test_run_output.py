@@ -108,6 +108,37 @@ def test_a_host_that_fails_only_together_with_others_is_found() -> None:
     assert (bugs, made) == (1, [f"web{n}" for n in range(9) if n != 6])
 
 
+@pytest.mark.parametrize(
+    ("count", "formats", "has_export"),
+    [(3, ("csv",), True), (4, ("csv",), False), (4, ("csv", "json"), True), (4, ("pcap",), False)],
+)
+def test_a_large_run_has_a_run_json_only_where_it_is_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    formats: tuple[str, ...],
+    has_export: bool,
+) -> None:
+    monkeypatch.setattr(run_output, "MAX_EXPORTED", 3)
+    with create_run_folder(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)) as folder:
+        done = write_run(folder, run_of(fleet_of(count)), formats=formats)
+    export = folder.path / "run.json"
+    assert export.exists() == has_export
+    assert done.reports[0].name == ("report.csv" if "csv" in formats else "store.jsonl")
+    if has_export:
+        assert read_run(export) == read_run(folder.path)
+
+
+def test_a_run_json_that_is_there_is_kept_current(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_output, "MAX_EXPORTED", 3)
+    with create_run_folder(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)) as folder:
+        folder.write("run.json", b"old")
+        write_run(folder, run_of(fleet_of(4)), formats=("csv",))
+    assert len(read_run(folder.path / "run.json").hosts) == 4
+
+
 def test_an_error_of_the_disk_leaves_out_no_host() -> None:
     def full(some: tuple[HostResult, ...]) -> None:
         raise OutputError("no space left")

@@ -31,9 +31,11 @@ from fleetaudit.store.run_folder import (
     count_results,
     create_run_folder,
     read_plan,
+    read_results,
     reopen_run_folder,
 )
 from fleetaudit.store.run_search import find_runs
+from fleetaudit.store.store_file import encode_store
 from tests.support.stored_runs import host_lines, replace_line
 
 STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
@@ -182,6 +184,66 @@ def test_an_earlier_file_is_replaced_whole(tmp_path: Path) -> None:
     write_atomically(tmp_path / "report.txt", b"short")
     assert (tmp_path / "report.txt").read_bytes() == b"short"
     assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
+
+
+# ---- finishing ---------------------------------------------------------------------------------
+
+
+def interrupted(name: str) -> NotAudited:
+    return NotAudited(name=name, stage="interrupted", reason="stopped")
+
+
+def test_an_interrupted_run_keeps_its_journal_until_it_is_resumed(tmp_path: Path) -> None:
+    cut = msgspec.structs.replace(a_run("a"), hosts=(audited("a"), interrupted("b")))
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
+        folder.append(audited("a"))
+        folder.finish(cut)
+    assert read_run(folder.path) == cut
+    assert [host.name for host in read_journal(folder.path / "hosts.jsonl")] == ["a"]
+    assert [run.path for run in find_runs(tmp_path).interrupted] == [folder.path]
+    assert count_results(folder.path) == 1
+    with reopen_run_folder(folder.path) as again:
+        again.append(audited("b"))
+        assert count_results(folder.path) == 2  # killed now, nothing of it would be lost
+        again.finish(a_run("a", "b"))
+    assert read_run(folder.path) == a_run("a", "b")
+    assert {path.name for path in folder.path.iterdir()} == {"plan.json", "store.jsonl"}
+
+
+def test_a_process_that_is_killed_before_it_removes_the_journal_leaves_a_finished_run(
+    tmp_path: Path,
+) -> None:
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
+        folder.append(audited("a"))
+        folder.write("store.jsonl", encode_store(a_run("a")))
+    assert (folder.path / "hosts.jsonl").exists()
+    assert read_run(folder.path) == a_run("a")
+    assert [run.path for run in find_runs(tmp_path).finished] == [folder.path]
+    with reopen_run_folder(folder.path) as again:
+        again.finish(a_run("a"))
+    assert not (folder.path / "hosts.jsonl").exists()
+
+
+def test_a_store_that_cannot_be_written_leaves_the_journal(tmp_path: Path) -> None:
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
+        folder.append(audited("a"))
+        with (
+            mock.patch("os.fsync", side_effect=[None, OSError(28, "No space left on device")]),
+            pytest.raises(OutputError, match="No space left"),
+        ):
+            folder.finish(a_run("a"))
+    assert {path.name for path in folder.path.iterdir()} == {"plan.json", "hosts.jsonl"}
+    assert count_results(folder.path) == 1
+
+
+def test_a_finished_run_that_is_reopened_has_its_results_and_a_new_journal(tmp_path: Path) -> None:
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
+        folder.finish(a_run("a", "b"))
+    with reopen_run_folder(folder.path) as again:
+        assert [host.name for host in read_results(folder.path, lambda _: None)] == ["a", "b"]
+        assert mode(folder.path / "hosts.jsonl") == 0o600
+        again.append(audited("c"))
+    assert [host.name for host in read_results(folder.path, lambda _: None)] == ["a", "b", "c"]
 
 
 # ---- the lock ------------------------------------------------------------------------------------
