@@ -55,6 +55,7 @@ def check_times(times: Times, size: Size) -> None:
         (len(times.began), len(times.ports)) != (connections, 2 * connections)
         or len(times.steps) != steps
         or (len(times.at), len(times.windows)) != (segments, segments)
+        or len(times.headers) > connections
         or any(index >= connections for index, _ in times.headers)
     ):
         raise ReplyError(
@@ -83,7 +84,7 @@ def evidence_without_times(trial: RawTrial) -> Evidence:
 
 def evidence_with_times(evidence: Evidence, times: Times, start: Size) -> Evidence:
     """Returns the evidence of a trial with its times, which begin at `start` in the lists."""
-    steps = times.steps[start.steps :][: len(evidence.steps)]
+    steps = times.steps[start.steps : start.steps + len(evidence.steps)]
     segments = slice(start.segments, start.segments + len(evidence.segments))
     rows = zip(evidence.segments, times.at[segments], times.windows[segments], strict=True)
     return replace(
@@ -124,8 +125,8 @@ def _with_time(segment: Segment, at_us: int, window: int | None) -> Segment:
 def _connection_with_times(connection: Connection, times: Times, index: int) -> Connection:
     """Returns a connection with when its trial began, its ports and its captured headers."""
     ports = (times.ports[2 * index], times.ports[2 * index + 1])
-    headers = dict(times.headers).get(index, "")
-    return replace(connection, began=times.began[index], ports=ports, headers=headers)
+    headers = [text for at, text in times.headers if at == index]
+    return replace(connection, began=times.began[index], ports=ports, headers="".join(headers[:1]))
 
 
 def _steps(times: list[int] | tuple[int, ...]) -> StepTimes:

@@ -449,6 +449,7 @@ def test_a_compressed_reply_is_bounded_before_it_is_expanded(stdout: bytes, word
         ("began", lambda times: []),
         ("ports", lambda times: times[1:]),
         ("headers", lambda times: [[1, "eA=="]]),
+        ("headers", lambda times: [[0, "eA=="]] * 2),
     ],
 )
 def test_a_reply_whose_shape_and_times_do_not_fit_is_refused(name: str, change: Any) -> None:
