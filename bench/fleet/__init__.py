@@ -3,7 +3,7 @@ SSH.
 
     python -m bench.fleet [--hosts N] [--rounds N] [--only NAME,NAME] [--json]
 
-`lab` makes the hosts: addresses of a loopback sshd in a network namespace of their own. `recording`
-runs the real probe once and plays its reply back. `contestants` lists what is compared, `measure`
-counts what one of them costs, `table` prints the result.
+`lab` makes the hosts: addresses of a loopback sshd (`server`) in a network namespace of their own.
+`recording` runs the real probe and plays its replies back. `contestants` lists what is compared,
+`measure` counts what one of them costs, `table` prints the result.
 """

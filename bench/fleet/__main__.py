@@ -19,12 +19,14 @@ from pathlib import Path
 
 from . import extras
 from .contestants import Contestant, Task, contestants, fleetaudit_command
-from .lab import Lab, enter_namespace, make_lab, running_sshd
+from .lab import Lab, make_lab
 from .link import FAR
 from .measure import measure
+from .namespace import enter_namespace
 from .recording import ONE_SCENARIO, Recording
 from .round_trips import count_round_trips, missing
 from .rounds import in_rounds
+from .server import running_sshd
 from .table import render, summarize
 
 MOST_HOSTS = 10_000

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from . import extras
 from .clients import Job, summary
-from .lab import PLAIN, Lab
+from .lab import Lab
 from .measure import Cost
 from .recording import Recording
+from .server import PLAIN
 
 OPENSSH = {
     "BatchMode": "yes",

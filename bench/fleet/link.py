@@ -28,8 +28,9 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from .lab import Lab, sshd_command, sshd_running, write_sshd_config
+from .lab import Lab
 from .measure import end_with_parent
+from .server import sshd_command, sshd_running, write_sshd_config
 
 TUN = "/dev/net/tun"
 TUNSETIFF, IFF_TUN_NO_PI = 0x400454CA, 0x1001

@@ -18,7 +18,8 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from .lab import PLAY_BACK, RECORD, Lab
+from .lab import Lab
+from .server import PLAY_BACK, RECORD
 
 REPLIES = 4
 COMPRESSED, TIMES = b"zlib:", b'"times":'

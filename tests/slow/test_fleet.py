@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bench.fleet.lab import PROGRAMS, namespace_command
+from bench.fleet.namespace import PROGRAMS, namespace_command
 from bench.fleet.round_trips import missing
 from tests import ROOT
 from tests.support.sshd import require
