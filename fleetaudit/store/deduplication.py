@@ -42,7 +42,7 @@ PACKETS_OMITTED = "the packets are left out"
 """The beginning of the note of an observation whose packets are omitted."""
 _MAX_NOTE = 4096
 
-_WHOLE, _SINGLE, _LONG = 32, 4096, 64
+_WHOLE, _SINGLE, _LONG = 256, 8192, 64
 """How many tuples of observations, observations, and those with a long trace are known by their
 identity, at least.
 """

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -66,8 +67,10 @@ def describe_endings(observation: Observation) -> str:
     return ", ".join(f"{ending} ({n} of {observation.trials} trials)" for ending, n in counts)
 
 
-_HostKey = tuple[int, tuple[str, ...], str]
-"""The identity of a plan's scenarios, and the groups and the kernel release of a host."""
+_HostKey = tuple[int, frozenset[str], str]
+"""The identity of a plan's scenarios, and of a host the groups that their conditions name and the
+kernel release.
+"""
 _ObservationKey = tuple[int, int, Family, str]
 """The identities of an observation and its scenario, a family, a kernel release."""
 
@@ -81,7 +84,8 @@ class ScenarioFindings:
     def __init__(self) -> None:
         self._whole = Recent[
             tuple[int, str, _HostKey], tuple[tuple[Observation, ...], tuple[Finding, ...]]
-        ](32)
+        ](256)
+        self._groups = Recent[int, tuple[tuple[Scenario, ...], frozenset[str]]](256)
         self._expected = Recent[_HostKey, tuple[HostPlan, list[tuple[Scenario, Family]]]](256)
         self._single = Recent[_ObservationKey, tuple[Observation, Scenario, tuple[Finding, ...]]](
             4096
@@ -89,7 +93,8 @@ class ScenarioFindings:
 
     def find(self, audited: Audited, plan: HostPlan) -> tuple[Finding, ...]:
         """Returns what `judge_scenarios` yields."""
-        host = (id(plan.scenarios), audited.groups, audited.kernel.release)
+        groups = self._groups_of_conditions(plan.scenarios).intersection(audited.groups)
+        host = (id(plan.scenarios), groups, audited.kernel.release)
         key = (id(audited.observations), audited.void, host)
         known = self._whole.get(key)
         if known is None:
@@ -99,6 +104,14 @@ class ScenarioFindings:
                 expected = self._expected.put(host, (plan, verdicts))
             found = tuple(self._find(audited, plan, expected[1]))
             known = self._whole.put(key, (audited.observations, found))
+        return known[1]
+
+    def _groups_of_conditions(self, scenarios: tuple[Scenario, ...]) -> frozenset[str]:
+        """Returns the groups that decide which scenarios are expected: most playbooks name none."""
+        known = self._groups.get(id(scenarios))
+        if known is None:
+            named = frozenset(itertools.chain.from_iterable(s.when.groups for s in scenarios))
+            known = self._groups.put(id(scenarios), (scenarios, named))
         return known[1]
 
     def _find(
