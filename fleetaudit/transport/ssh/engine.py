@@ -133,6 +133,7 @@ class Engine(_Transport):  # type: ignore[misc]
     def __init__(self, stream: Packetizer) -> None:
         super().__init__(NoSocket(), packetizer_class=lambda _: stream)
         self._offer = Offer(b"", {})
+        self._secret_and_hash = b"", b""  # of the exchange with this hash
 
     def propose(self, offer: Offer) -> None:
         """Sends our KEXINIT, and expects the host's."""
@@ -176,6 +177,18 @@ class Engine(_Transport):  # type: ignore[misc]
         values = {name: getattr(self, name) for name in _AGREED}
         length = len(self.remote_kex_init) - len(_KEXINIT)
         _agreements[key] = _Agreement(type(self.kex_engine), values, length)
+
+    def _compute_key(self, id: str, nbytes: int) -> bytes:
+        """Returns a key (RFC 4253, section 7.2); all six begin with the same bytes."""
+        if self._secret_and_hash[1] != self.H:
+            shared = Message()
+            self._add_K(shared)
+            self._secret_and_hash = shared.asbytes(), self.H
+        begin = b"".join(self._secret_and_hash)
+        key = self.kex_engine.hash_algo(begin + id.encode() + self.session_id).digest()
+        if nbytes > len(key):
+            return bytes(super()._compute_key(id, nbytes))
+        return bytes(key[:nbytes])
 
     def _log(self, level: int, msg: Any, *args: Any) -> None:
         """Logs nothing: what a person needs to know is in the reason."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from paramiko import Message
 from paramiko.packet import Packetizer
 
 from fleetaudit.transport import Deadline
 
+from .aead import TAG, Aead
 from .link import Link, LinkError, Meanwhile
 
 if TYPE_CHECKING:
@@ -42,6 +44,33 @@ class PacketStream(Packetizer):
         self._link, self._meanwhile = link, meanwhile
         self._in = bytearray()
         self._out = bytearray()
+        self._sealed_in: Aead | None = None  # paramiko's own layer does the other ciphers
+        self._sealed_out: Aead | None = None
+
+    def set_inbound_cipher(self, **cipher: Any) -> None:  # type: ignore[override]
+        """Takes the cipher of what the host sends from now on, as paramiko passes it."""
+        super().set_inbound_cipher(**cipher)
+        self._sealed_in = _aead(cipher, "iv_in")
+
+    def set_outbound_cipher(self, **cipher: Any) -> None:  # type: ignore[override]
+        """Takes the cipher of what we send from now on, as paramiko passes it."""
+        super().set_outbound_cipher(**cipher)
+        self._sealed_out = _aead(cipher, "iv_out")
+
+    def read_message(self) -> tuple[int, Message]:
+        """Returns the number and the fields of the next message; raises many kinds of errors."""
+        if not self._sealed_in:
+            return super().read_message()
+        length = self.read_all(4)
+        payload = self._sealed_in.open(length, self.read_all(int.from_bytes(length, "big") + TAG))
+        return payload[0], Message(payload[1:])
+
+    def send_message(self, data: Message) -> None:
+        """Keeps a message for the next read."""
+        if self._sealed_out:
+            self._out += self._sealed_out.seal(data.asbytes())
+        else:
+            super().send_message(data)
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         """Returns exactly `n` bytes; what is to be written goes out meanwhile.
@@ -95,3 +124,10 @@ class PacketStream(Packetizer):
         if self.allowance < 0:
             raise LinkError("garbled", "far more bytes than were asked for")
         self._in += data
+
+
+def _aead(cipher: dict[str, Any], iv: str) -> Aead | None:
+    """Returns the packets of a direction whose cipher needs no MAC, None for other ciphers."""
+    if not cipher["aead"]:
+        return None
+    return Aead(cipher["block_engine"], cipher[iv])

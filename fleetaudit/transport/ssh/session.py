@@ -19,7 +19,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import paramiko
 from paramiko import Message
@@ -97,8 +97,10 @@ class Session:
         line = self._read_greeting()
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
             raise LinkError("garbled", f"it speaks a different version of SSH: {quote_line(line)}")
-        with _hostile():
+        try:
             self._engine.remote_version = line.decode()
+        except UnicodeDecodeError as e:
+            raise _garbled(e) from e
 
     def _read_greeting(self) -> bytes:
         """Returns the version line; a host may send other lines before it."""
@@ -196,9 +198,8 @@ class Session:
     # -- messages
 
     def send(self, message: Message) -> None:
-        """Queues a message; it leaves with the next `receive`. Raises `LinkError`."""
-        with _hostile():
-            self.stream.send_message(message)
+        """Queues a message; it leaves with the next `receive`."""
+        self.stream.send_message(message)
 
     def receive(self) -> tuple[int, Message]:
         """Returns the next message that is not the transport layer's own; raises `LinkError`.
@@ -225,21 +226,30 @@ class Session:
 
     def _next(self) -> tuple[int | None, Message]:
         """Returns the next message, its type None if it was handled here."""
-        with _hostile():
+        try:
             ptype, message = self.stream.read_message()
-            if ptype in (MSG_IGNORE, MSG_DEBUG):
-                self._engine._enforce_strict_kex(ptype)
-                return None, message
-            if ptype == MSG_DISCONNECT:
-                message.get_int()  # the code; the text repeats it
-                raise LinkError("disconnected", printable_line(message.get_binary()))
-            if self._is_key_exchange(ptype):
-                self._engine.kex_engine.parse_next(ptype, message)
-            elif handler := self._handlers.get(ptype):
-                handler(message)
-            elif ptype not in _NO_REPLY:
+            if self._is_for_caller(ptype, message):
                 return ptype, message
+        except LinkError:
+            raise
+        except Exception as e:  # each of paramiko's parsers raises something else
+            raise _garbled(e) from e
         return None, message
+
+    def _is_for_caller(self, ptype: int, message: Message) -> bool:
+        """Handles a message of the transport layer's own; returns False for one."""
+        if ptype in (MSG_IGNORE, MSG_DEBUG):
+            self._engine._enforce_strict_kex(ptype)
+        elif ptype == MSG_DISCONNECT:
+            message.get_int()  # the code; the text repeats it
+            raise LinkError("disconnected", printable_line(message.get_binary()))
+        elif self._is_key_exchange(ptype):
+            self._engine.kex_engine.parse_next(ptype, message)
+        elif handler := self._handlers.get(ptype):
+            handler(message)
+        else:
+            return ptype not in _NO_REPLY
+        return False
 
     def _is_key_exchange(self, ptype: int) -> bool:
         """Returns whether a message belongs to the key exchange.
@@ -285,16 +295,7 @@ def do_nothing() -> float:
     return math.inf
 
 
-@contextlib.contextmanager
-def _hostile() -> Iterator[None]:
-    """Turns whatever paramiko raises over a host's bytes into `LinkError`.
-
-    Each of its parsers raises something else.
-    """
-    try:
-        yield
-    except LinkError:
-        raise
-    except Exception as e:
-        parts = (type(e).__name__, str(e))
-        raise LinkError("garbled", printable_line(": ".join(filter(None, parts)))) from e
+def _garbled(error: Exception) -> LinkError:
+    """Returns what paramiko, or a decoder, raised over a host's bytes as a `LinkError`."""
+    parts = (type(error).__name__, str(error))
+    return LinkError("garbled", printable_line(": ".join(filter(None, parts))))

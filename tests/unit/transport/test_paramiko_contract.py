@@ -6,17 +6,23 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from pathlib import Path
 from typing import Any, cast
 
 import paramiko
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from paramiko.packet import Packetizer
 from paramiko.transport import SecurityOptions
 
 from fleetaudit.model import SshConfig
 from fleetaudit.transport.ssh import engine as engine_module
 from fleetaudit.transport.ssh import session
+from fleetaudit.transport.ssh.aead import Aead
+from fleetaudit.transport.ssh.link import LinkError
+from fleetaudit.transport.ssh.packet_stream import PacketStream
 
 SESSION, ENGINE = Path(session.__file__), Path(engine_module.__file__)
 
@@ -27,6 +33,8 @@ METHODS: dict[tuple[type, str], list[str]] = {
     (paramiko.Transport, "_parse_kex_init"): ["m"],
     (paramiko.Transport, "_filter_algorithm"): ["type_"],
     (paramiko.Transport, "_log"): ["level", "msg", "*args"],
+    (paramiko.Transport, "_add_K"): ["m"],
+    (paramiko.Transport, "_compute_key"): ["id", "nbytes"],
     (paramiko.Transport, "_expect_packet"): ["*ptypes"],
     (paramiko.Transport, "_enforce_strict_kex"): ["ptype"],
     (paramiko.Transport, "_negotiate_keys"): ["m"],
@@ -36,6 +44,27 @@ METHODS: dict[tuple[type, str], list[str]] = {
     (Packetizer, "__init__"): ["socket"],
     (Packetizer, "read_all"): ["n", "check_rekey=False"],
     (Packetizer, "write_all"): ["out"],
+    (Packetizer, "set_inbound_cipher"): [
+        "block_engine",
+        "block_size",
+        "mac_engine",
+        "mac_size",
+        "mac_key",
+        "etm=False",
+        "aead=False",
+        "iv_in=None",
+    ],
+    (Packetizer, "set_outbound_cipher"): [
+        "block_engine",
+        "block_size",
+        "mac_engine",
+        "mac_size",
+        "mac_key",
+        "sdctr=False",
+        "etm=False",
+        "aead=False",
+        "iv_out=None",
+    ],
     (Packetizer, "read_message"): [],
     (Packetizer, "send_message"): ["data"],
 }
@@ -64,10 +93,10 @@ AT_FIRST: dict[str, Any] = {
 anything was sent.
 """
 
-LATER = {"local_version", "clear_to_send", "_latest_kex_init", "_remote_ext_info"}
+LATER = {"local_version", "clear_to_send", "_latest_kex_init", "_remote_ext_info", "H"}
 """Further attributes, which the tests below look at."""
 
-OURS = {"_offer", "_keep", "propose", "__init__", "__dict__"}
+OURS = {"_offer", "_keep", "propose", "_secret_and_hash", "__init__", "__dict__"}
 """Names of the subclass's own."""
 
 
@@ -170,6 +199,115 @@ def agreed(engine: Any) -> dict[str, Any]:
     """Returns what two sides agreed on."""
     found = {name: getattr(engine, name) for name in engine_module._AGREED}
     return {**found, "kex": type(engine.kex_engine), "theirs": engine.remote_kex_init}
+
+
+@pytest.mark.parametrize("secret", [2**255 - 19, 7, b"\xff" * 32], ids=["mpint", "short", "string"])
+@pytest.mark.parametrize("kind", ["curve25519-sha256@libssh.org", "diffie-hellman-group16-sha512"])
+def test_keys_are_those_that_paramiko_itself_makes(
+    engine: Any, sent: _Sent, secret: object, kind: str
+) -> None:
+    ours = engine_module.Engine(sent)
+    for exchange_hash in (b"h" * 32, b"i" * 32):
+        for one in (engine, ours):
+            one.K, one.H, one.session_id = secret, exchange_hash, b"s" * 32
+            one.kex_engine = one._kex_info[kind](one)
+        for letter in "ABCDEF":
+            for size in (12, 16, 32, 64, 100):
+                assert ours._compute_key(letter, size) == engine._compute_key(letter, size)
+
+
+class _Received(_Sent):
+    """Reads what another one sent."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        data, self.data = self.data[:n], self.data[n:]
+        return data
+
+
+class _Packets:
+    """A link that returns the given bytes, and keeps what is written."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = data
+
+    def exchange(self, out: bytearray, until: object, meanwhile: object) -> bytes:
+        data, self.data = self.data, b""
+        return data
+
+    def flush(self, out: bytearray) -> None:
+        self.data = bytes(out)
+
+    def close(self) -> None:
+        pass
+
+
+def gcm(key: bytes = b"k" * 16, **iv: bytes) -> dict[str, Any]:
+    """Returns a cipher as paramiko passes it."""
+    mac = {"mac_engine": None, "mac_size": 16, "mac_key": None}
+    return {"block_engine": AESGCM(key), "block_size": 16, "aead": True, **mac, **iv}
+
+
+MESSAGES = [bytes([50]) + bytes(range(256))[:size] for size in (*range(40), 255)]
+
+
+@pytest.mark.parametrize("iv", [bytes(12), b"\xff" * 4 + bytes(6) + b"\xff\xfe"])
+def test_our_packets_are_read_by_paramiko_and_its_packets_by_us(iv: bytes) -> None:
+    link = _Packets()
+    stream = PacketStream(link, lambda: math.inf)
+    stream.set_outbound_cipher(**gcm(iv_out=iv))
+    for message in MESSAGES:
+        stream.send_message(paramiko.Message(message))
+    stream.flush()
+    reader = _Received(link.data)
+    reader.set_inbound_cipher(**gcm(iv_in=iv))
+    writer = _Sent()
+    writer.set_outbound_cipher(**gcm(iv_out=iv))
+    for message in MESSAGES:
+        number, fields = reader.read_message()
+        assert bytes([number]) + fields.asbytes() == message
+        writer.send_message(paramiko.Message(message))
+    stream = PacketStream(_Packets(b"".join(writer.out)), lambda: math.inf)
+    stream.set_inbound_cipher(**gcm(iv_in=iv))
+    for message in MESSAGES:
+        number, fields = stream.read_message()
+        assert bytes([number]) + fields.asbytes() == message
+    assert not stream.has_unread
+
+
+def test_the_counter_of_packets_begins_again_after_its_last_value() -> None:
+    iv = b"abcd" + b"\xff" * 8
+    here, there = Aead(AESGCM(b"k" * 16), iv), Aead(AESGCM(b"k" * 16), iv)
+    for message in MESSAGES[:3]:
+        sealed = here.seal(message)
+        assert there.open(sealed[:4], sealed[4:]) == message
+    assert here._nonce() == b"abcd" + (2).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 20, -1])
+def test_a_packet_with_one_bit_changed_is_refused(at: int) -> None:
+    sealed = bytearray(Aead(AESGCM(b"k" * 16), bytes(12)).seal(b"\x5e" + b"x" * 60))
+    sealed[at] ^= 1
+    stream = PacketStream(_Packets(bytes(sealed) + bytes(2**25)), lambda: math.inf)
+    stream.allowance = 2**30
+    stream.set_inbound_cipher(**gcm(iv_in=bytes(12)))
+    with pytest.raises((InvalidTag, LinkError)):
+        stream.read_message()
+
+
+def test_a_packet_without_a_message_is_refused() -> None:
+    cipher = AESGCM(b"k" * 16)
+    for plain in (bytes([15]) + bytes(15), bytes([255]) + bytes(15)):
+        length = len(plain).to_bytes(4, "big")
+        stream = PacketStream(
+            _Packets(length + cipher.encrypt(bytes(12), plain, length)), lambda: math.inf
+        )
+        stream.set_inbound_cipher(**gcm(iv_in=bytes(12)))
+        with pytest.raises(IndexError):
+            stream.read_message()
 
 
 def proposing(sent: _Sent) -> engine_module.Engine:
