@@ -20,7 +20,9 @@ import resource
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,8 +104,8 @@ def report(run: AuditRun, formats: Iterable[str], phases: Phases) -> None:
 
     comparison = phases.measure("compare", lambda: compare(run))
     for format_ in ("html", *formats):
-        render = lambda name=format_: registry.render(run, name, comparison=comparison)  # noqa: E731
-        phases.measure(format_, render)
+        chunks = registry.render_in_chunks(run, format_, comparison=comparison)
+        phases.measure(format_, partial(deque, chunks, maxlen=0))
 
 
 def drift(before: AuditRun, after: AuditRun, phases: Phases) -> None:

@@ -47,6 +47,7 @@ from .common import (
 )
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
+EncodedCase = tuple[Outcome, str]
 EncodedCases = tuple[Counter[Outcome], str]
 """How many cases of a host have which outcome, and their elements, with `_HOST` in them."""
 _HOST = "\0"
@@ -106,12 +107,13 @@ class _Cases:
     def __init__(self, rows: Mapping[str, ScenarioRow]) -> None:
         self._rows = rows
         self._audited = once_per_object(self._encode_audited, _MAX_KEPT)
+        self._unjudged = once_per_object(self._encode_unjudged)
 
     def of_host(self, host: HostResult) -> EncodedCases:
         """Returns the outcomes of the cases of a host, and their elements."""
         if isinstance(host, Audited):
             return self._audited(host.observations, host.findings, host.expectations, host.void)
-        return _encode_cases(_cases_without_verdict(host))
+        return _join_cases(map(_encode, _cases_without_verdict(host)))
 
     def _encode_audited(
         self,
@@ -122,7 +124,7 @@ class _Cases:
     ) -> EncodedCases:
         """Returns the cases of an audited host."""
         cases = self._audited_cases(observations, findings_by_id(findings), expectations, void)
-        return _encode_cases((_Case(name="audited"), *cases))
+        return _join_cases((_encode(_Case(name="audited")), *cases))
 
     def _audited_cases(
         self,
@@ -130,23 +132,30 @@ class _Cases:
         findings: dict[str, list[Finding]],
         expectations: Sequence[str],
         void: str,
-    ) -> Iterator[_Case]:
+    ) -> Iterator[EncodedCase]:
         """Yields a case per observation, then one per other expectation or finding."""
         for o in observations:
             id_ = scenario_finding_id(o.scenario, o.family)
             found = findings.pop(id_, None)
-            if found:
-                yield _judged(id_, found)
-            else:
-                yield _unjudged(id_, o, self._rows.get(o.scenario, UNDECLARED), void)
+            yield _encode(_judged(id_, found)) if found else self._unjudged(o, void)
         for id_ in dict.fromkeys((*expectations, *findings)):
-            yield _judged(id_, findings.get(id_, []))
+            yield _encode(_judged(id_, findings.get(id_, [])))
+
+    def _encode_unjudged(self, o: Observation, void: str) -> EncodedCase:
+        """Returns the case of an observation without a finding."""
+        id_ = scenario_finding_id(o.scenario, o.family)
+        return _encode(_unjudged(id_, o, self._rows.get(o.scenario, UNDECLARED), void))
 
 
-def _encode_cases(cases: Iterable[_Case]) -> EncodedCases:
-    """Returns the outcomes of cases, and their elements."""
-    cases = list(cases)
-    return Counter(case.outcome for case in cases), "".join(map(_case, cases))
+def _encode(case: _Case) -> EncodedCase:
+    """Returns the outcome of a case, and its element."""
+    return case.outcome, _case(case)
+
+
+def _join_cases(cases: Iterable[EncodedCase]) -> EncodedCases:
+    """Returns the outcomes of cases, and their elements as one text."""
+    outcomes, elements = zip(*cases, strict=True)
+    return Counter(outcomes), "".join(elements)
 
 
 def _cases_without_verdict(host: NotAudited | NotSelected) -> Iterator[_Case]:

@@ -27,9 +27,12 @@ from fleetaudit.model import (
     AuditRun,
     Finding,
     HostResult,
+    Kernel,
     NotAudited,
+    Observation,
     Stage,
 )
+from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.kernel_releases import release_key
 from fleetaudit.text.sanitize import escape_line
 
@@ -151,17 +154,21 @@ def _kernel_metrics(run: AuditRun, audited: Sequence[Audited]) -> Iterator[_Metr
     kept = _most_frequent_releases(audited)
     scenarios = frozenset(row.name for row in run.scenarios)
     hosts, endings = Counter[Labels](), Counter[Labels]()
+
+    def ending_labels(kernel: Kernel, o: Observation, is_void: bool) -> Labels:
+        return _labels(
+            release=_keep(_label_value(kernel.release), kept),
+            scenario=_keep(o.scenario, scenarios),
+            family=o.family,
+            ending="void" if is_void else o.ending,
+        )
+
+    labels_of = once_per_object(ending_labels)
     for host, number in _hosts_with_equal_endings(audited):
         release = _keep(_label_value(host.kernel.release), kept)
         hosts[_labels(release=release)] += number
         for o in host.observations:
-            labels = _labels(
-                release=release,
-                scenario=_keep(o.scenario, scenarios),
-                family=o.family,
-                ending="void" if host.void else o.ending,
-            )
-            endings[labels] += number
+            endings[labels_of(host.kernel, o, bool(host.void))] += number
     yield _Metric(name="hosts_by_kernel", help="Audited hosts by kernel release.", values=hosts)
     yield _Metric(
         name="endings",

@@ -47,8 +47,8 @@ class Format(NamedTuple):
 FORMATS = (
     Format("html", "report.html", "text/html", "html", source="comparison"),
     Format("json", "run.json", "application/json", "run_json", "render_in_chunks", streamed=True),
-    Format("junit", "junit.xml", "application/xml", "junit"),
-    Format("csv", "report.csv", "text/csv", "csv"),
+    Format("junit", "junit.xml", "application/xml", "junit", "render_in_chunks", streamed=True),
+    Format("csv", "report.csv", "text/csv", "csv", "render_in_chunks", streamed=True),
     Format("sarif", "report.sarif", "application/sarif+json", "sarif"),
     Format("prometheus", "metrics.prom", "text/plain", "prometheus"),
     Format("text", "report.txt", "text/plain", "terminal", "summary", "comparison", wrapped=True),
@@ -118,7 +118,8 @@ def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) 
     for _ in _host_files(run, formats):
         pass
     for name in FILES.keys() & formats:
-        render(run, name, comparison=comparison)
+        for _ in render_in_chunks(run, name, comparison=comparison):
+            pass
 
 
 def write_all(
@@ -131,7 +132,7 @@ def write_all(
     for name, content in _host_files(run, formats):
         folder.write(name, content)
     return [
-        folder.write(FILES[name], render(run, name, comparison=comparison))
+        folder.write(FILES[name], render_in_chunks(run, name, comparison=comparison))
         for name in formats
         if name in FILES
     ]

@@ -7,13 +7,13 @@ reports, never from a table of ours.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
 
 from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
-from fleetaudit.model.shared_parts import once_per_object
+from fleetaudit.model.shared_parts import distinct_objects, once_per_object
 
 from .common import group_by
 from .host_sets import HostSets
@@ -43,30 +43,58 @@ class _ValueKey(msgspec.Struct, frozen=True):
 def view_sysctls(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
     """Returns the sysctls worth showing, by name; anchors count from "sysctl-1" in that order."""
     hosts = HostSets(audited, lambda host: (host.sysctls, host.findings))
-    expected = _expected_values(audited)
+    expected, missing = _expected_values(audited), _missing(hosts.firsts)
+    read = set[str]().union(*distinct_objects(host.sysctls for host in audited))
     shown = [
-        (key, why, of_key)
-        for key, of_key in sorted(_readings(hosts).items())
-        if (why := _why_shown(of_key, key in expected))
+        (key, why)
+        for key in sorted(read.union(missing))
+        if (why := _why_shown(_distinct(key, hosts.firsts, missing), key in expected))
     ]
     return tuple(
-        _view(f"sysctl-{i}", key, why, _Table(key, expected.get(key), of_key, hosts))
-        for i, (key, why, of_key) in enumerate(shown, 1)
+        _view(f"sysctl-{i}", why, _Table(key, expected.get(key), missing.get(key, ()), hosts))
+        for i, (key, why) in enumerate(shown, 1)
     )
 
 
+def _distinct(key: str, hosts: Iterable[Audited], missing: Container[str]) -> Iterable[Sysctl]:
+    """Returns the different readings of one sysctl, with that of a host that has none."""
+    found = distinct_objects(filter(None, (host.sysctls.get(key) for host in hosts)))
+    return (*found, NOT_READ) if key in missing else found
+
+
+def _missing(hosts: Iterable[Audited]) -> Mapping[str, set[int]]:
+    """Returns the numbers of the hosts that have no sysctl although one is expected, by key."""
+    missing = defaultdict[str, set[int]](set)
+    for number, host in enumerate(hosts):
+        for key in _expected_of_host(host.findings).keys() - host.sysctls.keys():
+            missing[key].add(number)
+    return missing
+
+
 class _Table(msgspec.Struct, frozen=True):
-    """The readings of one sysctl; `expected` is None if no host has a finding about it."""
+    """The readings of one sysctl; `expected` is None if no host has a finding about it.
+
+    `missing` are the numbers of the sets of hosts that have none although one is expected.
+    """
 
     key: str
     expected: str | None
-    readings: Sequence[Reading]
+    missing: Container[int]
     hosts: HostSets[Audited]
 
     def rows(self) -> dict[_ValueKey, tuple[int, ...]]:
         """Returns the numbers of the sets of hosts in each row."""
-        rows = group_by(self.readings, self._value_key)
+        rows = group_by(self._readings(), self._value_key)
         return {row: tuple(number for number, _ in of_row) for row, of_row in rows.items()}
+
+    def _readings(self) -> Iterator[Reading]:
+        """Yields the readings in the order of the hosts."""
+        for number, host in enumerate(self.hosts.firsts):
+            sysctl = host.sysctls.get(self.key)
+            if sysctl is not None:
+                yield number, sysctl
+            elif number in self.missing:
+                yield number, NOT_READ
 
     def _value_key(self, reading: Reading) -> _ValueKey:
         """Returns the row of a reading."""
@@ -84,17 +112,6 @@ class _Table(msgspec.Struct, frozen=True):
     def _otherwise(self) -> Verdict:
         """Returns the verdict on a host without a finding."""
         return "not run" if self.expected is None else "met"
-
-
-def _readings(hosts: HostSets[Audited]) -> Mapping[str, list[Reading]]:
-    """Returns the readings by key, with those that an expectation misses."""
-    readings = defaultdict[str, list[Reading]](list)
-    for number, host in enumerate(hosts.firsts):
-        for key, sysctl in host.sysctls.items():
-            readings[key].append((number, sysctl))
-        for key in _expected_of_host(host.findings).keys() - host.sysctls.keys():
-            readings[key].append((number, NOT_READ))
-    return readings
 
 
 def _expected_values(audited: Iterable[Audited]) -> dict[str, str]:
@@ -118,12 +135,12 @@ def _expected_of_host(findings: Iterable[Finding]) -> dict[str, str]:
     }
 
 
-def _why_shown(readings: Iterable[Reading], unexpected: bool) -> str:
+def _why_shown(readings: Iterable[Sysctl], unexpected: bool) -> str:
     """Returns in words why a sysctl is shown, "" if it is not.
 
     Such as "not as expected, varies".
     """
-    distinct = {sysctl for _, sysctl in readings}
+    distinct = set(readings)
     varies = len(set(map(_value, distinct))) > 1
     changed = CHANGED in map(_relation, distinct)
     reasons = (
@@ -134,14 +151,14 @@ def _why_shown(readings: Iterable[Reading], unexpected: bool) -> str:
     return ", ".join(text for holds, text in reasons if holds)
 
 
-def _view(anchor: str, key: str, why: str, table: _Table) -> SysctlView:
+def _view(anchor: str, why: str, table: _Table) -> SysctlView:
     """Returns the view of one sysctl."""
     rows, hosts = table.rows(), table.hosts
     # A value that breaks an expectation is never left out.
     order = sorted(rows, key=lambda row: (row.verdict not in SEVERITIES, -hosts.count(rows[row])))
     return SysctlView(
         anchor=anchor,
-        key=key,
+        key=table.key,
         why=why,
         expected=table.expected or "",
         values=tuple(

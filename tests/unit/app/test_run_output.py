@@ -160,7 +160,7 @@ def test_a_bug_that_no_host_causes_is_raised_after_everything_else_is_written(
 ) -> None:
     from fleetaudit.report import junit
 
-    breaks(monkeypatch, junit, "render")
+    breaks(monkeypatch, junit, "render_in_chunks")
     with pytest.raises(KeyError):
         written(tmp_path, run_of(fleet_of(5)))
     (folder,) = run_names(tmp_path)
