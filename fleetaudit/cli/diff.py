@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import completion, console, params
+from .garbage import no_garbage_collection
 
 DRIFT = 8
 """The exit status where something changed; on `run` it is added with --fail-on drift."""
@@ -39,7 +40,8 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     from fleetaudit.app.diff import diff_files, render_drift
     from fleetaudit.app.output_file import write_file
 
-    drift = diff_files(before_path, after_path)
+    with no_garbage_collection():
+        drift = diff_files(before_path, after_path)
     width = console.width() if output is None else 100
     rendered = render_drift(drift, format_, width=width)
     if output is not None:

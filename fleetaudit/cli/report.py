@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import completion, console, params
+from .garbage import no_garbage_collection
 
 BUG = 1
 
@@ -41,7 +42,8 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
 
     to_stdout = output is None or str(output) == "-"
     width = console.width() if to_stdout else 100
-    rendered = render_report(run_paths, format_, width=width)
+    with no_garbage_collection():
+        rendered = render_report(run_paths, format_, width=width)
     if output is not None and not to_stdout:
         write_report(output, rendered.chunks)
         if format_ == "prometheus":

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +15,7 @@ from fleetaudit.app.notify import change_summary, run_notify_command
 from fleetaudit.app.resume import UnfinishedRun, find_unfinished_run
 
 from . import console, params
+from .garbage import no_garbage_collection
 from .log import set_up_log
 from .reporter import ConsoleReporter
 
@@ -27,20 +27,6 @@ if TYPE_CHECKING:
     from .signals import Signals
 
 CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Collects no garbage while modules are imported and files are read, which makes none.
-
-    What is there afterwards lives as long as the process, so it is not searched later either.
-    """
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 class RunCommand:
@@ -118,7 +104,7 @@ class RunCommand:
     def run(self) -> int:
         """Audits, prints the result, and returns the exit status."""
         set_up_log(self.verbose)
-        with _no_garbage_collection():
+        with no_garbage_collection():
             from fleetaudit.app.audit import StopRequest, execute_run
             from fleetaudit.app.planning import render_plan
 

@@ -1,0 +1,21 @@
+"""When Python does not look for garbage, because there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collects no garbage while modules are imported and files are read, which makes none.
+
+    What is there afterwards lives as long as the process, so it is not searched later either.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
