@@ -145,12 +145,17 @@ def reopen_run_folder(path: Path) -> RunFolder:
 def read_results(path: Path, note: Callable[[str], None]) -> tuple[HostResult, ...]:
     """Returns the results that a run folder has: of its store, then those of its journal.
 
-    A host of both is in it twice, and the later result counts. `note` is as in `read_journal`.
-    Raises `InputError` for a store or a journal that cannot be read.
+    A host of both is in it twice, and the later result counts. `note` is as in `read_journal`; it
+    also gets why a store cannot be read, whose hosts are then audited again. Raises as
+    `read_journal`.
     """
-    store, journal = path / STORE_FILE, path / JOURNAL_FILE
-    stored = read_store(store).hosts if store.exists() else ()
-    return (*stored, *read_journal(journal, note))
+    store, stored = path / STORE_FILE, tuple[HostResult, ...]()
+    try:
+        if store.exists():
+            stored = read_store(store).hosts
+    except InputError as e:
+        note(f"{e.source}: {e.message}; hosts that are not in the journal are audited again")
+    return (*stored, *read_journal(path / JOURNAL_FILE, note))
 
 
 def count_results(path: Path) -> int:

@@ -246,6 +246,18 @@ def test_a_finished_run_that_is_reopened_has_its_results_and_a_new_journal(tmp_p
     assert [host.name for host in read_results(folder.path, lambda _: None)] == ["a", "b", "c"]
 
 
+def test_a_store_that_is_damaged_does_not_cost_the_results_of_the_journal(tmp_path: Path) -> None:
+    cut = msgspec.structs.replace(a_run("a"), hosts=(audited("a"), interrupted("b")))
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
+        folder.append(audited("a"))
+        folder.finish(cut)
+    os.truncate(folder.path / "store.jsonl", 300)
+    notes = list[str]()
+    assert [host.name for host in read_results(folder.path, notes.append)] == ["a"]
+    (note,) = notes
+    assert "store.jsonl: cut: its last line is missing; hosts that are not in the journal" in note
+
+
 # ---- the lock ------------------------------------------------------------------------------------
 
 
