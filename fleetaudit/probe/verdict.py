@@ -115,7 +115,7 @@ def result_from_reply(plan: HostPlan, reply: Reply) -> Audited:
 def decode_opened(cache: VerdictCache, plan: HostPlan, reply: SealedReply) -> DecodedHost:
     """Returns the result of a host from its reply; see `decode_host`."""
     try:
-        judged = cache.judge(plan, reply.isolation, bytes(reply.observations))
+        judged = cache.judge(plan, reply.isolation, bytes(reply.observations), reply.kernel)
         sysctls = cache.sysctls(bytes(reply.sysctls))
     except DECODE_ERRORS as e:
         unseal_reply(reply)  # raises an error that names the place in the whole reply

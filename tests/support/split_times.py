@@ -19,10 +19,10 @@ def split_times(body: dict[str, Any]) -> dict[str, Any]:
         name: [] for name in ("began", "ports", "steps", "at", "windows", "headers")
     }
     observations = body.get("observations")
-    if not isinstance(observations, list):
-        return body
-    shapes = [_shape_of_observation(each, times) for each in observations]
     protocol = 2 if body.get("protocol") == 1 else body.get("protocol")
+    if not isinstance(observations, list):
+        return {**body, "protocol": protocol}
+    shapes = [_shape_of_observation(each, times) for each in observations]
     return {**body, "protocol": protocol, "observations": shapes, "times": times}
 
 

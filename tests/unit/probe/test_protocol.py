@@ -225,6 +225,8 @@ def test_noise_around_the_result_line_is_ignored() -> None:
             "bytes",
         ),
         (line({**reply(), "isolation": "none"}), 0, "decode", "isolation"),
+        (line({**reply(), "observations": {}}), 0, "decode", "Expected `array`, got `object`"),
+        (line({**reply(), "observations": ""}), 0, "decode", "Expected `array`, got `str`"),
         (line({**reply(), "python": "x" * 10_000}), 0, "decode", "length"),
         (line({**reply(), "protocol": 3}), 0, "decode", "protocol 3"),
         (

@@ -21,6 +21,7 @@ from fleetaudit.model import Audited, HostPlan
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.probe.result_line import COMPRESSED
 from fleetaudit.probe.verdict import VerdictCache
+from fleetaudit.probe.verdict_cache import _common_ends
 from fleetaudit.recent import Recent
 from fleetaudit.store.deduplication import judge_and_deduplicate, strip_shared_evidence
 from tests.support import replies
@@ -135,6 +136,22 @@ def test_findings_that_are_made_once_are_those_of_each_host_alone() -> None:
             one = msgspec.structs.replace(host, void=void)
             assert judge(one, asked) == judge_host(one, asked)
             assert judge(one, asked) == judge_host(one, asked)
+
+
+pieces = st.sampled_from([b'{"a":1}', b'{"a":[{"a":1}]}', b'{"b":",{"}', b"{}", b'{"a":1,"b":2}'])
+
+
+@given(st.lists(pieces, max_size=6), st.lists(pieces, max_size=6), st.sampled_from([b",", b", "]))
+def test_what_two_arrays_have_in_common_is_cut_off_at_whole_elements(
+    before: list[bytes], now: list[bytes], comma: bytes
+) -> None:
+    first, last, between = _common_ends(b"[" + comma.join(now) + b"]", before)
+    parts = [json.loads(piece) for piece in (*before[:first], *before[last:])]
+    middle = json.loads(between)
+    assert [*parts[:first], *middle, *parts[first:]] == [json.loads(piece) for piece in now]
+    assert _common_ends(b"{}", before) == (0, len(before), b"{}")
+    if comma == b"," and before == now:
+        assert len(middle) <= 1
 
 
 def test_what_is_remembered_is_bounded_and_keeps_what_is_used() -> None:
