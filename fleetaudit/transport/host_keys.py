@@ -104,9 +104,9 @@ class HostKeys:
         have. See `needs_other_key`.
         """
         files = self._files_of(target)
-        hashed = sum((known.hashed_types for known in files), Counter[str]())
-        if not hashed:
+        if not _any_hashed(files):
             return self.algorithms(target)
+        hashed = sum((known.hashed_types for known in files), Counter[str]())
         name = _name(target)
         in_clear = chain.from_iterable(known.in_clear(name) for known in files)
         return _signatures((*_types(in_clear), *(name for name, _ in hashed.most_common())))
@@ -116,8 +116,9 @@ class HostKeys:
 
         That is so if the key that it showed is not known, and one of another type is.
         """
-        key = ShownKey(target, _name(target), key_type, blob)
-        if target.host_key_policy == "off" or _trusts(self._entries_with(key)):
+        if target.host_key_policy == "off" or not _any_hashed(self._files_of(target)):
+            return False
+        if _trusts(self._entries_with(ShownKey(target, _name(target), key_type, blob))):
             return False
         best = self.algorithms(target)[:1]
         return bool(best) and best[0] not in _signature_algorithms(key_type)
@@ -276,6 +277,11 @@ class HostKeys:
             os.write(fd, ("\n" * torn + key.line + "\n").encode())
             self._read_accepted()
         return True
+
+
+def _any_hashed(files: Iterable[KnownHosts]) -> bool:
+    """Returns whether any of these files has a hashed name."""
+    return any(known.hashed_types for known in files)
 
 
 def _types(entries: Iterable[Entry]) -> dict[str, None]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import paramiko
 from paramiko import Message
 from paramiko.common import MSG_KEXINIT
@@ -55,16 +55,14 @@ _MAX_AGREEMENTS, _MAX_LISTS = 64, 8192  # how many are kept, and for how many by
 _Transport: Any = paramiko.Transport
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """Our algorithms: the lists of our KEXINIT as they are sent, and paramiko's preferences."""
 
     lists: bytes
     preferences: dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Agreement:
+class _Agreement(msgspec.Struct, frozen=True):
     """What was agreed on: the class of the key exchange, and attributes of a Transport.
 
     `length` is how many bytes of the host's KEXINIT are part of the exchange hash.
@@ -131,7 +129,9 @@ class Engine(_Transport):  # type: ignore[misc]
     """One connection's protocol code, driven message by message; its thread is never started."""
 
     def __init__(self, stream: Packetizer) -> None:
-        super().__init__(NoSocket(), packetizer_class=lambda _: stream)
+        # Without a thread and locks of its own: nothing starts the one or waits for the others.
+        self.__dict__.update(_new_transport())
+        self.packetizer = stream
         self._offer = Offer(b"", {})
         self._secret_and_hash = b"", b""  # of the exchange with this hash
 
@@ -192,6 +192,13 @@ class Engine(_Transport):  # type: ignore[misc]
 
     def _log(self, level: int, msg: Any, *args: Any) -> None:
         """Logs nothing: what a person needs to know is in the reason."""
+
+
+@functools.cache
+def _new_transport() -> dict[str, Any]:
+    """Returns the attributes of a Transport that was just made; none is changed in place."""
+    attributes: dict[str, Any] = vars(_Transport(NoSocket(), packetizer_class=_Unsent))
+    return attributes
 
 
 class NoSocket:

@@ -93,8 +93,18 @@ AT_FIRST: dict[str, Any] = {
 anything was sent.
 """
 
-LATER = {"local_version", "clear_to_send", "_latest_kex_init", "_remote_ext_info", "H"}
+LATER = {
+    "local_version",
+    "clear_to_send",
+    "_latest_kex_init",
+    "_remote_ext_info",
+    "H",
+    "packetizer",
+}
 """Further attributes, which the tests below look at."""
+
+SHARED = {"clear_to_send"}
+"""What all connections have together: nobody waits for it."""
 
 OURS = {"_offer", "_keep", "propose", "_secret_and_hash", "__init__", "__dict__"}
 """Names of the subclass's own."""
@@ -349,6 +359,23 @@ def test_what_was_agreed_on_before_is_what_paramiko_itself_would_agree_on(
     third._parse_kex_init(kexinit(first, 3, **lists))
     assert third.remote_kex_init == b"\x14" + kexinit(first, 3, **lists).asbytes()
     assert len(engine_module._agreements) == 1
+
+
+def test_a_connection_changes_nothing_that_others_begin_with(sent: _Sent) -> None:
+    before = {name: repr(value) for name, value in engine_module._new_transport().items()}
+    one = proposing(sent)
+    one._parse_kex_init(kexinit(one))
+    one.kex_engine.start_kex()
+    one._set_K_H(7, b"h" * 32)
+    one._activate_outbound()
+    one._expect_packet(21)
+    one._parse_newkeys(paramiko.Message())
+    after = {name: repr(value) for name, value in engine_module._new_transport().items()}
+    assert {name for name in before if before[name] != after[name]} <= SHARED
+    assert proposing(sent).host_key is None
+    fresh = engine_module.Engine(sent)
+    for name, value in AT_FIRST.items():
+        assert getattr(fresh, name) == value, name
 
 
 def test_a_key_exchange_that_is_not_the_first_message_is_refused_also_for_known_lists(
