@@ -24,6 +24,7 @@ from typing import Literal
 
 from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, NoTarget, Plan
+from fleetaudit.text.phrases import count_noun
 from fleetaudit.transport.registry import transport_of
 
 log = get_logger(__name__)
@@ -95,7 +96,7 @@ def log_forks(forks: Forks, asked: int | None, hosts: int) -> None:
     elif forks.why:
         log.info("%d hosts at once instead of %d: %s", forks.total, DEFAULT_FORKS, forks.why)
     else:
-        log.info("%d hosts at once", min(forks.total, hosts))
+        log.info("%s at once", count_noun(min(forks.total, hosts), "host"))
 
 
 @contextlib.contextmanager

@@ -54,8 +54,8 @@ def wait_for(descriptors: Mapping[int, int], until: Deadline, within_s: float = 
     """Waits until one of the descriptors is ready, for at most `within_s` seconds.
 
     `descriptors` has the events of each, `READ` and `WRITE`. What became ready while other hosts
-    kept the thread busy is returned even if the deadline has passed since. The result may
-    be empty before the deadline as well.
+    kept the thread busy is returned even if the deadline has passed since. The result may be empty
+    before the deadline as well.
     """
     seconds = min(until.remaining(), within_s)
     task = getcurrent()
