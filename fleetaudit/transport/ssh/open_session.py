@@ -54,7 +54,7 @@ class _Hop:
 
 @dataclass(frozen=True, slots=True)
 class _Keyed:
-    """A session that agreed on keys, and the key that the host showed; `stack` closes it."""
+    """A session that agreed on keys, and the key that the host showed; `stack` closes it early."""
 
     session: Session
     key_type: str
@@ -104,7 +104,6 @@ class HopOpener:
             keyed.stack.close()
             hop.slot.release()
             keyed = self._agreed(hop, host_keys.algorithms(target))
-        self.stack.push(keyed.stack)
         return keyed
 
     def _agreed(self, hop: _Hop, preferred: Sequence[str]) -> _Keyed:
@@ -127,7 +126,9 @@ class HopOpener:
                     continue
                 with _exchange_errors(target, hop.user):
                     key_type, blob = session.agree_on_keys()
-                return _Keyed(session, key_type, blob, this_try.pop_all())
+                opened = this_try.pop_all()
+                self.stack.push(opened)
+                return _Keyed(session, key_type, blob, opened)
 
     def _greet(self, session: Session, hop: _Hop, preferred: Sequence[str]) -> None:
         """Sends our greeting and algorithms, and reads the host's greeting.

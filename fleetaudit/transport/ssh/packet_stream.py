@@ -31,8 +31,7 @@ class PacketStream(Packetizer):
     """paramiko's packet layer over our own reading and writing.
 
     `allowance` is how many bytes the host may still send before that counts as a flood. `meanwhile`
-    is called before each wait; `last_read` is when bytes came in last, on the
-    monotonic clock.
+    is called before each wait; `last_read` is when bytes came in last, on the monotonic clock.
     """
 
     def __init__(self, link: Link, meanwhile: Meanwhile) -> None:
