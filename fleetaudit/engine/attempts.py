@@ -19,7 +19,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.transport import Deadline, Limits, Output, waiting
-from fleetaudit.transport.masking import Maskings
+from fleetaudit.transport.masking import Masking, Maskings
 
 from .control import EngineSettings, JudgeHost, KnowsEvidence, RunCommand, start_host_deadline
 from .failures import not_audited_after, not_audited_by_bug
@@ -111,26 +111,29 @@ class HostAuditor:
         output = self._run_probe(host, deadline)
         masking = self.maskings.of(host.target)
         try:
-            decoded = self._decode(host, output)
+            audited = self._decode(host, output, masking)
         except ReplyError as e:
             # Masked before it is logged, and without its cause, which has the unmasked text.
             raise ReplyError(
                 masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind
             ) from None
-        audited = masking.audited(decoded)
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)
 
-    def _decode(self, host: HostPlan, output: Output) -> Audited:
-        """Returns the host from its output, with the times of evidence that the run lacks; all
-        times if `judge` does not know what the run has. Raises `ReplyError`.
+    def _decode(self, host: HostPlan, output: Output, masking: Masking) -> Audited:
+        """Returns the host from its output without passwords, with the times of evidence that the
+        run lacks; all times if `judge` does not know what the run has. Raises `ReplyError`.
+
+        What the run lacks is asked of the masked host, because that is what the run gets: evidence
+        that a password was taken out of is not that of the host that sent the same.
         """
         decoded = verdict.decode_host(
             self.verdicts, host, output.stdout, output.stderr, output.exit_status, output.cut
         )
         if isinstance(self.judge, KnowsEvidence):
-            return decoded.with_times(self.judge.lacking(decoded.without_times))
-        return decoded.with_times()
+            lacking = self.judge.lacking(masking.audited(decoded.without_times))
+            return masking.audited(decoded.with_times(lacking))
+        return masking.audited(decoded.with_times())
 
     def _run_probe(self, host: HostPlan, deadline: Deadline) -> Output:
         """Sends the probe to a host and returns its output; raises `TransportError`.

@@ -17,6 +17,7 @@ from functools import partial
 import msgspec
 import pytest
 
+from fleetaudit.analysis.judge import HostJudge
 from fleetaudit.engine import (
     EngineSettings,
     Outcome,
@@ -36,12 +37,15 @@ from fleetaudit.model import (
     NotAudited,
     Os,
     Plan,
+    Secret,
     SshTarget,
 )
 from fleetaudit.probe import protocol
+from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 from tests.support.sent_requests import expand_request
 from tests.support.timing import BUSY_S
+from tests.unit.probe import cases
 
 AnyTarget = SshTarget | LocalTarget | KernelTarget
 Behaviour = Callable[[SshTarget, int, Deadline], Output]
@@ -645,3 +649,40 @@ def test_the_garbage_collector_looks_seldom_during_an_audit_and_is_restored() ->
     assert threshold[0] > before[0][0]
     assert frozen > before[1]
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
+def test_evidence_without_a_password_has_the_times_of_its_own_host() -> None:
+    """Another host sent the same text and does not have the password: its evidence is another."""
+    scenario = cases.scenario("unread-close", "RST")
+    trial = cases.RESET | {
+        "wire_note": "printed hunter-2-hunter",
+        "steps": [[7, 0], [9, 1]],
+        "connection": {"began": 5.0, "ports": [1, 2], "scales": [7, 7]},
+    }
+    body = cases.reply(cases.observation("unread-close", trial))
+    hosts = [
+        msgspec.structs.replace(host_plan(name), scenarios=(scenario,), trials=3, target=target)
+        for name, target in (
+            ("a", SshTarget(address="a")),
+            ("b", SshTarget(address="b", password=Secret("hunter-2-hunter"))),
+        )
+    ]
+
+    def run(
+        target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
+        digest = protocol.request_digest(hosts[0])
+        return Output(stdout=cases.line({**body, "digest": digest}), stderr=b"", exit_status=0)
+
+    outcome = audit(
+        Plan(playbooks=("test.yml",), hosts=tuple(hosts)),
+        run_command=run,
+        settings=FAST,
+        judge=judge_and_deduplicate(HostJudge()),
+        on_result=lambda _: None,
+    )
+    first, second = (result.observations[0].evidence for result in outcome.results)
+    assert (first.wire_note, second.wire_note) == ("printed hunter-2-hunter", "printed …")
+    assert not second.same_as
+    assert second.steps == ((7, 0), (9, 1))
+    assert second.connection == first.connection
