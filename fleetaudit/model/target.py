@@ -103,6 +103,7 @@ class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag
     """This machine, without SSH."""
 
     address: ClassVar[str] = ""
+    site: ClassVar[str] = ""
     password: ClassVar[None] = None
     become: Become | None = None
     interpreter: Interpreter | None = None
@@ -115,6 +116,7 @@ class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", ta
 
     # Every target can be asked for these, whatever its class.
     address: ClassVar[str] = ""
+    site: ClassVar[str] = ""
     password: ClassVar[None] = None
     become: ClassVar[None] = None
     interpreter: ClassVar[None] = None

@@ -51,6 +51,11 @@ class Transport(Protocol[T]):
         ...
 
     @property
+    def is_remote(self) -> bool:
+        """True if the target is another machine, which a worker may reach as well."""
+        ...
+
+    @property
     def boots(self) -> bool:
         """True if "connect" boots the target, which then needs a core of this machine."""
         ...

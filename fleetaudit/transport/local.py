@@ -21,6 +21,7 @@ class LocalTransport:
     """This machine."""
 
     boots = False
+    is_remote = False
 
     def run(
         self, target: LocalTarget, execution: Execution, stdin: bytes, shared: SharedState

@@ -23,6 +23,7 @@ class SshTransport:
     """A remote host. Each client is imported when the first target needs it."""
 
     boots = False
+    is_remote = True
 
     def run(
         self, target: SshTarget, execution: Execution, stdin: bytes, shared: SharedState

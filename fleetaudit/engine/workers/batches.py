@@ -1,5 +1,4 @@
 """Divides the hosts of a plan: batches for workers, hosts that stay here, hosts that are not sent.
-Pure.
 
 Rules: a target that is this machine, or that this machine boots, is audited here. A host with a
 password is not sent. Hosts of different sites are in different batches, because a site is where
@@ -12,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fleetaudit.model import HostPlan, SshTarget
+from fleetaudit.model import HostPlan, NoTarget, Target
+from fleetaudit.transport.registry import transport_of
 
 SMALLEST, LARGEST = 50, 200
 """The usual number of hosts in a batch."""
@@ -50,14 +50,14 @@ def divide_hosts(hosts: Sequence[HostPlan]) -> Division:
 def _indexes_of(division: Division, host: HostPlan) -> list[int]:
     """Returns the part of the division that a host belongs to."""
     target = host.target
-    if not isinstance(target, SshTarget):
+    if isinstance(target, NoTarget) or not transport_of(target).is_remote:
         return division.local
     if has_password(target):
         return division.with_password
     return division.remote.setdefault(target.site, [])
 
 
-def has_password(target: SshTarget) -> bool:
+def has_password(target: Target) -> bool:
     """Returns whether a target has a password, to log in or to become another user."""
     return target.password is not None or (
         target.become is not None and target.become.password is not None

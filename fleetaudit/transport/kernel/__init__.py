@@ -47,6 +47,7 @@ class KernelTransport:
     """
 
     boots = True
+    is_remote = False
 
     def run(
         self, target: KernelTarget, execution: Execution, stdin: bytes, shared: SharedState
