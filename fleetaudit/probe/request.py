@@ -11,7 +11,7 @@ The program as it is read, which `fleetaudit probe` prints:
     exec(compile('\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))
     main({'protocol': 2, …, 'deadline': DEADLINE}, PROGRAM)
 
-So the lines of a traceback are those of this text. The program as it is sent, 69 KB instead of 161:
+So the lines of a traceback are those of this text. The program as it is sent, 55 KB instead of 161:
 
     # /opt/bin/python
     DEADLINE = 57.3
@@ -22,8 +22,8 @@ So the lines of a traceback are those of this text. The program as it is sent, 6
 Everything from the third line on is equal for all hosts with an equal plan, and made once: first
 the objects of the plan are looked up by identity, since hosts that the same plays match share them,
 then the text by equality. Of zlib's levels 9 costs 7 ms once; base85 would save 3 KB, and Python
-2.7 lacks it. The text is compressed with its comments: what is reviewed is what runs, and without
-them it would need as many round trips of TCP's slow start (10, 20 and 40 segments): three.
+2.7 lacks it. The docstrings are empty in what is sent, with as many lines as before: they are a
+fourth of it, and without them it needs one round trip less of TCP's slow start. The comments stay.
 
 The call contains a digest of itself, and the reply repeats it: so a reply answers one call and no
 other.
@@ -35,6 +35,7 @@ import binascii
 import functools
 import hashlib
 import importlib.resources
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ from .joiner import join
 from .reply import PROTOCOL
 from .reply_errors import interpreter_of
 
+_DOCSTRING = re.compile(r'^([ \t]*)"""(?!").*?"""$', re.DOTALL | re.MULTILINE)
 _LINE = 120
 _MAX_CALLS = 64
 
@@ -223,11 +225,27 @@ def _body(call: dict[str, Any]) -> str:
 
 @functools.lru_cache(_MAX_CALLS)
 def _packed(body: str) -> bytes:
-    """Returns Python that runs a body, which it contains compressed."""
-    data = binascii.b2a_base64(zlib.compress(body.encode("ascii"), 9)).decode("ascii").strip()
+    """Returns Python that runs a body, which it contains compressed, with empty docstrings."""
+    short = body.replace(probe_text(), _short_text(), 1).encode("ascii")
+    data = binascii.b2a_base64(zlib.compress(short, 9), newline=False).decode("ascii")
     lines = "\n".join(data[i : i + _LINE] for i in range(0, len(data), _LINE))
     program = (
         f"{_unpack_text()}\nTEXT = unpack('''\n{lines}\n''')\n"
         "exec(compile(TEXT, 'fleetaudit-call', 'exec'))\n"
     )
     return program.encode("ascii")
+
+
+@functools.cache
+def _short_text() -> str:
+    """Returns the probe's text with empty docstrings; each line keeps its number.
+
+    In that text three double quotes at the beginning of a line always begin a docstring, and at its
+    end always end one.
+    """
+    return _DOCSTRING.sub(_empty_docstring, probe_text())
+
+
+def _empty_docstring(docstring: re.Match[str]) -> str:
+    """Returns an empty docstring with as many lines."""
+    return docstring[1] + '""' + "\n" * docstring[0].count("\n")

@@ -284,7 +284,7 @@ def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_mach
     assert place.run("probe", "--command", "--compressed").returncode == 64
 
 
-def test_the_compressed_program_has_the_digest_of_the_printed_one_as_the_documentation_says(
+def test_the_compressed_program_differs_in_docstrings_alone_as_the_documentation_says(
     place: Workspace,
 ) -> None:
     printed = place.run("probe", "-p", "sysctls.yml").stdout
@@ -296,7 +296,11 @@ def test_the_compressed_program_has_the_digest_of_the_printed_one_as_the_documen
     shown = subprocess.run(
         [sys.executable, "-E", "-s", "-"], input=show, capture_output=True, text=True, check=True
     )
-    assert shown.stdout == "".join(printed.splitlines(keepends=True)[2:])
+    reviewed, ran = printed.splitlines()[2:], shown.stdout.splitlines()
+    assert len(reviewed) == len(ran)
+    differing = [(one, other) for one, other in zip(reviewed, ran, strict=True) if one != other]
+    assert {other.strip().removeprefix("PROGRAM = r'''") for _, other in differing} == {"", '""'}
+    assert all('"""' in one for one, other in differing if other)
     assert sent.splitlines()[:2] == printed.splitlines()[:2]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -59,13 +60,43 @@ def test_a_request_is_ascii_python_and_calls_on_its_last_line() -> None:
     assert "'unread-close'" in last
 
 
-def test_the_program_that_is_printed_is_the_one_that_is_sent_compressed() -> None:
+def test_the_program_that_is_printed_is_sent_compressed_with_empty_docstrings() -> None:
     asked = plan(UNREAD, DRAINED)
     program = protocol.make_program(asked, deadline_s=20.04)
     sent = protocol.make_request(asked, deadline_s=20.04)
     assert program.startswith("#\nDEADLINE = 20.0\nPROGRAM = ")
-    assert expand_request(sent) == program
+    expanded = expand_request(sent)
+    assert syntax(expanded) == syntax(program)
+    assert len(expanded) < len(program)
+    printed, travelled = program.splitlines(), expanded.splitlines()
+    assert len(printed) == len(travelled)
+    docstring = re.compile(r"""(PROGRAM = r'''|\s*)\"\"""")
+    kept = [line for line in travelled if line and not docstring.fullmatch(line)]
+    assert set(kept) <= set(printed)
+    comments = [line for line in printed if line.startswith("# ")]
+    assert comments == [line for line in travelled if line.startswith("# ")]
+    assert len(comments) > 50
     assert max(len(line) for line in sent.splitlines()) <= 120
+
+
+def syntax(program: str) -> list[str]:
+    """Returns the syntax trees of a request and of the program in it, with empty docstrings."""
+    outer = ast.parse(program)
+    inner = next(
+        each.value.value
+        for each in outer.body
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant)
+        if isinstance(each.value.value, str)
+    )
+    tree = ast.parse(inner)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        value = first.value if isinstance(first, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            value.value = ""
+    lines = [line for line in program.splitlines() if line.startswith("main(")]
+    return [ast.dump(tree), *lines]
 
 
 def test_the_lines_of_a_traceback_are_those_of_the_program_that_is_printed() -> None:
