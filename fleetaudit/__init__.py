@@ -24,6 +24,7 @@ Each package has one job, and imports go down this list (tests/unit/test_archite
     connection  makes a host's Target from variables, options, ansible.cfg and ssh_config
     inventory   Ansible's inventories and patterns; nothing about connecting
     model, text, errors   frozen data types; sanitizing, YAML with lines, host ranges; all errors
+    caching     what is computed once for values that nearly every host has
     log         the loggers of all of them
 
 To follow one RST from close() to its cell in the page, read probe/remote/verbs.py,

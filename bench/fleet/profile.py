@@ -44,7 +44,7 @@ PHASES = {
     "report": "page",
 }
 """The phase of the innermost function of fleetaudit, by the beginning of its module."""
-SHARED = ("text", "model", "errors", "recent", "__main__")
+SHARED = ("text", "model", "errors", "caching", "__main__")
 """Whoever calls these is the phase."""
 
 

@@ -20,9 +20,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Finding, HostResult, conclusive_hosts
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.document import Document
 from fleetaudit.text.json_schema import json_schema_of
 from fleetaudit.text.typed_documents import convert_document, did_you_mean

@@ -23,9 +23,9 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from fleetaudit.caching.recent import Recent
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import HostPlan, Observation, Scenario, ShortText, Sysctl
-from fleetaudit.recent import Recent
 
 from .controls import Key, apply_controls, make_inconclusive
 from .counters import Isolation

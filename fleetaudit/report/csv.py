@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from fleetaudit.analysis.judge import expectation_status
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -25,7 +26,6 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (

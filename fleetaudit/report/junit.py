@@ -22,6 +22,7 @@ from typing import Literal
 import msgspec
 
 from fleetaudit.analysis.judge import describe_endings
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -33,7 +34,6 @@ from fleetaudit.model import (
     RunInfo,
     ScenarioRow,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (

@@ -21,6 +21,7 @@ from typing import get_args
 import msgspec
 
 from fleetaudit.analysis.compare.common import group_by
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -32,7 +33,6 @@ from fleetaudit.model import (
     Observation,
     Stage,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.kernel_releases import release_key
 from fleetaudit.text.sanitize import escape_line
 

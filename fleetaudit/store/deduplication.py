@@ -25,6 +25,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from fleetaudit.caching.recent import Recent
+from fleetaudit.caching.shared_parts import distinct_objects
 from fleetaudit.model import (
     Audited,
     Evidence,
@@ -33,8 +35,6 @@ from fleetaudit.model import (
     HostResult,
     Observation,
 )
-from fleetaudit.model.shared_parts import distinct_objects
-from fleetaudit.recent import Recent
 
 MAX_KINDS = 20
 """Maximum number of kinds of evidence that one build keeps per scenario, family and ending."""

@@ -20,10 +20,10 @@ from typing import AnyStr
 
 import msgspec
 
+from fleetaudit.caching.recent import Recent
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, NoTarget, Observation, Target
 from fleetaudit.probe.protocol import REPLY_MARK, Reply
-from fleetaudit.recent import Recent
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
 from . import Output

@@ -30,7 +30,7 @@ PACKAGES = (
     "inventory",
     "model",
     "text",
-    "recent",
+    "caching",
     "errors",
     "log",
 )
@@ -79,7 +79,7 @@ PURE = (
     "probe.verdict",
     "probe.verdict_cache",
     "probe.wire",
-    "recent",
+    "caching",
     "store.jobs",
     "text.host_ranges",
     "text.json_schema",

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import group_by_cause
+from fleetaudit.caching.shared_parts import distinct_objects
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -22,7 +23,6 @@ from fleetaudit.model import (
     PastRun,
     ScenarioRow,
 )
-from fleetaudit.model.shared_parts import distinct_objects
 
 from .behaviour_groups import group_by_behaviour
 from .changes import summarize_changes

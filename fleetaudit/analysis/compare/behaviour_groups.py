@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from operator import attrgetter
 
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import Audited, Observation
-from fleetaudit.model.shared_parts import once_per_object
 
 from .common import BehaviourGroup, build_key, group_by
 

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, repeat
 
 from fleetaudit.analysis.causes import is_command
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -18,7 +19,6 @@ from fleetaudit.model import (
     HostResult,
     Severity,
 )
-from fleetaudit.model.shared_parts import once_per_object
 
 from .common import (
     FAMILY_NAMES,

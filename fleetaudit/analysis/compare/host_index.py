@@ -12,6 +12,7 @@ from itertools import chain
 import msgspec
 
 from fleetaudit.analysis.causes import is_command
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     Change,
@@ -22,7 +23,6 @@ from fleetaudit.model import (
     NotSelected,
     Severity,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.phrases import surround
 
 from .common import (

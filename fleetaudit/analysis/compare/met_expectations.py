@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from itertools import chain
 
+from fleetaudit.caching.shared_parts import distinct_objects
 from fleetaudit.model import Audited
-from fleetaudit.model.shared_parts import distinct_objects
 
 from .columns import NOT_IN_PLAYBOOK
 from .common import BehaviourGroup, valid_groups

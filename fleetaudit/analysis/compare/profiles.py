@@ -9,13 +9,13 @@ from typing import NamedTuple
 import msgspec
 
 from fleetaudit.analysis.judge import describe_endings
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     Finding,
     Observation,
     ScenarioRow,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .behaviour_groups import outcome_key

@@ -12,8 +12,8 @@ from itertools import chain
 
 import msgspec
 
+from fleetaudit.caching.shared_parts import distinct_objects, once_per_object
 from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
-from fleetaudit.model.shared_parts import distinct_objects, once_per_object
 
 from .common import group_by
 from .host_sets import HostSets

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
 from fleetaudit.analysis.judge import describe_endings, expectation_status
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     Connection,
@@ -20,7 +21,6 @@ from fleetaudit.model import (
     Segment,
     step_text,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.probe.segments import syn_scale, window_bytes
 
 from .common import (

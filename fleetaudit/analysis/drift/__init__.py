@@ -22,6 +22,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -35,7 +36,6 @@ from fleetaudit.model import (
     NotAudited,
     ResetRate,
 )
-from fleetaudit.model.shared_parts import once_per_object
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .comparable import comparison_notes, why_not_comparable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from fleetaudit.caching.shared_parts import distinct_objects
 from fleetaudit.model import AuditRun, RunInfo, ScenarioRow
-from fleetaudit.model.shared_parts import distinct_objects
 
 from .host_pairs import Pairs
 

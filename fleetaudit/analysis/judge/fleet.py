@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     Ending,
@@ -25,7 +26,6 @@ from fleetaudit.model import (
     Plan,
     conclusive_hosts,
 )
-from fleetaudit.model.shared_parts import once_per_object
 
 from .findings import applying, join_fixes, join_reasons, most_severe, severity_order
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from fleetaudit.analysis.remediation import scenario_remedy
+from fleetaudit.caching.recent import Recent
 from fleetaudit.model import (
     Audited,
     Ending,
@@ -27,7 +28,6 @@ from fleetaudit.model import (
     Scenario,
 )
 from fleetaudit.playbook.conditions import applies
-from fleetaudit.recent import Recent
 
 from .findings import UNKNOWN, at_most_warning
 

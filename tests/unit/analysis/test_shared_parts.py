@@ -16,8 +16,8 @@ from fleetaudit.analysis.compare import compare
 from fleetaudit.analysis.drift import compute_drift, encode, set_first_seen
 from fleetaudit.analysis.judge import judge_fleet
 from fleetaudit.analysis.judge.fleet import SAME_ENDING
+from fleetaudit.caching.shared_parts import MAX_KEPT, distinct_objects, once_per_object
 from fleetaudit.model import Audited, AuditRun, Expectation, Finding, HostResult, Plan, Sysctl
-from fleetaudit.model.shared_parts import MAX_KEPT, distinct_objects, once_per_object
 from fleetaudit.report import registry
 from tests.support.runs import K510, K618, Fleet, by_name, missing, observe, run_of
 

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetaudit.analysis.judge import HostJudge, judge_host
+from fleetaudit.caching.recent import Recent
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import Audited, HostPlan
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.probe.result_line import COMPRESSED
 from fleetaudit.probe.verdict import VerdictCache
 from fleetaudit.probe.verdict_cache import _common_ends
-from fleetaudit.recent import Recent
 from fleetaudit.store.deduplication import judge_and_deduplicate, strip_shared_evidence
 from tests.support import replies
 from tests.unit.probe.cases import (
