@@ -1,1 +1,3 @@
-"""The folder of a run: manifest, journal, run.json, lock, retention and evidence deduplication."""
+"""The folder of a run: manifest, journal, store, run.json, lock, retention and evidence
+deduplication.
+"""

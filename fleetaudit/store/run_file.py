@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from fleetaudit.errors import InputError
+from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import DECODE_ERRORS, Audited, AuditRun, HostResult, Observation, RunInfo
 from fleetaudit.text.host_ranges import count_of_hosts
 from fleetaudit.text.json_schema import encode_json, json_schema_of
@@ -283,13 +283,27 @@ def _is_store(file: Path) -> bool:
     return file.suffix == ".jsonl"
 
 
+def _check_exported(path: Path) -> None:
+    """Raises `NothingToDoError` for the run.json of a run that has only a store."""
+    folder = path.parent
+    if path.name != RUN_FILE or path.exists() or not (folder / STORE_FILE).exists():
+        return
+    quoted = shlex.quote(str(folder))
+    raise NothingToDoError(
+        f"{path}: this run has no {RUN_FILE}; name its folder, {quoted}, or write the file:"
+        f"  fleetaudit report {quoted} --format json -o {shlex.quote(str(path))}"
+    )
+
+
 def _file_of_run(path: Path) -> Path:
     """Returns the file of a run folder, or `path` itself.
 
-    Raises `InputError` if the run was never finished: the folder has a journal and neither a store
-    nor a run.json.
+    Raises `NothingToDoError` for a run.json that is missing while its folder has a store, and
+    `InputError` if the run was never finished: the folder has a journal and neither a store nor a
+    run.json.
     """
     if not path.is_dir():
+        _check_exported(path)
         return path
     store, file, journal = path / STORE_FILE, path / RUN_FILE, path / JOURNAL_FILE
     if store.exists():

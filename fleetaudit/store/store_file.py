@@ -113,7 +113,6 @@ class _End(_Line, frozen=True, array_like=True, tag="end"):
 
 _RunLine = _Scenarios | _History | _Positions | _Locations | _Drift | _Changes | _Rates
 _IndexLine = _HostBlock | _PartBlock | _Index | _End
-_RUN_LINES = (_Scenarios, _History, _Positions, _Locations, _Drift, _Changes, _Rates)
 _INDEX_LINES = (_HostBlock, _PartBlock, _Index, _End)
 
 _head_decoder = msgspec.json.Decoder(RunHead)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fleetaudit.errors import FleetauditError, InputError
+from fleetaudit.errors import FleetauditError, InputError, NothingToDoError
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -440,3 +440,14 @@ def test_a_folder_or_a_device_in_the_place_of_a_store_is_refused(tmp_path: Path)
     assert all("not a regular file" in error for error in readings(tmp_path))
     os.mkfifo(tmp_path / "pipe.jsonl")
     assert all("not a regular file" in error for error in readings(tmp_path / "pipe.jsonl"))
+
+
+def test_the_run_json_of_a_run_that_has_only_a_store_is_explained(store: Path) -> None:
+    expected = (
+        rf"{store.parent}/run\.json: this run has no run\.json; name its folder, {store.parent}, or"
+        rf" write the file:  fleetaudit report {store.parent} --format json -o"
+        rf" {store.parent}/run\.json"
+    )
+    for read in (read_run, read_host_names):
+        with pytest.raises(NothingToDoError, match=expected):
+            read(store.parent / "run.json")
