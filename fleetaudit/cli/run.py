@@ -38,7 +38,10 @@ from .connection_options import connection_options
     metavar="LIST",
     default="html",
     show_default=True,
-    help=f"Outputs to write: {', '.join(params.RUN_FORMATS)}. Up to 250 hosts always json, too.",
+    help=(
+        f"Outputs to write: {', '.join(params.RUN_FORMATS)}. json is always written for up to 250"
+        " hosts."
+    ),
 )
 @click.option(
     "--fail-on",
@@ -82,7 +85,7 @@ from .connection_options import connection_options
 @click.option(
     "--serial",
     metavar="LIST",
-    help="Audit in batches, one after the other: of 10 hosts, of 25%, or of 1,5,50%.",
+    help="Audit in batches of these sizes, one after the other: 10, 25%, or 1,5,50%.",
 )
 @click.option(
     "--max-fail-percentage",

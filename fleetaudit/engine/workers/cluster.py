@@ -2,7 +2,7 @@
 
 Rules: only this module imports Dask. Nothing waits without a limit: a scheduler or a worker that
 does not answer is given up. Dask runs a batch again on another worker if its own is lost, at most
-`distributed.scheduler.allowed-failures` times (docs/scale.md). A worker's version is compared
+`distributed.scheduler.allowed-failures` times (docs/workers.md). A worker's version is compared
 before it gets a host, and again by the batch itself, because workers come and go.
 """
 
@@ -195,10 +195,12 @@ def _connect(url: str) -> Any:
 
 def _no_scheduler(url: str, error: Exception) -> ConfigError:
     """Returns the error if no scheduler answers at an address."""
-    reason = printable_line(str(error) or type(error).__name__)
+    reason = ": " + printable_line(str(error) or type(error).__name__)
+    if reason.startswith(": Timed out"):
+        reason = ""
     port = url.rpartition(":")[2]
     return ConfigError(
-        f"--engine: no Dask scheduler answers at {url} within {CONNECT_S:g} s: {reason}\n"
+        f"--engine: no Dask scheduler answers at {url} within {CONNECT_S:g} s{reason}\n"
         f"  start it there:  dask scheduler --port {port}"
     )
 
