@@ -1,4 +1,5 @@
-"""What is computed once for values that come again and again: on nearly every host of a fleet.
+"""Caches for values that nearly every host of a fleet has.
 
-`recent` remembers by value, bounded; `shared_parts` by the identity of objects that hosts share.
+`recent` remembers results by value; `shared_parts` by the identity of objects that hosts share.
+Both are bounded.
 """

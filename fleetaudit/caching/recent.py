@@ -1,4 +1,4 @@
-"""A bounded memory of what was computed for values that come again and again."""
+"""A bounded cache of results, by value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Recent(Generic[K, V]):
 
     Two dicts take turns, because that costs one lookup for a value that is used often: the old one
     is dropped when the new one is full. So a fleet in which every host differs costs time, and no
-    memory. Values are never None. Threads may share it: at worst a value is computed twice.
+    more memory. Values are never None. Threads may share it: at worst a value is computed twice.
 
     A key may have `id(object)` in it if its value keeps a reference to the object: then no other
     object can have the id while the value is kept.

@@ -1,4 +1,4 @@
-"""Computes once what follows from parts that many hosts share. Pure.
+"""Computes a result once for the objects that many hosts share. Pure.
 
 Rules: hosts with equal observations, sysctls or findings usually have the same objects, which are
 never changed. Identity saves time and decides nothing: a part that is equal and another object is

@@ -1,4 +1,4 @@
-"""When Python does not look for garbage, because there is none."""
+"""Turns Python's garbage collector off while a command makes no garbage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 def no_garbage_collection() -> Iterator[None]:
     """Collects no garbage while modules are imported and files are read, which makes none.
 
-    What is there afterwards lives as long as the process, so it is not searched later either.
+    What exists afterwards lives as long as the process, so it is not searched later, either.
     """
     gc.disable()
     try:

@@ -21,7 +21,7 @@ class Pace:
     def __init__(self, per_second: float, now: float) -> None:
         """`per_second` is the rate, `math.inf` for no limit."""
         self._interval_s = 1 / per_second
-        self._saved_s = max(0.0, 1.0 - self._interval_s)  # what the bucket holds beside one token
+        self._saved_s = max(0.0, 1.0 - self._interval_s)  # what the bucket holds besides one token
         self._full_at = now + self._saved_s
 
     @property

@@ -1,4 +1,4 @@
-"""What was read from the user's files, once a run: hosts share the keys that they log in with.
+"""Keeps what was read from the user's files for one run: hosts share the keys to log in with.
 
 Rules: no lock is held while a file is read. What could not be read is not kept, because that may be
 temporary.

@@ -6,7 +6,7 @@ same code as without workers, so a worker is trusted as much as the hosts that i
 are never sent to a worker. Every host has exactly one result, also if workers or the scheduler are
 lost. A worker of another version of fleetaudit gets no host.
 
-`batches` divides the plan, `batch_audit` is what runs on a worker, `messages` is what it brings
-back, `replay` makes results of that, `cluster` speaks with Dask (only that module imports it), and
-`remote_audit` is the run.
+`batches` divides the plan, `batch_audit` runs on a worker, `messages` are what it sends back,
+`replay` makes results of these, `cluster` talks to Dask (only that module imports it), and
+`remote_audit` controls the run.
 """

@@ -1,4 +1,4 @@
-"""What a worker brings back from the hosts of one batch: bytes, decoded into bounded types. Pure.
+"""What a worker sends back about the hosts of one batch: bytes, decoded into bounded types. Pure.
 
 A worker may be as hostile as a host: what it sends is bounded before it is decoded, and each text
 is sanitized where it becomes the reason of a host.

@@ -27,7 +27,7 @@ from fleetaudit.transport import Deadline, Limits, Output
 
 from .messages import HostReport, Printed
 
-MISSING = "worker lost: it ended without a word about this host"
+MISSING = "worker lost: it ended without a report about this host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

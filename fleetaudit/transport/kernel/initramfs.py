@@ -88,7 +88,7 @@ def base(modules: tuple[str, ...]) -> bytes:
     `modules` are the modules of the standard library that the guest gets. Raises `TransportError`
     (stage "resolve") if no Python of this machine can be packed.
     """
-    with _packing:  # forty threads that start together pack once
+    with _packing:  # guests that start together pack once
         if modules not in _packed:
             _packed[modules] = _pack_base(modules)
         return _packed[modules]
