@@ -149,13 +149,16 @@ def read_results(path: Path, note: Callable[[str], None]) -> tuple[HostResult, .
     also gets why a store cannot be read, whose hosts are then audited again. Raises as
     `read_journal`.
     """
-    store, stored = path / STORE_FILE, tuple[HostResult, ...]()
+    store, journal, stored = path / STORE_FILE, path / JOURNAL_FILE, tuple[HostResult, ...]()
+    if not store.exists():
+        return read_journal(journal, note)
     try:
-        if store.exists():
-            stored = read_store(store).hosts
+        stored = read_store(store).hosts
     except InputError as e:
         note(f"{e.source}: {e.message}; hosts that are not in the journal are audited again")
-    return (*stored, *read_journal(path / JOURNAL_FILE, note))
+    if not journal.exists():  # the run was finished
+        return stored
+    return (*stored, *read_journal(journal, note))
 
 
 def count_results(path: Path) -> int:

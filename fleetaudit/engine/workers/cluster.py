@@ -37,6 +37,15 @@ RESULT_S = 120.0
 """How long the bytes of a finished batch may take to arrive, in seconds."""
 _CLOSE_S = 5.0
 _MARGIN_S = 5.0
+_LIBRARY_LOGS = (
+    "distributed",
+    "distributed.client",
+    "distributed.gc",
+    "tornado",
+    "tornado.application",
+    "asyncio",
+)
+"""The loggers that Dask gives handlers of their own, and the one of its loop."""
 
 log = get_logger(__name__)
 
@@ -210,7 +219,7 @@ def _silence_libraries() -> None:
 
     The reason of every batch that fails is in our own log. A worker's log stays as Dask has it.
     """
-    for name in ("distributed", "tornado", "asyncio"):
+    for name in _LIBRARY_LOGS:
         logger = get_logger(name)
         logger.handlers = [logging.NullHandler()]
         logger.propagate = False
