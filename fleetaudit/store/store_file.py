@@ -305,11 +305,14 @@ def _open_store(path: Path) -> Iterator[_OpenStore]:
 
 
 class _OpenStore(msgspec.Struct):
-    """An open store; `number` is that of the last line that was read in their order, from 1."""
+    """An open store; `number` is that of the last line that was read in their order, from 1, and
+    `place` names the last line that was read, in any order.
+    """
 
     path: Path
     file: IO[bytes]
     number: int = 0
+    place: str = ""
     size: int = 0
 
     def check_end(self) -> int:
@@ -338,7 +341,6 @@ class _OpenStore(msgspec.Struct):
     def line_at(self, offset: int) -> Any:
         """Returns the line at an offset; raises `InputError`."""
         self.file.seek(min(offset, self.size))
-        self.number = 0
         return self.make(_line_decoder.decode, self._read_line())
 
     def make(self, function: Callable[[Any], T], argument: object) -> T:
@@ -350,14 +352,13 @@ class _OpenStore(msgspec.Struct):
 
     def error(self, message: str) -> InputError:
         """Returns an error at the last line."""
-        source = str(self.path)
-        if self.number:
-            source += f":{self.number}"
-        return InputError(message, source=source, hint="expected: the store.jsonl of a run")
+        hint = "expected: the store.jsonl of a run"
+        return InputError(message, source=f"{self.path}{self.place}", hint=hint)
 
     def _next_line(self) -> bytes:
         """Returns the next line."""
         self.number += 1
+        self.place = f":{self.number}"
         return self._read_line()
 
     def _read_line(self) -> bytes:
@@ -380,7 +381,7 @@ class _IndexReader:
     def names(self) -> list[str]:
         """Returns the names of all hosts in the order of their lines."""
         entries = list[tuple[int, str]]()
-        for _, offset in self._index.hosts:
+        for offset in {offset for _, offset in self._index.hosts}:
             entries += [(at, name) for name, at in self._expect(_HostBlock, offset).items]
         return [name for _, name in sorted(entries)]
 
@@ -394,7 +395,7 @@ class _IndexReader:
             return None
         line: HostLine = self._expect(HostLine, offset)
         if line.value.name != name:
-            raise self._store.error(f"the line at byte {offset} is not that of the host {name!r}")
+            raise self._store.error(f"this line is not that of the host {name!r}")
         return line
 
     def load_part(self, kind: str, number: int) -> Part:
@@ -412,9 +413,10 @@ class _IndexReader:
 
     def _expect(self, type_: type[Any], offset: int) -> Any:
         """Returns the line of a type at an offset; raises `InputError` if it is another one."""
+        self._store.place = f" at byte {offset}"
         if offset not in self._blocks:
             self._blocks[offset] = self._store.line_at(offset)
         line = self._blocks[offset]
         if not isinstance(line, type_):
-            raise self._store.error(f"the line at byte {offset} is not the one of the index")
+            raise self._store.error("this line is not the one that the index names")
         return line

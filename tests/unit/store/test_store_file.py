@@ -407,8 +407,16 @@ def test_an_index_that_lies_is_refused(store: Path) -> None:
         shift = len(changed) - len(STORE)
         end = b'["end","%018d"]\n' % (int(LINES[-1][8:-3]) + shift)
         store.write_bytes(changed[: -len(end)] + end)
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=rf"store\.jsonl at byte {offset}: "):
             read_hosts(store, (one,))
+
+
+def test_an_index_that_names_its_blocks_many_times_gives_each_name_once(store: Path) -> None:
+    number = next(n for n, line in enumerate(LINES) if line.startswith(b'["index",'))
+    tag, hosts, parts = json.loads(LINES[number])
+    line = json.dumps([tag, hosts * 1000, parts]).encode() + b"\n"
+    store.write_bytes(b"".join([*LINES[:number], line, *LINES[number + 1 :]]))
+    assert read_host_names(store) == [host.name for host in RUN.hosts]
 
 
 def test_an_index_of_parts_that_lies_is_refused(store: Path) -> None:
