@@ -43,7 +43,7 @@ _FILES: dict[Kind, int] = {"connection": 4, "child": 8, "guest": 8}
 for the agent; of a child its pipes, its log and the descriptor that reports its end.
 """
 _MEMORY: dict[Kind, int] = {"connection": 1 << 20, "child": 16 << 20, "guest": 0}
-"""The bytes to count on for one host. A guest's are its own setting, and its cores limit it."""
+"""The bytes that one host may need. A guest has a setting of its own, and cores limit guests."""
 
 
 @dataclass(frozen=True, slots=True)

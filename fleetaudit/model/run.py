@@ -1,4 +1,4 @@
-"""One run, as stored in run.json."""
+"""One run: what its store has, and its run.json."""
 
 from __future__ import annotations
 

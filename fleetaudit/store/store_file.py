@@ -55,6 +55,7 @@ _PER_LINE = 1000
 """How many items of a long list are in one line."""
 _END = b'["end","%018d"]\n'
 _END_BYTES = len(_END % 0)
+_CUT_HINT = "copy the folder of the run again; if it has a run.json, name that file instead"
 _READ_ERRORS = (*DECODE_ERRORS, UnknownPartError)
 _Offset = Annotated[int, Meta(ge=0, le=1 << 62)]
 
@@ -322,7 +323,9 @@ class _OpenStore(msgspec.Struct):
         try:
             end = msgspec.json.decode(self.file.read(_END_BYTES), type=_End)
         except DECODE_ERRORS as e:
-            raise InputError("cut: its last line is missing", source=str(self.path)) from e
+            raise InputError(
+                "cut: its last line is missing", source=str(self.path), hint=_CUT_HINT
+            ) from e
         self.file.seek(0)
         return int(end.offset)
 

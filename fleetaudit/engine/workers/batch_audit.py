@@ -1,7 +1,7 @@
 """What runs on a worker: the probe on the hosts of one batch, with the worker's own keys.
 
-The hosts are audited by `engine.audit`, as without workers, with its deadlines and retries. What it
-makes of a reply is dropped: the bytes go back, and are judged where the run began.
+The hosts are audited by `engine.audit`, as without workers, with its deadlines and retries. Its
+results are dropped: the bytes of each reply go back, and are judged where the run began.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class Cluster:
         except queue.Empty:
             return None
         if self._futures.get(number) is not future:
-            return None  # it was given up, or given to another worker
+            return None  # it was abandoned, or submitted to another worker
         del self._futures[number]
         return _event_of(number, future)
 

@@ -1,4 +1,4 @@
-"""Audits a plan with the workers of a Dask cluster: gives out batches, takes their reports, and
+"""Audits a plan with the workers of a Dask cluster: submits batches, takes their reports, and
 finishes every host.
 
 Rules: exactly one result for every host, as `engine.audit` has it. What this machine audits itself
@@ -28,6 +28,7 @@ from fleetaudit.engine.forks import DEFAULT_FORKS
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.log import get_logger
 from fleetaudit.model import HostPlan, HostResult, Plan
+from fleetaudit.text.phrases import count_noun
 
 from .batch_audit import BatchWork
 from .batches import Batch, divide_hosts, make_batches
@@ -36,7 +37,7 @@ from .messages import HostReport, NotAReportError, decode_reports
 from .replay import Reporting, lost, without_target
 
 TRIES = 2
-"""How often a batch is given out; Dask itself runs one again whose worker ended."""
+"""How often a batch is submitted; Dask itself runs one again whose worker ended."""
 _WAIT_S = 0.5
 """How soon a request to stop is noticed, in seconds."""
 _GRACE_S = 30.0
@@ -47,7 +48,7 @@ _GONE_S = 10.0
 log = get_logger(__name__)
 
 WorkersNote = Callable[[str], None]
-"""Takes what the workers do, in a few words: "3 workers, 2 of 12 batches"."""
+"""Takes the state of the workers as text: "3 workers, 2 of 12 batches"."""
 
 
 def ignore_note(_note: str) -> None:
@@ -86,7 +87,7 @@ def audit_with_workers(run: RemoteRun, cluster: Cluster) -> Outcome:
 
 @dataclass(slots=True)
 class _Given:
-    """A batch that a worker has: how often it was given out."""
+    """A batch that a worker has; `tries` is how often it was submitted."""
 
     batch: Batch
     tries: int = 1
@@ -284,10 +285,10 @@ class _RemoteAudit:
         )
 
     def _note(self) -> None:
-        """Says what the workers do."""
+        """Passes on the state of the workers."""
         ended = self.batches - len(self.given)
-        workers = self.cluster.count_workers()
-        self.start.note(f"{workers} workers, {ended} of {self.batches} batches")
+        workers = count_noun(self.cluster.count_workers(), "worker")
+        self.start.note(f"{workers}, {ended} of {self.batches} batches")
 
     def _outcome(self) -> Outcome:
         """Returns the results in the plan's order; a missing one would be a bug."""

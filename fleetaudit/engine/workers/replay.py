@@ -1,4 +1,4 @@
-"""Makes results of what workers brought back, by the engine itself.
+"""Makes the results of hosts from the reports of workers, with the engine itself.
 
 A report takes the place of the connection: the engine decodes and judges it as if the host had
 answered here, so every rule about results holds for hosts behind workers, too.
