@@ -5,11 +5,10 @@ Rules: only this package imports paramiko. No thread is started but one while a 
 and neither a descriptor nor a process outlives the call. Every failure is a `TransportError` at the
 stage where it happened. Modules: `hops` (the jump hosts and the host, as ssh_config has them),
 `open_session` (one hop), `link` with `tcp_connect` (TCP), `proxy` (ProxyCommand) and `tunnel`
-(through a jump host), `packet_stream` (bytes), `engine` (paramiko's protocol code), `session`
-(packets and keys), `identities`,
-`key_files` and `agent` (credentials), `userauth` (its messages), `keyboard_interactive` (which
-questions get the password), `authenticate` (order and reasons), `channel_end` (flow control),
-`channel` (the command).
+(through a jump host), `packet_stream` with `aead` (bytes), `paramiko_transport` (paramiko's
+protocol code), `session` (packets and keys), `identities`, `key_files` and `agent` (credentials),
+`userauth` (its messages), `keyboard_interactive` (which questions get the password), `authenticate`
+(order and reasons), `channel_end` (flow control), `channel` (the command).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ directions.
 
 Rules: paramiko's protocol code is driven from the calling thread, message by message; its own
 thread is never started. So a deadline ends everything, nothing can leak, and a connection costs a
-third of the CPU. paramiko's internals are named in here and in `engine` only. Whatever a hostile
-host makes paramiko raise becomes `LinkError`.
+third of the CPU. paramiko's internals are named in here and in `paramiko_transport` only. Whatever
+a hostile host makes paramiko raise becomes `LinkError`.
 
 What does not depend on an answer leaves without waiting for one: our version line with our
 KEXINIT, and our NEWKEYS with the first messages of the login. So `agree_on_keys` returns as soon as
@@ -40,9 +40,9 @@ from paramiko.common import (
 from fleetaudit.model import SshConfig
 from fleetaudit.text.sanitize import printable_line, quote_line
 
-from .engine import Engine, offer_for
 from .link import Link, LinkError, Meanwhile
 from .packet_stream import PacketStream
+from .paramiko_transport import ParamikoTransport, offer_for
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -60,16 +60,16 @@ class Session:
 
     def __init__(self, link: Link, config: SshConfig) -> None:
         self.stream = PacketStream(link, self._while_waiting)
-        self._engine = Engine(self.stream)
+        self._paramiko = ParamikoTransport(self.stream)
         self._early: deque[tuple[int, Message]] = deque()  # messages that `receive` returns first
         self._config = config
         self._unanswered = 0
         self._handlers: dict[int, Callable[[Message], None]] = {
             MSG_KEXINIT: self._negotiate,
-            MSG_NEWKEYS: self._engine._parse_newkeys,
+            MSG_NEWKEYS: self._paramiko._parse_newkeys,
             MSG_EXT_INFO: self._read_extensions,
-            MSG_GLOBAL_REQUEST: self._engine._parse_global_request,  # a client refuses them all
-            MSG_CHANNEL_OPEN: self._engine._parse_channel_open,  # and these
+            MSG_GLOBAL_REQUEST: self._paramiko._parse_global_request,  # a client refuses them all
+            MSG_CHANNEL_OPEN: self._paramiko._parse_channel_open,  # and these
         }
         self.inner_turn: Meanwhile = do_nothing
         """Is called before each wait of the session, for the connection inside it."""
@@ -86,8 +86,8 @@ class Session:
         ignored. Raises `LinkError` if ssh_config allows no algorithm that the client has.
         """
         offer = offer_for(self._config, preferred)
-        self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
-        self._engine.propose(offer)
+        self.stream.write_all(f"{self._paramiko.local_version}\r\n".encode())
+        self._paramiko.propose(offer)
 
     def greet(self) -> None:
         """Reads the host's version line.
@@ -98,7 +98,7 @@ class Session:
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
             raise LinkError("garbled", f"it speaks a different version of SSH: {quote_line(line)}")
         try:
-            self._engine.remote_version = line.decode()
+            self._paramiko.remote_version = line.decode()
         except UnicodeDecodeError as e:
             raise _garbled(e) from e
 
@@ -124,11 +124,11 @@ class Session:
         before anything is sent. Raises `LinkError`, also if there is no algorithm in common (RFC
         4253, section 7.1).
         """
-        while self._engine.host_key is None:
+        while self._paramiko.host_key is None:
             ptype, _ = self._next()
             if ptype is not None:
                 raise LinkError("garbled", f"message {ptype} during the key exchange")
-        key: paramiko.PKey = self._engine.host_key
+        key: paramiko.PKey = self._paramiko.host_key
         return key.get_name(), key.asbytes()
 
     def take_arrived(self) -> None:
@@ -144,7 +144,7 @@ class Session:
     @property
     def id(self) -> bytes:
         """The session identifier, which a user's signature covers."""
-        return bytes(self._engine.session_id)
+        return bytes(self._paramiko.session_id)
 
     @property
     def negotiating(self) -> bool:
@@ -152,7 +152,7 @@ class Session:
 
         Nothing else may be sent then (RFC 4253, section 7.1).
         """
-        return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
+        return bool(self._paramiko._expected_packet) or not self._paramiko.initial_kex_done
 
     def _while_waiting(self) -> float:
         """Keeps the connection, and the one inside it, alive; returns when to do that again."""
@@ -239,12 +239,12 @@ class Session:
     def _is_for_caller(self, ptype: int, message: Message) -> bool:
         """Handles a message of the transport layer's own; returns False for one."""
         if ptype in (MSG_IGNORE, MSG_DEBUG):
-            self._engine._enforce_strict_kex(ptype)
+            self._paramiko._enforce_strict_kex(ptype)
         elif ptype == MSG_DISCONNECT:
             message.get_int()  # the code; the text repeats it
             raise LinkError("disconnected", printable_line(message.get_binary()))
         elif self._is_key_exchange(ptype):
-            self._engine.kex_engine.parse_next(ptype, message)
+            self._paramiko.kex_engine.parse_next(ptype, message)
         elif handler := self._handlers.get(ptype):
             handler(message)
         else:
@@ -256,18 +256,18 @@ class Session:
 
         Raises `LinkError` if another one is expected.
         """
-        expected = self._engine._expected_packet
+        expected = self._paramiko._expected_packet
         if not expected:
             return False
         if ptype not in expected:
             raise LinkError("garbled", f"message {ptype} where {expected} was due")
-        self._engine._expected_packet = ()
+        self._paramiko._expected_packet = ()
         return _FIRST_KEX <= ptype <= _LAST_KEX
 
     def _negotiate(self, message: Message) -> None:
         """Answers the host's KEXINIT; raises `LinkError` with what the host offers."""
         try:
-            self._engine._negotiate_keys(message)
+            self._paramiko._negotiate_keys(message)
         except paramiko.ssh_exception.IncompatiblePeer as e:
             # Only the names show a person what is missing: ssh-rsa only, group1 only, arcfour only.
             message.rewind()

@@ -18,13 +18,12 @@ from paramiko.packet import Packetizer
 from paramiko.transport import SecurityOptions
 
 from fleetaudit.model import SshConfig
-from fleetaudit.transport.ssh import engine as engine_module
-from fleetaudit.transport.ssh import session
+from fleetaudit.transport.ssh import paramiko_transport, session
 from fleetaudit.transport.ssh.aead import Aead
 from fleetaudit.transport.ssh.link import LinkError
 from fleetaudit.transport.ssh.packet_stream import PacketStream
 
-SESSION, ENGINE = Path(session.__file__), Path(engine_module.__file__)
+SESSION, TRANSPORT = Path(session.__file__), Path(paramiko_transport.__file__)
 
 METHODS: dict[tuple[type, str], list[str]] = {
     (paramiko.Transport, "get_security_options"): [],
@@ -68,7 +67,9 @@ METHODS: dict[tuple[type, str], list[str]] = {
     (Packetizer, "read_message"): [],
     (Packetizer, "send_message"): ["data"],
 }
-"""Parameters after self of what session.py calls, and engine.py and stream.py call or replace."""
+"""Parameters after self of what session.py calls, and of what paramiko_transport.py and
+packet_stream.py call or replace.
+"""
 
 AT_FIRST: dict[str, Any] = {
     "remote_version": "",
@@ -89,8 +90,8 @@ AT_FIRST: dict[str, Any] = {
     "remote_compression": None,
     "agreed_on_strict_kex": False,
 }
-"""Attributes of a Transport that session.py and engine.py read or set, and their values before
-anything was sent.
+"""Attributes of a Transport that session.py and paramiko_transport.py read or set, and their values
+before anything was sent.
 """
 
 LATER = {
@@ -173,16 +174,16 @@ def attributes(tree: ast.AST, *owners: str) -> set[str]:
     return {node.attr for node in nodes if ast.unparse(node.value) in owners}
 
 
-def test_session_and_engine_use_no_other_internal_of_a_transport() -> None:
-    module = ast.parse(ENGINE.read_text("utf-8"))
-    (ours,) = (node for node in module.body if getattr(node, "name", "") == "Engine")
+def test_session_and_paramiko_transport_use_no_other_internal_of_a_transport() -> None:
+    module = ast.parse(TRANSPORT.read_text("utf-8"))
+    (ours,) = (node for node in module.body if getattr(node, "name", "") == "ParamikoTransport")
     replaced = {node.name for node in ast.walk(ours) if isinstance(node, ast.FunctionDef)}
     used = (
-        attributes(ast.parse(SESSION.read_text("utf-8")), "self._engine")
+        attributes(ast.parse(SESSION.read_text("utf-8")), "self._paramiko")
         | attributes(module, "template")
         | attributes(ours, "self", "super()")
         | replaced
-        | set(engine_module._AGREED)
+        | set(paramiko_transport._AGREED)
     )
     named = {name for owner, name in METHODS if owner is paramiko.Transport}
     assert used - OURS == named | AT_FIRST.keys() | LATER
@@ -207,7 +208,7 @@ def kexinit(engine: Any, number: int = 0, **lists: str) -> paramiko.Message:
 
 def agreed(engine: Any) -> dict[str, Any]:
     """Returns what two sides agreed on."""
-    found = {name: getattr(engine, name) for name in engine_module._AGREED}
+    found = {name: getattr(engine, name) for name in paramiko_transport._AGREED}
     return {**found, "kex": type(engine.kex_engine), "theirs": engine.remote_kex_init}
 
 
@@ -216,7 +217,7 @@ def agreed(engine: Any) -> dict[str, Any]:
 def test_keys_are_those_that_paramiko_itself_makes(
     engine: Any, sent: _Sent, secret: object, kind: str
 ) -> None:
-    ours = engine_module.Engine(sent)
+    ours = paramiko_transport.ParamikoTransport(sent)
     for exchange_hash in (b"h" * 32, b"i" * 32):
         for one in (engine, ours):
             one.K, one.H, one.session_id = secret, exchange_hash, b"s" * 32
@@ -320,10 +321,10 @@ def test_a_packet_without_a_message_is_refused() -> None:
             stream.read_message()
 
 
-def proposing(sent: _Sent) -> engine_module.Engine:
+def proposing(sent: _Sent) -> paramiko_transport.ParamikoTransport:
     """Returns an engine that has sent our KEXINIT."""
-    made = engine_module.Engine(sent)
-    made.propose(engine_module.offer_for(SshConfig(), ()))
+    made = paramiko_transport.ParamikoTransport(sent)
+    made.propose(paramiko_transport.offer_for(SshConfig(), ()))
     return made
 
 
@@ -349,20 +350,20 @@ def test_our_key_exchange_begins_with_what_paramiko_itself_would_send(
 def test_what_was_agreed_on_before_is_what_paramiko_itself_would_agree_on(
     sent: _Sent, lists: dict[str, str]
 ) -> None:
-    engine_module._agreements.clear()
+    paramiko_transport._agreements.clear()
     first, again = proposing(sent), proposing(sent)
     first._parse_kex_init(kexinit(first, 1, **lists))
-    assert len(engine_module._agreements) == 1
+    assert len(paramiko_transport._agreements) == 1
     again._parse_kex_init(kexinit(first, 1, **lists))
     assert agreed(first) == agreed(again)
     third = proposing(sent)
     third._parse_kex_init(kexinit(first, 3, **lists))
     assert third.remote_kex_init == b"\x14" + kexinit(first, 3, **lists).asbytes()
-    assert len(engine_module._agreements) == 1
+    assert len(paramiko_transport._agreements) == 1
 
 
 def test_a_connection_changes_nothing_that_others_begin_with(sent: _Sent) -> None:
-    before = {name: repr(value) for name, value in engine_module._new_transport().items()}
+    before = {name: repr(value) for name, value in paramiko_transport._new_transport().items()}
     one = proposing(sent)
     one._parse_kex_init(kexinit(one))
     one.kex_engine.start_kex()
@@ -370,10 +371,10 @@ def test_a_connection_changes_nothing_that_others_begin_with(sent: _Sent) -> Non
     one._activate_outbound()
     one._expect_packet(21)
     one._parse_newkeys(paramiko.Message())
-    after = {name: repr(value) for name, value in engine_module._new_transport().items()}
+    after = {name: repr(value) for name, value in paramiko_transport._new_transport().items()}
     assert {name for name in before if before[name] != after[name]} <= SHARED
     assert proposing(sent).host_key is None
-    fresh = engine_module.Engine(sent)
+    fresh = paramiko_transport.ParamikoTransport(sent)
     for name, value in AT_FIRST.items():
         assert getattr(fresh, name) == value, name
 
@@ -390,7 +391,7 @@ def test_a_key_exchange_that_is_not_the_first_message_is_refused_also_for_known_
 
 
 def test_a_second_key_exchange_takes_nothing_from_a_first_one(sent: _Sent) -> None:
-    engine_module._agreements.clear()
+    paramiko_transport._agreements.clear()
     first, second = proposing(sent), proposing(sent)
     plain = "curve25519-sha256@libssh.org"
     first._parse_kex_init(kexinit(first, kex=plain))
@@ -402,13 +403,13 @@ def test_a_second_key_exchange_takes_nothing_from_a_first_one(sent: _Sent) -> No
 
 
 def test_hosts_with_many_different_lists_do_not_fill_the_memory(sent: _Sent) -> None:
-    engine_module._agreements.clear()
+    paramiko_transport._agreements.clear()
     one = proposing(sent)
-    for number in range(engine_module._MAX_AGREEMENTS + 5):
+    for number in range(paramiko_transport._MAX_AGREEMENTS + 5):
         kex = f"curve25519-sha256@libssh.org,of-{number}"
         one._parse_kex_init(kexinit(one, kex=kex))
     one._parse_kex_init(kexinit(one, kex=f"curve25519-sha256@libssh.org,{'x' * 10_000}"))
-    assert len(engine_module._agreements) == 5
+    assert len(paramiko_transport._agreements) == 5
 
 
 def test_a_transport_says_its_version_and_expects_packets_by_number(engine: Any) -> None:

@@ -125,7 +125,7 @@ def _restrict(options: Any, keyword: str, name: str, listed: tuple[str, ...]) ->
     setattr(options, name, common)
 
 
-class Engine(_Transport):  # type: ignore[misc]
+class ParamikoTransport(_Transport):  # type: ignore[misc]
     """One connection's protocol code, driven message by message; its thread is never started."""
 
     def __init__(self, stream: Packetizer) -> None:
