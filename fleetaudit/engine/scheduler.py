@@ -52,9 +52,9 @@ MAX_STUCK = 128
 SSH_STOP_S = 0.5
 """How long a stop waits for an SSH connection to notice it, in seconds."""
 STARTS_A_TURN = 16
-"""How many hosts begin before those that run are looked after again."""
+"""How many hosts begin in one turn of the loop."""
 BUSY_S = 0.25
-"""How long a turn of the loop may run hosts before no new one begins: a handshake needs ten turns
+"""No host begins while a turn of the loop takes longer, in seconds: a handshake needs ten turns
 within its timeout.
 """
 
@@ -198,7 +198,7 @@ class _Audit:
         return self._outcome()
 
     def _advance(self) -> None:
-        """Starts hosts that may run now, and looks after those that run until one has a result."""
+        """Starts the hosts that may run now, and runs the others until one has a result."""
         if self.stop.requested and not self.closing.is_set():
             self._close()
         if self.batches and not (self.waiting or self.running):
@@ -273,7 +273,7 @@ class _Audit:
         """Starts some of the hosts that may run now; returns when more may, infinity if a host has
         to end before.
 
-        None while the hosts that run keep the processor busy.
+        Starts none while the running hosts keep the processor busy.
         """
         if self.running and self.loop.busy_s > BUSY_S:
             return 0.0

@@ -75,7 +75,8 @@ def test_workers_audit_the_hosts_and_this_machine_audits_itself(
     assert found["secret"].kind == "password not sent"
     assert "not sent to workers" in found["secret"].reason
     assert found["mars"].kind == "worker missing"
-    assert found["mars"].hint == f"dask worker {three_workers.url} --resources site:mars=1"
+    command = f"dask worker {three_workers.url} --nthreads 1 --resources site:mars=1"
+    assert found["mars"].hint == command
     assert "3 workers, 1 of 1 batches" in done.stderr
     assert "hunter2hunter2" not in done.stdout + done.stderr
 
@@ -161,6 +162,15 @@ def test_a_scheduler_that_is_not_there_is_refused_before_a_run_begins(folder: Fo
     assert f"no Dask scheduler answers at tcp://127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((folder.path / "reports").glob("2*"))
+
+
+def test_tls_without_certificates_is_refused_at_once(folder: Folder) -> None:
+    engine = f"dask+tls://127.0.0.1:{free_port()}"
+    done = folder.run("run", "localhost,", "-p", "met.yml", "--engine", engine)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "Dask's configuration lacks distributed.comm.tls.ca-file" in done.stderr
+    assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE=FILE" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_port_on_which_nobody_answers_is_refused_in_time(

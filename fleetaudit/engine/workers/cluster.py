@@ -35,6 +35,8 @@ VERSION_S = 20.0
 """How long a worker has to say which version it has, in seconds."""
 RESULT_S = 120.0
 """How long the bytes of a finished batch may take to arrive, in seconds."""
+_TLS_FILES = ("distributed.comm.tls.ca-file", "distributed.comm.tls.client.cert")
+"""What Dask's client needs for TLS; the key may be in the file of the certificate."""
 _CLOSE_S = 5.0
 _MARGIN_S = 5.0
 _LIBRARY_LOGS = (
@@ -84,7 +86,7 @@ class Cluster:
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def __enter__(self) -> Cluster:
-        _refuse_plain_text(self.url)
+        _check_tls(self.url)
         _silence_libraries()
         self._client = _connect(self.url)
         return self
@@ -106,7 +108,7 @@ class Cluster:
         if not self.refused:
             raise ConfigError(
                 f"--engine: the scheduler at {self.url} has no worker\n"
-                f"  start one where the hosts can be reached:  dask worker {self.url}"
+                f"  start one where the hosts can be reached:  dask worker {self.url} --nthreads 1"
             )
         listed = "".join(f"\n  {address}: {why}" for address, why in self.refused.items())
         raise ConfigError(f"--engine: no worker of {self.url} has this fleetaudit:{listed}")
@@ -225,17 +227,28 @@ def _silence_libraries() -> None:
         logger.propagate = False
 
 
-def _refuse_plain_text(url: str) -> None:
-    """Raises `ConfigError` if Dask's configuration requires TLS and the address has none.
+def _check_tls(url: str) -> None:
+    """Raises `ConfigError` if Dask's configuration and the address do not agree on TLS.
 
     Dask refuses it, too, but only after its client has waited for nothing.
     """
+    place = url.partition("://")[2]
     if dask.config.get("distributed.comm.require-encryption", False) and url.startswith("tcp:"):
-        place = url.removeprefix("tcp://")
         raise ConfigError(
             "--engine: Dask's configuration requires TLS (distributed.comm.require-encryption)\n"
             f"  write --engine dask+tls://{place}"
         )
+    missing = [name for name in _TLS_FILES if not dask.config.get(name, None)]
+    if missing and url.startswith("tls:"):
+        raise ConfigError(
+            f"--engine: TLS needs certificates, and Dask's configuration lacks {missing[0]}\n"
+            f"  expected in the environment:  {_dask_variable(missing[0])}=FILE"
+        )
+
+
+def _dask_variable(name: str) -> str:
+    """Returns the environment variable of a key of Dask's configuration."""
+    return "DASK_" + name.replace(".", "__").replace("-", "_").upper()
 
 
 def _event_of(number: int, future: Any) -> BatchEvent:

@@ -139,7 +139,7 @@ class _RemoteAudit:
         offered = {"", *(site for worker in self.workers for site in worker.sites)}
         for site in remote.keys() - offered:
             resource = site_resource(site)
-            hint = f"dask worker {self.cluster.url} --resources {resource}=1"
+            hint = f"dask worker {self.cluster.url} --nthreads 1 --resources {resource}=1"
             reason = f"no worker offers its site ({resource})"
             self._report_known(
                 [
