@@ -141,7 +141,8 @@ def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
         path = output / named
     if not path.is_dir():
         raise NothingToDoError(
-            f"--resume {named}: no such run; to list the runs:  ls {shlex.quote(str(output))}"
+            f"--resume {named}: no such run; to list the runs:  fleetaudit runs -o"
+            f" {shlex.quote(str(path.parent))}"
         )
     path = path.resolve()
     return UnfinishedRun(path, decode_manifest(read_plan(path), source=str(path / PLAN_FILE)))
