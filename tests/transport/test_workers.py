@@ -48,6 +48,12 @@ def options(sshd: Server, cluster: Cluster) -> tuple[str, ...]:
     return ("-p", "met.yml", "--known-hosts", known_hosts, "--engine", cluster.engine)
 
 
+def start_shipped(folder: Folder, sshd: Server, cluster: Cluster) -> subprocess.Popen[str]:
+    """Starts the shipped playbook, which takes seconds: time to be killed in the middle."""
+    known_hosts = sshd.target().known_hosts[0]
+    return folder.start("run", "--known-hosts", known_hosts, "--engine", cluster.engine)
+
+
 def results(folder: Folder) -> dict[str, Any]:
     return {host.name: host for host in read_run(folder.path / "reports/latest").hosts}
 
@@ -101,10 +107,7 @@ def test_the_batch_of_a_killed_worker_runs_again_elsewhere(
 ) -> None:
     hosts = {f"web{n}": variables(sshd) for n in range(HOSTS)}
     write_inventory(folder, hosts)
-    # The shipped playbook takes seconds: time to be killed in the middle.
-    known_hosts = sshd.target().known_hosts[0]
-    argv = ("run", "--known-hosts", known_hosts, "--engine", three_workers.engine)
-    with folder.start(*argv) as process:
+    with start_shipped(folder, sshd, three_workers) as process:
         killed = three_workers.busy_worker()
         three_workers.kill(three_workers.workers[killed])
         out, err = process.communicate()
@@ -119,9 +122,7 @@ def test_hosts_that_a_dead_scheduler_leaves_are_not_audited(
 ) -> None:
     hosts = {f"web{n}": variables(sshd) for n in range(HOSTS)}
     write_inventory(folder, hosts)
-    known_hosts = sshd.target().known_hosts[0]
-    argv = ("run", "--known-hosts", known_hosts, "--engine", three_workers.engine)
-    with folder.start(*argv) as process:
+    with start_shipped(folder, sshd, three_workers) as process:
         three_workers.busy_worker()
         three_workers.kill(three_workers.pid)
         out, err = process.communicate()
@@ -203,9 +204,7 @@ def test_a_worker_ends_its_batch_when_the_run_is_killed(
     folder: Folder, sshd: Server, three_workers: Cluster
 ) -> None:
     write_inventory(folder, {f"web{n}": variables(sshd) for n in range(HOSTS)})
-    known_hosts = sshd.target().known_hosts[0]
-    argv = ("run", "--known-hosts", known_hosts, "--engine", three_workers.engine)
-    with folder.start(*argv) as process:
+    with start_shipped(folder, sshd, three_workers) as process:
         busy = three_workers.workers[three_workers.busy_worker()]
         wait_for(lambda: _connections(busy, sshd.port) > 0, "the worker connects to no host")
         process.kill()

@@ -136,10 +136,8 @@ class Cluster:
         return workers
 
     def count_workers(self) -> int:
-        """Returns how many workers the scheduler had last; waits for nothing."""
-        with contextlib.suppress(Exception):
-            return len(self._client.scheduler_info(n_workers=-1)["workers"])
-        return 0
+        """Returns how many workers the scheduler knows; none if it is gone."""
+        return len(self._scheduler_workers())
 
     @property
     def is_connected(self) -> bool:

@@ -8,28 +8,14 @@ import zlib
 
 import pytest
 
-from fleetaudit.model import HostPlan, LocalTarget
-from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
 from fleetaudit.probe.unpacking import unpack
+from tests.unit.playbook.test_shipped_playbooks import plan_of
 
 FLIGHTS = [15 * 1448, 28 * 1448]
-"""Bytes that TCP sends in its first round trips (RFC 6928, RFC 5681)."""
-
-
-def shipped() -> HostPlan:
-    """Returns the plan of a host with the shipped playbook."""
-    (play,) = load_playbook(None).plays
-    return HostPlan(
-        name="here",
-        groups=(),
-        target=LocalTarget(),
-        scenarios=play.scenarios,
-        trials=play.trials,
-        isolation=play.isolation,
-        sysctls_collect=play.sysctls_collect,
-        sysctls_expect={},
-    )
+"""Bytes that TCP sends in two round trips after a login: 10 segments at first (RFC 6928), and more
+for each that was acknowledged (RFC 5681).
+"""
 
 
 def inflate(data: bytes) -> bytes:
@@ -38,12 +24,12 @@ def inflate(data: bytes) -> bytes:
 
 def test_what_is_sent_for_the_shipped_playbook_fits_two_flights_of_tcp() -> None:
     """The login before it has made the first flight 15 segments and the second 28: 62 KB."""
-    sent = protocol.make_request(shipped(), deadline_s=60)
+    sent = protocol.make_request(plan_of("unread-close"), deadline_s=60)
     assert len(sent) < 60_000 < sum(FLIGHTS)
 
 
 def test_the_shipped_program_is_expanded_without_zlib_and_binascii() -> None:
-    text = protocol.make_program(shipped(), deadline_s=60)
+    text = protocol.make_program(plan_of("unread-close"), deadline_s=60)
     packed = zlib.compress(text.encode("ascii"), 9)
     assert unpack.decode_base64(base64.b64encode(packed).decode()) == packed
     assert inflate(packed).decode("ascii") == text
