@@ -21,8 +21,12 @@ LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes
 # The project itself, built by the locked build backend.
 ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
+# Each is python -m tests.hostile.NAME, and prints a table.
+HOSTILE := faults lies payloads inputs secrets crashes duress privilege
+
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth schemas sample wheel clean
+.PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth hostile $(HOSTILE) \
+  schemas sample wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -73,6 +77,20 @@ kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which
 
 truth: $(STAMP)  ## hold every verdict against what it must be, on this kernel and in guests (40 minutes); ARGS=--help
 	$(RUN)/python -m tests.truth $(ARGS)
+
+hostile: $(HOSTILE)  ## attack fleetaudit in every way that the tests know (an hour or more)
+
+faults: ## SSH servers that misbehave: stage, reason, time over the deadline, what was left over
+lies: ## hosts whose replies are valid and wrong
+payloads: ## strings that attack, in every field, through every output, read by the real consumer
+inputs: ## inventories, playbooks and waivers from others
+secrets: ## canaries, searched for in everything that is written or shown
+crashes: ## kill -9, full disks, failing file systems, clocks set back, two at once
+duress: ## the probe on hosts that lack memory, files, rights or time
+privilege: ## forced commands, one sudoers line, certificates
+
+$(HOSTILE): $(STAMP)
+	$(RUN)/python -m tests.hostile.$@ $(ARGS)
 
 schemas: $(STAMP)  ## write fleetaudit/schema/ again, from the types
 	$(RUN)/python -m tests.support.schemas

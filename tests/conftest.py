@@ -44,6 +44,7 @@ inventories that are read as Ansible reads them, and prints one line at the end.
 FOLDERS = {
     "commands": "commands",
     "conformance": "conformance",
+    "hostile": "hostile",
     "kernels": "kernels",
     "page": "browser",
     "probe": "probe",
@@ -83,6 +84,7 @@ PROGRAMS = {
 
 SLOWEST_FIRST = (
     "kernels",
+    "hostile",
     "slow",
     "probe",
     "sudo",
