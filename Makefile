@@ -11,6 +11,8 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
 NEWEST := .venv-newest
+# What checks the dependencies: tools/dependencies.py.
+SUPPLY := .venv-supply
 # The only thing that is installed without a lock: what writes the locks. LOCK_ARGS=--upgrade moves every version.
 UV := uv==0.13.9
 UV_VENV := .cache/uv
@@ -50,12 +52,13 @@ test-newest: $(NEWEST)/bin/python  ## the fast tests with the newest versions th
 	$(NEWEST)/bin/python tools/versions
 	$(NEWEST)/bin/python -m pytest -q $(FAST_ARGS)
 
-check: $(STAMP)  ## ruff (lint and format), mypy --strict, plain English, density of the code
+check: $(STAMP) $(SUPPLY)/.installed  ## ruff, mypy --strict, plain English, density of the code, licences and vulnerabilities
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/python -m tools.prose
 	tools/density fleetaudit
+	$(SUPPLY)/bin/python -m tools.dependencies
 
 docs: $(VENV)/.docs man  ## build the documentation into site/, check its links; the man pages go to dist/man/
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(RUN)/mkdocs build --strict
@@ -64,13 +67,16 @@ docs: $(VENV)/.docs man  ## build the documentation into site/, check its links;
 man: $(STAMP)  ## write the man pages into dist/man/
 	$(RUN)/python -m tools.reference dist/man
 
-lock: $(UV_VENV)/.installed  ## write requirements/*.txt again, from the bounds in pyproject.toml
+lock: $(UV_VENV)/.installed  ## write requirements/ again, from the bounds in pyproject.toml
 	$(COMPILE) pyproject.toml --extra test --group build --output-file requirements/test.txt
 	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt
 	$(COMPILE) --group build --constraint requirements/test.txt --output-file requirements/build.txt
 	$(COMPILE) pyproject.toml --extra docs --constraint requirements/test.txt --output-file requirements/docs.txt
 	$(COMPILE) pyproject.toml --extra test --group build --resolution lowest-direct \
 	  --output-file requirements/lowest.txt
+	$(COMPILE) --group supply --output-file requirements/supply.txt
+	$(MAKE) $(SUPPLY)/.installed
+	$(SUPPLY)/bin/python -m tools.sbom
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.support.kernels
@@ -98,16 +104,17 @@ schemas: $(STAMP)  ## write fleetaudit/schema/ again, from the types
 sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (minutes), and takes screenshots
 	$(RUN)/python -m tests.support.sample
 
-wheel: $(STAMP)  ## build dist/*.whl
+wheel: $(STAMP)  ## build dist/*.whl, and the SBOM that it contains beside it
 	$(RUN)/python -m build --wheel --no-isolation --outdir dist .
+	cp requirements/sbom.cdx.json dist/
 
 clean:  ## remove the environment and caches, never reports/
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(SUPPLY) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The lowest Python, too: PyYAML 6.0.1 has no wheel for 3.13.
 $(LOWEST)/bin/python: PYTHON := $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
 
-$(VENV)/bin/python $(LOWEST)/bin/python $(NEWEST)/bin/python $(UV_VENV)/bin/python:
+$(VENV)/bin/python $(LOWEST)/bin/python $(NEWEST)/bin/python $(SUPPLY)/bin/python $(UV_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "fleetaudit needs Python 3.11 or later as $(PYTHON); on Debian 12: apt-get install -y python3 python3-venv" >&2; exit 69; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -132,6 +139,10 @@ $(VENV)/.docs: requirements/docs.txt $(STAMP)
 $(LOWEST)/.installed: pyproject.toml requirements/lowest.txt $(LOWEST)/bin/python
 	$(LOWEST)/bin/python $(LOCKED) -r requirements/lowest.txt
 	$(LOWEST)/bin/python $(ITSELF)
+	@touch $@
+
+$(SUPPLY)/.installed: requirements/supply.txt $(SUPPLY)/bin/python
+	$(SUPPLY)/bin/python $(LOCKED) -r requirements/supply.txt
 	@touch $@
 
 $(UV_VENV)/.installed: Makefile $(UV_VENV)/bin/python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -93,3 +94,31 @@ def test_an_installed_wheel_has_the_python_api_and_its_types(
         timeout=300,
     )
     assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_two_clones_build_the_same_wheel(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone: it has no .git")
+    wheels = [
+        _built(tmp_path / "first", "UTC", 0o022),
+        _built(tmp_path / "2nd", "Asia/Tokyo", 0o077),
+    ]
+    assert wheels[0] == wheels[1]
+
+
+def _built(clone: Path, zone: str, umask: int) -> bytes:
+    """Returns a wheel that is built in a new clone, in another time zone and with another umask."""
+    environment = {**os.environ, "TZ": zone}
+    environment.pop("SOURCE_DATE_EPOCH", None)
+    build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", clone / "dist")
+    for command in (("git", "clone", "-q", ROOT, clone), (*build, clone)):
+        subprocess.run(
+            command, check=True, capture_output=True, env=environment, umask=umask, timeout=300
+        )
+    (wheel,) = (clone / "dist").glob("*.whl")
+    return wheel.read_bytes()
+
+
+def test_the_wheel_has_its_list_of_components(installed: Path) -> None:
+    (sbom,) = installed.parent.glob("lib/*/site-packages/fleetaudit-*.dist-info/sboms/*.json")
+    assert sbom.read_bytes() == (ROOT / "requirements/sbom.cdx.json").read_bytes()

@@ -22,6 +22,7 @@ LOCKS = {
     "docs": ROOT / "requirements/docs.txt",
     "test": ROOT / "requirements/test.txt",
     "lowest": ROOT / "requirements/lowest.txt",
+    "supply": ROOT / "requirements/supply.txt",
 }
 
 
@@ -33,6 +34,7 @@ def declared() -> dict[str, list[Requirement]]:
         "build": project["build-system"]["requires"] + project["dependency-groups"]["build"],
         "test": project["project"]["optional-dependencies"]["test"],
         "docs": project["project"]["optional-dependencies"]["docs"],
+        "supply": project["dependency-groups"]["supply"],
     }
     return {name: [Requirement(line) for line in lines] for name, lines in lists.items()}
 
@@ -64,6 +66,7 @@ def needed(lock: str) -> list[Requirement]:
         "run": parts["run"],
         "build": parts["build"],
         "docs": parts["run"] + parts["docs"],
+        "supply": parts["supply"],
     }
     return alone.get(lock) or parts["run"] + parts["build"] + parts["test"]
 
