@@ -29,7 +29,7 @@ def split_runs_and_replies(paths: Iterable[Path]) -> tuple[list[Path], list[Path
     A run is the folder of a run, its store.jsonl, or a file named *.json. In any other folder every
     file that is not hidden is a reply; such files come sorted by name. Raises `NothingToDoError`
     for a path that does not exist and for an empty folder, and `InputError` for a folder that has
-    folders in it or cannot be read.
+    folders or symbolic links in it or cannot be read.
     """
     runs, replies = list[Path](), list[Path]()
     for path in paths:
@@ -70,7 +70,21 @@ def _replies_in(folder: Path) -> list[Path]:
             source=str(folder),
             hint="name each run, and each folder of replies",
         )
+    _refuse_links(entries)
     return entries
+
+
+def _refuse_links(entries: Iterable[Path]) -> None:
+    """Raises `InputError` for a symbolic link: who fills the folder chose what it points to.
+
+    The beginning of a reply that is refused is shown, and any file could be shown so.
+    """
+    for path in filter(Path.is_symlink, entries):
+        raise InputError(
+            "a symbolic link, and in a folder of replies no link is followed",
+            source=str(path),
+            hint="replace it with the file, or name that file itself",
+        )
 
 
 def replies_by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Path]:
