@@ -26,6 +26,7 @@ from fleetaudit.model import Finding, HostResult, conclusive_hosts
 from fleetaudit.text.document import Document
 from fleetaudit.text.json_schema import json_schema_of
 from fleetaudit.text.typed_documents import convert_document, did_you_mean
+from fleetaudit.text.wildcards import wildcard_regex
 from fleetaudit.text.yaml_lines import parse_yaml
 
 KINDS = ("control", "exposure", "host-key", "kernel", "scenario", "sysctl")
@@ -78,7 +79,7 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True):
 
     def pattern(self) -> re.Pattern[str]:
         """Returns the pattern of the ids of findings that the waiver names."""
-        return re.compile(".*".join(map(re.escape, self.finding.split("*"))), re.DOTALL)
+        return re.compile(wildcard_regex(self.finding, question_mark=False), re.DOTALL)
 
 
 class UnusedWaiver(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
+from fleetaudit.text.expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
 from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 
 from .host_names import is_address
@@ -39,6 +40,11 @@ _COMBINE: dict[str, Callable[[set[str], Iterable[str]], None]] = {
 }
 """What a part of each operator does to the selected hosts, in the order in which they apply."""
 _ORDER = tuple(_COMBINE)
+MATCHING_S = 3.0
+"""Maximum seconds of CPU that all patterns for one inventory may take to match, together.
+
+A hundred regular expressions on ten thousand names take less than one.
+"""
 
 
 class _Part(NamedTuple):
@@ -72,8 +78,8 @@ def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
     (`web[0:2]`), after “&” (only those) or “!” (without those), or `@FILE`, a file with one part a
     line. Without a plain part every host is selected first. Raises `NothingToDoError` if the
     pattern is empty, selects no host, or has a part that matches nothing (with similar names), and
-    `InputError` for an invalid expression. Ansible: "Patterns: targeting hosts and groups", and
-    inventory/manager.py.
+    `InputError` for an expression that is invalid or takes too long. Ansible: "Patterns: targeting
+    hosts and groups", and inventory/manager.py.
     """
     parts = _parse(pattern)
     if not parts:
@@ -82,7 +88,7 @@ def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
         )
     if all(part.operator for part in parts):
         parts.append(_parse_part("all"))
-    matcher = _Matcher(inventory)
+    matcher = _matcher_of(inventory)
     selected = set[str]()
     for part in sorted(parts, key=attrgetter("order")):
         _COMBINE[part.operator](selected, matcher.match(part))
@@ -161,11 +167,16 @@ def _expand_file(word: str) -> list[str]:
 
 
 class _Matcher:
-    """Matches parts of patterns with the groups and hosts of an inventory."""
+    """Matches parts of patterns with the groups and hosts of an inventory.
+
+    All patterns for one inventory share the time that they may take.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
         self._groups = inventory.groups
         self._names = {host.name: None for host in inventory.hosts}
+        self._budget = MatchBudget(MATCHING_S)
 
     def match(self, part: _Part) -> Sequence[str]:
         """Returns the hosts that one part matches; raises `NothingToDoError` if none does.
@@ -174,7 +185,7 @@ class _Matcher:
         """
         if self._is_host(part):
             return (part.expression,)
-        groups = _matching(part.name, self._groups)
+        groups = self._matching(part.name, self._groups)
         hosts = self._matching_hosts(part.name, groups)
         if not groups and not hosts:
             raise self._unknown(part)
@@ -200,14 +211,52 @@ class _Matcher:
         """
         hosts = [host for group in groups for host in self._groups[group]]
         if not groups or _ALSO_HOSTS.search(expression):
-            hosts += _matching(expression, self._names)
+            hosts += self._matching(expression, self._names)
         return hosts
+
+    def _matching(self, expression: str, names: Collection[str]) -> list[str]:
+        """Returns the names that an expression matches, in their order.
+
+        It is a name, a wildcard as fnmatch has it, or “~” and a regular expression, which matches
+        from the start of a name. Raises `InputError` for a regular expression that is invalid or
+        takes too long.
+        """
+        if expression[0] == "~":
+            return self._matching_regex(expression, expression[1:], names)
+        if _WILDCARD.search(expression):
+            return self._matching_regex(expression, fnmatch.translate(expression), names)
+        if expression in names:
+            return [expression]
+        return []
+
+    def _matching_regex(self, expression: str, regex: str, names: Collection[str]) -> list[str]:
+        """Returns the names that the regular expression of `expression` matches."""
+        try:
+            return self._budget.matching(regex, names)
+        except InvalidExpressionError as e:
+            raise _invalid(expression, f"not a regular expression: {e}") from e
+        except TimeUsedUpError as e:
+            raise _invalid(
+                expression,
+                f"it takes too long to match: more than {MATCHING_S:g} s for all patterns",
+                hint="write it without a repetition inside of another one: ~web[0-9]+",
+            ) from e
 
     def _unknown(self, part: _Part) -> NothingToDoError:
         """Returns the error about a part that is no host and no group, with what may be meant."""
         suggestion = did_you_mean(part.name, [*self._groups, *self._names])
         hint = suggestion or _hint_about(part.name)
         return NothingToDoError(f"“{part.text}” matches no host and no group{hint}")
+
+
+_last_matcher: list[_Matcher] = []
+
+
+def _matcher_of(inventory: Inventory) -> _Matcher:
+    """Returns the matcher of an inventory: the plays, waivers and limit of a run share one."""
+    if not _last_matcher or _last_matcher[0].inventory is not inventory:
+        _last_matcher[:] = [_Matcher(inventory)]
+    return _last_matcher[0]
 
 
 def _hint_about(name: str) -> str:
@@ -217,29 +266,6 @@ def _hint_about(name: str) -> str:
     if _IPV6_GROUP.fullmatch(name):
         return "; where IPv6 addresses are among the parts, separate them by commas"
     return ""
-
-
-def _matching(expression: str, names: Collection[str]) -> list[str]:
-    """Returns the names that an expression matches, in their order.
-
-    It is a name, a wildcard as fnmatch has it, or “~” and a regular expression, which matches from
-    the start of a name. Raises `InputError` for an invalid regular expression.
-    """
-    if expression[0] == "~":
-        return list(filter(_compile(expression).match, names))
-    if _WILDCARD.search(expression):
-        return list(filter(re.compile(fnmatch.translate(expression)).match, names))
-    if expression in names:
-        return [expression]
-    return []
-
-
-def _compile(expression: str) -> re.Pattern[str]:
-    """Returns the regular expression after “~”; raises `InputError` if it is invalid."""
-    try:
-        return re.compile(expression[1:])
-    except re.error as e:
-        raise _invalid(expression, f"not a regular expression: {e}") from e
 
 
 def _slice(hosts: Sequence[str], subscript: re.Match[str]) -> Sequence[str]:
@@ -264,6 +290,6 @@ def _nth(hosts: Sequence[str], index: int) -> Sequence[str]:
     return hosts[index:][:1]
 
 
-def _invalid(pattern: str, reason: str) -> InputError:
-    """Returns the error about an expression that Ansible would not understand either."""
-    return InputError(f"“{pattern}” is not a host pattern: {reason}", source="pattern")
+def _invalid(pattern: str, reason: str, hint: str = "") -> InputError:
+    """Returns the error about an expression that cannot be used."""
+    return InputError(f"“{pattern}” is not a host pattern: {reason}", source="pattern", hint=hint)

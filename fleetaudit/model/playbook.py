@@ -129,11 +129,12 @@ class Play(Frozen, frozen=True, kw_only=True):
     and what is expected.
 
     A sysctl, exposure number or kernel property may have several expectations; all of them apply.
-    `tags` belong to everything in the play.
+    `tags` belong to everything in the play. `hosts_line` is the line of `hosts`, 0 if unknown.
     """
 
     name: str
     hosts: str
+    hosts_line: int = 0
     trials: int = 3
     families: tuple[Family, ...] = ("ipv4", "ipv6")
     isolation: Isolation = "auto"

@@ -129,6 +129,7 @@ def _build_play(document: Document, file: PlayFile, index: int, lines: dict[str,
     play = Play(
         name=file.name,
         hosts=_hosts_pattern(document, file, index),
+        hosts_line=document.at((index, "hosts")).line,
         trials=file.trials,
         families=tuple(file.families),
         isolation=file.isolation,

@@ -79,9 +79,9 @@ def make_plan(
 
     `targets` says how each selected host is reached; `select` returns the names that a play's
     pattern matches. `tags` and `skip_tags` are those of the command line. Raises `InputError` if
-    plays contradict each other on a host, `NothingToDoError` if the tags select nothing or no play
-    matches any selected host, `ValueError` if a selected host is not in the inventory. Exceptions
-    of `select` pass through.
+    plays contradict each other on a host or have an invalid pattern, `NothingToDoError` if the tags
+    select nothing or no play matches any selected host, `ValueError` if a selected host is not in
+    the inventory. Other exceptions of `select` pass through.
     """
     plays = _place_plays(playbooks, select, tags, skip_tags)
     planner = _Planner(plays, targets)
@@ -123,7 +123,15 @@ def _place_plays(
         skipped = surround(" --skip-tags ", _tags_text(skip_tags))
         options = f"--tags {_tags_text(tags) or 'all'}{skipped}"
         raise NothingToDoError(f"no scenario and no expectation has the tags of {options}")
-    return [PlacedPlay(source, play, frozenset(select(play.hosts))) for source, play in plays]
+    return [PlacedPlay(source, play, _hosts_of(source, play, select)) for source, play in plays]
+
+
+def _hosts_of(source: str, play: Play, select: Callable[[str], Collection[str]]) -> frozenset[str]:
+    """Returns the hosts of a play; raises `InputError` at its `hosts:` for an invalid pattern."""
+    try:
+        return frozenset(select(play.hosts))
+    except InputError as e:
+        raise InputError(e.message, source=source, line=play.hosts_line, hint=e.hint) from e
 
 
 def _tags_text(tags: Collection[str]) -> str:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress, repeat
 
+from fleetaudit.text.wildcards import wildcard_regex
+
 USER_FILES = (
     "~/.ssh/known_hosts",
     "~/.ssh/known_hosts2",
@@ -230,7 +232,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
     For no patterns, it matches nothing.
     """
-    regexes = "|".join(map(re.escape, patterns)).replace(r"\*", ".*").replace(r"\?", ".")
+    regexes = "|".join(map(wildcard_regex, patterns))
     return re.compile(regexes or "(?!)")
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from fleetaudit.text.files import read_file
+from fleetaudit.text.wildcards import wildcard_regex
 
 FILE_MAX = 16 * 1024 * 1024
 MAX_DEPTH = 16  # of Includes: OpenSSH's own bound
@@ -162,5 +163,4 @@ def _check_value(keyword: str, value: str) -> None:
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Returns the regular expression of a pattern; ssh knows only * and ?."""
-    regex = "".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in pattern)
-    return re.compile(regex, re.DOTALL)
+    return re.compile(wildcard_regex(pattern), re.DOTALL)

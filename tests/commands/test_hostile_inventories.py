@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from fleetaudit.inventory.entries import Origin
 from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.inventory.ini_values import split_words
 from fleetaudit.inventory.printing import render_list
+from fleetaudit.text.expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
 from tests.support.commands import Workspace
 from tests.support.sshd import require
 from tests.support.timing import BUSY_S
@@ -588,6 +590,44 @@ def test_a_child_that_keeps_a_programs_output_open_delays_little(
     stat = Path("/proc", (place.path / "child").read_text().strip(), "stat")
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() - began < 90 + BUSY_S
+
+
+# ---- regular expressions
+
+ENDLESS = "~(a*)*b"
+
+
+def test_a_pattern_that_never_ends_is_an_error_with_its_place(place: Workspace) -> None:
+    place.write("hosts", f"web1\n{'a' * 60}\n")
+    place.write(
+        "plays.yml",
+        f"- name: none\n  trials: 1\n  hosts: '{ENDLESS}'\n  sysctls: {{collect: [net.ipv4.*]}}\n",
+    )
+    place.write(
+        "waivers.yml",
+        f"- {{finding: 'sysctl:*', hosts: '{ENDLESS}', owner: a, reason: b, expiry: 2999-01-01}}\n",
+    )
+    for where, arguments in {
+        "pattern": ["inventory", "hosts", "--list-hosts", "-l", ENDLESS],
+        "plays.yml:3": ["run", "-C", "hosts", "-p", "plays.yml"],
+        "waivers.yml:1": ["run", "hosts", "--waivers", "waivers.yml", "-p", "quick.yml"],
+    }.items():
+        status, out, err = run(place, *arguments)
+        assert (status, out) == (65, ""), err
+        assert f"{where}: “{ENDLESS}” is not a host pattern: it takes too long to match" in err
+
+
+def test_a_pattern_that_never_ends_is_ended_in_another_thread_too() -> None:
+    def in_a_thread(seconds: float, expression: str, names: list[str]) -> list[str]:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(MatchBudget(seconds).matching, expression, names).result()
+
+    names = ["web1", "a" * 60]
+    with pytest.raises(TimeUsedUpError):
+        in_a_thread(0.5, "(a*)*b", names)
+    assert in_a_thread(60, "a(?!b)", names) == names[1:]
+    with pytest.raises(InvalidExpressionError, match="unterminated"):
+        in_a_thread(60, "(", names)
 
 
 # ---- hosts that would become options
