@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
-from fleetaudit.model import SEVERITIES, AuditRun, NotAudited
+from fleetaudit.model import SEVERITIES, AuditRun, NotAudited, Plan
 
 BUG, NOT_MET, NOT_AUDITED, DRIFT = 1, 2, 4, 8
 
@@ -25,6 +25,13 @@ def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
     if "drift" in fail_on and _has_drift(run):
         status |= DRIFT
     return status
+
+
+def plan_status(plan: Plan) -> int:
+    """Returns the exit status of --check: 4 if a host of the plan cannot be audited, else 0."""
+    if any(isinstance(host.target, NotAudited) for host in plan.hosts):
+        return NOT_AUDITED
+    return 0
 
 
 def _has_drift(run: AuditRun) -> bool:

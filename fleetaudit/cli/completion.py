@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
+_SHELL_SYNTAX = frozenset(" \"'`$\\|&;<>()*?[]{}~#!^")
+"""Characters that a shell does not leave as they are, once the line is sent."""
+
 
 def complete_runs(
     context: click.Context, _parameter: click.Parameter, incomplete: str
@@ -49,10 +52,11 @@ def complete_scenarios(
     from click.shell_completion import CompletionItem
 
     from fleetaudit.app.completion import scenario_titles
+    from fleetaudit.text.sanitize import terminal_line
 
     titles = scenario_titles(_typed_run(context))
     return [
-        CompletionItem(item.value, help=titles[item.value])
+        CompletionItem(item.value, help=terminal_line(titles[item.value]))
         for item in _matching(titles, incomplete)
     ]
 
@@ -64,9 +68,17 @@ def _typed_run(context: click.Context) -> Path | None:
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    """Returns the names that begin with what is typed, without any that would break the line."""
+    """Returns the names that begin with what is typed and that a shell takes for one word.
+
+    A name with other characters has to be typed in quotes: it could break the line, or be a command
+    in it.
+    """
     from click.shell_completion import CompletionItem
 
+    from fleetaudit.text.sanitize import is_visible
+
     return [
-        CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()
+        CompletionItem(name)
+        for name in names
+        if name.startswith(incomplete) and is_visible(name) and _SHELL_SYNTAX.isdisjoint(name)
     ]

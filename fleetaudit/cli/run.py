@@ -94,7 +94,10 @@ from .connection_options import connection_options
     help="Begin no further host if more than N % of a batch could not be audited.",
 )
 @click.option(
-    "-C", "--check", is_flag=True, help="Print what would run on each host; do not connect."
+    "-C",
+    "--check",
+    is_flag=True,
+    help="Print what would run on each host; do not connect. Status 4: a host cannot be audited.",
 )
 @click.option(
     "--keep",

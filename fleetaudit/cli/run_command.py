@@ -106,6 +106,7 @@ class RunCommand:
         set_up_log(self.verbose)
         with no_garbage_collection():
             from fleetaudit.app.audit import StopRequest, execute_run
+            from fleetaudit.app.exit_status import plan_status
             from fleetaudit.app.planning import render_plan
 
             from .signals import Signals
@@ -113,7 +114,7 @@ class RunCommand:
             prepared = self._prepare()
         if self.is_check:
             console.print_result(render_plan(prepared.plan, self.request.run.serial))
-            return 0
+            return plan_status(prepared.plan)
         stop = StopRequest()
         with Signals(stop) as signals:
             finished = execute_run(

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from fleetaudit.text.sanitize import shorten
+from fleetaudit.text.sanitize import first_invisible, is_plain, shorten
 
 from .entries import Origin
 from .name_ranges import InvalidNameError, expand_ranges
@@ -63,12 +63,13 @@ def parse_host_name_at(text: str, at: Origin) -> tuple[Sequence[str], int | None
 
 
 def check_group_name(name: str, at: Origin) -> None:
-    """Raises `InputError` for a group's name with an invisible character.
+    """Raises `InputError` for a group's name that is too long, or has an invisible character.
 
     Any other text can be the name of a group, as in Ansible.
     """
     try:
-        _check_printable(name)
+        _check_length(name)
+        _check_visible(name)
     except InvalidNameError as e:
         raise at.error(e.message, e.hint) from e
 
@@ -82,11 +83,8 @@ def check_host_name(text: str) -> None:
         raise _empty_name()
     if forbidden := _FORBIDDEN.search(text):
         raise _invalid_name(text, forbidden[0])
-    if len(text) > MAX_NAME:
-        raise InvalidNameError(
-            f"“{shorten(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
-        )
-    _check_printable(text)
+    _check_length(text)
+    _check_visible(text)
     if "{{" in text:
         raise InvalidNameError(
             f"“{shorten(text)}” is a template; a host's name cannot be one",
@@ -94,14 +92,23 @@ def check_host_name(text: str) -> None:
         )
 
 
-def _check_printable(text: str) -> None:
+def _check_length(text: str) -> None:
+    """Raises `InvalidNameError` for a name of more than `MAX_NAME` characters."""
+    if len(text) > MAX_NAME:
+        raise InvalidNameError(
+            f"“{shorten(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
+        )
+
+
+def _check_visible(text: str) -> None:
     """Raises `InvalidNameError` for a name with an invisible character: it looks like another name.
 
-    Such characters are escape sequences, marks that reverse the direction of text, and lone
-    surrogates.
+    Such characters are escape sequences, marks that reverse the direction of text, fillers, blanks
+    of other widths, lone surrogates, and combining marks that would be drawn over other text.
     """
-    if not text.isprintable():
-        invisible = next(character for character in text if not character.isprintable())
+    if is_plain(text):
+        return
+    if invisible := first_invisible(text):
         raise InvalidNameError(
             f"an invisible character, U+{ord(invisible):04X}, in the name “{shorten(text)}”",
             "retype it",

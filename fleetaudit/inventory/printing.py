@@ -16,7 +16,7 @@ from typing import Any
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Group, Inventory
-from fleetaudit.text.sanitize import shorten
+from fleetaudit.text.sanitize import is_visible, shorten
 
 from .suggestions import did_you_mean
 from .values import UNSAFE_KEY, VAULT_KEY, EncryptedText, Unsafe
@@ -140,7 +140,7 @@ _NOT_PLAIN = re.compile("[^\n -~]+")
 
 def _escape_invisible(character: str) -> str:
     """Returns a visible character as it is, and another one as JSON writes it in ASCII."""
-    if character.isprintable():
+    if is_visible(character):
         return character
     return json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 

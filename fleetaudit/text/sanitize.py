@@ -4,18 +4,30 @@ Rules: remote text is data. Each output has its function: `terminal_line` for a 
 `escape_line` for files with one value per line (CSV, JUnit XML, Prometheus); `escape_text` for
 output of several lines; `printable_line` for the text of a host that a reason quotes. HTML and XML
 escape markup themselves.
+
+What cannot be seen is escaped, not removed or replaced by one sign, so that names that differ only
+in it stay different names. Escaping twice is the same as escaping once.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from .phrases import surround
 
-INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Unicode categories that are never printed as they are: control, format (bidi overrides among
-them), surrogate, private use, unassigned, line separator and paragraph separator.
+MOST_MARKS = 4
+"""Maximum number of combining marks on one character; Tibetan and Hebrew need as many. More of them
+run into the lines above and below.
+"""
+_NOTHING_SHOWN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159"
+    "\U000e0100-\U000e01ef]"
+)
+"""Letters, marks and symbols that show nothing: those that Unicode calls
+Default_Ignorable_Code_Point (Hangul fillers, variation selectors), the blank Braille pattern and
+the null notehead.
 """
 QUOTE_MAX = 300
 """Maximum number of characters of a host's own text that a reason quotes."""
@@ -24,9 +36,20 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _BLANKS = str.maketrans("\t\n\r", "   ")
 
 
-def is_visible(character: str) -> bool:
-    """Returns whether a character is printed as it is: whether its category is not `INVISIBLE`."""
-    return unicodedata.category(character) not in INVISIBLE
+def is_visible(text: str) -> bool:
+    """Returns whether every character of a text can be seen, the blank among them.
+
+    Control and format characters (bidi overrides among them), surrogates, private use, unassigned
+    ones, and every white space but the blank cannot; nor can fillers and variation selectors.
+    """
+    return text.isprintable() and not _NOTHING_SHOWN.search(text)
+
+
+def first_invisible(text: str) -> str:
+    """Returns the first character of a text that is not visible, or that is a combining mark with
+    no character of its own: one at the beginning, or after `MOST_MARKS` others; "" for none.
+    """
+    return next((c for c, shown in zip(text, _shown(text), strict=True) if c != shown), "")
 
 
 def is_plain(text: str) -> bool:
@@ -37,18 +60,10 @@ def is_plain(text: str) -> bool:
 def terminal_line(text: str, limit: int = 2000) -> str:
     """Returns `text` as one line for a terminal, without control sequences.
 
-    White space becomes one blank, every other invisible character U+FFFD. A text of more than
-    `limit` characters is cut and ends in "…", which does not count: the result may have one more.
+    White space becomes one blank, every other invisible character is escaped. A text of more than
+    `limit` characters is cut before anything is escaped, and ends in "…".
     """
-    line = _WHITE_SPACE.sub(" ", text[: limit + 1])
-    if not is_plain(line):
-        line = "".join(map(_replace_invisible, line))
-    return _cut(line, limit)
-
-
-def _replace_invisible(character: str) -> str:
-    """Returns a visible character unchanged, U+FFFD for an invisible one."""
-    return character if is_visible(character) else _REPLACEMENT
+    return escape_text(_cut(_WHITE_SPACE.sub(" ", text[: limit + 1]), limit))
 
 
 def _cut(text: str, limit: int) -> str:
@@ -72,20 +87,27 @@ def escape_line(text: str, limit: int = 4096) -> str:
 
 
 def escape_text(text: str) -> str:
-    """Returns `text` with invisible characters escaped; line feeds and tabs stay.
+    r"""Returns `text` with invisible characters escaped; line feeds and tabs stay.
 
-    For outputs of several lines.
+    For outputs of several lines. An escape is `\xNN`, `\uNNNN` or `\UNNNNNNNN`. Combining marks are
+    escaped, too, where they would combine with what stands before the text, and beyond
+    `MOST_MARKS` on one character.
     """
-    if is_plain(text):
-        return text
-    return "".join(c if c in "\n\t" else escape_character(c) for c in text)
+    return text if is_plain(text) else "".join(_shown(text))
 
 
-def escape_character(character: str) -> str:
-    r"""Returns a visible character unchanged, an invisible one as `\xNN`, `\uNNNN` or
-    `\UNNNNNNNN`.
-    """
-    return character if is_visible(character) else escape_code(character)
+def _shown(text: str) -> Iterator[str]:
+    """Yields what is printed for each character of a text."""
+    room = 0
+    for character in text:
+        is_mark = unicodedata.category(character).startswith("M")
+        room = room - 1 if is_mark else MOST_MARKS
+        if character in "\n\t":
+            yield character
+        elif room < 0 or not is_visible(character):
+            yield escape_code(character)
+        else:
+            yield character
 
 
 def escape_code(character: str) -> str:
@@ -113,8 +135,8 @@ def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
     if isinstance(part, bytes):
         part = part.decode("utf-8", "replace")
     line = " ".join(part.split())
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else _REPLACEMENT for c in line)
+    if not is_visible(line):
+        line = "".join(c if is_visible(c) else _REPLACEMENT for c in line)
     return shorten(line, limit)
 
 

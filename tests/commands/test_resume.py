@@ -410,6 +410,17 @@ def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Workspace)
     assert "also in 1/latest: web" in twice.stderr
 
 
+def test_a_check_has_the_status_of_a_run_in_which_a_host_cannot_be_audited(
+    place: Workspace,
+) -> None:
+    place.locals(1)
+    (place.path / "switch.yml").write_text("all: {hosts: {sw1: {ansible_connection: winrm}}}")
+    done = place.run("run", "-C", "inventory.yml", "switch.yml", "-p", "quick.yml")
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.splitlines()[1].startswith("sw1  cannot be audited: inventory  ")
+    assert not (place.path / "reports").exists()
+
+
 def test_a_check_says_what_would_run_where_and_connects_and_writes_nothing(
     place: Workspace,
 ) -> None:

@@ -59,13 +59,13 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
     assert not re.search(r"hunter22|\x1b", "\n".join(lines))
     assert [line.partition(": ")[2] for line in lines] == [
         "attempt 1: ssh 192.0.2.1",
-        "attempt 1: connect passed after 1.000 s (1.000 s in all): hello …�[31m",
+        "attempt 1: connect passed after 1.000 s (1.000 s in all): hello …\\x1b[31m",
         (
             "attempt 1: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it"
             " printed …"
         ),
         "attempt 2: ssh 192.0.2.1",
-        "attempt 2: connect passed after 1.000 s (1.000 s in all): hello …�[31m",
+        "attempt 2: connect passed after 1.000 s (1.000 s in all): hello …\\x1b[31m",
         (
             "attempt 2: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it"
             " printed …"
@@ -125,10 +125,7 @@ def test_the_hosts_that_take_long_are_named_longest_first() -> None:
     clock.now = LONG_S - 0.1
     assert activity.waiting() == ""
     clock.now = 45.0
-    assert (
-        activity.waiting()
-        == "waiting for web7 (45 s), db2\N{REPLACEMENT CHARACTER}[2J (38 s), a (37 s) and 1 more"
-    )
+    assert activity.waiting() == "waiting for web7 (45 s), db2\\x1b[2J (38 s), a (37 s) and 1 more"
     activity.ended("web7")
     assert "web7" not in activity.waiting()
     held.free.set()

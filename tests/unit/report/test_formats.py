@@ -51,7 +51,7 @@ from fleetaudit.report import (
 from fleetaudit.report.terminal import summary
 from fleetaudit.store.jobs import job_name
 from fleetaudit.store.run_file import encode_run, run_schema
-from fleetaudit.text.sanitize import escape_line
+from fleetaudit.text.sanitize import escape_line, is_visible
 from tests import DATA, ROOT
 from tests.support.runs import (
     RULES,
@@ -845,7 +845,11 @@ def test_an_escaped_line_is_one_line_that_can_be_encoded_and_seen(text: str) -> 
     assert "\n" not in told
 
 
-@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=100))
+@given(
+    st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=100).filter(
+        is_visible
+    )
+)
 def test_escaping_does_not_change_ordinary_text(text: str) -> None:
     assert escape_line(text) == text
 

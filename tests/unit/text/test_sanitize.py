@@ -9,11 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from fleetaudit.text.sanitize import (
-    INVISIBLE,
     bounded_text,
     escape_code,
     escape_line,
     escape_text,
+    first_invisible,
+    is_visible,
     printable_line,
     quote_line,
     shorten,
@@ -22,6 +23,9 @@ from fleetaudit.text.sanitize import (
 
 HOSTILE = "\x1b]0;owned\x07\x00\x9b2J\u202eabc\u2066\ud800\ufeff\U000e0001\r\n\t\u2028x"
 LINES: list[Callable[[str], str]] = [terminal_line, escape_line, printable_line]
+
+
+INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
 def is_harmless(text: str) -> bool:
@@ -77,3 +81,41 @@ def test_bytes_that_are_not_utf_8_are_replaced() -> None:
 def test_a_quotation_is_empty_if_the_host_sent_nothing() -> None:
     assert quote_line(b" \r\n", "; it printed ") == ""
     assert quote_line(b"no\x07", "; it printed ") == "; it printed “no\ufffd”"
+
+
+NOTHING_SHOWN = (
+    "\u00a0\u2003\u3000\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u2066\u2800\u3164\ufe0f\uffa0"
+    "\U000e0100"
+)
+ONE_BY_ONE: list[Callable[[str], str]] = [terminal_line, escape_line, escape_text]
+
+
+@pytest.mark.parametrize("sanitize", ONE_BY_ONE)
+def test_names_that_differ_in_what_cannot_be_seen_stay_different(
+    sanitize: Callable[[str], str],
+) -> None:
+    names = {f"web{c}1" for c in NOTHING_SHOWN} | {"web1", "web 1"}
+    shown = {sanitize(name) for name in names}
+    assert len(shown) == len(names)
+    assert all(map(is_visible, shown))
+    assert {sanitize(name) for name in shown} == shown
+    assert sanitize("web\u31641") == r"web\u31641"
+
+
+@pytest.mark.parametrize("character", NOTHING_SHOWN)
+def test_a_reason_has_a_sign_for_what_cannot_be_seen(character: str) -> None:
+    assert printable_line(f"a{character}b") in ("a b", "a\ufffdb")
+    assert first_invisible(f"a{character}b") == character
+
+
+@pytest.mark.parametrize("sanitize", ONE_BY_ONE)
+def test_combining_marks_stay_on_their_own_characters(sanitize: Callable[[str], str]) -> None:
+    acute, overlay = "\u0301", "\u0338"
+    tibetan, points = "\u0f62\u0f90\u0fb1\u0f7a\u0f53", "\u05e9\u05c1\u05b8\u05bc\u0596"
+    for text in ("cafe" + acute, tibetan, points):
+        assert sanitize(text) == text
+        assert first_invisible(text) == ""
+    assert sanitize(overlay + "a") == r"\u0338a"
+    flood = sanitize("e" + 5000 * acute)
+    assert flood.count(acute) == 4
+    assert first_invisible("e" + 5 * acute) == acute
