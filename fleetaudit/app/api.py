@@ -42,6 +42,7 @@ def load_inventory(
     *sources: StrPath,
     vault_password_file: StrPath | None = None,
     extra_vars: Mapping[str, str] | None = None,
+    no_exec: bool = False,
 ) -> LoadedInventory:
     """Reads Ansible inventories, and the ansible.cfg that applies to them.
 
@@ -51,7 +52,8 @@ def load_inventory(
 
     `vault_password_file` decrypts files and values of ansible-vault; by default the one of
     ansible.cfg does. `extra_vars` are variables of every host that take precedence over its own,
-    as -e of Ansible.
+    as -e of Ansible. With `no_exec` a program is refused; `ConnectionOptions.no_exec` refuses those
+    that the audit would start.
 
     Raises `UsageError` without a source, `NothingToDoError` for a file that is missing,
     `InputError` with file and line for what is wrong or not supported in an inventory or in
@@ -62,7 +64,7 @@ def load_inventory(
     password_file = None
     if vault_password_file is not None:
         password_file = str(vault_password_file)
-    return read_inventory(tuple(map(str, sources)), password_file, extra_vars)
+    return read_inventory(tuple(map(str, sources)), password_file, extra_vars, no_exec=no_exec)
 
 
 def load_playbook(path: StrPath | None = None) -> Playbook:

@@ -167,6 +167,7 @@ def prepare_run(
         request.sources,
         connection.vault_password_file,
         connection.parsed_extra_vars(),
+        no_exec=connection.no_exec,
         report=reporter.note,
     )
     connection = connection.with_configured_forks(loaded.settings, request.command_options)

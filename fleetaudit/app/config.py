@@ -53,6 +53,7 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     known_hosts: _Text | None = None
     transport: SshClient | None = None
     vault_password_file: _Text | None = None
+    no_exec: bool | None = None
     become: bool | None = None
     become_user: _Text | None = None
     become_method: BecomeMethod | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -90,16 +90,18 @@ class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
     known_hosts: str | None = None
     transport: SshClient = "paramiko"
     vault_password_file: str | None = None
+    no_exec: bool = False
 
     @classmethod
     def from_options(cls, options: CommandOptions) -> ConnectionArguments:
         """Returns the connection options among the options of a command.
 
         The command must have all of them; raises KeyError for one that it does not have, and
-        `UsageError` for a rate that makes no sense.
+        `UsageError` for a rate that makes no sense and for a program together with --no-exec.
         """
         arguments = cls(**{name: options[name].value for name in cls.__struct_fields__})  # type: ignore[arg-type]  # the command line checked the types
         parse_rate_option(arguments.rate)
+        refuse_typed_programs(options.values())
         return arguments
 
     def with_configured_forks(
@@ -196,6 +198,7 @@ class PasswordReader(msgspec.Struct, frozen=True):
             become_user=arguments.become_user,
             become_method=arguments.become_method,
             become_password=self._become_password(arguments, password),
+            no_exec=arguments.no_exec,
         )
 
     def _login_password(self, arguments: ConnectionArguments) -> Secret | None:
@@ -244,6 +247,25 @@ class PasswordReader(msgspec.Struct, frozen=True):
             return read_password_file(named, names[source], self.report)
         except NothingToDoError as e:  # nobody typed the name
             raise ConfigError(str(e)) from e
+
+
+def refuse_typed_programs(values: Mapping[str, object]) -> None:
+    """Raises `UsageError` for an option that starts a program together with --no-exec.
+
+    `values` are the options of a command by name, wherever they are set: a configuration may come
+    with an inventory.
+    """
+    if not values.get("no_exec"):
+        return
+    programs = {
+        "--notify": bool(values.get("notify")),
+        "--transport openssh": values.get("transport") == "openssh",
+    }
+    if set_ := [option for option in programs if programs[option]]:
+        raise UsageError(
+            f"--no-exec and {' and '.join(set_)}: --no-exec allows no program; leave out either of"
+            " them, here or in the configuration"
+        )
 
 
 def choose_password_sources(options: CommandOptions) -> CommandOptions:

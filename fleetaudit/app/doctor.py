@@ -114,6 +114,7 @@ def prepare_check(
         request.sources,
         connection.vault_password_file,
         connection.parsed_extra_vars(),
+        no_exec=connection.no_exec,
         report=reporter.message,
     )
     connection = connection.with_configured_forks(loaded.settings, request.command_options)

@@ -57,6 +57,7 @@ class RepliesRequest(msgspec.Struct, frozen=True, kw_only=True):
     inventories: tuple[str, ...] = ()
     limit: str | None = None
     vault_password_file: str | None = None
+    no_exec: bool = False
 
     @property
     def folder(self) -> Path:
@@ -114,7 +115,10 @@ def _plan_and_files(request: RepliesRequest, report: Report) -> tuple[Plan, dict
     playbooks = read_playbooks(request.playbooks)
     if request.inventories:
         inventory = read_inventory(
-            request.inventories, request.vault_password_file, report=report
+            request.inventories,
+            request.vault_password_file,
+            no_exec=request.no_exec,
+            report=report,
         ).inventory
         plan = build_offline_plan(inventory, playbooks, request.limit)
         matched = (host.name for host in plan.hosts if not isinstance(host.target, NoTarget))

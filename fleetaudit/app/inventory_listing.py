@@ -14,7 +14,7 @@ from .reporter import Report, ignore_message
 class ListingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to list. Exactly one of `host`, `graph`, `as_json` and `names_only` is set.
 
-    `limit` applies to `as_json` and `names_only`.
+    `limit` applies to `as_json` and `names_only`. With `no_exec` no program is run.
     """
 
     sources: tuple[str, ...]
@@ -24,6 +24,7 @@ class ListingRequest(msgspec.Struct, frozen=True, kw_only=True):
     graph: bool = False
     as_json: bool = False
     names_only: bool = False
+    no_exec: bool = False
 
 
 def render_inventory(request: ListingRequest, report: Report = ignore_message) -> str:
@@ -33,7 +34,7 @@ def render_inventory(request: ListingRequest, report: Report = ignore_message) -
     selects no host, and `InputError` for what makes no sense in an inventory.
     """
     inventory = read_inventory(
-        request.sources, request.vault_password_file, report=report
+        request.sources, request.vault_password_file, no_exec=request.no_exec, report=report
     ).inventory
     if request.host is not None:
         return render_host(inventory, request.host)

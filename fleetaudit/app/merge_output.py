@@ -41,6 +41,7 @@ class MergeRequest(msgspec.Struct, frozen=True, kw_only=True):
     inventories: tuple[str, ...] = ()
     limit: str | None = None
     vault_password_file: str | None = None
+    no_exec: bool = False
     formats: tuple[str, ...] = ("html",)
     fail_on: tuple[str, ...] = ("warning",)
 
@@ -107,6 +108,7 @@ def _merge(request: MergeRequest, report: Report) -> tuple[AuditRun, int]:
             inventories=request.inventories,
             limit=request.limit,
             vault_password_file=request.vault_password_file,
+            no_exec=request.no_exec,
         )
         elsewhere = frozenset(host.name for _, run in runs for host in run.hosts)
         run, bugs = audit_replies(replies, elsewhere, report=report)

@@ -75,13 +75,14 @@ def read_inventory(
     vault_password_file: str | None,
     extra_vars: Mapping[str, str] | None = None,
     *,
+    no_exec: bool = False,
     report: Report = ignore_message,
 ) -> LoadedInventory:
     """Reads inventories, Ansible's own settings and the vault password.
 
     `extra_vars` are variables of every host that take precedence over its own. `report` gets the
     notes: what Ansible would read or follow and fleetaudit does not. Without `vault_password_file`
-    the one of ansible.cfg applies.
+    the one of ansible.cfg applies. With `no_exec` an inventory that is a program is not run.
 
     Raises `NothingToDoError` for a missing file, `InputError` with file and line for what is wrong
     or not supported, and `ConfigError` for an ANSIBLE_CONFIG or a vault password that cannot be
@@ -89,7 +90,9 @@ def read_inventory(
     """
     settings = load_ansible_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
-    inventory = load_inventory(sources, vault=vault, unsupported=settings.unsupported)
+    inventory = load_inventory(
+        sources, vault=vault, unsupported=settings.unsupported, no_exec=no_exec
+    )
     for note in (*settings.notes, *inventory.notes):
         report(f"fleetaudit: note: {note}")
     if extra_vars:

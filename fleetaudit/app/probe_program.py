@@ -26,7 +26,8 @@ _NAME_INVENTORY = "name the inventory and the host:  fleetaudit probe -p PLAYBOO
 class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The hosts that will run the program: those of `limit`; this machine without `sources`.
 
-    `compressed` asks for the program as fleetaudit sends it.
+    `compressed` asks for the program as fleetaudit sends it. With `no_exec` an inventory that is a
+    program is not run.
     """
 
     sources: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit: str | None = None
     vault_password_file: str | None = None
     compressed: bool = False
+    no_exec: bool = False
 
 
 def probe_program(request: ProgramRequest, report: Report = ignore_message) -> str:
@@ -63,7 +65,9 @@ def _read_inventory(request: ProgramRequest, report: Report) -> Inventory:
     """Returns the inventory of the request, or the one of this machine."""
     if not request.sources:
         return load_inventory(("localhost,",))
-    return read_inventory(request.sources, request.vault_password_file, report=report).inventory
+    return read_inventory(
+        request.sources, request.vault_password_file, no_exec=request.no_exec, report=report
+    ).inventory
 
 
 def _refuse_different_programs(hosts: Sequence[HostPlan]) -> None:

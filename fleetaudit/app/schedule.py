@@ -123,7 +123,8 @@ def _read_inputs(request: ScheduleRequest, report: Report) -> None:
     vault = request.text("vault_password_file")
     if vault and not expand_home(vault).exists():  # a warning says so already
         return
-    inventory = read_inventory(request.sources, vault, report=report).inventory
+    no_exec = request.options.get("no_exec") is True
+    inventory = read_inventory(request.sources, vault, no_exec=no_exec, report=report).inventory
     read_waivers(request.text("waivers"), inventory)
     if (limit := request.text("limit")) is not None:
         select_hosts(inventory, limit)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RENAMED = {"playbook": "playbooks", "format": "formats"}
 """Keys of options with a different name in the code."""
 
+_OF_SCHEDULE = ("no_exec",)
+
 CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("format", lambda text, name: params.parse_formats(text, name)),
     ("fail_on", lambda text, name: params.parse_fail_on(text, name)),
@@ -33,8 +35,8 @@ def apply(context: click.Context, commands: Mapping[str, click.Command]) -> None
     """Makes the values of the configuration files the defaults of the options of all commands.
 
     `schedule` is an exception: it prints only what was typed, because the job reads the same files
-    when it runs. The key `inventory` is not an option; `params.inventory_sources` asks the context
-    for it.
+    when it runs. It takes only --no-exec from there, because it reads the inventory now. The key
+    `inventory` is not an option; `params.inventory_sources` asks the context for it.
     """
     if not _may_exist():
         return
@@ -48,9 +50,9 @@ def apply(context: click.Context, commands: Mapping[str, click.Command]) -> None
     _check(configuration.values)
     values = {RENAMED.get(key, key): value for key, value in configuration.values.items()}
     context.obj = {"inventory": tuple(values.pop("inventory", ()))}
-    context.default_map = {
-        name: _defaults(command, values) for name, command in commands.items() if name != "schedule"
-    }
+    context.default_map = {name: _defaults(command, values) for name, command in commands.items()}
+    now = {name: values[name] for name in _OF_SCHEDULE if name in values}
+    context.default_map["schedule"] = now
 
 
 def _defaults(command: click.Command, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,13 @@ from . import params
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+no_exec_option = click.option(
+    "--no-exec",
+    is_flag=True,
+    help="Refuse what makes this machine start a program: for inventories from elsewhere.",
+)
+"""The option of every command that reads an inventory."""
+
 _OPTIONS = (
     click.option(
         "-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."
@@ -119,6 +126,7 @@ _OPTIONS = (
         metavar="FILE",
         help="File with the ansible-vault password.",
     ),
+    no_exec_option,
 )
 
 

@@ -7,6 +7,7 @@ import click
 from fleetaudit.errors import UsageError
 
 from . import console, params
+from .connection_options import no_exec_option
 
 
 @click.command(short_help="List the hosts of an inventory.")
@@ -23,6 +24,7 @@ from . import console, params
     "-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."
 )
 @click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
+@no_exec_option
 def inventory(
     inventories: tuple[str, ...],
     list_all: bool,
@@ -31,6 +33,7 @@ def inventory(
     list_hosts: bool,
     limit: str | None,
     vault_password_file: str | None,
+    no_exec: bool,
 ) -> None:
     """Prints inventories as fleetaudit reads them; needs --list, --graph, --host or --list-hosts.
 
@@ -44,6 +47,7 @@ def inventory(
     request = ListingRequest(
         sources=params.inventory_sources(inventories),
         vault_password_file=vault_password_file,
+        no_exec=no_exec,
         limit=limit,
         host=host,
         graph=graph,

@@ -10,6 +10,7 @@ import click
 from fleetaudit.errors import UsageError
 
 from . import completion, console, params
+from .connection_options import no_exec_option
 
 if TYPE_CHECKING:
     from fleetaudit.app.render import Comparison
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("-l", "--limit", metavar="PATTERN", help="Only these hosts of -i.")
 @click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
+@no_exec_option
 @click.option(
     "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
 )
@@ -55,6 +57,7 @@ def merge(
     inventories: tuple[str, ...],
     limit: str | None,
     vault_password_file: str | None,
+    no_exec: bool,
     output_dir: str | None,
     formats: str,
     fail_on: str,
@@ -90,6 +93,7 @@ def merge(
         inventories=inventories,
         limit=limit,
         vault_password_file=vault_password_file,
+        no_exec=no_exec,
         formats=params.parse_formats(formats),
         fail_on=params.parse_fail_on(fail_on),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from . import console, params
+from .connection_options import no_exec_option
 
 
 @click.command(short_help="Print the program that runs on the hosts.")
@@ -24,6 +25,7 @@ from . import console, params
     help="Hosts of the inventory that will run it. Default: all.",
 )
 @click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
+@no_exec_option
 @click.option(
     "--compressed",
     is_flag=True,
@@ -47,6 +49,7 @@ def probe(
     playbooks: tuple[str, ...],
     limit: str | None,
     vault_password_file: str | None,
+    no_exec: bool,
     compressed: bool,
     command: bool,
     sudoers: str | None,
@@ -92,6 +95,7 @@ def probe(
         playbooks=playbooks,
         limit=limit if sources else None,
         vault_password_file=vault_password_file,
+        no_exec=no_exec,
         compressed=compressed,
     )
     console.print_result(probe_program(request, console.print_message))

@@ -15,6 +15,7 @@ import click
 from fleetaudit.errors import UsageError
 
 from . import console, params
+from .connection_options import no_exec_option
 
 OptionValues = Mapping[str, str | bool | tuple[str, ...] | None]
 
@@ -40,6 +41,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
 )
 @click.option("--connection-password-file", metavar="FILE", help="As in run; as above.")
 @click.option("--vault-password-file", metavar="FILE", help="As in run; as above.")
+@no_exec_option
 @click.option(
     "--output-dir",
     metavar="DIR",
@@ -93,6 +95,9 @@ def schedule(
 
     time = TimeOfDay.parse(at)
     _check(options)
+    from fleetaudit.app.connection_arguments import refuse_typed_programs
+
+    refuse_typed_programs(options)
     from fleetaudit.app.schedule import ScheduleRequest, make_schedule
 
     request = ScheduleRequest(

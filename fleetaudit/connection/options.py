@@ -16,6 +16,7 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     A host's variables override all of it, except what concerns host keys. `client` is for hosts
     whose connection is "ssh" or not named; "paramiko" and "openssh" mean that client. `settings`
     are Ansible's own, which all of these override; `vault` decrypts a value where a host needs it.
+    With `no_exec` a host that makes this machine start a program is not audited.
     """
 
     user: str | None = None
@@ -29,5 +30,6 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     become_user: str | None = None
     become_method: BecomeMethod | None = None
     become_password: Secret | None = None
+    no_exec: bool = False
     settings: AnsibleSettings = msgspec.field(default_factory=AnsibleSettings)
     vault: Vault = msgspec.field(default_factory=Vault)

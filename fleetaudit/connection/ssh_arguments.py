@@ -57,6 +57,9 @@ _LEFT_OUT = frozenset("qvtTM")
 _PKCS11_AND_KERBEROS = frozenset({"-I", "-K"})
 _SHORT_OPTIONS = re.compile(r"-[^-].*", re.DOTALL)
 _MAX_NAME = 40
+_NAMES_A_FILE = "-F"
+_PROGRAMS = frozenset({"proxycommand", "localcommand", "knownhostscommand", "include", "match"})
+"""Keywords of ssh_config whose value is a program, or a file that may name one."""
 
 
 class _Option(NamedTuple):
@@ -209,6 +212,32 @@ def _openssh_only_arguments(words: Iterable[str]) -> Iterator[str]:
             yield from _openssh_only_option(next(rest))
         elif word[1:] in _WITH_VALUE:
             next(rest)
+
+
+@functools.lru_cache(maxsize=1024)
+def first_program_argument(arguments: str) -> str | None:
+    """Returns the first of OpenSSH's `arguments` that names a program, without its value.
+
+    So does a file of -F, which may have a ProxyCommand or a Match exec. None if there is none, and
+    for arguments that `openssh_arguments` refuses: whoever passes them on reports them.
+    """
+    try:
+        words = openssh_arguments(arguments)
+    except UnsupportedArgumentError:
+        return None
+    return next(_program_arguments(words), None)
+
+
+def _program_arguments(words: Iterable[str]) -> Iterator[str]:
+    """Yields the arguments that name a program or a file; `words` are of `openssh_arguments`."""
+    rest = iter(words)
+    for word in rest:
+        value = next(rest) if word[1:] in _WITH_VALUE else ""
+        option = _parse_option(value)
+        if word == _NAMES_A_FILE and value not in _NO_FILES:
+            yield word
+        elif word == "-o" and option.keyword in _PROGRAMS and option.value.lower() != "none":
+            yield str(option)
 
 
 def _openssh_only_option(text: str) -> Iterator[str]:

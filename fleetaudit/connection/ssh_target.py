@@ -19,6 +19,7 @@ from fleetaudit.text.files import expand_home
 from .ansible_cfg import AnsibleSettings
 from .become import resolve_become
 from .interpreter import resolve_interpreter
+from .no_exec import refuse_arguments, refuse_openssh
 from .options import ConnectionOptions
 from .shell_words import UnsupportedArgumentError
 from .ssh_arguments import (
@@ -95,6 +96,8 @@ def resolve_ssh_target(
     """
     _check_variables(variables, connection)
     arguments = [_read_arguments(variables, options.settings, name) for name in _ARGUMENTS]
+    if options.no_exec:
+        _refuse_programs(variables, connection, arguments)
     client = _choose_client(connection, options.client, arguments)
     target = _without_arguments(variables, options)
     if client == "paramiko":
@@ -161,6 +164,7 @@ def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshT
         become=resolve_become(variables, options, user),
         interpreter=resolve_interpreter(variables, settings),
         site=first_set_or("", variables.text(SITE)),
+        no_exec=options.no_exec,
     )
 
 
@@ -225,6 +229,14 @@ def _choose_client(connection: str, default: SshClient, arguments: list[_Argumen
             raise each.error(problem, _USE_SSH)
         return "openssh"
     return client
+
+
+def _refuse_programs(variables: Variables, connection: str, arguments: list[_Arguments]) -> None:
+    """Raises `CannotReachError` for a connection that makes this machine start a program."""
+    for each in arguments:
+        refuse_arguments(each.text, each.name, each.origin)
+    if _CLIENTS.get(connection) == "openssh":
+        refuse_openssh(variables)
 
 
 def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget:

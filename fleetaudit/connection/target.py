@@ -19,6 +19,7 @@ from fleetaudit.model import (
 from .become import resolve_become
 from .interpreter import resolve_interpreter
 from .kernel_target import resolve_kernel_target
+from .no_exec import refuse_kernel, refuse_local
 from .options import ConnectionOptions
 from .ssh_target import resolve_ssh_target
 from .templates import Renderer
@@ -63,15 +64,30 @@ def _resolve(
     if connection in _SSH_CONNECTIONS:
         return resolve_ssh_target(variables, options, connection)
     if connection == "kernel":
-        return resolve_kernel_target(variables)
+        return _kernel_target(variables, options)
     if connection == "local":
-        return LocalTarget(
-            become=resolve_become(variables, options, None),
-            interpreter=resolve_interpreter(variables, options.settings),
-        )
+        return _local_target(variables, options)
     raise CannotReachError(
         f"ansible_connection “{connection[:_MAX_SHOWN]}” in {variables.origin(_CONNECTION)} is not"
         " supported",
         "expected ssh, openssh, paramiko, local or kernel; limit the run to other hosts, or change"
         " the variable",
     )
+
+
+def _kernel_target(variables: Variables, options: ConnectionOptions) -> KernelTarget:
+    """Returns the target of a host that is a kernel image; raises `CannotReachError`."""
+    if options.no_exec:
+        refuse_kernel(variables)
+    return resolve_kernel_target(variables)
+
+
+def _local_target(variables: Variables, options: ConnectionOptions) -> LocalTarget:
+    """Returns the target of this machine; raises `CannotReachError`."""
+    target = LocalTarget(
+        become=resolve_become(variables, options, None),
+        interpreter=resolve_interpreter(variables, options.settings),
+    )
+    if options.no_exec:
+        refuse_local(variables, target)
+    return target

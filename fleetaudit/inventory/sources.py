@@ -50,21 +50,22 @@ def load_inventory(
     *,
     vault: Vault | None = None,
     unsupported: Sequence[UnsupportedSetting] = (),
+    no_exec: bool = False,
 ) -> Inventory:
     """Returns the inventory of all `sources` together, a later one winning.
 
     A source is what `ansible -i` takes: the path of an inventory (YAML, JSON, INI, a program, or a
     folder of these), or a `host,host,` list. `vault` decrypts whole files, nothing by default;
     encrypted values stay encrypted. `unsupported` are settings of ansible.cfg, an error if they
-    would change what is read and a note otherwise. The inventory has at least one host. Raises
-    `NothingToDoError` for a source that is missing or if there is none, and `InputError` with file
-    and line for everything that is wrong or not supported. Ansible: "How to build your inventory",
-    and `parse_sources` in inventory/manager.py.
+    would change what is read and a note otherwise. With `no_exec` a program is an error, too. The
+    inventory has at least one host. Raises `NothingToDoError` for a source that is missing or if
+    there is none, and `InputError` with file and line for everything that is wrong or not
+    supported. Ansible: "How to build your inventory", and `parse_sources` in inventory/manager.py.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
     _check_sources(sources)
-    reader = _SourceReader(vault or Vault(), unsupported)
+    reader = _SourceReader(vault or Vault(), unsupported, no_exec=no_exec)
     with _no_garbage_collection():
         for source in sources:
             reader.read_source(source)
@@ -133,9 +134,12 @@ def _exists(path: Path) -> bool:
 class _SourceReader:
     """Reads the sources of one inventory into one builder."""
 
-    def __init__(self, vault: Vault, unsupported: Sequence[UnsupportedSetting]) -> None:
+    def __init__(
+        self, vault: Vault, unsupported: Sequence[UnsupportedSetting], *, no_exec: bool
+    ) -> None:
         self._builder = InventoryBuilder()
         self._vault, self._unsupported = vault, unsupported
+        self._no_exec = no_exec
         self._record = ReadingRecord()
         self._folders = list[Path]()
 
@@ -274,6 +278,12 @@ class _SourceReader:
         A program that only lies in a folder is never run: whoever may write there could run
         anything.
         """
+        if self._no_exec:
+            raise InputError(
+                "a program, and --no-exec allows none",
+                source=source,
+                hint="save what it prints (--list > hosts.json), read it, and name that file",
+            )
         if not os.access(path, os.X_OK):
             raise InputError(
                 "the program is not executable",

@@ -76,7 +76,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     `late_arguments` are its arguments before and after those of the other fields.
     `port_is_explicit` is false if nobody set the port: then ssh_config may set another.
     `ssh_config` is None if it was not read or sets nothing. `site` is where the host can be reached
-    from, "" for anywhere (`fleetaudit_site`).
+    from, "" for anywhere (`fleetaudit_site`). With `no_exec`, ssh_config may start no program.
     """
 
     address: str
@@ -97,6 +97,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     become: Become | None = None
     interpreter: Interpreter | None = None
     site: str = ""
+    no_exec: bool = False
 
 
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):

@@ -12,7 +12,7 @@ from . import Output, os_error_text
 from .base import Execution, SharedState, Transport
 from .child import run_child
 from .ssh_command import shell_join
-from .ssh_config import passwd_entry
+from .ssh_config_files import passwd_entry
 from .stdin_dialogue import StdinDialogue
 from .user_command import HandCommands, describe_become, run_as_user
 

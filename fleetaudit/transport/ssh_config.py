@@ -9,13 +9,9 @@ It never asks a person and never outlives its deadline; nothing is written.
 
 from __future__ import annotations
 
-import glob
-import os
-import pwd
 import re
-import shlex
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from fleetaudit.connection.ssh_keywords import OTHER_LOGINS, TUNING, WITHOUT_EFFECT
-from fleetaudit.errors import TransportError
+from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.log import get_logger
 from fleetaudit.text.files import UnsuitableFileError, read_file
 from fleetaudit.text.sanitize import quote_line
@@ -33,6 +29,13 @@ from .child import run_child
 from .file_cache import FileCache
 from .file_reader import shared_reader
 from .ssh_command import shell_join
+from .ssh_config_files import (
+    SYSTEM_CONFIG,
+    files_of_user,
+    first_match_exec,
+    home_of_user,
+    included_files,
+)
 from .ssh_config_names import (
     FILE_MAX,
     MAX_DEPTH,
@@ -53,7 +56,6 @@ from .stdin_dialogue import FixedStdin
 
 log = get_logger(__name__)
 
-SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 _LIMITS = Limits(stdout=1024 * 1024)
 
 # Keywords that change neither where, nor as whom, nor how safely one command is run. The built-in
@@ -107,7 +109,7 @@ class SshConfigs:
     """
 
     def __init__(self, files: Sequence[str] | None = None) -> None:
-        self._files = (*_files_of_user(), SYSTEM_CONFIG) if files is None else tuple(files)
+        self._files = (*files_of_user(), SYSTEM_CONFIG) if files is None else tuple(files)
         self._lock = threading.Lock()
         self._relevant: bool | None = None
         self._answers = FileCache()
@@ -139,6 +141,23 @@ class SshConfigs:
     def _any_relevant(self) -> bool:
         """Returns whether any of the files has a relevant option."""
         return any(map(has_relevant_options, self._files))
+
+    def refuse_programs(self, arguments: Sequence[str], deadline: Deadline) -> None:
+        """Raises `TransportError` (stage "connect") if reading ssh_config may start a program.
+
+        `arguments` are those of ssh, in which -F may name another file.
+        """
+        named = config_file_option(arguments)[1:]
+        files = tuple(path for path in named or self._files if path != "none")
+        find = partial(first_match_exec, files)
+        try:
+            found = self._answers.get(self._key("Match exec", files), find, deadline)
+        except (TimeoutError, UnsuitableFileError) as e:
+            hint = shell_join(["ls", "-lL", *files])
+            raise _not_usable(f"ssh_config cannot be read: {e.strerror}", hint) from e
+        if found:
+            hint = rerun_hint("-e", "ansible_ssh_common_args='-F none'")
+            raise _not_usable(f"{found}, and --no-exec allows no program", hint)
 
     def query(
         self, program: str, arguments: Sequence[str], name: str, deadline: Deadline
@@ -220,11 +239,11 @@ class SshConfigs:
 
         A relative Include of -F's file is in ~/.ssh, as one of the user's own file is.
         """
-        folder, home = f"{_home()}/.ssh", _home()
+        folder, home = f"{home_of_user()}/.ssh", home_of_user()
         files = [ConfigFile(path, folder, home) for path in named if path != "none"]
         if named:
             return read_classes(files)
-        own = [ConfigFile(path, folder, home) for path in _files_of_user()]
+        own = [ConfigFile(path, folder, home) for path in files_of_user()]
         system = ConfigFile(SYSTEM_CONFIG, str(Path(SYSTEM_CONFIG).parent), home)
         return read_classes([*own, system])
 
@@ -331,30 +350,7 @@ def _includes_relevant(path: str, patterns: str, depth: int) -> bool:
     """Returns whether a file of an Include may matter; too deep a one may."""
     if depth >= MAX_DEPTH:
         return True
-    return any(has_relevant_options(found, depth + 1) for found in _included_files(path, patterns))
-
-
-def _included_files(path: str, patterns: str) -> Iterator[str]:
-    """Yields the files of an Include.
-
-    A relative path is in /etc/ssh if `path` is below /etc, else in ~/.ssh. A path with a variable
-    or a token gives "/", which counts as a file that may have any keyword.
-    """
-    try:
-        words = shlex.split(patterns, comments=True)
-    except ValueError:
-        words = [patterns]
-    folder = Path(_home()) / ".ssh"
-    if path.startswith("/etc/"):
-        folder = Path(SYSTEM_CONFIG).parent
-    for word in words:
-        if "${" in word or "%" in word:
-            # Unknown here which file it is. A folder cannot be read as a file, so ssh is asked.
-            yield "/"
-        elif word.startswith("~/"):
-            yield from glob.glob(_home() + word[1:])  # noqa: PTH207 — the pattern is absolute
-        else:
-            yield from glob.glob(str(folder / word))  # noqa: PTH207
+    return any(has_relevant_options(found, depth + 1) for found in included_files(path, patterns))
 
 
 def _parse(text: str) -> EffectiveConfig:
@@ -369,23 +365,3 @@ def _parse(text: str) -> EffectiveConfig:
         keyword = keyword.lower()
         values[keyword] = (*values.get(keyword, ()), value)
     return EffectiveConfig(values)
-
-
-def _files_of_user() -> Iterator[str]:
-    """Yields the user's own file, if the user has a home."""
-    if home := _home():
-        yield f"{home}/.ssh/config"
-
-
-def _home() -> str:
-    """Returns the home of the password database, where ssh looks whatever $HOME is; "" for none."""
-    own = passwd_entry(os.getuid())
-    return own.pw_dir if own else ""
-
-
-def passwd_entry(number: int) -> pwd.struct_passwd | None:
-    """Returns the entry of the password database for a user number, None if it has no name."""
-    try:
-        return pwd.getpwuid(number)
-    except KeyError:
-        return None

@@ -579,3 +579,56 @@ def test_options_that_are_not_supported_are_logged_once_and_dangerous_ones_are_r
     )
     e = failure(through(config(file, "Host web\n  ProxyUseFdpass yes\n  ProxyCommand false\n")))
     assert (e.stage, "--transport openssh" in e.hint) == ("connect", True)
+
+
+# ---- --no-exec
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Match exec {touch}",
+        "match host * exec {touch}",
+        '  "Match" !exec {touch}',
+        "=Match=exec {touch}",
+        "Match final exec {touch}",
+        "Include {included}",
+        '"include" "{included}"',
+    ],
+)
+def test_a_match_exec_is_refused_with_its_place_before_ssh_reads_it(
+    tmp_path: Path, line: str
+) -> None:
+    touch = f'"touch {tmp_path}/owned"'
+    included = config(tmp_path / "included", f"Host *\nMatch exec {touch}\n  User x\n")
+    text = line.format(touch=touch, included=included)
+    file = config(tmp_path / "config", f"User me\n{text}\n  Port 1\n")
+    e = failure(through(file, "127.0.0.1", no_exec=True))
+    place = f"{included}:2" if "nclude" in line else f"{file}:2"
+    assert (e.stage, f"a Match exec starts a program in {place}" in e.reason) == ("connect", True)
+    assert "--no-exec allows no program" in e.reason
+    assert not (tmp_path / "owned").exists()
+    failure(through(file, "127.0.0.1", port=1))
+    assert (tmp_path / "owned").exists(), "the attack itself does not work"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("ProxyCommand touch {owned}; false", "ssh_config has a ProxyCommand for it"),
+        ("ProxyJump gate\nHost gate\nProxyCommand touch {owned}; false", "jump host gate: ssh_con"),
+        ("Include ${{HOME}}/x", "an Include that only ssh can follow may start a program"),
+    ],
+)
+def test_a_program_of_ssh_config_is_refused(tmp_path: Path, text: str, what: str) -> None:
+    owned = tmp_path / "owned"
+    file = config(tmp_path / "config", "Host web\n" + text.format(owned=owned) + "\n")
+    e = failure(through(file, no_exec=True))
+    assert (e.stage, e.kind) == ("connect", "ssh_config not usable")
+    assert what in e.reason
+    assert not owned.exists()
+
+
+def test_ssh_config_is_followed_where_it_starts_no_program(sshd: Server, tmp_path: Path) -> None:
+    file = config(tmp_path / "config", "Match host nobody\n  Port 1\nHost web\n" + host(sshd))
+    assert run(through(file, no_exec=True)).stdout == b"in\n"

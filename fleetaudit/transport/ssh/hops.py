@@ -20,6 +20,7 @@ from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import HostKeyPolicy, Secret, SshConfig, SshTarget
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.jump_hosts import Hop, blame_jump_host, iterate_hops
+from fleetaudit.transport.ssh_command import shell_join
 from fleetaudit.transport.ssh_config import IGNORED_KEYWORDS, EffectiveConfig, SshConfigs
 from fleetaudit.transport.ssh_files import check_ssh_config
 from fleetaudit.transport.ssh_options import (
@@ -56,6 +57,8 @@ def resolve_hops(
     if not (target.arguments or target.late_arguments or configs.relevant(until)):
         return (target,)
     arguments = (*known_hosts_options(target), *user_options(target))
+    if target.no_exec:
+        configs.refuse_programs(arguments, until)
     configs.check_once(config_file_option(arguments), partial(check_ssh_config, arguments, until))
     query = partial(configs.query_shared, ignored=_NOT_USED)
     hops = iterate_hops(configs, target.program, arguments, target.address, until, query)
@@ -73,6 +76,7 @@ def _jump_host(target: SshTarget, name: str) -> SshTarget:
         connect_timeout_s=target.connect_timeout_s,
         use_agent=target.use_agent,
         program=target.program,
+        no_exec=target.no_exec,
     )
 
 
@@ -80,6 +84,10 @@ def _complete(target: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
     """Returns the target with what ssh_config has for it; raises `TransportError`."""
     defaults = configs.query_once(target.program, ("-F", "none"), "host", deadline)
     config = hop.config
+    if target.no_exec and config.one("proxycommand"):
+        reason = "ssh_config has a ProxyCommand for it, and --no-exec allows no program"
+        hint = shell_join(["ssh", "-G", "--", hop.name])
+        raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable")
     if config.one("proxycommand") and config.one("proxyusefdpass") == "yes":
         raise _needs_openssh("ProxyUseFdpass needs the system's own ssh")
     configs.log_unsupported(_unsupported(config, defaults))
