@@ -21,6 +21,8 @@ FailureKind = Literal[
     "timed out",
     "not an SSH server",
     "no common algorithm",
+    "protocol error",
+    "not answered",
     "ProxyCommand failed",
     "jump host refused",
     "ssh_config not usable",

@@ -34,6 +34,7 @@ from .sudo_errors import (
     explain_failure,
     password_expired,
 )
+from .unanswered import BY_THE_HOST
 
 STEP_TIMEOUT_S = 30.0
 """How long sudo or su may take to ask or to run the command, and again after the answer."""
@@ -261,7 +262,7 @@ class BecomeDialogue:
 
     def _error_before_command(self, error: TransportError) -> TransportError | None:
         """Returns the error for what ended before the command ran, None if nothing is known."""
-        if self._runs_as or error.stage != "execute":
+        if self._runs_as or error.stage != "execute" or error.kind in BY_THE_HOST:
             return None
         if error.transient:
             return self._dropped()

@@ -324,8 +324,9 @@ class _Streams:
             del self._reading[fd]
         if reading.name and len(reading.kept) + len(data) > reading.limit:
             self.cut = reading.name
-        reading.kept += data[: reading.limit - len(reading.kept)]
-        if data and self._on_log and reading.name != "stderr":
+        kept = data[: reading.limit - len(reading.kept)]
+        reading.kept += kept
+        if kept and self._on_log and reading.name != "stderr":
             self._on_log(bytes(self.stdout[:1]), bytes(self.log))
 
     def close(self) -> None:

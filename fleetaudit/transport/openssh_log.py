@@ -19,21 +19,38 @@ from fleetaudit.model import SshTarget, Stage
 from fleetaudit.text.files import read_file
 from fleetaudit.text.sanitize import printable_line, quote_line
 
-from . import Output, StageListener
+from . import Output, StageListener, unanswered
 from .child import LOG_MAX, ChildResult
 from .host_keys import forget_command
 from .known_hosts import FILE_MAX, fingerprint
 from .password_expiry import classify_expiry
 from .ssh_command import dropped_before_login, permissions_too_open, shell_join
+from .unanswered import NOT_ANSWERED
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
 # The latter once the host has opened a session in a master connection, which had logged in before.
 _LOGGED_IN = re.compile(
     rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE
 )
-_PROXIED = re.compile(rb"^debug1: Executing proxy command: .*ssh", re.MULTILINE)
-# From here on the host judges a login: nothing is sent twice.
-_LOGIN_STARTED = re.compile(rb"^debug1: SSH2_MSG_SERVICE_ACCEPT received", re.MULTILINE)
+_PROXIED = re.compile(rb"^debug1: Executing proxy command: ", re.MULTILINE)
+_PROXIED_BY_SSH = re.compile(rb"^debug1: Executing proxy command: .*ssh", re.MULTILINE)
+# What the log has after the login for a message that the host owes an answer to, and for the
+# answer: the reason if there is only the former.
+_OWED = (
+    (unanswered.KEYS, rb"^debug1: SSH2_MSG_KEXINIT received",
+     rb"^debug1: SSH2_MSG_NEWKEYS received"),
+    (unanswered.SESSION, rb"^debug2: channel \d+: send open",
+     rb"^debug2: channel \d+: open confirm"),
+    (unanswered.COMMAND, rb"^debug2: channel \d+: request exec confirm",
+     rb"^debug2: exec request accepted"),
+    (unanswered.ROOM, rb"^debug2: channel \d+: open confirm rwindow 0 ",
+     rb"^debug2: channel \d+: rcvd adjust"),
+    (unanswered.CLOSE, rb"^debug1: client_input_channel_req: channel \d+ rtype exit-status",
+     rb"^debug2: channel \d+: rcvd close"),
+    (unanswered.END, rb"^debug2: channel \d+: rcvd eof", rb"^debug2: channel \d+: rcvd close"),
+)  # fmt: skip
+# From here on the host may judge a login: nothing is sent twice.
+_LOGIN_STARTED = re.compile(rb"^debug1: SSH2_MSG_(?:NEWKEYS|SERVICE_ACCEPT) received", re.MULTILINE)
 _COMMAND_ENDED = re.compile(rb"^debug1: Exit status \d", re.MULTILINE)
 _DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
 _MASTER_GONE = re.compile(r"^debug2: (Control master terminated unexpectedly)", re.MULTILINE)
@@ -161,6 +178,8 @@ def check_result(result: ChildResult, login: Login) -> Output:
     if not result.in_time:
         raise ended.timed_out()
     output = result.output
+    if output.cut and not ended.logged_in:
+        raise ended.flooded()
     if output.exit_status != _FAILED or output.cut:
         return output
     if not ended.logged_in:
@@ -198,8 +217,19 @@ class _Ended:
 
     def timed_out(self) -> TransportError:
         """Returns the error for a deadline that came first."""
+        if owed := self._owed():
+            return self._execute_error(owed, NOT_ANSWERED)
         stage, reason = self._when_time_ended()
         return TransportError(stage, reason, hint=self._login.hint, kind="timed out")
+
+    def _owed(self) -> str:
+        """Returns which message the host did not answer after the login, as a reason; "" if the
+        log has no such message.
+        """
+        _, authenticated, after = self._log.partition(b"\nAuthenticated to ")
+        if not authenticated or self._log_is_cut:
+            return ""
+        return next((reason for reason, *marks in _OWED if _is_owed(after, *marks)), "")
 
     def _when_time_ended(self) -> tuple[Stage, str]:
         """Returns the stage at which the deadline came, and the reason."""
@@ -211,6 +241,12 @@ class _Ended:
         lines = self._text.strip() or printable_line(self._output.stderr)
         last = quote_line(lines.rpartition("\n")[2], "; ssh printed ")
         return "connect", f"the login did not finish in time{last}"
+
+    def flooded(self) -> TransportError:
+        """Returns the error for a host that printed more before the login than is read."""
+        stage: Stage = "authenticate" if self._login_started else "connect"
+        reason = f"the host printed more before the login than is read{self._printed}"
+        return TransportError(stage, reason, hint=self._login.hint, kind="protocol error")
 
     def command_failed(self) -> TransportError | None:
         """Returns why the command did not run to its end, None if ssh's status is its own."""
@@ -264,7 +300,7 @@ class _Ended:
             return self._hung_up_during_login(error)
         if not error.transient:
             return error
-        if self._proxy_may_have_logged_in():
+        if self._proxy_may_have_logged_in() or self._proxy_failed():
             return self._proxy_ended(error)
         if self._log_is_cut:  # a login may have started in the part that was not kept
             return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
@@ -282,7 +318,13 @@ class _Ended:
 
     def _proxy_may_have_logged_in(self) -> bool:
         """Returns whether a jump host may have judged a login: its ssh does not deny it."""
-        if not _PROXIED.search(self._log):
+        if not _PROXIED_BY_SSH.search(self._log):
+            return False
+        return not dropped_before_login(self._output.stderr)
+
+    def _proxy_failed(self) -> bool:
+        """Returns whether a ProxyCommand printed why it ended, before any login."""
+        if not (_PROXIED.search(self._log) and self._output.stderr.strip()):
             return False
         return not dropped_before_login(self._output.stderr)
 
@@ -301,7 +343,16 @@ class _Ended:
         printed = quote_line(last, ": ")
         stage: Stage = "authenticate" if _AFTER_GREETING.search(printed) else "connect"
         reason = f"the ssh of a jump host or ProxyCommand ended{printed}"
-        return TransportError(stage, reason, hint=error.hint, kind=error.kind)
+        kind: FailureKind = "ProxyCommand failed" if self._proxy_failed() else error.kind
+        return TransportError(stage, reason, hint=error.hint, kind=kind)
+
+
+def _is_owed(log: bytes, asked: bytes, answered: bytes) -> bool:
+    """Returns whether the last message of a kind that is answered has no answer in the log."""
+    requests = list(re.finditer(asked, log, re.MULTILINE))
+    if not requests:
+        return False
+    return re.compile(answered, re.MULTILINE).search(log, requests[-1].start()) is None
 
 
 def _explain(log: str, login: Login) -> TransportError:

@@ -15,6 +15,7 @@ from fleetaudit.probe.protocol import SHELL_MARK
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line, quote_line
 
 from . import Deadline, Output
+from .unanswered import BY_THE_HOST
 
 # Bounded, and without a second mark in it: the search must stay linear for a hostile host that
 # repeats the mark.
@@ -101,7 +102,12 @@ class ReadyDialogue:
     def explain_error(self, error: TransportError) -> TransportError:
         """Returns the error, or a clearer one if the command had not started by the deadline."""
         timed_out = error.stage == "execute" and not error.transient
-        if self.finished or not timed_out or self._deadline.remaining():
+        if (
+            error.kind in BY_THE_HOST
+            or self.finished
+            or not timed_out
+            or self._deadline.remaining()
+        ):
             return error
         reason = not_started_in_time(*self._printed)
         return TransportError("execute", reason, hint=self._hint, kind=NOT_STARTED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -58,7 +59,10 @@ class Table:
 
     def add(self, case: Case) -> Seen:
         """Runs one case and prints its row."""
-        seen = _run(case)
+        return self.show(case, _run(case))
+
+    def show(self, case: Case, seen: Seen) -> Seen:
+        """Prints the row of a case that has run."""
         self.count += 1
         if seen.wrong:
             self.failed.append(case.name)
@@ -77,9 +81,14 @@ def _run(case: Case) -> Seen:
 
 
 def main(
-    section: str, columns: Columns, cases: Iterable[Case], argv: Sequence[str] | None = None
+    section: str,
+    columns: Columns,
+    cases: Iterable[Case],
+    argv: Sequence[str] | None = None,
+    *,
+    at_once: int = 1,
 ) -> int:
-    """Runs a section from the command line.
+    """Runs a section from the command line; `at_once` cases run together, where most only wait.
 
     Returns:
         The exit status: 1 if any case was not as it must be, or if none was selected.
@@ -94,8 +103,9 @@ def main(
         return 0
     print(" | ".join(["case", *columns, "state"]))
     table = Table(columns)
-    for case in chosen:
-        table.add(case)
+    with ThreadPoolExecutor(at_once) as pool:
+        for case, seen in zip(chosen, pool.map(_run, chosen), strict=True):
+            table.show(case, seen)
     good = table.count - len(table.failed)
     print(f"{section}: {table.count} cases, {good} as they must be, {len(table.failed)} not")
     for name in table.failed:

@@ -432,6 +432,9 @@ def test_extended_data_of_a_jump_host_counts_for_the_window_and_is_dropped() -> 
             )
             self.heard = list[Message]()
 
+        def count_content(self) -> None:
+            pass
+
         def receive(self) -> tuple[int, Message]:
             ptype, fields = self.says.pop(0)
             return ptype, Message(fields)

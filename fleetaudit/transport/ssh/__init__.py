@@ -25,16 +25,22 @@ from fleetaudit.transport.base import Execution, SharedState
 from fleetaudit.transport.ssh_command import ssh_command_line
 from fleetaudit.transport.ssh_options import config_of
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
+from fleetaudit.transport.unanswered import NOT_ANSWERED
 
 from .channel import Channel, CommandRefused
 from .hops import resolve_hops
-from .link import Link, LinkError, SocketLink
+from .link import Link, LinkError, LinkErrorKind, SocketLink
 from .open_session import HopOpener, current_user
 from .proxy import ProxyLink
 from .session import Session
 from .tcp_connect import connect_tcp
 from .tunnel import ForwardRefused, TunnelLink
 
+_KINDS: dict[LinkErrorKind, FailureKind] = {
+    "late": "timed out",
+    "garbled": "protocol error",
+    "flood": "protocol error",
+}
 _OVERHEAD = 4
 """How many bytes a connection may carry for each byte of the connection inside it."""
 
@@ -183,14 +189,18 @@ def _hint(target: SshTarget) -> str:
 def _broke_off(channel: Channel, error: LinkError, hint: str) -> TransportError:
     """Returns the error for a connection that ended while the command ran."""
     so_far = f"after {len(channel.stdout)} bytes of output"
+    owed = channel.unanswered()
+    if error.kind == "late" and owed:
+        return _execute_error(channel, owed, hint, NOT_ANSWERED)
     reasons = {
         "late": f"the command did not end in time, {so_far}",
+        "flood": f"the host sent {error.text}, {so_far}",
         "dropped": f"the connection broke off {so_far} ({error.text})",
         "proxy": f"the connection broke off {so_far} ({error.text})",
         "disconnected": f"the host hung up {so_far}{quote_line(error.text, ': ')}",
     }
-    reason = reasons.get(error.kind, f"the session became invalid {so_far}: {error.text}")
-    kind: FailureKind = "timed out" if error.kind == "late" else "connection lost"
+    reason = reasons.get(error.kind, f"what the host sent is not valid SSH {so_far}: {error.text}")
+    kind = _KINDS.get(error.kind, "connection lost")
     transient = error.kind in ("dropped", "proxy")
     return _execute_error(channel, reason, hint, kind, transient=transient)
 

@@ -21,7 +21,12 @@ from .link import LinkError
 from .session import Session
 from .userauth import UserAuth
 
-_KINDS: dict[str, FailureKind] = {"late": "timed out"}  # of a `LinkError`; others hung up
+# Of a `LinkError`; others hung up.
+_KINDS: dict[str, FailureKind] = {
+    "late": "timed out",
+    "garbled": "protocol error",
+    "flood": "protocol error",
+}
 
 
 def authenticate(
@@ -103,6 +108,7 @@ class _Attempt:
         """Returns the error for a connection that ended during the login."""
         user, login = self._user, self._login
         reasons = {
+            "flood": f"the host sent {error.text} while {user} was logging in",
             "late": f"the host stalled while {user} was logging in",
             "dropped": f"the host hung up while {user} was logging in ({error.text})",
             "proxy": f"the connection broke off while {user} was logging in ({error.text})",
@@ -110,7 +116,9 @@ class _Attempt:
                 f"the host hung up while {user} was logging in{quote_line(error.text, ': ')}"
             ),
         }
-        reason = reasons.get(error.kind, f"the login became invalid: {error.text}")
+        reason = reasons.get(
+            error.kind, f"what the host sent in the login is not valid SSH: {error.text}"
+        )
         kind = classify_expiry(login.messages) or _KINDS.get(error.kind, "hung up")
         if error.kind in ("disconnected", "dropped") and len(login.offered) > 1:
             reason += "; name the one key to use (--private-key)"

@@ -13,11 +13,12 @@ from collections.abc import Callable
 
 from paramiko import Message, common
 
-from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport import Deadline, Limits, Output, unanswered
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
 
 from .channel_end import ChannelEnd, OpenFailed
 from .link import LinkError
+from .message_errors import message_name
 from .session import Session
 
 _NUMBER = 0  # our number of the only channel
@@ -38,7 +39,7 @@ class Channel:
         self._session, self._deadline, self._limits = session, deadline, limits
         self._end = ChannelEnd(session, _NUMBER)
         self._to_send = bytearray()
-        self._eof_sent = self._eof = self._closed = False
+        self._eof_sent = self._eof = self._closed = self._answered = False
         self._handlers: dict[int, Callable[[Message], None]] = {
             common.MSG_CHANNEL_DATA: self._take_stdout,
             common.MSG_CHANNEL_EXTENDED_DATA: self._take_extended,
@@ -73,6 +74,17 @@ class Channel:
             cut=self.cut,
         )
 
+    def unanswered(self) -> str:
+        """Returns which message the host owes us, as a reason; "" if it only runs the command."""
+        owed = {
+            unanswered.KEYS: self._session.negotiating,
+            unanswered.SESSION: not self._end.is_open,
+            unanswered.COMMAND: not self._answered,
+            unanswered.ROOM: bool(self._to_send) and not self._end.has_room,
+            unanswered.END: self._eof,
+        }
+        return next((reason for reason, is_owed in owed.items() if is_owed), "")
+
     def _is_complete(self) -> bool:
         """Returns whether nothing more is to be read."""
         all_output = self._eof and self.exit_status is not None
@@ -97,8 +109,9 @@ class Channel:
         """Handles one message; raises `CommandRefused` or `LinkError`."""
         handler = self._handlers.get(ptype)
         if handler is None:
-            raise LinkError("garbled", f"message {ptype} while the command runs")
+            raise LinkError("garbled", f"{message_name(ptype)} came while the command runs")
         message.get_int()  # our number of the channel
+        self._answered |= ptype != common.MSG_CHANNEL_WINDOW_ADJUST
         handler(message)
 
     def _take_stdout(self, message: Message) -> None:

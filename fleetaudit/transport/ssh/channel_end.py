@@ -81,12 +81,19 @@ class ChannelEnd:
             self._window -= size
             del data[:size]
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the host takes more data now."""
+        return self._window > 0
+
     def adjust_window(self, message: Message) -> None:
         """Takes the host's room for more data."""
         self._window += message.get_int()
 
     def consume(self, size: int) -> None:
         """Lets the host send more, once half of the window is used up."""
+        if size:
+            self._session.count_content()
         self._consumed += size
         if self._consumed > WINDOW // 2:
             adjust = self.message(common.MSG_CHANNEL_WINDOW_ADJUST)

@@ -7,8 +7,10 @@ owns what it was made with, and `close` releases it whatever happened.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -20,18 +22,29 @@ called again at the latest, infinity for never.
 """
 _CHUNK = 64 * 1024
 
-LinkErrorKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
-"""How a connection ends: its deadline came, the peer hung up, a message was invalid, the peer sent
-DISCONNECT, a ProxyCommand failed by itself and may have been refused a login.
+_OVERTIME_S = 0.5
+"""How long what comes in is read after the deadline, in seconds: a busy controller may come late to
+what was in time. It ends, because a host that floods always has more.
+"""
+
+LinkErrorKind = Literal[
+    "late", "dropped", "garbled", "incompatible", "flood", "disconnected", "proxy"
+]
+"""How a connection ends: its deadline came, the peer hung up, a message was invalid, there is no
+algorithm in common, the peer sent far too much, it sent DISCONNECT, a ProxyCommand ended.
 """
 
 
 class LinkError(Exception):
-    """The connection ended: `kind` says how, and `text` is for a reason, already sanitized."""
+    """The connection ended: `kind` says how, and `text` is for a reason, already sanitized.
 
-    def __init__(self, kind: LinkErrorKind, text: str = "") -> None:
+    `transient` is true if the host may just have had too many connections.
+    """
+
+    def __init__(self, kind: LinkErrorKind, text: str = "", *, transient: bool = False) -> None:
         self.kind: LinkErrorKind = kind
         self.text = text
+        self.transient = transient or kind == "dropped"
         super().__init__(f"{kind}: {text}")
 
 
@@ -62,6 +75,7 @@ class SocketLink:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._others: dict[int, int] = {}  # descriptors to read from as well, with their events
+        self._ends_at = math.inf  # of what is read after the deadline
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Meanwhile) -> bytes:
         """Returns what came in, see `Link`."""
@@ -71,11 +85,21 @@ class SocketLink:
                 self._write(out)
             events = waiting.wait_for(self._descriptors(out), until, pause_s)
             # Before the deadline is checked: what came in time counts, however busy we were.
-            if data := self._handle(events):
-                return data
+            data = self._handle(events)
             # Checked after each event as well: a host that trickles is always ready.
-            if not until.remaining():
+            if self._is_over(until, came_in=bool(data)):
                 raise LinkError("late")
+            if data:
+                return data
+
+    def _is_over(self, until: Deadline, *, came_in: bool) -> bool:
+        """Returns whether the deadline has passed, and the time for what came in before it."""
+        if until.remaining():
+            self._ends_at = math.inf
+            return False
+        now = time.monotonic()
+        self._ends_at = min(self._ends_at, now + _OVERTIME_S)
+        return not came_in or now >= self._ends_at
 
     def _descriptors(self, out: bytearray) -> dict[int, int]:
         """Returns what to wait for: bytes that come in, and room to send if that is needed."""

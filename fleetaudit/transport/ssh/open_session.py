@@ -36,6 +36,7 @@ _KINDS: dict[LinkErrorKind, FailureKind] = {
     "dropped": "hung up",
     "disconnected": "hung up",
     "proxy": "ProxyCommand failed",
+    "incompatible": "no common algorithm",
 }
 
 OpenLink = Callable[[str], Link]
@@ -151,16 +152,23 @@ class HopOpener:
                     " connections"
                 ),
                 "disconnected": f"the connection broke off before the SSH greeting ({e.text})",
-                "proxy": e.text,
+                "proxy": f"no SSH greeting came: {e.text}",
             }
             not_ssh = f"the server on port {target.port} does not speak SSH: {e.text}"
             raise TransportError(
                 "connect",
                 reasons.get(e.kind, not_ssh),
                 hint=ssh_command_line(target, user),
-                kind=_KINDS.get(e.kind, "not an SSH server"),
-                transient=e.kind == "dropped",
+                kind=_kind(e, "not an SSH server"),
+                transient=e.transient,
             ) from e
+
+
+def _kind(error: LinkError, other: FailureKind) -> FailureKind:
+    """Returns the kind of an error before the login, `other` if it is no end of the connection."""
+    if error.transient:
+        return "hung up"
+    return _KINDS.get(error.kind, other)
 
 
 def current_user() -> str:
@@ -193,11 +201,13 @@ def _exchange_errors(target: SshTarget, user: str) -> Iterator[None]:
             "dropped": f"the host hung up in the key exchange ({e.text})",
             "disconnected": f"the host ended the key exchange{quote_line(e.text, ': ')}",
             "proxy": f"the connection broke off in the key exchange: {e.text}",
+            "incompatible": f"no key exchange is possible: {e.text}",
+            "flood": f"the host sent {e.text} in the key exchange",
         }
         raise TransportError(
             "connect",
-            reasons.get(e.kind, f"no key exchange is possible: {e.text}"),
+            reasons.get(e.kind, f"the host's key exchange is not valid SSH: {e.text}"),
             hint=ssh_command_line(target, user, "-v"),
-            kind=_KINDS.get(e.kind, "no common algorithm"),
-            transient=e.kind == "dropped",
+            kind=_kind(e, "protocol error"),
+            transient=e.transient,
         ) from e

@@ -25,6 +25,8 @@ PACKET_MAX = 256 * 1024
 """The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC
 was verified.
 """
+_MESSAGE_COST = 256
+"""What a message takes of the allowance besides its bytes: handling one costs as much as 4 KB."""
 
 
 class PacketStream(Packetizer):
@@ -58,6 +60,7 @@ class PacketStream(Packetizer):
 
     def read_message(self) -> tuple[int, Message]:
         """Returns the number and the fields of the next message; raises many kinds of errors."""
+        self.allowance -= _MESSAGE_COST
         if not self._sealed_in:
             return super().read_message()
         length = self.read_all(4)
@@ -121,7 +124,7 @@ class PacketStream(Packetizer):
         self.last_read = time.monotonic()
         self.allowance -= len(data)
         if self.allowance < 0:
-            raise LinkError("garbled", "far more bytes than were asked for")
+            raise LinkError("flood", "far more bytes than were asked for")
         self._in += data
 
 

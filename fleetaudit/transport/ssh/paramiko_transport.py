@@ -118,7 +118,7 @@ def _restrict(options: Any, keyword: str, name: str, listed: tuple[str, ...]) ->
     common = tuple(dict.fromkeys(filter(known.__contains__, names)))
     if not common:
         raise LinkError(
-            "garbled",
+            "incompatible",
             f"no algorithm in common for {keyword}: ssh_config has"
             f" {printable_line(','.join(listed))}, the built-in client knows {','.join(known)}",
         )

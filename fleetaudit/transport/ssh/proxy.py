@@ -86,8 +86,14 @@ class ProxyLink(SocketLink):
         printed = quote_line(bytes(self._printed), " and printed ")
         if not info:
             return LinkError("dropped", f"ProxyCommand: {cause}{printed}")
-        failed = info.si_status and not dropped_before_login(self._printed)
-        text = f"the ProxyCommand ended with status {info.si_status}{printed}"
-        if failed:
-            return LinkError("proxy", text)
-        return LinkError("dropped", text)
+        text = f"the ProxyCommand ended {_how(info)}{printed}"
+        # netcat ends with 0 if the host hangs up, which may be for too many connections.
+        by_host = not (info.si_status or self._printed) or dropped_before_login(self._printed)
+        return LinkError("proxy", text, transient=by_host)
+
+
+def _how(info: os.waitid_result) -> str:
+    """Returns "with status 1" or "by signal 9"."""
+    if info.si_code == os.CLD_EXITED:
+        return f"with status {info.si_status}"
+    return f"by signal {info.si_status}"

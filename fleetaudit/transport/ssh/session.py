@@ -41,6 +41,7 @@ from fleetaudit.model import SshConfig
 from fleetaudit.text.sanitize import printable_line, quote_line
 
 from .link import Link, LinkError, Meanwhile
+from .message_errors import message_name, message_problem, packet_problem
 from .packet_stream import PacketStream
 from .paramiko_transport import ParamikoTransport, offer_for
 
@@ -51,6 +52,10 @@ logging.getLogger("paramiko").propagate = False
 _MAX_LINE, _MAX_LINES = 1024, 200  # before the greeting of a host
 _FIRST_KEX, _LAST_KEX = 30, 41  # message numbers that belong to the key exchange's own method
 _BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION
+_MAX_EMPTY = 1000
+"""How many messages without content a host may send: keepalives, room to send, answers."""
+_EXCHANGE_COST = 32 * 1024
+"""What a key exchange takes of the host's allowance, in bytes: it costs us milliseconds."""
 
 _NO_REPLY = (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE)
 
@@ -64,6 +69,7 @@ class Session:
         self._early: deque[tuple[int, Message]] = deque()  # messages that `receive` returns first
         self._config = config
         self._unanswered = 0
+        self._empty_left = _MAX_EMPTY
         self._handlers: dict[int, Callable[[Message], None]] = {
             MSG_KEXINIT: self._negotiate,
             MSG_NEWKEYS: self._paramiko._parse_newkeys,
@@ -100,7 +106,7 @@ class Session:
         try:
             self._paramiko.remote_version = line.decode()
         except UnicodeDecodeError as e:
-            raise _garbled(e) from e
+            raise LinkError("garbled", "its version line is not text") from e
 
     def _read_greeting(self) -> bytes:
         """Returns the version line; a host may send other lines before it."""
@@ -115,7 +121,7 @@ class Session:
         except LinkError as e:
             before.append(printable_line(self.stream.unread(), 100))
             sent = quote_line(" ".join(before), "; it sent ")
-            raise LinkError(e.kind, e.text + sent) from e
+            raise LinkError(e.kind, e.text + sent, transient=e.transient) from e
 
     def agree_on_keys(self) -> tuple[str, bytes]:
         """Returns the type and the raw blob of the host key that signed the exchange.
@@ -127,7 +133,7 @@ class Session:
         while self._paramiko.host_key is None:
             ptype, _ = self._next()
             if ptype is not None:
-                raise LinkError("garbled", f"message {ptype} during the key exchange")
+                raise _misplaced(ptype, "in the key exchange")
         key: paramiko.PKey = self._paramiko.host_key
         return key.get_name(), key.asbytes()
 
@@ -224,17 +230,35 @@ class Session:
             self.send(bye.add_string("done").add_string(""))
         self.stream.flush()
 
+    def count_content(self) -> None:
+        """Notes that the last message brought content, which its bytes bound: it is not counted."""
+        self._empty_left += 1
+
     def _next(self) -> tuple[int | None, Message]:
         """Returns the next message, its type None if it was handled here."""
+        ptype, message = self._read()
+        self._empty_left -= 1
+        if self._empty_left < 0:
+            last = message_name(ptype)
+            raise LinkError(
+                "flood", f"more than {_MAX_EMPTY:,} messages without content, the last {last}"
+            )
         try:
-            ptype, message = self.stream.read_message()
-            if self._is_for_caller(ptype, message):
-                return ptype, message
+            is_for_caller = self._is_for_caller(ptype, message)
         except LinkError:
             raise
         except Exception as e:  # each of paramiko's parsers raises something else
-            raise _garbled(e) from e
-        return None, message
+            raise LinkError("garbled", message_problem(ptype, e)) from e
+        return ptype if is_for_caller else None, message
+
+    def _read(self) -> tuple[int, Message]:
+        """Returns the next message as it came in."""
+        try:
+            return self.stream.read_message()
+        except LinkError:
+            raise
+        except Exception as e:  # paramiko's, or what a length of the host's leads to
+            raise LinkError("garbled", packet_problem(e)) from e
 
     def _is_for_caller(self, ptype: int, message: Message) -> bool:
         """Handles a message of the transport layer's own; returns False for one."""
@@ -260,12 +284,16 @@ class Session:
         if not expected:
             return False
         if ptype not in expected:
-            raise LinkError("garbled", f"message {ptype} where {expected} was due")
+            due = " or ".join(map(message_name, expected))
+            raise LinkError("garbled", f"{message_name(ptype)} came where {due} was due")
         self._paramiko._expected_packet = ()
         return _FIRST_KEX <= ptype <= _LAST_KEX
 
     def _negotiate(self, message: Message) -> None:
         """Answers the host's KEXINIT; raises `LinkError` with what the host offers."""
+        self.stream.allowance -= _EXCHANGE_COST
+        if self.stream.allowance < 0:
+            raise LinkError("flood", "far more key exchanges than its data needs")
         try:
             self._paramiko._negotiate_keys(message)
         except paramiko.ssh_exception.IncompatiblePeer as e:
@@ -275,7 +303,7 @@ class Session:
             kex, keys = (printable_line(message.get_binary(), 200) for _ in range(2))
             reason = printable_line(str(e))
             raise LinkError(
-                "garbled",
+                "incompatible",
                 f"{reason}; it offers the key exchanges {kex} and the host keys {keys}",
             ) from e
 
@@ -295,7 +323,6 @@ def do_nothing() -> float:
     return math.inf
 
 
-def _garbled(error: Exception) -> LinkError:
-    """Returns what paramiko, or a decoder, raised over a host's bytes as a `LinkError`."""
-    parts = (type(error).__name__, str(error))
-    return LinkError("garbled", printable_line(": ".join(filter(None, parts))))
+def _misplaced(ptype: int, when: str) -> LinkError:
+    """Returns the error for a message that does not belong where it came."""
+    return LinkError("garbled", f"{message_name(ptype)} came {when}")

@@ -13,6 +13,7 @@ from fleetaudit.transport import Deadline
 
 from .channel_end import ChannelEnd, OpenFailed, is_about_a_channel
 from .link import LinkError, Meanwhile
+from .message_errors import message_name
 from .session import Session, do_nothing
 
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -72,6 +73,10 @@ class TunnelLink:
         text = f"jump host {self._jump}: {error.text or 'it hung up'}"
         if error.kind in ("dropped", "proxy"):
             return LinkError("dropped", text)
+        if error.kind == "garbled":
+            return LinkError("garbled", text)
+        if error.kind == "flood":
+            return LinkError("garbled", f"jump host {self._jump} sent {error.text}")
         return LinkError("disconnected", text)
 
     def flush(self, out: bytearray) -> None:
@@ -98,7 +103,7 @@ class TunnelLink:
     def _take(self, ptype: int, message: Message) -> None:
         """Handles one message of the outer session; raises `LinkError`."""
         if not is_about_a_channel(ptype):
-            raise LinkError("garbled", f"message {ptype} while it forwards")
+            raise LinkError("garbled", f"{message_name(ptype)} came while it forwards")
         if not self._end.is_addressed_by(ptype, message):
             return  # of an earlier try
         match ptype:

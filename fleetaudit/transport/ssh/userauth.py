@@ -40,6 +40,7 @@ from .agent import AgentError
 from .identities import Identity
 from .keyboard_interactive import LoginRefused, PasswordAnswers
 from .link import LinkError
+from .message_errors import message_name
 from .session import Session
 
 _CERTIFICATE = "-cert-v01@openssh.com"
@@ -307,7 +308,7 @@ class UserAuth:
         elif ptype == MSG_SERVICE_ACCEPT:
             self._service_accepted = True
         elif ptype not in (MSG_USERAUTH_SUCCESS, _METHOD_MESSAGE, MSG_USERAUTH_FAILURE):
-            raise LinkError("garbled", f"message {ptype} during the login")
+            raise LinkError("garbled", f"{message_name(ptype)} came during the login")
         return ptype, message
 
     def _add_banner(self, text: bytes) -> None:
