@@ -10,7 +10,6 @@ FORMAT.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import operator
@@ -248,5 +247,5 @@ def decode_key(text: str) -> bytes:
     """
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and for characters beyond ASCII its parent
         return b""

@@ -1,0 +1,71 @@
+"""A kernel image, and what a guest sends: `transport.kernel.image` and `console`.
+
+The first byte says which.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Iterable
+
+from tests.fuzz.harness import fuzz, instrumented
+
+with instrumented():
+    from fleetaudit.transport import Limits
+    from fleetaudit.transport.kernel.console import GuestOutput, explain, last_lines
+    from fleetaudit.transport.kernel.image import NotAKernelError, parse_image
+
+LIMITS = Limits(stdout=20_000, stderr=2000)
+WORDS = (
+    "HdrS", "MZ", "PE\0\0", "\x1f\x8b", "zimg", "RISCV", "Kernel panic - not syncing: ", "b ", "o ",
+    "e ", "s ", "x ", "\r\n", "Out of memory: ", "IO-APIC + timer doesn't work", "/init", "[    1.0]",
+    b"\x55\xaa",
+)  # fmt: skip
+
+
+def TestOneInput(data: bytes) -> None:
+    """Parses an image, or reads what a guest sends in two pieces."""
+    kind, body = data[:1], data[1:]
+    if kind == b"i":
+        _parse_image(body)
+        return
+    output = GuestOutput(LIMITS)
+    half = len(body) // 2
+    output.feed(body[:half])
+    output.feed(body[half:])
+    result = output.output()
+    assert len(result.stdout) <= LIMITS.stdout
+    assert len(result.stderr) <= LIMITS.stderr
+    assert last_lines(body).isprintable()
+    found = explain(body, 256, "qemu")
+    assert found is None or all(map(str.isprintable, found))
+
+
+def _parse_image(body: bytes) -> None:
+    try:
+        assert isinstance(parse_image(body), str)
+    except NotAKernelError as e:
+        assert e.found.isprintable(), ascii(e.found)
+
+
+def seeds() -> Iterable[bytes]:
+    """Yields an image's header, and a guest from its start to its end."""
+    header = bytearray(0x600)
+    header[0x1F1] = 1
+    header[0x1FE:0x200] = b"\x55\xaa"
+    header[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", header, 0x206, 0x20F)
+    header[0x211] = 1
+    struct.pack_into("<H", header, 0x236, 3)
+    yield b"i" + bytes(header)
+    packed = base64.b64encode(zlib.compress(b"hello"))
+    lines = [b"b ", b"o " + packed, b"e " + packed, b"s " + base64.b64encode(b"net.x"), b"x MA=="]
+    yield b"g" + b"\r\n".join(lines) + b"\r\n"
+    yield b"g[    1.234567] Run /init\n[    2.0] Kernel panic - not syncing: kill init\n"
+    yield b"gOut of memory: Killed process 1 (python3) total-vm:1kB\n"
+
+
+if __name__ == "__main__":
+    fuzz(TestOneInput)
