@@ -27,7 +27,7 @@ ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 HOSTILE := faults lies payloads inputs secrets crashes duress privilege
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth hostile $(HOSTILE) \
+.PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth fuzz hostile $(HOSTILE) \
   schemas sample wheel clean
 
 help:  ## what there is to make
@@ -83,6 +83,9 @@ kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which
 
 truth: $(STAMP)  ## hold every verdict against what it must be, on this kernel and in guests (40 minutes); ARGS=--help
 	$(RUN)/python -m tests.truth $(ARGS)
+
+fuzz: $(STAMP)  ## fuzz everything that reads what others wrote (30 minutes); ARGS='--minutes 5 reply ini'
+	$(RUN)/python -m tests.fuzz $(ARGS)
 
 hostile: $(HOSTILE)  ## attack fleetaudit in every way that the tests know (an hour or more)
 

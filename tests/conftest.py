@@ -44,6 +44,7 @@ inventories that are read as Ansible reads them, and prints one line at the end.
 FOLDERS = {
     "commands": "commands",
     "conformance": "conformance",
+    "fuzz": "slow",
     "hostile": "hostile",
     "kernels": "kernels",
     "page": "browser",

@@ -59,6 +59,13 @@ class ConfigFile:
                 line=getattr(e, "lineno", None) or 0,
             ) from e
         self._lines = text.splitlines()
+        self._refuse_nul()
+
+    def _refuse_nul(self) -> None:
+        """Raises `InputError` for the NUL character, which no path or argument can have."""
+        for number, line in enumerate(self._lines, 1):
+            if "\0" in line:
+                raise InputError("a NUL character", source=str(self.path), line=number)
 
     def get(self, place: Place) -> str | None:
         """Returns the text of a setting, None if it is not set."""

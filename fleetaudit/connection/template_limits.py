@@ -8,6 +8,7 @@ a host costs a fraction of a second.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -21,6 +22,7 @@ MAX_BITS = 4096
 MAX_WORK = 2_000_000
 """Maximum number of units of work for one host."""
 _CHARACTERS_PER_UNIT = 64
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TemplateLimitError(Exception):
@@ -113,8 +115,8 @@ def _checked_length(value: str | list[Any] | tuple[Any, ...] | dict[Any, Any]) -
 def evaluated(value: Any) -> Any:
     """Returns a copy of a value with every lazy mapping in it evaluated, and tuples as lists.
 
-    Raises `TemplateLimitError` if it has more than `MAX_WEIGHT` values, and `TemplateValueError` if
-    a value in it cannot be rendered.
+    Raises `TemplateLimitError` if it has more than `MAX_WEIGHT` values, or half a character in a
+    text, and `TemplateValueError` if a value in it cannot be rendered.
     """
     total = 0
 
@@ -127,11 +129,22 @@ def evaluated(value: Any) -> Any:
             return {key: copy(one[key]) for key in one}
         if isinstance(one, list | tuple):
             return [copy(item) for item in one]
+        if isinstance(one, str):
+            _check_characters(one)
         return one
 
     result = copy(value)
     spend(total)
     return result
+
+
+def _check_characters(text: str) -> None:
+    r"""Raises `TemplateLimitError` for half a character, which no program or file can be given.
+
+    Escapes make one, such as `\ud800` in a literal of a template or of INI.
+    """
+    if _SURROGATE.search(text):
+        raise TemplateLimitError("half a character (a lone surrogate) is in it")
 
 
 def check_items(values: Iterator[Any]) -> Iterator[Any]:

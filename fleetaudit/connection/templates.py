@@ -68,7 +68,8 @@ class Renderer:
         self._in_progress = list[str]()
 
     def value(self, name: str) -> Any:
-        """Returns the variable `name` in its own type, as plain values without lazy mappings.
+        """Returns the variable `name` in its own type, as plain values without lazy mappings; of
+        an “if” without “else” Jinja2's Undefined, as in Ansible.
 
         Raises KeyError if it is not set, and `TemplateValueError` for a value that cannot be
         decrypted or rendered, for one that refers to itself, and for more work than

@@ -86,7 +86,8 @@ def parse_value(text: str, name: str, at: Origin) -> Any:
 
     A Python literal has its type (`5`, `1,2`, `True`, `{'a': 1}`); anything else is text, also
     `0022`, `yes` and `1.2.3`. Raises `InputError` for a literal that is nested too deeply, has too
-    long a number, or is binary and no UTF-8; the error names the variable and not the value.
+    long a number or half a character, or is binary and no UTF-8; the error names the variable and
+    not the value.
     Ansible: `_parse_value` in plugins/inventory/ini.py.
     """
     if _TEXT.fullmatch(text):
@@ -96,6 +97,8 @@ def parse_value(text: str, name: str, at: Origin) -> Any:
         return _plain_value(_parse_literal(text))
     except UnicodeDecodeError as e:
         problem, hint, cause = "is binary", "quote it twice, if it is meant as text", e
+    except UnicodeEncodeError as e:
+        problem, hint, cause = "has half a character (a lone surrogate)", "correct the escape", e
     except (ValueError, SyntaxError):
         return text
     except (RecursionError, MemoryError) as e:
@@ -115,16 +118,21 @@ def _parse_literal(text: str) -> Any:
 def _plain_value(value: Any) -> Any:
     """Returns what Ansible makes of a Python literal: tuples and sets become lists, others text.
 
-    Raises OverflowError for too long a number and UnicodeDecodeError for bytes that are not UTF-8.
+    Raises OverflowError for too long a number, UnicodeDecodeError for bytes that are not UTF-8 and
+    UnicodeEncodeError for half a character.
     """
     match value:
         case int() if value.bit_length() > 4 * MAX_NUMBER:
             raise OverflowError
-        case str() | bool() | int() | float() | None:
+        case bool() | int() | float() | None:
+            return value
+        case str():
+            value.encode()
             return value
         case bytes():
             return Unsafe(value.decode())  # Ansible trusts no template in it
         case dict():
+            "".join(map(str, value)).encode()
             return {key: _plain_value(inner) for key, inner in value.items()}
         case set():
             return _plain_list(_in_order(value))

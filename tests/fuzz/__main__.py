@@ -49,9 +49,7 @@ class Row:
         return f"{self.target:<16} {self.seconds:>6.0f} {numbers}  {self.problem}".rstrip()
 
 
-HEADING = (
-    f"{'target':<16} {'s':>6} {'executions':>11} {'a second':>9} {'coverage':>9} {'finds':>6}"
-)
+HEADING = f"{'target':<16} {'s':>6} {'executions':>11} {'a second':>9} {'coverage':>9} {'finds':>6}"
 
 
 def write_seeds(name: str, folder: Path) -> Path:
@@ -62,7 +60,9 @@ def write_seeds(name: str, folder: Path) -> Path:
         (folder / f"seed-{number}").write_bytes(seed)
     for path in find_files(name):
         (folder / path.name).write_bytes(path.read_bytes())
-    words = [w if isinstance(w, bytes) else w.encode("utf-8", "surrogatepass") for w in target.WORDS]
+    words = [
+        w if isinstance(w, bytes) else w.encode("utf-8", "surrogatepass") for w in target.WORDS
+    ]
     dictionary = folder.parent / f"{name}.dict"
     dictionary.write_text("".join(map(_entry, dict.fromkeys(words))), "ascii")
     return dictionary
@@ -99,7 +99,9 @@ def fuzz_target(name: str, seconds: float, cache: Path = CACHE) -> Row:
             "-print_final_stats=1",
         ]
         begin = time.monotonic()
-        done = _run([sys.executable, "-m", f"tests.fuzz.{PREFIX}{name}"], options, corpus, seeds, finds)
+        done = _run(
+            [sys.executable, "-m", f"tests.fuzz.{PREFIX}{name}"], options, corpus, seeds, finds
+        )
         row.seconds += time.monotonic() - begin
         _count(row, done.stderr)
         if done.returncode and not _ENDED.search(done.stderr):

@@ -20,8 +20,8 @@ with instrumented():
 LIMITS = Limits(stdout=20_000, stderr=2000)
 WORDS = (
     "HdrS", "MZ", "PE\0\0", "\x1f\x8b", "zimg", "RISCV", "Kernel panic - not syncing: ", "b ", "o ",
-    "e ", "s ", "x ", "\r\n", "Out of memory: ", "IO-APIC + timer doesn't work", "/init", "[    1.0]",
-    b"\x55\xaa",
+    "e ", "s ", "x ", "\r\n", "Out of memory: ", "IO-APIC + timer doesn't work", "/init",
+    "[    1.0]", b"\x55\xaa",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def TestOneInput(data: bytes) -> None:
     if kind == b"i":
         _parse_image(body)
         return
-    output = GuestOutput(LIMITS)
+    output = GuestOutput(limits=LIMITS)
     half = len(body) // 2
     output.feed(body[:half])
     output.feed(body[half:])

@@ -17,16 +17,12 @@ with instrumented("paramiko"):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-    from fleetaudit.model import SshTarget
-    from fleetaudit.transport import Deadline
-    from fleetaudit.transport.file_cache import FileCache
-    from fleetaudit.transport.ssh.key_files import Unusable, read_key_files
+    from fleetaudit.transport.ssh.key_files import Unusable, _public_key, _read_private_key
 
 _folder = tempfile.TemporaryDirectory(prefix="fleetaudit-fuzz-")
 atexit.register(_folder.cleanup)
 KEY = Path(_folder.name) / "id"
 PUBLIC = Path(_folder.name) / "id.pub"
-TARGET = SshTarget(address="h", private_keys=(str(KEY),))
 WORDS = (
     "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----",
     "-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,",
@@ -41,10 +37,11 @@ def TestOneInput(data: bytes) -> None:
     KEY.write_bytes(private or public)
     KEY.chmod(0o600)
     PUBLIC.write_bytes(public)
-    found = read_key_files(TARGET, FileCache(), Deadline.after(30)).keys[str(KEY)]
-    if isinstance(found.private, Unusable):
-        assert found.private.reason.isprintable()
-        shown = found.private.reason.replace(str(KEY), "")
+    _public_key(KEY)
+    found = _read_private_key(str(KEY), KEY)
+    if isinstance(found, Unusable):
+        assert found.reason.isprintable()
+        shown = found.reason.replace(str(KEY), "")
         secret = private.decode("ascii", "replace")
         assert not any(word in secret for word in LONG_WORD.findall(shown)), shown
 

@@ -12,7 +12,7 @@ from tests.fuzz.harness import fuzz, instrumented
 with instrumented():
     from fleetaudit.errors import TransportError
     from fleetaudit.model import Become, Secret, SshTarget
-    from fleetaudit.transport import Deadline, Output
+    from fleetaudit.transport import Deadline, Output, ignore_stage
     from fleetaudit.transport.become import BecomeDialogue
     from fleetaudit.transport.child import ChildResult
     from fleetaudit.transport.openssh_log import Login, StageMarks, check_result
@@ -38,7 +38,7 @@ def TestOneInput(data: bytes) -> None:
     assert all(map(str.isprintable, marks))
     output = Output(stdout=b"", stderr=log[:500], exit_status=255 if status > b"\x20" else 1)
     try:
-        check_result(ChildResult(output, in_time, log), LOGIN)
+        check_result(ChildResult(output=output, in_time=in_time, log=log), LOGIN)
     except TransportError as e:
         assert e.reason.isprintable(), ascii(e.reason)
         assert len(e.reason) < 4000
@@ -49,13 +49,13 @@ def TestOneInput(data: bytes) -> None:
 def _become(printed: bytes) -> None:
     """Answers prompts in what was printed, and explains the end."""
     become = Become(password=Secret(PASSWORD))
-    dialogue = BecomeDialogue(become, "true", b"program")
+    dialogue = BecomeDialogue(become, "true", b"program", ignore_stage)
     dialogue.start()
     for end in range(0, len(printed) + 1, max(1, len(printed) // 8)):
         dialogue.next_input(b"", printed[:end])
         dialogue.read_deadline(Deadline.after(1))
     try:
-        dialogue.check(Output(stdout=b"", stderr=printed, exit_status=1))
+        dialogue.check_output(Output(stdout=b"", stderr=printed, exit_status=1))
     except TransportError as e:
         assert e.reason.isprintable(), ascii(e.reason)
         assert PASSWORD not in e.reason
@@ -66,7 +66,7 @@ def seeds() -> Iterable[bytes]:
     for word in WORDS:
         text = word if isinstance(word, str) else word.decode()
         yield b"\xff\0debug1: Connecting to h [192.0.2.1] port 22.\r\n" + text.encode() + b"\r\n"
-    yield b"\xff\0debug1: Authenticated to h ([192.0.2.1]:22) using \"publickey\".\r\n"
+    yield b'\xff\0debug1: Authenticated to h ([192.0.2.1]:22) using "publickey".\r\n'
 
 
 if __name__ == "__main__":

@@ -17,7 +17,16 @@ with instrumented():
     from fleetaudit.report import pcap
     from tests.unit.report import test_pcap as cases
 
-WORDS = (b"\x45", b"\x60", b"\x7f\0\0\1", b"\x06", b"\0" * 16, b"\x50\x10", b"\xa0\x02", b"\x03\x03")
+WORDS = (
+    b"\x45",
+    b"\x60",
+    b"\x7f\0\0\1",
+    b"\x06",
+    b"\0" * 16,
+    b"\x50\x10",
+    b"\xa0\x02",
+    b"\x03\x03",
+)
 
 
 def TestOneInput(data: bytes) -> None:

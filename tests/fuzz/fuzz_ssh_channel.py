@@ -89,7 +89,9 @@ def seeds() -> Iterable[bytes]:
         yield first + MARK.join([opened, b"\x64" + number])
         yield first + MARK.join([opened, killed, data, close])
         yield first + MARK.join([refused])
-        yield first + MARK.join([opened, *[data] * 50, window, b"\x62" + number + _string(b"x") + b"\1"])
+        yield first + MARK.join(
+            [opened, *[data] * 50, window, b"\x62" + number + _string(b"x") + b"\1"]
+        )
 
 
 if __name__ == "__main__":

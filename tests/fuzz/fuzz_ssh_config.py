@@ -1,6 +1,6 @@
 """ssh_config: which names its files tell apart, and what `ssh -G` prints.
 
-A success puts two names into one class only if every Host pattern treats them alike.
+A success puts two names into one class only if every Host pattern treats them as one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _host_patterns(text: str) -> list[str]:
     """Returns the patterns of plain Host lines, read without the code that is tested."""
     words = [line.split() for line in text.replace("\r\n", "\n").split("\n")]
     lines = [line[1:] for line in words if line and line[0].lower() == "host"]
-    return [w.lstrip("!") for line in lines for w in line if w.isascii() and "[" not in w and w != "="]
+    return [
+        w.lstrip("!") for line in lines for w in line if w.isascii() and "[" not in w and w != "="
+    ]
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -57,7 +57,9 @@ def seeds() -> Iterable[bytes]:
     signature = _string(_string(b"ssh-ed25519") + _string(bytes(64)))
     reply = b"\x1f" + key + _string(b"\x09" + bytes(31)) + signature
     yield VERSION + packets_of([kexinit, reply, b"\x15"])
-    yield VERSION + packets_of([b"\x02" + _string(b"x"), kexinit, b"\x01\0\0\0\x02" + _string(b"y")])
+    yield VERSION + packets_of(
+        [b"\x02" + _string(b"x"), kexinit, b"\x01\0\0\0\x02" + _string(b"y")]
+    )
     groups = kexinit.replace(b"curve25519-sha256@libssh.org,", b"")
     for method in (b"diffie-hellman-group-exchange-sha256", b"ecdh-sha2-nistp256"):
         only = b"\x14" + bytes(16) + _string(method) + lists[4 + int.from_bytes(lists[:4], "big") :]

@@ -19,7 +19,13 @@ with instrumented():
     from fleetaudit.model import AuditRun
     from fleetaudit.store.journal import read_journal
     from fleetaudit.store.manifest import decode_manifest
-    from fleetaudit.store.run_file import read_head, read_hosts, read_info, read_run
+    from fleetaudit.store.run_file import (
+        read_head,
+        read_host_names,
+        read_hosts,
+        read_info,
+        read_run,
+    )
     from fleetaudit.store.store_file import encode_store
     from tests.support.runs import small_fleet
 
@@ -57,14 +63,14 @@ def _read_journal(body: bytes) -> None:
 def _read_run(path: Path, body: bytes) -> None:
     """Reads a run whole, by its head, and one of its hosts."""
     path.write_bytes(body)
-    for read in (read_head, read_info):
-        _refused(lambda read=read: read(path))  # type: ignore[misc]
+    for read in (read_head, read_info, read_host_names):
+        _refused(lambda read=read: read(path))
     run = _refused(lambda: read_run(path))
     if run is None:
         return
     names = [host.name for host in run.hosts]
     for name in names[:3]:
-        _refused(lambda name=name: read_hosts(path, [name]))  # type: ignore[misc]
+        _refused(lambda name=name: read_hosts(path, [name]))
     STORE.write_bytes(b"".join(encode_store(run)))
     again = read_run(STORE)
     assert msgspec.json.encode(again) == msgspec.json.encode(run)

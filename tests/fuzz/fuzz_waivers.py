@@ -46,7 +46,7 @@ def TestOneInput(data: bytes) -> None:
     except InputError as e:
         assert len(str(e)) < 4000
         return
-    waived = apply_waivers(HOSTS, waivers, _select, date(2026, 11, 22))
+    waived = apply_waivers(HOSTS, waivers, date(2026, 11, 22), _select)
     assert [host.name for host in waived.hosts] == list(NAMES)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-from tests.fuzz.harness import as_text, fuzz, instrumented, words_of
+from tests.fuzz.harness import fuzz, instrumented, words_of
 
 with instrumented():
     from fleetaudit.errors import InputError

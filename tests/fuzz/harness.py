@@ -92,6 +92,17 @@ def bounded() -> Iterator[None]:
         raise TooSlowError(f"{spent:.1f} s of CPU for one input")
 
 
+@contextlib.contextmanager
+def changed(module: object, name: str, value: object) -> Iterator[None]:
+    """Sets a constant of a module inside the block."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
 def fuzz(test_one_input: Callable[[bytes], None], mutate: Mutate | None = None) -> None:
     """Runs a harness under atheris, with libFuzzer's own options in sys.argv."""
     import atheris

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from paramiko.ssh_exception import SSHException
 
 from fleetaudit.model import SshTarget
 from fleetaudit.text.files import expand_home, read_file, read_file_and_status
-from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline, os_error_text
 from fleetaudit.transport.file_cache import FileCache
 from fleetaudit.transport.ssh_command import permissions_too_open, shell_join
@@ -30,6 +30,8 @@ from fleetaudit.transport.ssh_options import config_of
 from .agent import Reader
 
 _MAGIC = b"openssh-key-v1\0"
+_NOT_A_KEY = "it is no Ed25519, ECDSA or RSA key in a format that the built-in client reads"
+_KEY_TYPE = re.compile(r"[A-Za-z0-9@._-]{1,64}")
 _FILE_MAX = 1024 * 1024  # bytes of a file with a key or a certificate; OpenSSH's own bound
 
 
@@ -43,6 +45,10 @@ class Unusable:
     reason: str
     hint: str
     missing: bool = False
+
+
+class _OtherTypeError(Exception):
+    """A private key of a type that only an agent can use; the text names the type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,9 @@ def _load(path: str, file: Path) -> paramiko.PKey | Unusable:
         reason = f"the private key {path} is encrypted and the agent does not have it"
         return Unusable(reason, shell_join(["ssh-add", path]))
     except Exception as e:  # each of paramiko's parsers raises something else
-        reason = f"the private key {path} cannot be used: {printable_line(str(e))}"
+        # paramiko's own texts quote the file, which may be any: no part of it is for a reason.
+        why = str(e) if isinstance(e, _OtherTypeError) else _NOT_A_KEY
+        reason = f"the private key {path} cannot be used: {why}"
         return Unusable(reason, shell_join(["ssh-keygen", "-y", "-f", path]))
 
 
@@ -159,23 +167,22 @@ def _unreadable(path: str, e: OSError) -> Unusable:
 def _parse_private_key(text: str, file: Path) -> paramiko.PKey:
     """Returns the key in a file's text; raises an exception of paramiko's.
 
-    `PasswordRequiredException` for an encrypted key. For a key of another type, `SSHException`
-    names the type, if the public half is there to tell it.
+    `PasswordRequiredException` for an encrypted key, `_OtherTypeError` for a key of another type,
+    if the public half is there to tell it.
     """
     if _is_encrypted(text):
         raise paramiko.PasswordRequiredException
-    reason = ""
     for key_class in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:
             return key_class.from_private_key(io.StringIO(text))
         except paramiko.PasswordRequiredException:
             raise
-        except SSHException as e:
-            reason = str(e)
+        except SSHException:
+            continue
     key_type = Reader(_public_key(file) or b"").string().decode("ascii", "replace")
-    if key_type:
-        reason = f"a key of the type {key_type} needs the agent"
-    raise SSHException(reason)
+    if _KEY_TYPE.fullmatch(key_type):
+        raise _OtherTypeError(f"a key of the type {key_type} needs the agent")
+    raise SSHException
 
 
 def _after_magic(text: str) -> Reader | None:

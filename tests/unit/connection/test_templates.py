@@ -155,6 +155,14 @@ def test_results_that_grow_with_every_variable_are_bounded() -> None:
         rendered("{{ v0 }}", **laughs)
 
 
+@pytest.mark.parametrize(
+    "value", ['{{ "\\ud800" }}', "\ud800", ["a", "\udfff"], {"k": '{{ "x\\udc80" }}'}]
+)
+def test_half_a_character_is_an_error_about_its_host(value: Any) -> None:
+    with pytest.raises(TemplateValueError, match="half a character"):
+        rendered(value)
+
+
 @given(
     st.text(st.sampled_from("{}%# |.[]()'\"ab1+*~,_") | st.characters(codec="utf-8"), max_size=30)
 )
