@@ -59,13 +59,14 @@ class ConfigFile:
                 line=getattr(e, "lineno", None) or 0,
             ) from e
         self._lines = text.splitlines()
-        self._refuse_nul()
+        self._refuse_nul(text)
 
-    def _refuse_nul(self) -> None:
+    def _refuse_nul(self, text: str) -> None:
         """Raises `InputError` for the NUL character, which no path or argument can have."""
-        for number, line in enumerate(self._lines, 1):
-            if "\0" in line:
-                raise InputError("a NUL character", source=str(self.path), line=number)
+        before, nul, _ = text.partition("\0")
+        if nul:
+            line = before.count("\n") + 1
+            raise InputError("a NUL character", source=str(self.path), line=line)
 
     def get(self, place: Place) -> str | None:
         """Returns the text of a setting, None if it is not set."""

@@ -6,7 +6,6 @@ seen, and no masked text has the password.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 
 from tests.fuzz.harness import as_text, fuzz, instrumented
@@ -14,10 +13,11 @@ from tests.fuzz.harness import as_text, fuzz, instrumented
 with instrumented():
     from fleetaudit.model import Secret, SshTarget
     from fleetaudit.text.sanitize import (
-        INVISIBLE,
         bounded_text,
         escape_line,
         escape_text,
+        first_invisible,
+        is_visible,
         printable_line,
         quote_line,
         terminal_line,
@@ -37,13 +37,15 @@ def TestOneInput(data: bytes) -> None:
     """Sanitizes and masks one text."""
     first, _, rest = data.partition(b"\n")
     text = as_text(rest)
-    _check_line(terminal_line(text, LIMIT), LIMIT + 1)
+    _check_line(terminal_line(text, LIMIT), 12 * LIMIT + 1)
     _check_line(printable_line(text, LIMIT), LIMIT)
     _check_line(printable_line(rest, LIMIT), LIMIT)
     _check_line(escape_line(text, LIMIT), 12 * LIMIT + 1)
+    assert not first_invisible(escape_line(text, LIMIT))
     _check_line(quote_line(text, "it printed ", LIMIT), LIMIT + 13)
     escaped = escape_text(text)
-    assert not any(map(_is_invisible, escaped.replace("\n", "").replace("\t", "")))
+    assert is_visible(escaped.replace("\n", "").replace("\t", ""))
+    assert escape_text(escaped) == escaped
     bounded_text(text, LIMIT).encode()
     _check_masking(as_text(first).strip(), rest)
 
@@ -52,11 +54,7 @@ def _check_line(line: str, most: int) -> None:
     """Checks that a line is one, is short, can be encoded, and is all seen."""
     assert len(line) <= most, len(line)
     line.encode()
-    assert not any(map(_is_invisible, line)), ascii(line)
-
-
-def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character) in INVISIBLE
+    assert is_visible(line), ascii(line)
 
 
 def _check_masking(password: str, printed: bytes) -> None:
