@@ -8,14 +8,12 @@ many processes and a SIGKILL leave it valid.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -25,36 +23,14 @@ from fleetaudit.text.files import check_regular, expand_home, read_file
 
 from . import Deadline, os_error_text
 from .file_reader import shared_reader
-from .known_hosts import FILE_MAX, USER_FILES, Entry, KnownHosts, decode_key, fingerprint
+from .host_key_errors import ShownKey, changed_key, known_hosts_files, revoked_key, unknown_key
+from .known_hosts import FILE_MAX, Entry, KnownHosts, decode_key
 from .ssh_command import known_hosts_name, shell_join
 from .ssh_options import config_of
 
 # One key type of known_hosts stands for these signature algorithms of a host key (RFC 8332), most
 # preferred first.
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
-
-
-@dataclass(frozen=True, slots=True)
-class ShownKey:
-    """The key that a host showed. `name` is the host's name in known_hosts files."""
-
-    target: SshTarget
-    name: str
-    key_type: str
-    blob: bytes
-
-    @property
-    def text(self) -> str:
-        """The key in base64."""
-        return base64.b64encode(self.blob).decode()
-
-    def __str__(self) -> str:
-        return f"{self.key_type} {fingerprint(self.blob)}"
-
-    @property
-    def line(self) -> str:
-        """The line of a known_hosts file."""
-        return f"{self.name} {self.key_type} {self.text}"
 
 
 class HostKeys:
@@ -81,7 +57,7 @@ class HostKeys:
         Raises `TransportError` (stage "host key").
         """
         until = deadline.within(target.connect_timeout_s)
-        for path in _known_hosts_files(target):
+        for path in known_hosts_files(target):
             self._known_hosts(path, until)
         for path in _revoked_files(target):
             self._revoked_keys(path, until)
@@ -140,7 +116,7 @@ class HostKeys:
             return ""
         if target.host_key_policy == "accept-new":
             return self._accept(key)
-        raise _untrusted(key, entries)
+        raise unknown_key(key, entries)
 
     def _is_known(self, key: ShownKey, entries: Sequence[Entry]) -> bool:
         """Returns whether the key is known.
@@ -149,14 +125,14 @@ class HostKeys:
         """
         for entry in entries:
             if entry.revokes(key.text):
-                raise _revoked_key(key, entry.location)
+                raise revoked_key(key, entry.location)
         known = [entry for entry in entries if entry.is_host_key]
         if key.text in (entry.text for entry in known):
             return True
         if not known:
             return self._is_known_without_port(key)
         same_type = (entry for entry in known if entry.key_type == key.key_type)
-        raise _changed_key(key, next(same_type, known[0]))
+        raise changed_key(key, next(same_type, known[0]))
 
     def _is_known_without_port(self, key: ShownKey) -> bool:
         """Returns whether the host is known on port 22 with this key.
@@ -177,7 +153,7 @@ class HostKeys:
         for path in _revoked_files(key.target):
             deadline = Deadline.after(key.target.connect_timeout_s)
             if key.blob in self._revoked_keys(path, deadline):
-                raise _revoked_key(key, path)
+                raise revoked_key(key, path)
 
     # -- files
 
@@ -216,7 +192,7 @@ class HostKeys:
     def _files_of(self, target: SshTarget) -> list[KnownHosts]:
         """Returns the contents of the known_hosts files for a target."""
         until = Deadline.after(target.connect_timeout_s)
-        return [self._known_hosts(path, until) for path in _known_hosts_files(target)]
+        return [self._known_hosts(path, until) for path in known_hosts_files(target)]
 
     def _accepted_keys(self, target: SshTarget) -> KnownHosts:
         """Returns the accepted keys, which count for every target. The caller holds the lock."""
@@ -307,11 +283,6 @@ def _signature_algorithms(key_type: str) -> tuple[str, ...]:
     return _ALGORITHMS.get(key_type, (key_type,))
 
 
-def _known_hosts_files(target: SshTarget) -> tuple[str, ...]:
-    """Returns the known_hosts files for a target."""
-    return target.known_hosts or USER_FILES
-
-
 def _revoked_files(target: SshTarget) -> tuple[str, ...]:
     """Returns the RevokedHostKeys files for a target."""
     return config_of(target).revoked_host_keys
@@ -372,72 +343,3 @@ def _locked(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-# -- errors
-
-
-def _untrusted(key: ShownKey, entries: Sequence[Entry]) -> TransportError:
-    """Returns the error for a key of a host of which no key is known."""
-    for entry in entries:
-        if entry.marker == "@cert-authority":
-            return _certificate_authority(key, entry)
-    files = _known_hosts_files(key.target)
-    scan_to_file = f"{_scan_command(key.target)} >> {shell_join([files[0]])}"
-    return TransportError(
-        "host key",
-        f"unknown host key: {key.name} shows {key}, and no key of it is in {', '.join(files)}",
-        hint=(
-            f"{scan_to_file}  # after comparing the fingerprint; or --host-key-policy accept-new"
-        ),
-        kind="host key unknown",
-    )
-
-
-def _certificate_authority(key: ShownKey, entry: Entry) -> TransportError:
-    """Returns the error for a host that is known only by a certificate authority."""
-    return TransportError(
-        "host key",
-        f"{entry.location} trusts a certificate authority for {key.name}, and host certificates are"
-        f" not supported by the built-in client: the host's own key ({key}) is not known",
-        hint=rerun_hint("--transport", "openssh"),
-        kind="host key not trusted",
-    )
-
-
-def _changed_key(key: ShownKey, entry: Entry) -> TransportError:
-    """Returns the error for a key that is not the known one."""
-    known = f"{entry.key_type} {fingerprint(decode_key(entry.text))}"
-    return TransportError(
-        "host key",
-        f"changed host key: {key.name} shows {key}, but {entry.location} has {known};"
-        " someone may be intercepting the connection, or the host was reinstalled",
-        hint=forget_command(key.name, entry.source),
-        kind="host key changed",
-        changed_key=(f"{known} ({entry.location})", f"{key} of {key.name}"),
-    )
-
-
-def _revoked_key(key: ShownKey, location: str) -> TransportError:
-    """Returns the error for a key that a file revokes."""
-    reason = f"revoked host key: {key.name} shows {key}, which {location} revokes"
-    hint = f"{_scan_command(key.target)} | ssh-keygen -lf -"
-    return TransportError("host key", reason, hint=hint, kind="host key revoked")
-
-
-def _scan_command(target: SshTarget) -> str:
-    """Returns the command that shows the keys of a host."""
-    command = ["ssh-keyscan", "-p", str(target.port)]
-    if target.address.startswith("-"):  # a name that looks like an option must stay a name
-        command.append("--")
-    return shell_join([*command, target.address])
-
-
-def forget_command(name: str, file: str) -> str:
-    """Returns the command that removes a host's key from a file, with a warning.
-
-    `name` is the host's name in the known_hosts file `file`: a host, or [host]:port (ssh-keygen(1),
-    -R).
-    """
-    command = shell_join(["ssh-keygen", "-R", name, "-f", file])
-    return f"{command}  # only once you know why it has changed"

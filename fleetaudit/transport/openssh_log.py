@@ -21,7 +21,7 @@ from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import Output, StageListener, unanswered
 from .child import LOG_MAX, ChildResult
-from .host_keys import forget_command
+from .host_key_errors import forget_command
 from .known_hosts import FILE_MAX, fingerprint
 from .password_expiry import classify_expiry
 from .ssh_command import dropped_before_login, permissions_too_open, shell_join
