@@ -39,8 +39,9 @@ WITHOUT_EFFECT = frozenset(
 FOLLOWED = frozenset(
     """
     addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname
-    canonicalizemaxdots canonicalizepermittedcnames certificatefile challengeresponseauthentication
-    checkhostip ciphers connecttimeout globalknownhostsfile hostkeyalgorithms hostkeyalias hostname
+    canonicalizemaxdots canonicalizepermittedcnames casignaturealgorithms certificatefile
+    challengeresponseauthentication checkhostip ciphers connecttimeout globalknownhostsfile
+    hostkeyalgorithms hostkeyalias hostname
     identitiesonly identityagent identityfile kbdinteractiveauthentication kexalgorithms macs
     numberofpasswordprompts passwordauthentication port proxycommand proxyjump
     pubkeyauthentication revokedhostkeys serveraliveinterval stricthostkeychecking user

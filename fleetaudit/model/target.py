@@ -65,6 +65,7 @@ class SshConfig(Frozen, frozen=True, kw_only=True):
     ciphers: tuple[str, ...] | None = None
     key_exchanges: tuple[str, ...] | None = None
     host_key_algorithms: tuple[str, ...] | None = None
+    ca_algorithms: tuple[str, ...] | None = None
     macs: tuple[str, ...] | None = None
 
 

@@ -8,24 +8,30 @@ many processes and a SIGKILL leave it valid.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from fleetaudit.errors import TransportError, rerun_hint
+from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.text.files import check_regular, expand_home, read_file
 
 from . import Deadline, os_error_text
 from .file_reader import shared_reader
+from .host_certificates import CA_ALGORITHMS, CERTIFICATE_ALGORITHMS, HostCertificate, why_refused
 from .host_key_errors import ShownKey, changed_key, known_hosts_files, revoked_key, unknown_key
-from .known_hosts import FILE_MAX, Entry, KnownHosts, decode_key
+from .known_hosts import FILE_MAX, Entry, KnownHosts, fingerprint
+from .revoked_keys import RevokedKeys, parse_revoked_keys
 from .ssh_command import known_hosts_name, shell_join
+from .ssh_fields import MalformedFieldsError
 from .ssh_options import config_of
 
 # One key type of known_hosts stands for these signature algorithms of a host key (RFC 8332), most
@@ -46,7 +52,7 @@ class HostKeys:
         self._lock = threading.RLock()
         self._files: dict[str, KnownHosts] = {}
         self._accepted = KnownHosts()
-        self._revoked: dict[str, frozenset[bytes]] = {}
+        self._revoked: dict[str, RevokedKeys] = {}
         self._offset = 0
         self._lines = 0
 
@@ -63,15 +69,35 @@ class HostKeys:
             self._revoked_keys(path, until)
 
     def algorithms(self, target: SshTarget) -> tuple[str, ...]:
-        """Returns the host key algorithms to ask for first: those of the known keys of a host.
+        """Returns the host key algorithms to ask for first: those of certificates if an authority
+        is known for a host, then those of its known keys.
 
         Most preferred first, () if no key is known. Otherwise a host with several keys may show one
         that is not known (ssh_config(5), HostKeyAlgorithms).
         """
-        entries = self._entries(target, _name(target))
-        if not entries and not _alias(target):
-            entries = self._entries(target, target.address)
+        plain = self._plain_algorithms(target)
+        if self._authorities(target):
+            return (*CERTIFICATE_ALGORITHMS, *plain)
+        return plain
+
+    def _plain_algorithms(self, target: SshTarget) -> tuple[str, ...]:
+        """Returns the algorithms of the known keys of a host."""
+        entries = self._entries(target, _name(target)) or self._entries_without_port(target)
         return _signatures(_types(entries))
+
+    def _authorities(self, target: SshTarget) -> list[Entry]:
+        """Returns the lines with the authorities for a host, with its port and without."""
+        entries = *self._entries(target, _name(target)), *self._entries_without_port(target)
+        return [entry for entry in entries if entry.is_authority]
+
+    def _entries_without_port(self, target: SshTarget) -> tuple[Entry, ...]:
+        """Returns the lines for a host on port 22, () if that is its port, or it has an alias.
+
+        As ssh, which looks there for what it does not find for another port.
+        """
+        if target.port == 22 or _alias(target):
+            return ()
+        return self._entries(target, target.address)
 
     def likely_algorithms(self, target: SshTarget) -> tuple[str, ...]:
         """Returns what `algorithms` does if no name must be hashed for it, otherwise a guess.
@@ -80,12 +106,15 @@ class HostKeys:
         have. See `needs_other_key`.
         """
         files = self._files_of(target)
-        if not _any_hashed(files):
+        if not _any_hashed(files) or any(known.hashed_authorities for known in files):
             return self.algorithms(target)
         hashed = sum((known.hashed_types for known in files), Counter[str]())
-        name = _name(target)
-        in_clear = chain.from_iterable(known.in_clear(name) for known in files)
-        return _signatures((*_types(in_clear), *(name for name, _ in hashed.most_common())))
+        in_clear = [*chain.from_iterable(_in_clear(target, files))]
+        types = _types(chain.from_iterable(known.in_clear(_name(target)) for known in files))
+        plain = _signatures((*types, *(name for name, _ in hashed.most_common())))
+        if any(entry.is_authority for entry in in_clear):
+            return (*CERTIFICATE_ALGORITHMS, *plain)
+        return plain
 
     def needs_other_key(self, target: SshTarget, key_type: str, blob: bytes) -> bool:
         """Returns whether a host that was asked for `likely_algorithms` must be asked again.
@@ -96,36 +125,71 @@ class HostKeys:
             return False
         if _trusts(self._entries_with(ShownKey(target, _name(target), key_type, blob))):
             return False
-        best = self.algorithms(target)[:1]
+        best = self._plain_algorithms(target)[:1]
         return bool(best) and best[0] not in _signature_algorithms(key_type)
 
-    def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
+    def check(
+        self,
+        target: SshTarget,
+        key_type: str,
+        blob: bytes,
+        certificate: HostCertificate | None = None,
+    ) -> str:
         """Returns "" for a known key, or a note that says why another one is trusted.
 
-        `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …). Raises `TransportError`
-        (stage "host key").
+        `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …), both of the plain key if
+        the host showed a certificate. As with ssh, a certificate that does not count leaves the
+        plain key to be known. Raises `TransportError` (stage "host key").
         """
-        key = ShownKey(target, _name(target), key_type, blob)
+        key = ShownKey(target, _name(target), key_type, blob, certificate)
         self._refuse_revoked(key)
         if target.host_key_policy == "off":
             return f"host key of {key.name} not checked: {key}"
-        entries = self._entries_with(key)
+        if certificate:
+            refused = self._why_not_certified(key, certificate)
+            if not refused:
+                return ""
+            key = replace(key, refused=refused)
+        return self._check_plain(key)
+
+    def _check_plain(self, key: ShownKey) -> str:
+        """Does what `check` does, for a plain key."""
+        target, entries = key.target, self._entries_with(key)
         if not _trusts(entries):  # only all lines tell a changed key from an unknown one
             entries = self._entries(target, key.name)
         if self._is_known(key, entries):
             return ""
         if target.host_key_policy == "accept-new":
             return self._accept(key)
-        raise unknown_key(key, entries)
+        raise unknown_key(key, (*entries, *self._authorities(target)))
+
+    def _why_not_certified(self, key: ShownKey, certificate: HostCertificate) -> str:
+        """Returns why a certificate does not count, "" if it does.
+
+        Raises `TransportError` if the key or the authority is revoked.
+        """
+        target = key.target
+        authority = base64.b64encode(certificate.authority).decode()
+        here, without_port = self._entries(target, key.name), self._entries_without_port(target)
+        if marked := _revoking(here, key.text, authority):
+            raise revoked_key(key, marked.location)
+        if not _certifies(here, authority):
+            if marked := _revoking(without_port, key.text, authority):
+                return f"{marked.location} revokes it"
+            if not _certifies(without_port, authority):
+                signer = fingerprint(certificate.authority)
+                return f"{signer} signed it, which is no known authority"
+        asked = _alias(target) or target.address.lower()
+        allowed = config_of(target).ca_algorithms or CA_ALGORITHMS
+        return why_refused(certificate, asked, time.time(), allowed)
 
     def _is_known(self, key: ShownKey, entries: Sequence[Entry]) -> bool:
         """Returns whether the key is known.
 
         Raises `TransportError` for a revoked key, and if another key is known.
         """
-        for entry in entries:
-            if entry.revokes(key.text):
-                raise revoked_key(key, entry.location)
+        if marked := _revoking(entries, key.text):
+            raise revoked_key(key, marked.location)
         known = [entry for entry in entries if entry.is_host_key]
         if key.text in (entry.text for entry in known):
             return True
@@ -137,12 +201,11 @@ class HostKeys:
     def _is_known_without_port(self, key: ShownKey) -> bool:
         """Returns whether the host is known on port 22 with this key.
 
-        OpenSSH trusts it on other ports as well.
+        OpenSSH trusts it on other ports as well. Raises `TransportError` if it is revoked there.
         """
-        target = key.target
-        if target.port == 22 or _alias(target):
-            return False
-        entries = self._entries(target, target.address)
+        entries = self._entries_without_port(key.target)
+        if marked := _revoking(entries, key.text):
+            raise revoked_key(key, marked.location)
         return any(entry.trusts(key.text) for entry in entries)
 
     def _refuse_revoked(self, key: ShownKey) -> None:
@@ -152,7 +215,7 @@ class HostKeys:
         """
         for path in _revoked_files(key.target):
             deadline = Deadline.after(key.target.connect_timeout_s)
-            if key.blob in self._revoked_keys(path, deadline):
+            if self._revoked_keys(path, deadline).revokes(key.blob, key.certificate):
                 raise revoked_key(key, path)
 
     # -- files
@@ -166,7 +229,7 @@ class HostKeys:
                 )
         return self._files[path]
 
-    def _revoked_keys(self, path: str, deadline: Deadline) -> frozenset[bytes]:
+    def _revoked_keys(self, path: str, deadline: Deadline) -> RevokedKeys:
         """Returns the keys of a RevokedHostKeys file, read once."""
         if path not in self._revoked:
             with _usable(path):
@@ -265,6 +328,24 @@ def _types(entries: Iterable[Entry]) -> dict[str, None]:
     return dict.fromkeys(entry.key_type for entry in entries if not entry.marker)
 
 
+def _in_clear(target: SshTarget, files: Iterable[KnownHosts]) -> Iterator[tuple[Entry, ...]]:
+    """Yields the entries that are not hashed, for a target with its port and without."""
+    for known in files:
+        yield known.in_clear(_name(target))
+        if not _alias(target):
+            yield known.in_clear(target.address)
+
+
+def _revoking(entries: Iterable[Entry], *keys: str) -> Entry | None:
+    """Returns the first entry that revokes one of these keys, in base64, None if none does."""
+    return next((entry for entry in entries if any(map(entry.revokes, keys))), None)
+
+
+def _certifies(entries: Iterable[Entry], authority: str) -> bool:
+    """Returns whether one of these entries trusts an authority, its key in base64."""
+    return any(entry.is_authority and entry.text == authority for entry in entries)
+
+
 def _trusts(entries: Iterable[Entry]) -> bool:
     """Returns whether any of these entries has a key of the host itself."""
     return any(entry.is_host_key for entry in entries)
@@ -308,18 +389,18 @@ def _load_known_hosts(path: str) -> KnownHosts:
     return known
 
 
-def _load_revoked_keys(path: str) -> frozenset[bytes]:
-    """Returns the keys in a file of public keys; raises for a list in OpenSSH's own binary form."""
+def _load_revoked_keys(path: str) -> RevokedKeys:
+    """Returns what a RevokedHostKeys file revokes; raises `TransportError` if it cannot be read."""
     data = read_file(expand_home(path), FILE_MAX)
-    if data.startswith(b"SSHKRL\n\0"):
+    try:
+        return parse_revoked_keys(data)
+    except MalformedFieldsError as e:
         raise TransportError(
             "host key",
-            f"{path} (RevokedHostKeys) is a binary list, which the built-in client cannot read",
-            hint=rerun_hint("--transport", "openssh"),
+            f"{path} (RevokedHostKeys) cannot be used: {e}",
+            hint=shell_join(["ssh-keygen", "-lf", path]),
             kind="known_hosts not usable",
-        )
-    words = data.decode("utf-8", "replace").split()
-    return frozenset(decode_key(word) for word in words if word.startswith("AAAA"))
+        ) from e
 
 
 @contextlib.contextmanager

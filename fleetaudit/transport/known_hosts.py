@@ -73,6 +73,11 @@ class Entry:
         """Whether the line has a key of the host itself, whole: no marker, no half a line."""
         return not self.marker and self.has_whole_key
 
+    @property
+    def is_authority(self) -> bool:
+        """Whether the line has the key of a certificate authority, whole."""
+        return self.marker == "@cert-authority" and self.has_whole_key
+
     def trusts(self, text: str) -> bool:
         """Returns whether the line trusts the key `text`, in base64, as the host's own."""
         return not self.marker and self.text == text
@@ -113,13 +118,14 @@ class KnownHosts:
 
     `plain` is by name in lower case; `hashed` are the lines with a hashed name, `hashed_by_key` the
     same by their key in base64, `hashed_types` how many of them have each key type; `patterns` has
-    a test for names.
+    a test for names. `hashed_authorities` is whether any hashed line has a certificate authority.
     """
 
     plain: dict[str, list[Entry]] = field(default_factory=dict)
     hashed: HashedLines = field(default_factory=HashedLines)
     hashed_by_key: dict[str, HashedLines] = field(default_factory=dict)
     hashed_types: Counter[str] = field(default_factory=Counter)
+    hashed_authorities: bool = False
     patterns: list[tuple[Callable[[str], bool], Entry]] = field(default_factory=list)
     _by_name: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
@@ -151,6 +157,7 @@ class KnownHosts:
         if self.hashed.add(names, entry):
             self.hashed_by_key.setdefault(entry.text, HashedLines()).add(names, entry)
             self.hashed_types[entry.key_type] += not entry.marker
+            self.hashed_authorities |= entry.is_authority
 
     def of(self, name: str) -> tuple[Entry, ...]:
         """Returns the entries for a name: plain names, then hashed ones, then patterns.

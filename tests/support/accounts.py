@@ -23,6 +23,7 @@ from fleetaudit.model import Secret, SshTarget
 
 from .sshd import (
     Keys,
+    MakeFolder,
     Server,
     _has,
     free_port,
@@ -94,7 +95,14 @@ def hashed(password: str) -> str:
 
 @pytest.fixture(scope="session")
 def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAccounts]:
-    """Returns what starts one more host: start(*lines of sshd_config, accounts=(Account, …),
+    """Returns what starts one more host, see `accounts_starter`."""
+    with accounts_starter(keys, tmp_path_factory.mktemp) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def accounts_starter(keys: Keys, make_folder: MakeFolder) -> Iterator[StartAccounts]:
+    """Yields what starts one more host: start(*lines of sshd_config, accounts=(Account, …),
     pam={service: lines}, sudoers="…", doas="…", ssh="sshd" or "dropbear").
 
     All accounts may log in with the tests' ed25519 key. The lines replace the usual ones of the
@@ -115,7 +123,7 @@ def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iter
             ssh: str = "sshd",
             within: Sequence[str] = (),
         ) -> Accounts:
-            folder = tmp_path_factory.mktemp("accounts")
+            folder = make_folder("accounts")
             folder.chmod(0o711)
             etc, port, log = folder / "etc", free_port(), folder / "server.log"
             _make_etc(etc, accounts, {"sshd": _PAM, **(pam or {})})

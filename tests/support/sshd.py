@@ -29,6 +29,8 @@ from fleetaudit.model import SshTarget
 
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 Start = Callable[..., "Server"]
+MakeFolder = Callable[[str], Path]
+"""Makes a folder with such a name, as `pytest.TempPathFactory.mktemp`."""
 
 
 def require(*programs: str) -> None:
@@ -110,7 +112,11 @@ def generate(path: Path, kind: str, passphrase: str = "") -> Path:
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Returns key pairs of every type, made once."""
-    folder = tmp_path_factory.mktemp("keys")
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+def make_keys(folder: Path) -> Keys:
+    """Makes key pairs of every type."""
     for kind in KEY_TYPES:
         generate(folder / f"host_{kind}", kind)
         generate(folder / f"user_{kind}", kind)
@@ -173,7 +179,14 @@ def running(argv: list[str | Path], log: Path, ready: Callable[[], bool]) -> Ite
 
 @pytest.fixture(scope="session")
 def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Returns what starts one more sshd: start(*lines of sshd_config, host_keys=(types),
+    """Returns what starts one more sshd, see `sshd_starter`."""
+    with sshd_starter(keys, tmp_path_factory.mktemp) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def sshd_starter(keys: Keys, make_folder: MakeFolder) -> Iterator[Start]:
+    """Yields what starts one more sshd: start(*lines of sshd_config, host_keys=(types),
     authorized=(key files)).
 
     The lines replace the usual ones of the same keyword; PORT in them is the server's port.
@@ -190,7 +203,7 @@ def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             host_keys: tuple[str, ...] = KEY_TYPES,
             authorized: tuple[Path, ...] | None = None,
         ) -> Server:
-            folder = tmp_path_factory.mktemp("sshd")
+            folder = make_folder("sshd")
             port, log = free_port(), folder / "log"
             known = folder / "known_hosts"
             known.write_text(

@@ -169,15 +169,17 @@ def test_a_revoked_key_of_the_host_leaves_its_other_key_trusted(tmp_path: Path) 
     assert check(target(path)) == ""
 
 
-def test_a_certificate_authority_as_the_only_match_is_reported_as_unsupported(
+def test_a_host_of_an_authority_that_shows_no_certificate_is_refused_with_that_reason(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}")
     with pytest.raises(
-        TransportError, match=f"{path}:1 trusts a certificate authority.*not supported"
+        TransportError, match=f"{path}:1 trusts a certificate authority.*shows no certificate"
     ) as e:
         check(target(path))
-    assert "--transport openssh" in e.value.hint
+    assert e.value.hint == (
+        "ssh-keyscan -c -p 22 web1.example.com | cut -d ' ' -f 2- | ssh-keygen -Lf -"
+    )
 
 
 def test_a_certificate_authority_does_not_hide_the_hosts_own_line(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def _ssh_config(hop: Hop, options: _SetOptions) -> SshConfig:
         ciphers=options.listed("ciphers"),
         key_exchanges=options.listed("kexalgorithms"),
         host_key_algorithms=options.listed("hostkeyalgorithms"),
+        ca_algorithms=options.listed("casignaturealgorithms"),
         macs=options.listed("macs"),
     )
 

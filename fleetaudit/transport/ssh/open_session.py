@@ -12,6 +12,7 @@ import contextlib
 import getpass
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.log import get_logger
@@ -19,15 +20,19 @@ from fleetaudit.model import SshTarget
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import StageListener
 from fleetaudit.transport.base import Execution, SharedState
+from fleetaudit.transport.host_certificates import HostCertificate
+from fleetaudit.transport.host_key_errors import invalid_certificate, other_key
 from fleetaudit.transport.known_hosts import fingerprint
 from fleetaudit.transport.login_limiter import LoginSlot
 from fleetaudit.transport.ssh_command import ssh_command_line
+from fleetaudit.transport.ssh_fields import MalformedFieldsError
 from fleetaudit.transport.ssh_options import config_of
 
 from .authenticate import authenticate
+from .ca_signature import read_certificate
 from .key_files import read_key_files
 from .link import Link, LinkError, LinkErrorKind
-from .session import Session
+from .session import HostKey, Session
 
 log = get_logger(__name__)
 
@@ -58,8 +63,7 @@ class _Keyed:
     """A session that agreed on keys, and the key that the host showed; `stack` closes it early."""
 
     session: Session
-    key_type: str
-    blob: bytes
+    key: HostKey
     stack: contextlib.ExitStack
 
 
@@ -82,16 +86,22 @@ class HopOpener:
         slot = self.shared.login_limiter.slot(target.address, target.port)
         self.stack.callback(slot.release)
         keyed = self._keyed(_Hop(target, user, open_link, slot))
-        session, key_type, blob = keyed.session, keyed.key_type, keyed.blob
+        session = keyed.session
         self.on_stage("connect", f"{target.address} port {target.port}")
-        if note := host_keys.check(target, key_type, blob):
-            log.info("%s", note)
-        unchecked = ", not checked" if target.host_key_policy == "off" else ""
-        self.on_stage("host key", f"{key_type} {fingerprint(blob)}{unchecked}")
+        self._check_host_key(target, keyed.key)
         session.stream.until = deadline
         self.on_stage("authenticate", authenticate(session, target, user, files, deadline))
         slot.release()
         return session
+
+    def _check_host_key(self, target: SshTarget, key: HostKey) -> None:
+        """Checks the key that a host showed; raises `TransportError`."""
+        certificate = _certificate(target, key)
+        note = self.shared.host_keys.check(target, key.key_type, key.blob, certificate)
+        if note:
+            log.info("%s", note)
+        unchecked = ", not checked" if target.host_key_policy == "off" else ""
+        self.on_stage("host key", f"{key.key_type} {fingerprint(key.blob)}{unchecked}")
 
     def _keyed(self, hop: _Hop) -> _Keyed:
         """Returns a session that agreed on keys.
@@ -101,7 +111,8 @@ class HopOpener:
         """
         host_keys, target = self.shared.host_keys, hop.target
         keyed = self._agreed(hop, host_keys.likely_algorithms(target))
-        if host_keys.needs_other_key(target, keyed.key_type, keyed.blob):
+        key = keyed.key
+        if not key.certificate and host_keys.needs_other_key(target, key.key_type, key.blob):
             keyed.stack.close()
             hop.slot.release()
             keyed = self._agreed(hop, host_keys.algorithms(target))
@@ -116,7 +127,7 @@ class HopOpener:
             with contextlib.ExitStack() as this_try:
                 link = hop.open_link(ssh_command_line(target, hop.user))
                 this_try.callback(link.close)
-                session = Session(link, config_of(target))
+                session = Session(link, config_of(target), partial(other_key, target))
                 try:
                     self._greet(session, hop, preferred)
                 except TransportError as e:
@@ -126,10 +137,10 @@ class HopOpener:
                     log.info("%s port %d: %s; trying again", target.address, target.port, e.reason)
                     continue
                 with _exchange_errors(target, hop.user):
-                    key_type, blob = session.agree_on_keys()
+                    key = session.agree_on_keys()
                 opened = this_try.pop_all()
                 self.stack.push(opened)
-                return _Keyed(session, key_type, blob, opened)
+                return _Keyed(session, key, opened)
 
     def _greet(self, session: Session, hop: _Hop, preferred: Sequence[str]) -> None:
         """Sends our greeting and algorithms, and reads the host's greeting.
@@ -169,6 +180,16 @@ def _kind(error: LinkError, other: FailureKind) -> FailureKind:
     if error.transient:
         return "hung up"
     return _KINDS.get(error.kind, other)
+
+
+def _certificate(target: SshTarget, key: HostKey) -> HostCertificate | None:
+    """Returns the certificate that a host showed, None for none; raises `TransportError`."""
+    if not key.certificate:
+        return None
+    try:
+        return read_certificate(key.certificate)
+    except MalformedFieldsError as e:
+        raise invalid_certificate(target, str(e)) from e
 
 
 def current_user() -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from paramiko.packet import Packetizer
 
 from fleetaudit.model import SshConfig
 from fleetaudit.text.sanitize import printable_line
+from fleetaudit.transport.host_certificates import CERTIFICATE_ALGORITHMS
+from fleetaudit.transport.ssh_fields import Fields
 
 from .link import LinkError
 
@@ -53,6 +56,14 @@ _MAX_AGREEMENTS, _MAX_LISTS = 64, 8192  # how many are kept, and for how many by
 
 # Typed Any on purpose: these are paramiko's internals, and nobody types them.
 _Transport: Any = paramiko.Transport
+
+
+class OtherHostKeyError(Exception):
+    """A host showed another key than at the beginning of the connection."""
+
+    def __init__(self, first: bytes, shown: bytes) -> None:
+        self.first, self.shown = first, shown
+        super().__init__("another host key")
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -89,8 +100,9 @@ def offer_for(config: SshConfig, preferred: Sequence[str]) -> Offer:
 @functools.lru_cache(maxsize=256)
 def _offer(listed: tuple[tuple[str, ...] | None, ...], preferred: tuple[str, ...]) -> Offer:
     """Returns the offer for the lists of ssh_config, from paramiko's own KEXINIT."""
-    template = _Transport(NoSocket(), packetizer_class=_Unsent)
+    template = _Template(NoSocket(), packetizer_class=_Unsent)
     options = template.get_security_options()
+    options.key_types = (*options.key_types, *CERTIFICATE_ALGORITHMS)
     for (keyword, name), algorithms in zip(_KINDS.items(), listed, strict=True):
         if algorithms is None:
             _put_first(options, name, _FIRST_CHOICES.get(name, ()))
@@ -125,7 +137,17 @@ def _restrict(options: Any, keyword: str, name: str, listed: tuple[str, ...]) ->
     setattr(options, name, common)
 
 
-class ParamikoTransport(_Transport):  # type: ignore[misc]
+class _Template(_Transport):  # type: ignore[misc]
+    """A Transport that sends its host key algorithms in our order."""
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """The host key algorithms, to which paramiko itself would add those of certificates."""
+        algorithms: tuple[str, ...] = self._preferred_keys
+        return algorithms
+
+
+class ParamikoTransport(_Template):
     """One connection's protocol code, driven message by message; its thread is never started."""
 
     def __init__(self, stream: Packetizer) -> None:
@@ -134,6 +156,8 @@ class ParamikoTransport(_Transport):  # type: ignore[misc]
         self.packetizer = stream
         self._offer = Offer(b"", {})
         self._secret_and_hash = b"", b""  # of the exchange with this hash
+        self.shown_key = b""
+        """The key or certificate that the host showed, as it sent it."""
 
     def propose(self, offer: Offer) -> None:
         """Sends our KEXINIT, and expects the host's."""
@@ -141,6 +165,19 @@ class ParamikoTransport(_Transport):  # type: ignore[misc]
         self.__dict__.update(offer.preferences)
         self._send_kex_init()
         self._expect_packet(MSG_KEXINIT)
+
+    def _verify_key(self, host_key: bytes, sig: bytes) -> None:
+        """Verifies that the host's key signed the exchange.
+
+        Raises `OtherHostKeyError` for another key than before (RFC 4253, section 9, allows it;
+        nobody would check it again), `LinkError` for a key that is not of the agreed type.
+        """
+        if self.shown_key not in (b"", host_key):
+            raise OtherHostKeyError(self.shown_key, host_key)
+        if Fields(host_key).name() != _key_type(self.host_key_type):
+            raise LinkError("garbled", f"a host key that is not {self.host_key_type}")
+        super()._verify_key(host_key, sig)
+        self.shown_key = host_key
 
     def _filter_algorithm(self, type_: str) -> tuple[str, ...]:
         """Returns our algorithms of one kind; none of them is disabled."""
@@ -192,6 +229,11 @@ class ParamikoTransport(_Transport):  # type: ignore[misc]
 
     def _log(self, level: int, msg: Any, *args: Any) -> None:
         """Logs nothing: what a person needs to know is in the reason."""
+
+
+def _key_type(algorithm: str) -> str:
+    """Returns the type of the keys that sign with an algorithm (RFC 8332)."""
+    return re.sub(r"^rsa-sha2-(256|512)", "ssh-rsa", algorithm)
 
 
 @functools.cache

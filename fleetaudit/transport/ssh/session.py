@@ -20,6 +20,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import paramiko
 from paramiko import Message
@@ -37,13 +38,15 @@ from paramiko.common import (
     MSG_UNIMPLEMENTED,
 )
 
+from fleetaudit.errors import TransportError
 from fleetaudit.model import SshConfig
 from fleetaudit.text.sanitize import printable_line, quote_line
+from fleetaudit.transport.host_certificates import is_certificate
 
 from .link import Link, LinkError, Meanwhile
 from .message_errors import message_name, message_problem, packet_problem
 from .packet_stream import PacketStream
-from .paramiko_transport import ParamikoTransport, offer_for
+from .paramiko_transport import OtherHostKeyError, ParamikoTransport, offer_for
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -60,14 +63,28 @@ _EXCHANGE_COST = 32 * 1024
 _NO_REPLY = (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE)
 
 
-class Session:
-    """One connection. Whatever is called next must be done by `stream.until`."""
+class HostKey(NamedTuple):
+    """The key that a host showed: its type and its raw blob, and its certificate, b"" for none."""
 
-    def __init__(self, link: Link, config: SshConfig) -> None:
+    key_type: str
+    blob: bytes
+    certificate: bytes
+
+
+class Session:
+    """One connection. Whatever is called next must be done by `stream.until`.
+
+    `other_key` returns what is raised if the host shows another key when keys are agreed on again,
+    given the first key and that one.
+    """
+
+    def __init__(
+        self, link: Link, config: SshConfig, other_key: Callable[[bytes, bytes], TransportError]
+    ) -> None:
         self.stream = PacketStream(link, self._while_waiting)
         self._paramiko = ParamikoTransport(self.stream)
         self._early: deque[tuple[int, Message]] = deque()  # messages that `receive` returns first
-        self._config = config
+        self._config, self._other_key = config, other_key
         self._unanswered = 0
         self._empty_left = _MAX_EMPTY
         self._handlers: dict[int, Callable[[Message], None]] = {
@@ -123,8 +140,8 @@ class Session:
             sent = quote_line(" ".join(before), "; it sent ")
             raise LinkError(e.kind, e.text + sent, transient=e.transient) from e
 
-    def agree_on_keys(self) -> tuple[str, bytes]:
-        """Returns the type and the raw blob of the host key that signed the exchange.
+    def agree_on_keys(self) -> HostKey:
+        """Returns the host key that signed the exchange.
 
         From now on messages are encrypted. Whether the key is trusted is for the caller to check,
         before anything is sent. Raises `LinkError`, also if there is no algorithm in common (RFC
@@ -135,7 +152,9 @@ class Session:
             if ptype is not None:
                 raise _misplaced(ptype, "in the key exchange")
         key: paramiko.PKey = self._paramiko.host_key
-        return key.get_name(), key.asbytes()
+        shown = self._paramiko.shown_key
+        certificate = shown if is_certificate(shown) else b""
+        return HostKey(key.get_name(), key.asbytes(), certificate)
 
     def take_arrived(self) -> None:
         """Takes the messages that have arrived; waits only for the rest of one that has begun.
@@ -247,6 +266,8 @@ class Session:
             is_for_caller = self._is_for_caller(ptype, message)
         except LinkError:
             raise
+        except OtherHostKeyError as e:
+            raise self._other_key(e.first, e.shown) from e
         except Exception as e:  # each of paramiko's parsers raises something else
             raise LinkError("garbled", message_problem(ptype, e)) from e
         return ptype if is_for_caller else None, message

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from paramiko import Message, common
 
+from fleetaudit.errors import TransportError
 from fleetaudit.transport import Deadline
 
 from .channel_end import ChannelEnd, OpenFailed, is_about_a_channel
@@ -62,6 +63,8 @@ class TunnelLink:
                 self._take(*self._outer.receive())
             except LinkError as e:
                 raise self._outer_failed(e) from e
+            except TransportError as e:  # the jump host shows another key
+                raise e.attributed_to(f"jump host {self._jump}") from e
         data = bytes(self._in)
         self._in.clear()
         return data
