@@ -1,6 +1,6 @@
 """The cases of `make privilege`, by their names.
 
-Of the comparisons with OpenSSH's client, which are many and alike, every third runs here; of
+Of the many comparisons with OpenSSH's client every third runs here; of
 everything else all.
 """
 

@@ -6,10 +6,10 @@ import sys
 
 from tests.hostile import table
 
-from . import certificates
+from . import certificates, other_keys
 from .world import COLUMNS, case, world
 
-CASES = {**certificates.CASES}
+CASES = {**certificates.CASES, **other_keys.CASES}
 
 
 def main() -> int:

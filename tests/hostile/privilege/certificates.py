@@ -16,6 +16,7 @@ from tests.support.sshd import Server, generate
 from .world import (
     ADDRESS,
     NAME,
+    Expected,
     Run,
     World,
     by_fleetaudit,
@@ -119,7 +120,7 @@ def run_certificate(case: Certificate, world: World) -> Seen:
     config = write_config(folder / "config", (NAME, login_lines(server, known, *case.config(host))))
     ours = by_fleetaudit(config, policy=POLICIES[case.policy])
     openssh = by_openssh(config, policy=case.policy)  # last: under accept-new it writes the file
-    return compared(openssh, ours, case.trusted, case.says)
+    return compared(openssh, ours, Expected(case.trusted, case.says))
 
 
 def _hashed(host: Host) -> list[str]:

@@ -161,30 +161,42 @@ def by_fleetaudit(config: Path, name: str = NAME, policy: str = "strict") -> Ver
     return Verdict(output.stdout == b"in\n", "", "")
 
 
-def compared(openssh: Verdict, ours: Verdict, trusted: bool, says: str = "") -> Seen:
-    """Returns the row of a case in which both clients must do the same.
+@dataclass(frozen=True)
+class Expected:
+    """What must come out: whether the host is trusted, and how fleetaudit says that it is not.
 
-    A refusal of ours must be of the stage "host key", and its reason must have the words `says`.
+    `openssh` is whether OpenSSH trusts it, if that differs.
     """
+
+    trusted: bool
+    says: str = ""
+    stage: str = "host key"
+    openssh: bool | None = None
+
+
+def compared(openssh: Verdict, ours: Verdict, expected: Expected) -> Seen:
+    """Returns the row of a case in which both clients must do the same."""
+    theirs = expected.trusted if expected.openssh is None else expected.openssh
     wrong = []
-    for who, verdict in (("OpenSSH", openssh), ("fleetaudit", ours)):
-        if verdict.trusted != trusted:
-            wrong.append(f"{who} {verdict.word} it: {verdict.reason}")
-    if not trusted and not ours.trusted:
-        wrong += refusal_faults(ours, says)
+    if openssh.trusted != theirs:
+        wrong.append(f"OpenSSH {openssh.word} it: {openssh.reason}")
+    if ours.trusted != expected.trusted:
+        wrong.append(f"fleetaudit {ours.word} it: {ours.reason}")
+    if not expected.trusted and not ours.trusted:
+        wrong += refusal_faults(ours, expected)
     return Seen(
         tuple(wrong),
         {"OpenSSH": openssh.word, "fleetaudit": ours.word, "stage": ours.stage},
     )
 
 
-def refusal_faults(ours: Verdict, says: str) -> list[str]:
+def refusal_faults(ours: Verdict, expected: Expected) -> list[str]:
     """Returns what is wrong with how fleetaudit says that it refused a host key."""
     wrong = []
-    if ours.stage != "host key":
+    if ours.stage != expected.stage:
         wrong.append(f"stage {ours.stage}: {ours.reason}")
-    if says not in ours.reason:
-        wrong.append(f"the reason lacks {says!r}: {ours.reason}")
+    if expected.says not in ours.reason:
+        wrong.append(f"the reason lacks {expected.says!r}: {ours.reason}")
     if not ours.hint or "…" in ours.hint:
         wrong.append(f"no next command: {ours.hint!r}")
     return wrong
