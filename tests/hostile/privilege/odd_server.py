@@ -44,7 +44,7 @@ def load(path: Path) -> paramiko.Ed25519Key:
 
 
 def certificate(key: paramiko.PKey, signer: paramiko.PKey, **changes: Any) -> bytes:
-    """Returns a certificate of an Ed25519 key, right but for the changes to its fields."""
+    """Returns a certificate of an Ed25519 key, right except for the changes to its fields."""
     fields: dict[str, Any] = {
         "principals": (b"127.0.0.1",),
         "kind": 2,

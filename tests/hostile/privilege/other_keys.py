@@ -53,7 +53,7 @@ POLICIES = {"yes": "strict", "no": "off"}
 
 @dataclass(frozen=True)
 class Odd:
-    """One case: what the host shows, at first and at a rekey, and what comes of it.
+    """One case: what the host shows, at first and at a rekey, and what the clients must do.
 
     `known` are the markers and keys of known_hosts.
     """
