@@ -276,7 +276,7 @@ class Session:
         """Returns the next message as it came in."""
         try:
             return self.stream.read_message()
-        except LinkError:
+        except (LinkError, TransportError):  # the latter is about a jump host
             raise
         except Exception as e:  # paramiko's, or what a length of the host's leads to
             raise LinkError("garbled", packet_problem(e)) from e

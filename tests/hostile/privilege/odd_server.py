@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ def certified(key: paramiko.PKey, blob: bytes) -> Shown:
     return Shown(key, blob, (b"ssh-ed25519" + SUFFIX).decode())
 
 
+def _pump(receive: Callable[[int], bytes], send: Callable[[bytes], None]) -> None:
+    """Sends what comes in, up to the end."""
+    with contextlib.suppress(OSError):
+        while data := receive(65536):
+            send(data)
+
+
 class _Login(paramiko.ServerInterface):
     """Lets everybody in, and prints "in" after a rekey with the second key, if there is one."""
 
@@ -93,9 +100,19 @@ class _Login(paramiko.ServerInterface):
     def check_channel_direct_tcpip_request(
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
     ) -> int:
-        """Accepts a connection to a host behind, and agrees on keys again at once."""
-        threading.Thread(target=self._rekey_now, daemon=True).start()
+        """Opens a connection to a host behind, and agrees on keys again in its midst."""
+        threading.Thread(target=self._forward, args=(destination,), daemon=True).start()
         return paramiko.common.OPEN_SUCCEEDED
+
+    def _forward(self, destination: tuple[str, int]) -> None:
+        channel = self._transport.accept()
+        assert channel
+        with socket.create_connection(destination) as behind, contextlib.suppress(OSError):
+            back = threading.Thread(target=_pump, args=(channel.recv, behind.sendall), daemon=True)
+            back.start()
+            channel.sendall(behind.recv(65536))  # its greeting, and more
+            self._rekey_now()
+            _pump(behind.recv, channel.sendall)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self._answer, args=(channel,), daemon=True).start()
