@@ -38,6 +38,7 @@ from fleetaudit.app.run_output import write_run
 from fleetaudit.engine import EngineSettings, RunCommand, audit
 from fleetaudit.model import Audited, AuditRun, HostPlan, Plan, RunInfo, SshTarget, Target
 from fleetaudit.probe import protocol
+from fleetaudit.probe.protocol import Request
 from fleetaudit.probe.result_line import find_result
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.store.names import JOURNAL_FILE, STORE_FILE
@@ -119,7 +120,11 @@ class Fleet:
         line = self.lines[self.number[host.name] % len(self.lines)]
 
         def answer(
-            target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+            target: Target,
+            command: str,
+            stdin: Request,
+            deadline: Deadline,
+            limits: Limits,
         ) -> Output:
             return Output(stdout=line, stderr=b"", exit_status=0)
 

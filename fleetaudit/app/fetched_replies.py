@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from fleetaudit.model import (
     Plan,
     Target,
 )
+from fleetaudit.probe.protocol import Request
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
@@ -160,7 +162,7 @@ class _ReplyReader(msgspec.Struct, frozen=True):
     file: Path | None
 
     def __call__(
-        self, target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+        self, target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
     ) -> Output:
         """Returns the output in the file; raises `TransportError` if there is none."""
         if self.file is None:
@@ -170,7 +172,7 @@ class _ReplyReader(msgspec.Struct, frozen=True):
         except OSError as e:
             reason = f"cannot be read: {e.strerror}"
             raise TransportError("decode", reason, hint="", kind="reply not valid") from e
-        return parse_reply_file(data)
+        return replace(parse_reply_file(data), nonce="")  # it was recorded
 
 
 def _make_run(plan: Plan, hosts: tuple[HostResult, ...], request: RepliesRequest) -> AuditRun:

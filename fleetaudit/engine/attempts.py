@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 import time
@@ -128,7 +129,13 @@ class HostAuditor:
         that a password was taken out of is not that of the host that sent the same.
         """
         decoded = verdict.decode_host(
-            self.verdicts, host, output.stdout, output.stderr, output.exit_status, output.cut
+            self.verdicts,
+            host,
+            output.stdout,
+            output.stderr,
+            output.exit_status,
+            output.cut,
+            output.nonce or "",
         )
         if isinstance(self.judge, KnowsEvidence):
             lacking = self.judge.lacking(masking.audited(decoded.without_times))
@@ -136,7 +143,8 @@ class HostAuditor:
         return masking.audited(decoded.with_times())
 
     def _run_probe(self, host: HostPlan, deadline: Deadline) -> Output:
-        """Sends the probe to a host and returns its output; raises `TransportError`.
+        """Sends the probe to a host and returns its output with the nonce of the request that it
+        answers; raises `TransportError`.
 
         The probe's alarm rings before the deadline of the host, so that it can report what it has.
         If the probe was started and sent nothing until the deadline, the reason says what was tried
@@ -146,11 +154,14 @@ class HostAuditor:
             raise TypeError("a host without a target is never tried")
         remaining = deadline.remaining()
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
-        stdin = protocol.make_request(host, deadline_s=alarm)
+        request = protocol.new_request(host, deadline_s=alarm)
         run_command = self.run_command_for(host)
         try:
-            return run_command(host.target, protocol.COMMAND, stdin, deadline, Limits())
+            output = run_command(host.target, protocol.COMMAND, request, deadline, Limits())
         except TransportError as e:
             if (e.stage, e.kind) == ("execute", "timed out"):
                 raise e.with_reason(e.reason + protocol.tried_first(host)) from e
             raise
+        if output.nonce is None:
+            return dataclasses.replace(output, nonce=request.nonce)
+        return output

@@ -38,9 +38,11 @@ from .reply_errors import (
     unused_interpreter,
 )
 from .request import (
+    Request,
     make_program,
     make_request,
     make_script,
+    new_request,
     probe_text,
     request_digest,
     scenario_call,
@@ -58,12 +60,14 @@ __all__ = [
     "RawObservation",
     "RawTrial",
     "Reply",
+    "Request",
     "SealedReply",
     "Times",
     "decode_reply",
     "make_program",
     "make_request",
     "make_script",
+    "new_request",
     "open_reply",
     "parse_reply",
     "probe_text",
@@ -84,12 +88,16 @@ def open_reply(
     stderr: bytes = b"",
     exit_status: int | None = None,
     cut: str = "",
+    nonce: str = "",
 ) -> SealedReply:
     """Returns the reply in a host's output, which must answer this plan's call. Its observations
     and sysctls are still JSON, which `unseal_reply` and `verdict_cache` decode.
 
-    `cut` names the stream that was cut off at its limit ("stdout", "stderr", "" for none). Only the
-    result line counts; `exit_status` and the rest of the output only explain why there is none.
+    `nonce` is that of the request, which the reply must repeat; "" for a reply that was recorded,
+    which repeats none. `cut` names the stream that was cut off at its limit ("stdout", "stderr", ""
+    for none). Only the result line counts; `exit_status` and the rest of the output only explain
+    why there is none.
+
     Raises `ReplyError` if there is no such line, in the cases of `result_line.find_result`, if it
     is not a reply, or if it answers another call.
     """
@@ -98,6 +106,7 @@ def open_reply(
         raise explain_missing_reply(plan, ProbeOutput(stdout, stderr, exit_status, cut))
     reply = _open_line(line)
     _check_digest(plan, reply)
+    _check_nonce(nonce, reply)
     if problem := unused_interpreter(plan, stdout):
         found = f"{problem}; {reply.interpreter or 'another Python'} was used instead"
         return msgspec.structs.replace(reply, notes=(*reply.notes, found))
@@ -110,11 +119,12 @@ def decode_reply(
     stderr: bytes = b"",
     exit_status: int | None = None,
     cut: str = "",
+    nonce: str = "",
 ) -> Reply:
     """Returns the whole reply in a host's output, which must answer this plan's call; see
     `open_reply`.
     """
-    return unseal_reply(open_reply(plan, stdout, stderr, exit_status, cut))
+    return unseal_reply(open_reply(plan, stdout, stderr, exit_status, cut, nonce))
 
 
 def parse_reply(stdout: bytes) -> Reply:
@@ -182,11 +192,18 @@ def _refuse_other_protocol(line: bytes) -> None:
 
 
 def _check_digest(plan: HostPlan, reply: SealedReply) -> None:
-    """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
-    that was sent again.
-    """
+    """Raises `ReplyError` if the reply answers another call than this plan's."""
     if reply.digest != request_digest(plan):
         raise ReplyError(_why_another_call(reply), kind="reply to another call")
+
+
+def _check_nonce(nonce: str, reply: SealedReply) -> None:
+    """Raises `ReplyError` if the reply answers another request of the same call."""
+    if nonce and reply.nonce != nonce:
+        raise ReplyError(
+            "the reply does not repeat the nonce of this request: it answers an earlier one",
+            kind="reply to another call",
+        )
 
 
 def _why_another_call(reply: SealedReply) -> str:

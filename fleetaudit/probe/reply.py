@@ -153,13 +153,14 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
 
     `isolation_note` says why it is "host" although a namespace was allowed, `capture_note` why no
     packet is captured. `notes` are sentences about the whole run: settings that could not be copied
-    into the namespace, trials that were repeated, the alarm. `fleetaudit` and `digest` are the
-    request's own: the version that made it, and what it asked.
+    into the namespace, trials that were repeated, the alarm. `fleetaudit`, `digest` and `nonce` are
+    the request's own: the version that made it, what it asked, and which one it was.
     """
 
     protocol: Literal[2]
     fleetaudit: ShortText = ""
     digest: ShortText = ""
+    nonce: ShortText = ""
     kernel: Kernel
     os: Os
     python: ShortText

@@ -6,15 +6,15 @@ does not run, because the call is its last line.
 The program as it is read, which `fleetaudit probe` prints:
 
     # /opt/bin/python                      the Python to try first, usually none: read by `COMMAND`
-    DEADLINE = 57.3
+    DEADLINE, NONCE = 57.3, ''
     PROGRAM = r'''…the text that `probe_text` returns…'''
     exec(compile('\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))
-    main({'protocol': 2, …, 'deadline': DEADLINE}, PROGRAM)
+    main({'protocol': 2, …, 'nonce': NONCE, 'deadline': DEADLINE}, PROGRAM)
 
 So the lines of a traceback are those of this text. The program as it is sent, 55 KB instead of 161:
 
     # /opt/bin/python
-    DEADLINE = 57.3
+    DEADLINE, NONCE = 57.3, '5f0c…'
     …the text of `unpacking/`…
     TEXT = unpack('''…the program from its third line on, in zlib and base64…''')
     exec(compile(TEXT, 'fleetaudit-call', 'exec'))
@@ -26,7 +26,9 @@ then the text by equality. Of zlib's levels 9 costs 7 ms once; base85 would save
 fourth of it, and without them it needs one round trip less of TCP's slow start. The comments stay.
 
 The call contains a digest of itself, and the reply repeats it: so a reply answers one call and no
-other.
+other. The second line has a nonce, random for each attempt, which the reply repeats, too: so a
+reply answers one request, and an older one cannot be sent again. The program that is printed has
+none: its reply is recorded.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ import functools
 import hashlib
 import importlib.resources
 import re
+import secrets
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +53,25 @@ from .reply_errors import interpreter_of
 _DOCSTRING = re.compile(r'^([ \t]*)"""(?!").*?"""$', re.DOTALL | re.MULTILINE)
 _LINE = 120
 _MAX_CALLS = 64
+_NONCE_BYTES = 16
+_OF_ONE_REQUEST = ("nonce", "deadline")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes to the interpreter's stdin for one attempt at a host, in two parts: `head`, its own
+    two lines, and `body`, the same object for all hosts with an equal plan.
+
+    They are joined only while they are sent: a host keeps its request as long as it runs, and 60 KB
+    for each of hundreds would be most of their memory. The reply must repeat `nonce`.
+    """
+
+    head: bytes
+    body: bytes
+    nonce: str
+
+    def __bytes__(self) -> bytes:
+        return self.head + self.body
 
 
 @dataclass(frozen=True)
@@ -87,8 +109,14 @@ def _joined(folder: str, first: str) -> str:
     return join(lambda name: (files / f"{name}.py").read_text("ascii"), first)
 
 
+def new_request(plan: HostPlan, *, deadline_s: float) -> Request:
+    """Returns the program of one host, compressed, with a nonce of its own; see `make_request`."""
+    nonce = secrets.token_hex(_NONCE_BYTES)
+    return Request(_first_lines(plan, deadline_s, nonce), _packed(_call_of(plan).body), nonce)
+
+
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
-    """Returns what goes to the interpreter's stdin for one host: its program, compressed.
+    """Returns the program of one host, compressed and without a nonce: its reply is recorded.
 
     `deadline_s` is when the probe's own alarm rings, in seconds; it is sent with one decimal. The
     expected endings are sent so that the probe reports the captured headers of trials that deviate.
@@ -100,9 +128,7 @@ def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
 
 @functools.lru_cache(maxsize=16)
 def _request(first_lines: bytes, packed: bytes) -> bytes:
-    """Returns a request, the same object for hosts with the same first lines: each keeps its
-    request as long as it runs, and 60 KB for each of hundreds would be most of their memory.
-    """
+    """Returns a request, the same object for hosts with the same first lines."""
     return first_lines + packed
 
 
@@ -114,7 +140,7 @@ def make_program(plan: HostPlan, *, deadline_s: float) -> str:
 
 def make_script(call: dict[str, Any]) -> bytes:
     """Returns the program with any `call`, as it is read, without a Python to try first."""
-    rest = {key: value for key, value in call.items() if key != "deadline"}
+    rest = {key: value for key, value in call.items() if key not in _OF_ONE_REQUEST}
     return (_heading("", call["deadline"]) + _body(rest)).encode("ascii")
 
 
@@ -127,18 +153,19 @@ def request_digest(plan: HostPlan) -> str:
     return _call_of(plan).digest
 
 
-def _first_lines(plan: HostPlan, deadline_s: float) -> bytes:
+def _first_lines(plan: HostPlan, deadline_s: float, nonce: str = "") -> bytes:
     """Returns the two lines that are a host's own. The first is for `COMMAND`'s shell; a path may
     have any bytes (PEP 383).
     """
     interpreter = interpreter_of(plan)
     value = interpreter.value if interpreter else ""
-    return _heading(value, round(float(deadline_s), 1)).encode("utf-8", "surrogateescape")
+    heading = _heading(value, round(float(deadline_s), 1), nonce)
+    return heading.encode("utf-8", "surrogateescape")
 
 
-def _heading(interpreter: str, deadline_s: float) -> str:
+def _heading(interpreter: str, deadline_s: float, nonce: str = "") -> str:
     """Returns the two lines before what hosts share."""
-    return f"# {interpreter}".rstrip() + f"\nDEADLINE = {deadline_s!r}\n"
+    return f"# {interpreter}".rstrip() + f"\nDEADLINE, NONCE = {deadline_s!r}, {nonce!r}\n"
 
 
 def _call_of(plan: HostPlan) -> _Call:
@@ -219,7 +246,7 @@ def _body(call: dict[str, Any]) -> str:
     return (
         f"PROGRAM = r'''{text}'''\n"
         "exec(compile('\\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))\n"
-        f"main({repr(call)[:-1]}, 'deadline': DEADLINE}}, PROGRAM)\n"
+        f"main({repr(call)[:-1]}, 'nonce': NONCE, 'deadline': DEADLINE}}, PROGRAM)\n"
     )
 
 

@@ -84,6 +84,7 @@ def decode_host(
     stderr: bytes = b"",
     exit_status: int | None = None,
     cut: str = "",
+    nonce: str = "",
 ) -> DecodedHost:
     """Returns the result of a host from its output: a verdict on each planned scenario, in the
     order of the plan.
@@ -93,7 +94,7 @@ def decode_host(
     reply to this plan in the output, if the reply has observations that were not asked for, more
     trials or other steps than planned, or times that do not fit, or if not one scenario ran.
     """
-    return decode_opened(cache, plan, open_reply(plan, stdout, stderr, exit_status, cut))
+    return decode_opened(cache, plan, open_reply(plan, stdout, stderr, exit_status, cut, nonce))
 
 
 def result_from_output(

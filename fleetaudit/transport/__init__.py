@@ -62,12 +62,15 @@ class Output:
     """The output of a command.
 
     `exit_status` is None if there is none; `cut` is the stream that exceeded its limit, or "".
+    `nonce` is that of the request that was sent, None for the caller's own; "" for an output that
+    was recorded.
     """
 
     stdout: bytes
     stderr: bytes
     exit_status: int | None
     cut: str = ""
+    nonce: str | None = None
 
 
 def os_error_text(error: OSError) -> str:

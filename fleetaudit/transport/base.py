@@ -7,7 +7,7 @@ of a target.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Protocol, SupportsBytes, TypeVar
 
 import msgspec
 
@@ -60,7 +60,9 @@ class Transport(Protocol[T]):
         """True if "connect" boots the target, which then needs a core of this machine."""
         ...
 
-    def run(self, target: T, execution: Execution, stdin: bytes, shared: SharedState) -> Output:
+    def run(
+        self, target: T, execution: Execution, stdin: SupportsBytes, shared: SharedState
+    ) -> Output:
         """Runs the command with `stdin` and returns its output; raises `TransportError`.
 
         If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that. With `become`,

@@ -16,7 +16,7 @@ import secrets
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, SupportsBytes
 
 import msgspec
 
@@ -95,7 +95,7 @@ class BecomeDialogue:
         self,
         become: Become,
         command: str,
-        stdin: bytes,
+        stdin: SupportsBytes,
         on_stage: StageListener,
         on_terminal: Callable[[str], str] = str,
     ) -> None:
@@ -144,7 +144,7 @@ class BecomeDialogue:
         """Returns what the command reads, b"" if it does not run as the `become` user."""
         if not self._runs_as_requested():
             return b""
-        return self._stdin
+        return bytes(self._stdin)
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns the deadline for the next output, `deadline` at the latest.

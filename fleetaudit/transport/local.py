@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import SupportsBytes
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import LocalTarget, Stage
@@ -24,7 +25,7 @@ class LocalTransport:
     is_remote = False
 
     def run(
-        self, target: LocalTarget, execution: Execution, stdin: bytes, shared: SharedState
+        self, target: LocalTarget, execution: Execution, stdin: SupportsBytes, shared: SharedState
     ) -> Output:
         """Runs the command here, see `Transport`."""
         become = target.become

@@ -9,6 +9,7 @@ costs one round trip.
 from __future__ import annotations
 
 import re
+from typing import SupportsBytes
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.probe.protocol import SHELL_MARK
@@ -68,7 +69,9 @@ class ReadyDialogue:
     ran, `on_terminal` the one that asks for a new password if that has expired.
     """
 
-    def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
+    def __init__(
+        self, stdin: SupportsBytes, deadline: Deadline, hint: str, on_terminal: str = ""
+    ) -> None:
         self._stdin, self._deadline = stdin, deadline
         self._hint, self._on_terminal = hint, on_terminal
         self.start()
@@ -87,7 +90,7 @@ class ReadyDialogue:
         if not self._ready.search(stdout):
             return b""
         self.finished = True
-        return self._stdin
+        return bytes(self._stdin)
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns `deadline` itself."""

@@ -9,7 +9,7 @@ import functools
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsBytes
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import KernelTarget, LocalTarget, SshTarget, Stage, Target
@@ -64,7 +64,7 @@ class Transports:
         self,
         target: Target,
         command: str,
-        stdin: bytes,
+        stdin: SupportsBytes,
         deadline: Deadline,
         limits: Limits,
         on_stage: StageListener = ignore_stage,

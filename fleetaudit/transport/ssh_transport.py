@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
+from typing import SupportsBytes
 
 from fleetaudit.model import SshTarget, Stage
 
@@ -26,7 +27,7 @@ class SshTransport:
     is_remote = True
 
     def run(
-        self, target: SshTarget, execution: Execution, stdin: bytes, shared: SharedState
+        self, target: SshTarget, execution: Execution, stdin: SupportsBytes, shared: SharedState
     ) -> Output:
         """Runs the command on the host, see `Transport`."""
         by_hand = HandCommands(

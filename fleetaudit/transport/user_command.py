@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import SupportsBytes
 
 import msgspec
 from msgspec.structs import replace
@@ -35,7 +36,7 @@ class HandCommands(msgspec.Struct, frozen=True, kw_only=True):
 def run_as_user(
     become: Become | None,
     execution: Execution,
-    stdin: bytes,
+    stdin: SupportsBytes,
     by_hand: HandCommands,
     execute: Execute,
 ) -> Output:
@@ -54,7 +55,7 @@ def run_as_user(
         terminal = by_hand.on_terminal("true")
         dialogue = ReadyDialogue(stdin, execution.deadline, by_hand.shows_output, terminal)
     else:
-        return execute(execution, FixedStdin(stdin))
+        return execute(execution, FixedStdin(bytes(stdin)))
     try:
         output = execute(execution, dialogue)
     except TransportError as e:

@@ -54,12 +54,14 @@ names = {}
 exec(asked.rpartition(b"\nexec(")[0], names)
 digest = re.findall(r"'digest': '([0-9a-f]*)'", names["TEXT"])[-1]
 spelled = "".join("\\u%04x" % ord(c) for c in secret)
-print("\nfleetaudit-probe/1 " + @body@.replace("@digest@", digest).replace("@secret@", spelled))
+body = @body@.replace("@digest@", digest).replace("@nonce@", names["NONCE"])
+print("\nfleetaudit-probe/1 " + body.replace("@secret@", spelled))
 """
 BODY: dict[str, Any] = {
     "protocol": 2,
     "fleetaudit": "",
     "digest": "@digest@",
+    "nonce": "@nonce@",
     "kernel": {"release": "6.12", "version": "#1", "machine": "x86_64"},
     "os": {},
     "python": "3.11",

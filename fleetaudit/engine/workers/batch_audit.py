@@ -14,6 +14,7 @@ from fleetaudit.engine.control import EngineSettings, StopRequest
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, HostPlan, HostResult, NotAudited, Plan, Target
+from fleetaudit.probe.protocol import Request
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 
@@ -93,14 +94,14 @@ class _Recorder:
         """Returns the function that runs a command on a host and keeps its output."""
 
         def run(
-            target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+            target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
         ) -> Output:
             try:
                 output = self._transports.run(target, command, stdin, deadline, limits)
             except TransportError as e:
                 self._found[host.name] = _failed_with(e)
                 raise
-            self._found[host.name] = _printed(output)
+            self._found[host.name] = _printed(output, stdin.nonce)
             return output
 
         return run
@@ -121,10 +122,14 @@ class _Recorder:
         ]
 
 
-def _printed(output: Output) -> Printed:
-    """Returns an output as it is sent."""
+def _printed(output: Output, nonce: str) -> Printed:
+    """Returns the output of a request with this nonce, as it is sent."""
     return Printed(
-        stdout=output.stdout, stderr=output.stderr, exit_status=output.exit_status, cut=output.cut
+        stdout=output.stdout,
+        stderr=output.stderr,
+        exit_status=output.exit_status,
+        cut=output.cut,
+        nonce=nonce,
     )
 
 

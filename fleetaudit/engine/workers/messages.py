@@ -34,17 +34,25 @@ class Version(Frozen, frozen=True, kw_only=True):
 
 
 class Printed(Frozen, frozen=True, kw_only=True, tag="printed"):
-    """What a host printed; the fields are those of `transport.Output`."""
+    """What a host printed; the fields are those of `transport.Output`.
+
+    `nonce` is that of the request that the worker sent.
+    """
 
     stdout: Annotated[bytes, Meta(max_length=_LIMITS.stdout)]
     stderr: Annotated[bytes, Meta(max_length=_LIMITS.stderr)] = b""
     exit_status: int | None = None
     cut: ShortText = ""
+    nonce: ShortText = ""
 
     def as_output(self) -> Output:
         """Returns the output as a transport returns it."""
         return Output(
-            stdout=self.stdout, stderr=self.stderr, exit_status=self.exit_status, cut=self.cut
+            stdout=self.stdout,
+            stderr=self.stderr,
+            exit_status=self.exit_status,
+            cut=self.cut,
+            nonce=self.nonce,
         )
 
 

@@ -61,6 +61,7 @@ def empty_reply(call):
         "protocol": 2,
         "fleetaudit": call.get("fleetaudit", ""),
         "digest": call.get("digest", ""),
+        "nonce": call.get("nonce", ""),
         "kernel": {"release": "", "version": "", "machine": ""},
         "os": {},
         "python": "",

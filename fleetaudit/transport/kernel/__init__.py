@@ -15,6 +15,7 @@ import re
 import threading
 from functools import partial
 from pathlib import Path
+from typing import SupportsBytes
 
 import msgspec
 
@@ -50,13 +51,13 @@ class KernelTransport:
     is_remote = False
 
     def run(
-        self, target: KernelTarget, execution: Execution, stdin: bytes, shared: SharedState
+        self, target: KernelTarget, execution: Execution, stdin: SupportsBytes, shared: SharedState
     ) -> Output:
         """Runs `stdin` in a guest, see `run_kernel`.
 
         In a thread, which ends the guest by its deadline: there are no more guests than cores.
         """
-        run = partial(run_kernel, target, execution, stdin)
+        run = partial(run_kernel, target, execution, bytes(stdin))
         return waiting.call(run, waiting.NEVER, f"guest {target.image}")
 
     def is_process(self, target: KernelTarget) -> bool:

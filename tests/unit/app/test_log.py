@@ -21,9 +21,12 @@ from fleetaudit.model import (
     SshTarget,
     Target,
 )
+from fleetaudit.probe.protocol import Request
 from fleetaudit.transport import Deadline, Limits, Output, registry
 from fleetaudit.transport.base import Execution
 from fleetaudit.transport.registry import Transports
+
+NOTHING = Request(b"", b"", nonce="")
 
 
 def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
@@ -54,7 +57,7 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
     with caplog.at_level(logging.DEBUG, logger="fleetaudit"):
         for _ in range(2):
             with pytest.raises(TransportError):
-                activity.runner_for(host)(target, "", b"", Deadline.after(60), Limits())
+                activity.runner_for(host)(target, "", NOTHING, Deadline.after(60), Limits())
     lines = [log._SanitizingFormatter("%(message)s").format(record) for record in caplog.records]
     assert not re.search(r"hunter22|\x1b", "\n".join(lines))
     assert [line.partition(": ")[2] for line in lines] == [
@@ -114,7 +117,9 @@ def test_the_hosts_that_take_long_are_named_longest_first() -> None:
 
     def run(name: str) -> None:
         with pytest.raises(TransportError):
-            activity.runner_for(plan(name))(LocalTarget(), "", b"", Deadline.after(60), Limits())
+            activity.runner_for(plan(name))(
+                LocalTarget(), "", NOTHING, Deadline.after(60), Limits()
+            )
 
     threads = list[threading.Thread]()
     for moment, name in ((0.0, "web7"), (7.0, "db2\x1b[2J"), (8.0, "a"), (9.0, "b"), (40.0, "new")):

@@ -11,6 +11,7 @@ from fleetaudit.engine import EngineSettings, StopRequest
 from fleetaudit.engine.batches import parse_serial
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, KernelTarget, NotAudited, NotSelected, Plan
+from fleetaudit.probe.protocol import Request
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 
 from .test_scheduler import (
@@ -42,7 +43,12 @@ class Slow(FakeTransport):
         self.events = list[tuple[str, str]]()
 
     def run(
-        self, target: object, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+        self,
+        target: object,
+        command: str,
+        stdin: Request,
+        deadline: Deadline,
+        limits: Limits,
     ) -> Output:
         name = getattr(target, "address", "") or getattr(target, "image", "")
         self.events.append(("begins", name))
@@ -171,7 +177,12 @@ def test_a_stop_ends_the_batches_that_have_not_begun() -> None:
 
     class Stopping(Slow):
         def run(
-            self, target: object, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+            self,
+            target: object,
+            command: str,
+            stdin: Request,
+            deadline: Deadline,
+            limits: Limits,
         ) -> Output:
             stop.request()
             return super().run(target, command, stdin, deadline, limits)
@@ -185,7 +196,7 @@ def test_connections_begin_no_faster_than_the_rate(monkeypatch: pytest.MonkeyPat
     slow, began = Slow(), list[float]()
 
     def run(
-        target: object, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+        target: object, command: str, stdin: Request, deadline: Deadline, limits: Limits
     ) -> Output:
         began.append(time.monotonic())
         return slow.run(target, command, stdin, deadline, limits)
@@ -218,7 +229,12 @@ def test_a_stop_does_not_wait_for_the_pace() -> None:
 
     class Stopping(Slow):
         def run(
-            self, target: object, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+            self,
+            target: object,
+            command: str,
+            stdin: Request,
+            deadline: Deadline,
+            limits: Limits,
         ) -> Output:
             stop.request()
             return super().run(target, command, stdin, deadline, limits)

@@ -64,7 +64,7 @@ def test_the_program_that_is_printed_is_sent_compressed_with_empty_docstrings() 
     asked = plan(UNREAD, DRAINED)
     program = protocol.make_program(asked, deadline_s=20.04)
     sent = protocol.make_request(asked, deadline_s=20.04)
-    assert program.startswith("#\nDEADLINE = 20.0\nPROGRAM = ")
+    assert program.startswith("#\nDEADLINE, NONCE = 20.0, ''\nPROGRAM = ")
     expanded = expand_request(sent)
     assert syntax(expanded) == syntax(program)
     assert len(expanded) < len(program)
@@ -116,7 +116,7 @@ def test_hosts_with_an_equal_plan_share_one_compressed_program() -> None:
     assert equal.scenarios is not one.scenarios
     for other in (msgspec.structs.replace(one, name="a"), equal):
         heads = protocol.make_request(other, deadline_s=7.26).split(b"\n", 2)
-        assert heads[:2] == [b"#", b"DEADLINE = 7.3"]
+        assert heads[:2] == [b"#", b"DEADLINE, NONCE = 7.3, ''"]
         assert heads[2] == sent.split(b"\n", 2)[2]
     assert request._packed.cache_info().misses == before
 
@@ -140,6 +140,31 @@ def test_hosts_with_the_same_plan_and_deadline_share_one_request() -> None:
     assert request != protocol.make_request(second, deadline_s=54.0)
 
 
+def test_each_request_has_a_nonce_of_its_own_and_shares_all_but_its_first_lines() -> None:
+    first = plan()
+    second = msgspec.structs.replace(first, name="another")
+    one, other = (protocol.new_request(each, deadline_s=55.0) for each in (first, second))
+    assert one.nonce != other.nonce
+    assert re.fullmatch("[0-9a-f]{32}", one.nonce)
+    assert one.body is other.body
+    assert len(one.head) < 100
+    without = protocol.make_request(first, deadline_s=55.0)
+    assert bytes(one).replace(one.nonce.encode(), b"") == without
+
+
+def test_a_reply_to_an_earlier_request_is_refused() -> None:
+    asked = plan(UNREAD)
+    body = reply(observation("unread-close", RESET), digest=protocol.request_digest(asked))
+    for nonce, sent in (("a" * 32, "a" * 32), ("", ""), ("", "b" * 32)):
+        protocol.open_reply(asked, line({**body, "nonce": sent}), nonce=nonce)
+    for sent in ("", "b" * 32, "A" * 32, "a" * 31):
+        with pytest.raises(ReplyError, match="answers an earlier one") as caught:
+            protocol.open_reply(asked, line({**body, "nonce": sent}), nonce="a" * 32)
+        assert (caught.value.stage, caught.value.kind) == ("decode", "reply to another call")
+    with pytest.raises(ReplyError, match="answers an earlier one"):
+        protocol.open_reply(asked, line(body), nonce="a" * 32)
+
+
 def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
     def of(value: str) -> HostPlan:
         named = Interpreter(value=value, origin="hosts.yml:3")
@@ -148,7 +173,7 @@ def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
         )
 
     sent = protocol.make_request(plan(UNREAD), deadline_s=20)
-    assert sent.startswith(b"#\nDEADLINE = 20.0\n")
+    assert sent.startswith(b"#\nDEADLINE, NONCE = 20.0, ''\n")
     assert protocol.make_request(of(""), deadline_s=20) == sent
     named = protocol.make_request(of("/opt/bin/pythön -I"), deadline_s=20)
     assert named == "# /opt/bin/pythön -I\n".encode() + sent.removeprefix(b"#\n")

@@ -123,7 +123,7 @@ def test_a_hostile_reply_affects_its_own_host_only_and_is_not_a_bug() -> None:
     fake = FakeTransport(
         {
             name: lambda target, attempt, deadline: Output(
-                stdout=bad.get(target.address, good), stderr=b"", exit_status=0
+                stdout=bad.get(target.address, good), stderr=b"", exit_status=0, nonce=""
             )
             for name in (*bad, "good")
         }
