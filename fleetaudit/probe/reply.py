@@ -35,6 +35,9 @@ MAX_OBSERVATIONS = 2000
 MAX_SYSCTLS = 5000
 PROTOCOL = 2
 
+Duration = Annotated[float, Meta(ge=0, le=86400)]
+"""Seconds that the probe took; no deadline is longer than a day."""
+
 
 class RawSegment(Frozen, frozen=True, kw_only=True, array_like=True):
     """One captured segment without its time and window, in the words of `model.Segment`; in JSON an
@@ -176,8 +179,8 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
     )
     sysctls_writable: bool = True
     exposure: Exposure | None
-    elapsed_s: Seconds
-    cpu_s: Seconds = 0.0
+    elapsed_s: Duration
+    cpu_s: Duration = 0.0
 
 
 class Reply(ReplyBase, frozen=True, kw_only=True):

@@ -15,9 +15,11 @@ from fleetaudit.text.phrases import surround
 
 from .controls import Key
 from .counters import Isolation
+from .known_names import check_names
+from .possible_evidence import why_impossible
 from .reply import RawObservation, RawTrial
 from .times import Size, add_sizes, evidence_without_times
-from .trial_verdict import trial_verdict
+from .trial_verdict import Verdict, trial_verdict
 
 
 class JudgedScenario(NamedTuple):
@@ -52,7 +54,8 @@ def judge_scenario(
     judged = list[_JudgedTrial]()
     for index, trial in enumerate(raw.trials):
         _check_steps(trial, scenario, raw.family)
-        verdict = trial_verdict(trial, scenario.steps, raw.family, isolation)
+        check_names(trial)
+        verdict = _verdict(trial, scenario, raw.family, isolation)
         judged.append(_JudgedTrial(index, trial, *verdict))
     shown = _verdict_on_all(judged)
     over_tcp = raw.family != "unix"
@@ -87,6 +90,14 @@ class _JudgedTrial(NamedTuple):
     trial: RawTrial
     ending: Ending
     reason: str
+
+
+def _verdict(trial: RawTrial, scenario: Scenario, family: Family, isolation: Isolation) -> Verdict:
+    """Returns the verdict on one trial, "inconclusive" if its evidence is impossible."""
+    problem = why_impossible(trial, scenario.steps, family, isolation)
+    if problem:
+        return "inconclusive", f"impossible evidence: {problem}"
+    return trial_verdict(trial, scenario.steps, family, isolation)
 
 
 def _observation(

@@ -23,6 +23,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.phrases import surround
 
+from .known_names import HOST_COUNTERS, refuse_other_names
 from .protocol import open_reply, seal_reply, unseal_reply
 from .reply import Reply, SealedReply
 from .times import Size, add_sizes, check_times, evidence_with_times, starts_of
@@ -91,8 +92,9 @@ def decode_host(
 
     The arguments after the first are those of `protocol.open_reply`. A plan of 0 trials gives
     observations that only say whether a scenario could run. Raises `ReplyError` if there is no
-    reply to this plan in the output, if the reply has observations that were not asked for, more
-    trials or other steps than planned, or times that do not fit, or if not one scenario ran.
+    reply to this plan in the output, if the reply has observations or sysctls that were not asked
+    for, more trials or other steps than planned, or times that do not fit, or if not one scenario
+    ran.
     """
     return decode_opened(cache, plan, open_reply(plan, stdout, stderr, exit_status, cut, nonce))
 
@@ -117,17 +119,23 @@ def decode_opened(cache: VerdictCache, plan: HostPlan, reply: SealedReply) -> De
     """Returns the result of a host from its reply; see `decode_host`."""
     try:
         judged = cache.judge(plan, reply.isolation, bytes(reply.observations), reply.kernel)
-        sysctls = cache.sysctls(bytes(reply.sysctls))
+        sysctls = cache.sysctls(plan, bytes(reply.sysctls))
     except DECODE_ERRORS as e:
         unseal_reply(reply)  # raises an error that names the place in the whole reply
         raise ReplyError(f"the result line is not what the probe sends: {e}") from e
     check_times(reply.times, judged.size)
+    if reply.exposure is not None:
+        refuse_other_names("counter", reply.exposure.counters, HOST_COUNTERS)
     if plan.trials and judged.observations and not any(o.trials for o in judged.observations):
         raise _nothing_ran(plan, reply, judged.observations[0])
+    if plan.trials and judged.missing:
+        raise _nothing_ran(plan, reply, judged.missing, "no scenario ran over TCP")
     return DecodedHost(_result(plan, reply, judged, sysctls), reply, judged)
 
 
-def _nothing_ran(plan: HostPlan, reply: SealedReply, first: Observation) -> ReplyError:
+def _nothing_ran(
+    plan: HostPlan, reply: SealedReply, first: Observation, what: str = "no scenario ran"
+) -> ReplyError:
     """Returns the error for a host on which not one scenario ran: it was reached, and not
     audited.
 
@@ -137,9 +145,7 @@ def _nothing_ran(plan: HostPlan, reply: SealedReply, first: Observation) -> Repl
     hint = "set become: true" if "namespace" in first.reason else ""
     if plan.isolation == "namespace" and reply.isolation == "host":
         hint = "set become: true, or isolation: auto in the playbook"
-    return ReplyError(
-        f"no scenario ran: {first.reason}", hint=hint, stage="execute", kind="no scenario ran"
-    )
+    return ReplyError(f"{what}: {first.reason}", hint=hint, stage="execute", kind="no scenario ran")
 
 
 def _result(

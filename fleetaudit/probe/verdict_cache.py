@@ -29,8 +29,10 @@ from fleetaudit.model import HostPlan, Observation, Scenario, ShortText, Sysctl
 
 from .controls import Key, apply_controls, make_inconclusive
 from .counters import Isolation
+from .lacking import doubt_missing, first_missing_tcp, with_doubts
 from .reply import MAX_OBSERVATIONS, MAX_SYSCTLS, RawObservation
 from .scenario_verdict import JudgedScenario, judge_scenario, unanswered
+from .sysctl_patterns import SysctlPatterns
 from .times import Size, add_sizes
 
 NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
@@ -58,7 +60,8 @@ class JudgedHost:
 
     `void` is why none of them counts, "" if they do. `judged` are the scenarios in the order of the
     reply, `places` the index there of each observation, None if the reply does not mention it, and
-    `size` is that of all trials of the reply.
+    `size` is that of all trials of the reply. `missing` is an observation of why nothing ran that
+    every host can run, None if something did.
     """
 
     observations: tuple[Observation, ...]
@@ -67,6 +70,7 @@ class JudgedHost:
     judged: Sequence[JudgedScenario]
     places: Sequence[int | None]
     size: Size
+    missing: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,12 @@ class VerdictCache:
     _doubted: Recent[tuple[int, str], tuple[Observation, Observation]] = field(
         default_factory=lambda: Recent(_SINGLE)
     )
-    _sysctls: Recent[bytes, dict[str, Sysctl]] = field(default_factory=lambda: Recent(_WHOLE))
+    _sysctls: Recent[tuple[int, bytes], dict[str, Sysctl]] = field(
+        default_factory=lambda: Recent(_WHOLE)
+    )
+    _collected: Recent[tuple[str, ...], SysctlPatterns] = field(
+        default_factory=lambda: Recent(_PLANS)
+    )
     _sysctl: Recent[bytes, Sysctl] = field(default_factory=lambda: Recent(_SINGLE))
 
     def judge(
@@ -137,17 +146,28 @@ class VerdictCache:
             self._before.put((work.number, isolation, build), sent)
         return cache.put(key, self._combine(work, sent.judged))
 
-    def sysctls(self, sysctls: bytes) -> dict[str, Sysctl]:
+    def sysctls(self, plan: HostPlan, sysctls: bytes) -> dict[str, Sysctl]:
         """Returns the sysctls of a host, sorted by name, from JSON.
 
-        Raises one of `DECODE_ERRORS` if they are not valid.
+        Raises `ReplyError` for one that the plan does not ask for, and one of `DECODE_ERRORS` if
+        they are not valid.
         """
         cache = self._sysctls if len(sysctls) < _MAX_WHOLE else Recent(1)
-        known = cache.get(sysctls)
+        collected = self._patterns(plan.sysctls_collect)
+        known = cache.get((collected.number, sysctls))
         if known is not None:
             return known
         raw = sorted(_raw_sysctls.decode(sysctls).items())
-        return cache.put(sysctls, {key: self._decode_sysctl(bytes(v)) for key, v in raw})
+        collected.refuse_others(key for key, _ in raw)
+        decoded = {key: self._decode_sysctl(bytes(value)) for key, value in raw}
+        return cache.put((collected.number, sysctls), decoded)
+
+    def _patterns(self, collected: tuple[str, ...]) -> SysctlPatterns:
+        """Returns the sysctls that plans with an equal list ask for."""
+        known = self._collected.get(collected)
+        if known is not None:
+            return known
+        return self._collected.put(collected, SysctlPatterns(next(self._numbers), collected))
 
     def _decode_sysctl(self, raw: bytes) -> Sysctl:
         """Returns one sysctl; equal ones are one object."""
@@ -195,10 +215,12 @@ class VerdictCache:
         for key in work.planned.keys() - places.keys():
             answers[key] = unanswered(key, work.planned[key], trials).observation
         observations = {key: answers[key] for key in work.planned}
+        missing = first_missing_tcp(work.planned, observations)
         size = add_sizes([each.size for each in judged])
         where = [*map(places.get, work.planned)]
         if not trials:
             return JudgedHost(tuple(observations.values()), "", (), judged, where, size)
+        observations = with_doubts(observations, doubt_missing(work.planned, observations))
         controlled = apply_controls(work.plan, observations, self._doubt)
         no_counters = NO_COUNTERS if any(each.lacks_counters for each in judged) else ""
         return JudgedHost(
@@ -208,6 +230,7 @@ class VerdictCache:
             judged,
             where,
             size,
+            missing,
         )
 
     def _doubt(self, observation: Observation, why: str) -> Observation:

@@ -681,7 +681,7 @@ def test_evidence_without_a_password_has_the_times_of_its_own_host() -> None:
         target: AnyTarget, command: str, stdin: Request, deadline: Deadline, limits: Limits
     ) -> Output:
         digest = protocol.request_digest(hosts[0])
-        sent = {**body, "digest": digest, "nonce": stdin.nonce}
+        sent = {**body, "digest": digest, "nonce": stdin.nonce, "sysctls": {}}
         return Output(stdout=cases.line(sent), stderr=b"", exit_status=0)
 
     outcome = audit(

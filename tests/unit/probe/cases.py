@@ -56,7 +56,11 @@ HANDSHAKE = [
     [0, "peer", "S", 0, 0, 0, 0, "TS"],
     [9, "closer", "S.", 0, 1, 0, 0, "TS"],
     [12, "peer", ".", 1, 1, 0, 0, ""],
+    [15, "peer", "P.", 1, 1, 5, 0, ""],
 ]
+"""The handshake, and the 5 bytes of the first step of `scenario`."""
+STEPS = [[14, 0], [90, 1]]
+"""When the two steps of `scenario` began."""
 ABORT = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 
 
@@ -69,7 +73,8 @@ def wire(*closers: str) -> list[list[Any]]:
 def trial(
     wire_: Any = None, peer: Any = None, kernel: Any = None, count: int = 3, **more: Any
 ) -> dict[str, Any]:
-    return {"count": count, "wire": wire_, "peer": peer, "kernel": kernel} | more
+    seen = {"count": count, "wire": wire_, "peer": peer, "kernel": kernel, "steps": STEPS}
+    return seen | more
 
 
 RESET = trial(wire("R."), PEER_RST, ABORT)

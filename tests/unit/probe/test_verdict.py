@@ -97,8 +97,10 @@ def test_a_scenario_without_an_answer_is_inconclusive_rather_than_missing() -> N
 
 def test_a_scenario_that_a_host_cannot_run_is_not_run_and_one_that_failed_is_inconclusive() -> None:
     drained = observation("drained-close", FINISHED)
+    over_mptcp = (parse_step("peer connects over MPTCP"), *UNREAD.steps)
     lacks = result(
-        plan(UNREAD, DRAINED), line(reply(drained, observation("unread-close", not_run="no MPTCP")))
+        plan(msgspec.structs.replace(UNREAD, steps=over_mptcp), DRAINED),
+        line(reply(drained, observation("unread-close", not_run="no MPTCP"))),
     )
     fails = result(
         plan(UNREAD, DRAINED),
@@ -108,6 +110,26 @@ def test_a_scenario_that_a_host_cannot_run_is_not_run_and_one_that_failed_is_inc
     assert [o.ending for o in fails.observations] == ["inconclusive", "FIN"]
     assert fails.observations[0].reason == "time ran out"
     assert fails.void == ""
+
+
+def test_a_host_cannot_pass_by_running_its_controls_only() -> None:
+    drained = observation("drained-close", FINISHED)
+    host = result(
+        plan(UNREAD, DRAINED), line(reply(drained, observation("unread-close", not_run="no TCP")))
+    )
+    assert [o.ending for o in host.observations] == ["inconclusive", "FIN"]
+    assert host.observations[0].reason == (
+        "no TCP; but the host ran drained-close over ipv4, and this scenario needs nothing more"
+    )
+
+
+def test_a_host_that_ran_nothing_over_tcp_is_not_audited() -> None:
+    over_unix = (parse_step("peer connects over AF_UNIX"), *UNREAD.steps)
+    asked = plan(UNREAD, msgspec.structs.replace(UNIX, steps=over_unix, control=None))
+    unix = observation("unix-close", trial(None, UNIX_HUP, {}, steps=[[n, n] for n in range(3)]))
+    missing = observation("unread-close", not_run="IPv4 is off")
+    with pytest.raises(ReplyError, match="no scenario ran over TCP: IPv4 is off"):
+        result(asked, line(reply(missing, {**unix, "family": "unix"})))
 
 
 def test_a_host_on_which_nothing_ran_is_not_audited() -> None:
