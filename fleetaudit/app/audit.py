@@ -387,7 +387,7 @@ class _Execution:
         def finish(run: AuditRun) -> AuditRun:
             run = judge_run(run, prepared.plan, prepared.folder)
             run = annotate_run(run, self.baseline, self.waivers)
-            return self._with_status(run, outcome, stored)
+            return self._with_status(run, outcome.interrupted, stored)
 
         written = write_run(
             folder, bare, formats=prepared.request.run.formats, finish=finish, render=self.render
@@ -408,20 +408,21 @@ class _Execution:
             )
 
     def _with_status(
-        self, run: AuditRun, outcome: Outcome, stored: Sequence[StoredRun]
+        self, run: AuditRun, interrupted: bool, stored: Sequence[StoredRun]
     ) -> AuditRun:
         """Returns the run with its exit status and, unless it was interrupted, its place among the
         `stored` ones.
         """
-        is_bug = outcome.bugs > 0 or has_bug(run)
-        info = replace(run.run, status=BUG if is_bug else self._status(run))
-        if not outcome.interrupted:
+        info = replace(run.run, status=self._status(run))
+        if not interrupted:
             scheduled = self.prepared.request.run.scheduled
             info = latest.with_sequence_number(stored, info, scheduled=scheduled)
         return replace(run, run=info)
 
     def _status(self, run: AuditRun) -> int:
-        """Returns the exit status of a run without a bug."""
+        """Returns the exit status of a run."""
+        if has_bug(run):
+            return BUG
         return self.signal_status() or exit_status(run, self.prepared.request.run.fail_on)
 
     def _update_latest(self, info: RunInfo, stored: Sequence[StoredRun]) -> None:
@@ -457,8 +458,7 @@ class _Execution:
     def _finished(self, folder: RunFolder, written: WrittenRun, outcome: Outcome) -> FinishedAudit:
         """Returns the finished run with what its notification needs."""
         run = self.prepared.request.run
-        bugs = outcome.bugs + written.bugs
-        status = BUG if bugs else self._status(written.run)
+        status = self._status(written.run)
         drift: Drift | None = None
         changed: bool | None = None
         if run.needs_drift:
@@ -476,7 +476,7 @@ class _Execution:
             written=written,
             folder=folder.path,
             status=status,
-            bugs=bugs,
+            bugs=outcome.bugs + written.bugs,
             interrupted=outcome.interrupted,
             changed=changed,
             notification=notification,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
-from fleetaudit.model import SEVERITIES, AuditRun, NotAudited, Plan
+from fleetaudit.model import SEVERITIES, AuditRun, HostResult, NotAudited, NotSelected, Plan
 
 BUG, NOT_MET, NOT_AUDITED, DRIFT = 1, 2, 4, 8
 
 
 def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
-    """Returns the exit status of a run without a bug: a sum of the following.
+    """Returns the exit status of a run, unless `has_bug` says otherwise: a sum of the following.
 
     2: a finding without a waiver is as severe as the least severity in `fail_on`. 4: some host was
     not audited. 8: "drift" is in `fail_on`, and something changed since the baseline or that is
@@ -50,8 +50,18 @@ def _has_finding(run: AuditRun, fail_on: Collection[str]) -> bool:
 
 
 def has_bug(run: AuditRun) -> bool:
-    """Returns whether a host is left out because of a bug in fleetaudit.
+    """Returns whether a bug in fleetaudit cost every host that was to be audited.
+
+    One that costs single hosts is theirs: they are not audited, which is a part of `exit_status`.
+    So no host decides the status of the others.
+    """
+    selected = [host for host in run.hosts if not isinstance(host, NotSelected)]
+    return bool(selected) and all(map(_is_lost, selected))
+
+
+def _is_lost(host: HostResult) -> bool:
+    """Returns whether a bug in fleetaudit cost a host.
 
     Only `run_output.leave_out_failing_hosts` makes results of the stage "report".
     """
-    return any(host.stage == "report" for host in run.hosts)
+    return host.stage == "report" or host.kind == "bug in fleetaudit"

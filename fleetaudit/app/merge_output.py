@@ -80,19 +80,22 @@ def merge_into_folder(
             folder,
             whole,
             formats=request.formats,
-            finish=lambda run: _with_status(run, bugs, request),
+            finish=lambda run: _with_status(run, request),
             render=render,
         )
         latest.update_latest(output, stored, written.run.run, note=report, later_note=report)
-    bugs += written.bugs
-    status = BUG if bugs else exit_status(written.run, request.fail_on)
-    return MergedRun(written=written, status=status, bugs=bugs)
+    status = _status(written.run, request)
+    return MergedRun(written=written, status=status, bugs=bugs + written.bugs)
 
 
-def _with_status(run: AuditRun, bugs: int, request: MergeRequest) -> AuditRun:
+def _with_status(run: AuditRun, request: MergeRequest) -> AuditRun:
     """Returns the run with its exit status."""
-    status = BUG if bugs or has_bug(run) else exit_status(run, request.fail_on)
-    return replace(run, run=replace(run.run, status=status))
+    return replace(run, run=replace(run.run, status=_status(run, request)))
+
+
+def _status(run: AuditRun, request: MergeRequest) -> int:
+    """Returns the exit status of the merged run."""
+    return BUG if has_bug(run) else exit_status(run, request.fail_on)
 
 
 def _merge(request: MergeRequest, report: Report) -> tuple[AuditRun, int]:

@@ -99,5 +99,6 @@ def doctor(
         console.print_message(
             f"{checked.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log"
         )
-        return BUG
+        if checked.bugs == len(checked.report.hosts):
+            return BUG
     return signals.status or (0 if checked.report.ready else NOT_READY)

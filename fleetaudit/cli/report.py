@@ -9,7 +9,7 @@ import click
 from . import completion, console, params
 from .garbage import no_garbage_collection
 
-BUG = 1
+BUG, NOT_AUDITED = 1, 4
 
 
 @click.command(short_help="Write a run, or several runs, in another format.")
@@ -58,5 +58,5 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
             f"{rendered.bugs} of the hosts are left out because of a bug in fleetaudit; its"
             " traceback is in the log"
         )
-        return BUG
+        return BUG if rendered.bugs == len(rendered.run.hosts) else NOT_AUDITED
     return 0

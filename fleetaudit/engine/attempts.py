@@ -114,9 +114,12 @@ class HostAuditor:
         try:
             audited = self._decode(host, output, masking)
         except ReplyError as e:
+            reason = e.reason
+            if e.stage == "decode":
+                reason += protocol.describe_beginning(output.stdout)
             # Masked before it is logged, and without its cause, which has the unmasked text.
             raise ReplyError(
-                masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind
+                masking.text(reason), hint=e.hint, stage=e.stage, kind=e.kind
             ) from None
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)

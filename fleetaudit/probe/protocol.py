@@ -33,6 +33,7 @@ from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
 from .reply import PROTOCOL, RawObservation, RawTrial, Reply, SealedReply, Times
 from .reply_errors import (
     ProbeOutput,
+    describe_beginning,
     explain_missing_reply,
     tried_first,
     unused_interpreter,
@@ -64,6 +65,7 @@ __all__ = [
     "SealedReply",
     "Times",
     "decode_reply",
+    "describe_beginning",
     "make_program",
     "make_request",
     "make_script",

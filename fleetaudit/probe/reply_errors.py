@@ -13,9 +13,14 @@ from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import printable_line
 
 from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK
+from .result_line import result_beginning
 
 MAX_QUOTED = 400
 """Maximum number of characters of a host's output that a reason quotes."""
+MAX_BEGINNING = 200
+"""Maximum number of bytes of a reply that a reason quotes."""
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_CUT_CHARACTER = re.compile("(?:\ufffd|\\\\(?:u[0-9a-fA-F]{0,3})?)$")
 _FAILED_PYTHON = re.compile(
     rb"^" + re.escape(PYTHON_MARK.encode()) + rb"(\d{1,3})\r?$", re.MULTILINE
 )
@@ -106,6 +111,26 @@ def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
             kind="command failed",
         )
     return ReplyError(f"no result line{printed}{tried}", kind="no reply")
+
+
+def describe_beginning(stdout: bytes) -> str:
+    r"""Returns the first bytes of a reply as the end of a reason, as one printable line; "" without
+    a reply.
+
+    What JSON escapes (\u0041) is shown as its character, so that masking finds a password in it.
+    """
+    line = result_beginning(stdout, MAX_BEGINNING + 1)
+    text = line[:MAX_BEGINNING].decode("utf-8", "replace")
+    end = ""
+    if len(line) > MAX_BEGINNING:
+        text, end = _CUT_CHARACTER.sub("", text), "…"
+    shown = printable_line(_ESCAPED.sub(_unescape, text), MAX_BEGINNING)
+    return surround("; it begins “", shown, f"{end}”")
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    """Returns the character of an escape in JSON."""
+    return chr(int(escape[1], 16))
 
 
 def _no_python(unused: str) -> ReplyError:

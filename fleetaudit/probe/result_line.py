@@ -50,6 +50,23 @@ def _find_line(stdout: bytes) -> bytes | None:
     return stdout[start:].partition(b"\n")[0].removesuffix(b"\r")
 
 
+def result_beginning(stdout: bytes, size: int) -> bytes:
+    """Returns at most `size` bytes of the first result line, expanded if it can be; b"" without
+    one. Nothing is raised.
+    """
+    start = (b"\n" + stdout).find(b"\n" + REPLY_MARK)
+    if start < 0:
+        return b""
+    line = stdout[start + len(REPLY_MARK) :][: 8 * size].partition(b"\n")[0]
+    if not line.startswith(COMPRESSED):
+        return line[:size]
+    try:
+        packed = binascii.a2b_base64(line[len(COMPRESSED) :][: 4 * size])
+        return zlib.decompressobj().decompress(packed, size) or line[:size]
+    except (binascii.Error, zlib.error):
+        return line[:size]
+
+
 def _check_length(length: int, verb: str) -> None:
     """Raises `ReplyError` if a line that has, or expands to, this many bytes is too long."""
     if length > MAX_LINE:

@@ -274,12 +274,12 @@ host_index._about = about
 """
 
 
-def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place: Workspace) -> None:
+def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_no_other(place: Workspace) -> None:
     said = finished(
         fake(
             place, "run", "web[1:20],", "-p", "sysctls.yml", "--format", "html,csv", before=BROKEN
         ),
-        1,
+        4,
     )
     (folder,) = place.runs()
     hosts = {host.name: host for host in read_run(folder).hosts}
