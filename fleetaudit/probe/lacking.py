@@ -1,5 +1,7 @@
 """Checks what a host says that it lacks: a scenario that needs nothing can run wherever another one
 ran over the same family. Pure.
+
+No verdict is no pass: so no host passes by running its controls only, or nothing over TCP.
 """
 
 from __future__ import annotations
@@ -19,18 +21,24 @@ Observations = Mapping[Key, Observation]
 def doubt_missing(planned: Mapping[Key, Scenario], observations: Observations) -> dict[Key, str]:
     """Returns why a scenario that was not run has to be inconclusive, by its key.
 
-    So no host can pass by running its controls only.
+    Where nothing ran over TCP, that is each control over TCP that every host can run.
     """
-    ran: dict[Family, str] = {}
-    for (name, family), observation in observations.items():
-        if observation.trials:
-            ran.setdefault(family, name)
-    missing = (key for key, each in observations.items() if each.ending == "not run")
-    return {
-        key: f"the host ran {ran[key[1]]} over {key[1]}, and this scenario needs nothing more"
-        for key in missing
-        if key[1] in ran and needs_nothing(planned[key])
-    }
+    ran = {family: name for (name, family), each in observations.items() if each.trials}
+    missing = [key for key, each in observations.items() if each.ending == "not run"]
+    doubts = {key: _why(key, ran, planned[key]) for key in missing}
+    return {key: why for key, why in doubts.items() if why}
+
+
+def _why(key: Key, ran: Mapping[Family, str], scenario: Scenario) -> str:
+    """Returns why a scenario cannot be lacking, "" if it can; `ran` has what ran over a family."""
+    family = key[1]
+    if not needs_nothing(scenario):
+        return ""
+    if family in ran:
+        return f"the host ran {ran[family]} over {family}, and this scenario needs nothing more"
+    if family != "unix" and scenario.control is None and ran.keys() <= {"unix"}:
+        return "nothing ran over TCP"
+    return ""
 
 
 def with_doubts(observations: Observations, doubts: Mapping[Key, str]) -> dict[Key, Observation]:
@@ -43,13 +51,3 @@ def _doubted(observation: Observation, why: str) -> Observation:
     """Returns an observation as inconclusive; the reason of the host comes first."""
     reason = f"{observation.reason}; but {why}"
     return replace(observation, ending="inconclusive", reason=reason)
-
-
-def first_missing_tcp(
-    planned: Mapping[Key, Scenario], observations: Observations
-) -> Observation | None:
-    """Returns the first scenario over TCP that needs nothing, if none over TCP ran; else None."""
-    over_tcp = {key: each for key, each in observations.items() if key[1] != "unix"}
-    if any(each.trials for each in over_tcp.values()):
-        return None
-    return next((each for key, each in over_tcp.items() if needs_nothing(planned[key])), None)

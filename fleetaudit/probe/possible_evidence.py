@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial, reduce
+from itertools import compress, count
 
 from fleetaudit.model import Family, Scenario, Step
 
@@ -20,6 +21,16 @@ from .wire import count_resets, segments_of, whole_wire
 
 MAX_ABORTS = 64
 """How many connections one trial can end: its own, and at most 18 of strangers, each twice."""
+_OF_CONNECTIONS = (
+    "EstabResets",
+    "TCPAbortFailed",
+    "TCPAbortOnClose",
+    "TCPAbortOnData",
+    "TCPAbortOnLinger",
+    "TCPAbortOnMemory",
+    "TCPAbortOnTimeout",
+)
+"""Counters that move once for a connection."""
 _ENDINGS = frozenset({"close", "close-other", "destroy", "disconnect", "end", "shutdown"})
 _PLAIN = frozenset({"connect", "peek", "read", "read-all", "send", "set", "wait"})
 """Verbs before an ending of which is known what they leave in the closer's receive queue."""
@@ -41,9 +52,14 @@ def needs_nothing(scenario: Scenario) -> bool:
 
     Its steps are those that each kernel and each Python has, and the peer stays open.
     """
-    if not all(step.verb in _NEEDS_NOTHING and _is_plain_step(step) for step in scenario.steps):
-        return False
-    return not any(step.actor == "peer" and step.verb in _ENDINGS for step in scenario.steps)
+    is_peer_open = not _ended_by(scenario.steps, "peer")
+    return is_peer_open and _are_plain(scenario.steps, _NEEDS_NOTHING)
+
+
+def _are_plain(steps: Sequence[Step], verbs: frozenset[str]) -> bool:
+    """Returns whether all steps are of these verbs, and change no rules."""
+    has_known_verbs = verbs.issuperset(step.verb for step in steps)
+    return has_known_verbs and all(map(_is_plain_step, steps))
 
 
 def why_impossible(
@@ -56,7 +72,14 @@ def why_impossible(
     if trial.error:
         return ""
     seen = _Seen(trial, steps, family, isolation)
-    return next(filter(None, (check(seen) for check in _CHECKS)), "")
+    problems = (check(seen) for check in _CHECKS)
+    return next(filter(None, problems), "")
+
+
+def _ended_by(steps: Sequence[Step], *actors: str) -> list[int]:
+    """Returns the indexes of the ending steps of some actors."""
+    ending = [step.actor in actors and step.verb in _ENDINGS for step in steps]
+    return [*compress(count(), ending)]
 
 
 def _is_plain_step(step: Step) -> bool:
@@ -78,41 +101,34 @@ class _Seen:
     @cached_property
     def endings(self) -> list[int]:
         """The indexes of the closer's ending steps."""
-        ending = [step.actor != "peer" and step.verb in _ENDINGS for step in self.steps]
-        return [index for index, is_ending in enumerate(ending) if is_ending]
+        return _ended_by(self.steps, "closer", "listener")
 
     @cached_property
     def before(self) -> Sequence[Step]:
         """The steps before the first ending, () if what they do is not known exactly."""
         before = self.steps[: min(self.endings, default=0)]
-        if all(step.verb in _PLAIN and _is_plain_step(step) for step in before):
-            return before
-        return ()
+        return before if _are_plain(before, _PLAIN) else ()
 
     @cached_property
     def wire(self) -> Sequence[RawSegment]:
         """The trace if it is whole and begins with the connection, else ()."""
         wire = whole_wire(self.trial) or ()
-        if not any("S" in segment.flags for segment in segments_of(wire, "closer")):
-            return ()
-        return wire
+        return wire if _has_syn(wire, "closer") else ()
 
     def sent_before(self, side: str) -> int:
         """Returns how many bytes a side sent before the first ending."""
-        return sum(_size(step) for step in self.before if _is_send(step, side))
+        is_send = [step.call[:2] == (side, "send") for step in self.before]
+        return sum(map(_size, compress(self.before, is_send)))
 
     @cached_property
     def unread(self) -> int:
         """How many bytes the closer has not read when it ends."""
-        left = 0
-        for step in self.before:
-            left = _left_after(step, left)
-        return left
+        return reduce(_left_after, self.before, 0)
 
 
-def _is_send(step: Step, side: str) -> bool:
-    """Returns whether a side sends a known number of bytes in a step."""
-    return step.call[:2] == (side, "send")
+def _has_syn(wire: Sequence[RawSegment], side: str) -> bool:
+    """Returns whether a side sent a SYN."""
+    return any("S" in segment.flags for segment in segments_of(wire, side))
 
 
 def _size(step: Step) -> int:
@@ -120,7 +136,7 @@ def _size(step: Step) -> int:
     return int(step.call[2])
 
 
-def _left_after(step: Step, left: int) -> int:
+def _left_after(left: int, step: Step) -> int:
     """Returns how much is in the closer's queue after a step, if `left` was before."""
     match step.call[:2]:
         case ("peer", "send"):
@@ -134,114 +150,126 @@ def _left_after(step: Step, left: int) -> int:
 
 # ---- the checks: each returns what cannot be, "" if nothing --------------------------------------
 
+_Check = Callable[[_Seen], str]
+
 
 def _steps_began(seen: _Seen) -> str:
     """A trial that came to its end began each of its steps."""
-    began, count = seen.trial.steps, len(seen.steps)
-    if began == count:
+    began, planned = seen.trial.steps, len(seen.steps)
+    if began == planned:
         return ""
-    return f"{began} of {count} steps began, and none failed"
+    return f"{began} of {planned} steps began, and none failed"
 
 
 def _begins_with_syn(seen: _Seen) -> str:
     """A trace with the closer's SYN begins with a SYN."""
-    if not seen.wire or "S" in seen.wire[0].flags:
-        return ""
     first = seen.wire[0]
+    if "S" in first.flags:
+        return ""
     return f"the first segment is “{first.flags}” of the {first.sender}, before any SYN"
 
 
-def _has_two_syns(seen: _Seen) -> str:
+def _has_syn_of_peer(seen: _Seen) -> str:
     """Both sides of a connection send a SYN."""
-    if not seen.wire or any(step.verb in _NO_HANDSHAKE for step in seen.steps):
-        return ""
-    if any("S" in segment.flags for segment in segments_of(seen.wire, "peer")):
+    verbs = {step.verb for step in seen.steps}
+    if _has_syn(seen.wire, "peer") or verbs & _NO_HANDSHAKE:
         return ""
     return "the wire has no SYN of the peer"
 
 
-def _has_data(seen: _Seen) -> str:
+def _has_data_of(seen: _Seen, side: str) -> str:
     """What a side sent while the connection was open is on the wire."""
-    if not seen.wire or seen.trial.wire_omitted:
+    sent = seen.sent_before(side)
+    lengths = [segment.length for segment in segments_of(seen.wire, side)]
+    if not sent or seen.trial.wire_omitted or any(lengths):
         return ""
-    for side in ("peer", "closer"):
-        sent = seen.sent_before(side)
-        if sent and not any(segment.length for segment in segments_of(seen.wire, side)):
-            return f"the {side} sent {sent} bytes, and the wire has none of them"
-    return ""
+    return f"the {side} sent {sent} bytes, and the wire has none of them"
 
 
-def _sent_all(seen: _Seen) -> str:
-    """A step that sends fails unless all is sent, and no step sends more than it says."""
-    for side in ("peer", "closer"):
-        counted = seen.trial.bytes.get(f"{side} sent")
-        least = seen.sent_before(side)
-        if counted is not None and counted < least:
-            return f"“{side} sent” is {counted}, and the steps send {least}"
-    return ""
+def _counted_what_was_sent(seen: _Seen, side: str) -> str:
+    """A step that sends fails unless all is sent."""
+    least = seen.sent_before(side)
+    counted = seen.trial.bytes.get(f"{side} sent", least)
+    if counted >= least:
+        return ""
+    return f"“{side} sent” is {counted}, and the steps send {least}"
 
 
-def _received_what_was_sent(seen: _Seen) -> str:
+def _received_what_was_sent(seen: _Seen, side: str) -> str:
     """Nobody receives more than the other side sent."""
-    counted = seen.trial.bytes
-    for side, other in (("peer", "closer"), ("closer", "peer")):
-        received, sent = counted.get(f"{side} received"), counted.get(f"{other} sent")
-        if received is not None and sent is not None and received > sent:
-            return f"“{side} received” is {received}, and “{other} sent” {sent}"
-    return ""
+    received = seen.trial.bytes.get(f"{side} received", 0)
+    sent = seen.trial.bytes.get(f"{_OTHER[side]} sent", received)
+    if received <= sent:
+        return ""
+    return f"“{side} received” is {received}, and “{_OTHER[side]} sent” {sent}"
 
 
 def _queue_fits(seen: _Seen) -> str:
-    """What was sent and not read is in the receive queue; nothing else is."""
-    queued = seen.trial.queue.get("fionread")
-    if queued is None or not seen.before or len(seen.endings) != 1:
+    """What was sent and not read is in the receive queue, as much of it as found room."""
+    left = seen.unread
+    queued = seen.trial.queue.get("fionread", left)
+    if bool(queued) == bool(left) and queued <= left:
         return ""
-    if queued > seen.unread or (seen.unread and not queued):
-        return f"the closer's receive queue has {queued} bytes, and the steps leave {seen.unread}"
-    return ""
+    return f"the closer's receive queue has {queued} bytes, and the steps leave {left}"
 
 
 def _aborts_fit(seen: _Seen) -> str:
     """A trial has few connections; only in a namespace of its own is it alone."""
-    for name, count in (seen.trial.kernel or {}).items():
-        if name.startswith(("TCPAbort", "EstabResets")) and count > MAX_ABORTS:
-            return f"{name} moved by {count}, and a trial has at most {MAX_ABORTS} connections"
-    return ""
+    counts = seen.trial.kernel or {}
+    name = max(_OF_CONNECTIONS, key=lambda name: counts.get(name, 0))
+    moved = counts.get(name, 0)
+    if moved <= MAX_ABORTS:
+        return ""
+    return f"{name} moved by {moved}, and a trial has at most {MAX_ABORTS} connections"
 
 
 def _abort_has_its_cause(seen: _Seen) -> str:
     """tcp_close() with unread data counts TCPAbortOnClose, and looks at memory only otherwise."""
-    if not seen.unread or not count_resets(seen.wire, "closer"):
+    resets = count_resets(seen.wire, "closer")
+    counts = seen.trial.kernel or {}
+    on_memory_only = "TCPAbortOnMemory" in counts and not counts.get("TCPAbortOnClose")
+    if not (on_memory_only and resets and seen.unread):
         return ""
-    if seen.trial.counter("TCPAbortOnMemory") and not seen.trial.counter("TCPAbortOnClose"):
-        return "TCPAbortOnMemory moved, and with unread data it would be TCPAbortOnClose"
-    return ""
+    return "TCPAbortOnMemory moved, and with unread data it would be TCPAbortOnClose"
 
 
-def _over_tcp(check: Callable[[_Seen], str]) -> Callable[[_Seen], str]:
-    """Returns a check that is made over plain TCP only."""
-
-    def checked(seen: _Seen) -> str:
-        if seen.family == "unix" or connects_over_mptcp(seen.steps):
-            return ""
-        return check(seen)
-
-    return checked
+def _is_over_tcp(seen: _Seen) -> bool:
+    """Returns whether the trial is over plain TCP."""
+    return seen.family != "unix" and not connects_over_mptcp(seen.steps)
 
 
-def _alone(check: Callable[[_Seen], str]) -> Callable[[_Seen], str]:
-    """Returns a check that is made in a private network namespace only."""
-    return lambda seen: check(seen) if seen.isolation == "namespace" else ""
+def _is_alone(seen: _Seen) -> bool:
+    """Returns whether nothing else moves the counters."""
+    return seen.isolation == "namespace"
 
 
-_CHECKS: tuple[Callable[[_Seen], str], ...] = (
+def _has_wire(seen: _Seen) -> bool:
+    """Returns whether the whole connection was captured."""
+    return _is_over_tcp(seen) and bool(seen.wire)
+
+
+def _ends_once(seen: _Seen) -> bool:
+    """Returns whether the queue is that before the only ending, after steps that are known."""
+    return _is_over_tcp(seen) and len(seen.endings) == 1 and bool(seen.before)
+
+
+def _if(condition: Callable[[_Seen], bool], check: _Check) -> _Check:
+    """Returns a check that is made only under a condition."""
+    return lambda seen: check(seen) if condition(seen) else ""
+
+
+_OTHER = {"closer": "peer", "peer": "closer"}
+_CHECKS: tuple[_Check, ...] = (
     _steps_began,
-    _over_tcp(_begins_with_syn),
-    _over_tcp(_has_two_syns),
-    _over_tcp(_has_data),
-    _over_tcp(_sent_all),
-    _over_tcp(_received_what_was_sent),
-    _over_tcp(_queue_fits),
-    _alone(_aborts_fit),
-    _over_tcp(_alone(_abort_has_its_cause)),
+    _if(_has_wire, _begins_with_syn),
+    _if(_has_wire, _has_syn_of_peer),
+    _if(_has_wire, partial(_has_data_of, side="peer")),
+    _if(_has_wire, partial(_has_data_of, side="closer")),
+    _if(_is_over_tcp, partial(_counted_what_was_sent, side="peer")),
+    _if(_is_over_tcp, partial(_counted_what_was_sent, side="closer")),
+    _if(_is_over_tcp, partial(_received_what_was_sent, side="peer")),
+    _if(_is_over_tcp, partial(_received_what_was_sent, side="closer")),
+    _if(_ends_once, _queue_fits),
+    _if(_is_alone, _aborts_fit),
+    _if(_is_alone, _if(_has_wire, _abort_has_its_cause)),
 )

@@ -8,8 +8,6 @@ from fnmatch import fnmatchcase
 
 from fleetaudit.errors import ReplyError
 
-_WILDCARDS = frozenset("*?[")
-
 
 @dataclass(frozen=True, slots=True)
 class SysctlPatterns:
@@ -25,11 +23,8 @@ class SysctlPatterns:
                 raise ReplyError(f"the reply has the sysctl {key[:100]}, which was not asked for")
 
     def _selects(self, key: str) -> bool:
-        """Returns whether a pattern selects a sysctl.
-
-        A probe without fnmatch reports the pattern itself, as absent.
-        """
-        return key in self.patterns or any(_matches(key, each) for each in self.patterns)
+        """Returns whether a pattern selects a sysctl."""
+        return any(_matches(key, pattern) for pattern in self.patterns)
 
 
 def _matches(key: str, pattern: str) -> bool:
@@ -39,7 +34,8 @@ def _matches(key: str, pattern: str) -> bool:
 
 
 def _part_matches(part: str, pattern: str) -> bool:
-    """Returns whether one part matches; "/" in a key stands for a dot in the name of a file."""
-    if _WILDCARDS.isdisjoint(pattern):
-        return part == pattern
-    return fnmatchcase(part.replace("/", "."), pattern)
+    """Returns whether one part matches; "/" in a key stands for a dot in the name of a file.
+
+    A probe without fnmatch reports the pattern itself, as absent.
+    """
+    return part == pattern or fnmatchcase(part.replace("/", "."), pattern)

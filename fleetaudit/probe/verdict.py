@@ -128,14 +128,10 @@ def decode_opened(cache: VerdictCache, plan: HostPlan, reply: SealedReply) -> De
         refuse_other_names("counter", reply.exposure.counters, HOST_COUNTERS)
     if plan.trials and judged.observations and not any(o.trials for o in judged.observations):
         raise _nothing_ran(plan, reply, judged.observations[0])
-    if plan.trials and judged.missing:
-        raise _nothing_ran(plan, reply, judged.missing, "no scenario ran over TCP")
     return DecodedHost(_result(plan, reply, judged, sysctls), reply, judged)
 
 
-def _nothing_ran(
-    plan: HostPlan, reply: SealedReply, first: Observation, what: str = "no scenario ran"
-) -> ReplyError:
+def _nothing_ran(plan: HostPlan, reply: SealedReply, first: Observation) -> ReplyError:
     """Returns the error for a host on which not one scenario ran: it was reached, and not
     audited.
 
@@ -145,7 +141,9 @@ def _nothing_ran(
     hint = "set become: true" if "namespace" in first.reason else ""
     if plan.isolation == "namespace" and reply.isolation == "host":
         hint = "set become: true, or isolation: auto in the playbook"
-    return ReplyError(f"{what}: {first.reason}", hint=hint, stage="execute", kind="no scenario ran")
+    return ReplyError(
+        f"no scenario ran: {first.reason}", hint=hint, stage="execute", kind="no scenario ran"
+    )
 
 
 def _result(

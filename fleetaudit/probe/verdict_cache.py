@@ -29,7 +29,7 @@ from fleetaudit.model import HostPlan, Observation, Scenario, ShortText, Sysctl
 
 from .controls import Key, apply_controls, make_inconclusive
 from .counters import Isolation
-from .lacking import doubt_missing, first_missing_tcp, with_doubts
+from .lacking import doubt_missing, with_doubts
 from .reply import MAX_OBSERVATIONS, MAX_SYSCTLS, RawObservation
 from .scenario_verdict import JudgedScenario, judge_scenario, unanswered
 from .sysctl_patterns import SysctlPatterns
@@ -60,8 +60,7 @@ class JudgedHost:
 
     `void` is why none of them counts, "" if they do. `judged` are the scenarios in the order of the
     reply, `places` the index there of each observation, None if the reply does not mention it, and
-    `size` is that of all trials of the reply. `missing` is an observation of why nothing ran that
-    every host can run, None if something did.
+    `size` is that of all trials of the reply.
     """
 
     observations: tuple[Observation, ...]
@@ -70,7 +69,6 @@ class JudgedHost:
     judged: Sequence[JudgedScenario]
     places: Sequence[int | None]
     size: Size
-    missing: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +213,6 @@ class VerdictCache:
         for key in work.planned.keys() - places.keys():
             answers[key] = unanswered(key, work.planned[key], trials).observation
         observations = {key: answers[key] for key in work.planned}
-        missing = first_missing_tcp(work.planned, observations)
         size = add_sizes([each.size for each in judged])
         where = [*map(places.get, work.planned)]
         if not trials:
@@ -230,7 +227,6 @@ class VerdictCache:
             judged,
             where,
             size,
-            missing,
         )
 
     def _doubt(self, observation: Observation, why: str) -> Observation:
