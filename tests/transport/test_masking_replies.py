@@ -90,7 +90,7 @@ FAULTS: dict[str, dict[str, Any]] = {
         "notes": ["it printed @secret@"],
         "kernel": {"release": "@secret@", "version": "", "machine": ""},
         "interpreter": "/@secret@",
-        "sysctls": {"@secret@": {"value": "@secret@"}},
+        "sysctls": {"net.ipv4.@secret@": {"value": "@secret@"}},
     },
 }
 
@@ -98,9 +98,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def place(tmp_path: Path) -> Workspace:
     place = Workspace(tmp_path)
-    place.write(
-        "sysctls.yml", "- name: s\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
-    )
+    place.write("sysctls.yml", "- name: s\n  hosts: all\n  sysctls: {collect: ['net.ipv4.*']}\n")
     return place
 
 
