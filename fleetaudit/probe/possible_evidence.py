@@ -153,84 +153,76 @@ def _left_after(left: int, step: Step) -> int:
 _Check = Callable[[_Seen], str]
 
 
+def _unless(fits: bool, problem: str) -> str:
+    """Returns a problem, "" if all fits."""
+    return "" if fits else problem
+
+
 def _steps_began(seen: _Seen) -> str:
     """A trial that came to its end began each of its steps."""
     began, planned = seen.trial.steps, len(seen.steps)
-    if began == planned:
-        return ""
-    return f"{began} of {planned} steps began, and none failed"
+    return _unless(began == planned, f"{began} of {planned} steps began, and none failed")
 
 
 def _begins_with_syn(seen: _Seen) -> str:
     """A trace with the closer's SYN begins with a SYN."""
     first = seen.wire[0]
-    if "S" in first.flags:
-        return ""
-    return f"the first segment is “{first.flags}” of the {first.sender}, before any SYN"
+    problem = f"the first segment is “{first.flags}” of the {first.sender}, before any SYN"
+    return _unless("S" in first.flags, problem)
 
 
 def _has_syn_of_peer(seen: _Seen) -> str:
     """Both sides of a connection send a SYN."""
-    verbs = {step.verb for step in seen.steps}
-    if _has_syn(seen.wire, "peer") or verbs & _NO_HANDSHAKE:
-        return ""
-    return "the wire has no SYN of the peer"
+    can_have_none = not _NO_HANDSHAKE.isdisjoint(step.verb for step in seen.steps)
+    fits = can_have_none or _has_syn(seen.wire, "peer")
+    return _unless(fits, "the wire has no SYN of the peer")
 
 
 def _has_data_of(seen: _Seen, side: str) -> str:
     """What a side sent while the connection was open is on the wire."""
     sent = seen.sent_before(side)
-    lengths = [segment.length for segment in segments_of(seen.wire, side)]
-    if not sent or seen.trial.wire_omitted or any(lengths):
-        return ""
-    return f"the {side} sent {sent} bytes, and the wire has none of them"
+    lengths = (segment.length for segment in segments_of(seen.wire, side))
+    fits = any((not sent, seen.trial.wire_omitted, *lengths))
+    return _unless(fits, f"the {side} sent {sent} bytes, and the wire has none of them")
 
 
 def _counted_what_was_sent(seen: _Seen, side: str) -> str:
     """A step that sends fails unless all is sent."""
     least = seen.sent_before(side)
     counted = seen.trial.bytes.get(f"{side} sent", least)
-    if counted >= least:
-        return ""
-    return f"“{side} sent” is {counted}, and the steps send {least}"
+    return _unless(counted >= least, f"“{side} sent” is {counted}, and the steps send {least}")
 
 
 def _received_what_was_sent(seen: _Seen, side: str) -> str:
     """Nobody receives more than the other side sent."""
+    other = _OTHER[side]
     received = seen.trial.bytes.get(f"{side} received", 0)
-    sent = seen.trial.bytes.get(f"{_OTHER[side]} sent", received)
-    if received <= sent:
-        return ""
-    return f"“{side} received” is {received}, and “{_OTHER[side]} sent” {sent}"
+    sent = seen.trial.bytes.get(f"{other} sent", received)
+    problem = f"“{side} received” is {received}, and “{other} sent” {sent}"
+    return _unless(received <= sent, problem)
 
 
 def _queue_fits(seen: _Seen) -> str:
     """What was sent and not read is in the receive queue, as much of it as found room."""
     left = seen.unread
     queued = seen.trial.queue.get("fionread", left)
-    if bool(queued) == bool(left) and queued <= left:
-        return ""
-    return f"the closer's receive queue has {queued} bytes, and the steps leave {left}"
+    problem = f"the closer's receive queue has {queued} bytes, and the steps leave {left}"
+    return _unless(min(left, 1) <= queued <= left, problem)
 
 
 def _aborts_fit(seen: _Seen) -> str:
     """A trial has few connections; only in a namespace of its own is it alone."""
-    counts = seen.trial.kernel or {}
-    name = max(_OF_CONNECTIONS, key=lambda name: counts.get(name, 0))
-    moved = counts.get(name, 0)
-    if moved <= MAX_ABORTS:
-        return ""
-    return f"{name} moved by {moved}, and a trial has at most {MAX_ABORTS} connections"
+    moved, name = max((seen.trial.counter(name), name) for name in _OF_CONNECTIONS)
+    problem = f"{name} moved by {moved}, and a trial has at most {MAX_ABORTS} connections"
+    return _unless(moved <= MAX_ABORTS, problem)
 
 
 def _abort_has_its_cause(seen: _Seen) -> str:
     """tcp_close() with unread data counts TCPAbortOnClose, and looks at memory only otherwise."""
     resets = count_resets(seen.wire, "closer")
-    counts = seen.trial.kernel or {}
-    on_memory_only = "TCPAbortOnMemory" in counts and not counts.get("TCPAbortOnClose")
-    if not (on_memory_only and resets and seen.unread):
-        return ""
-    return "TCPAbortOnMemory moved, and with unread data it would be TCPAbortOnClose"
+    must_be_counted = all((resets, seen.unread, seen.trial.counter("TCPAbortOnMemory")))
+    fits = not must_be_counted or seen.trial.counter("TCPAbortOnClose") > 0
+    return _unless(fits, "TCPAbortOnMemory moved, and with unread data it would be TCPAbortOnClose")
 
 
 def _is_over_tcp(seen: _Seen) -> bool:

@@ -54,10 +54,8 @@ def result_beginning(stdout: bytes, size: int) -> bytes:
     """Returns at most `size` bytes of the first result line, expanded if it can be; b"" without
     one. Nothing is raised.
     """
-    start = (b"\n" + stdout).find(b"\n" + REPLY_MARK)
-    if start < 0:
-        return b""
-    line = stdout[start + len(REPLY_MARK) :][: 8 * size].partition(b"\n")[0]
+    after = (b"\n" + stdout).partition(b"\n" + REPLY_MARK)[2]
+    line = after[: 8 * size].partition(b"\n")[0]
     if not line.startswith(COMPRESSED):
         return line[:size]
     try:

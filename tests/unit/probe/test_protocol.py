@@ -523,3 +523,30 @@ def test_a_reply_whose_shape_and_times_do_not_fit_is_refused(name: str, change: 
     with pytest.raises(ReplyError, match="and its times do not fit each other") as caught:
         result(plan(UNREAD), protocol.REPLY_MARK + json.dumps(body).encode() + b"\n")
     assert caught.value.stage == "decode"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "words"),
+    [
+        (b"", ""),
+        (b"no mark here", ""),
+        (protocol.REPLY_MARK + b"\n", ""),
+        (b"motd\n" + protocol.REPLY_MARK + b'{"a":1}\nmore', '; it begins “{"a":1}”'),
+        (protocol.REPLY_MARK + b"x" * 200, "; it begins “" + "x" * 200 + "”"),
+        (protocol.REPLY_MARK + b"x" * 201, "; it begins “" + "x" * 200 + "…”"),
+        (protocol.REPLY_MARK + b"\x1b[2J\x00\xff", "; it begins “\ufffd[2J\ufffd\ufffd”"),
+        (protocol.REPLY_MARK + rb"\u0070\u202e", "; it begins “p\ufffd”"),
+        (protocol.REPLY_MARK + b"x" * 197 + rb"\u0070", "; it begins “" + "x" * 197 + "…”"),
+        (protocol.REPLY_MARK + b"zlib:####", "; it begins “zlib:####”"),
+    ],
+)
+def test_the_first_200_bytes_of_a_reply_are_quoted_as_one_printable_line(
+    stdout: bytes, words: str
+) -> None:
+    assert protocol.describe_beginning(stdout) == words
+
+
+def test_the_beginning_of_a_compressed_reply_is_quoted_expanded() -> None:
+    packed = base64.b64encode(zlib.compress(b'{"protocol":7,"x":"' + b"y" * 10**6))
+    quoted = protocol.describe_beginning(protocol.REPLY_MARK + b"zlib:" + packed)
+    assert quoted == "; it begins “" + '{"protocol":7,"x":"' + "y" * 181 + "…”"
