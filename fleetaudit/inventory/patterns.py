@@ -18,11 +18,13 @@ from typing import NamedTuple
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
 from fleetaudit.text.expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
+from fleetaudit.text.sanitize import shorten
 from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 
 from .host_names import is_address
 from .suggestions import did_you_mean
 
+_MAX_SHOWN = 300
 _WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _BRACKET = re.compile(r"[\[\]]")
 _PART = re.compile(r"(?P<operator>[&!]|(?![&!]))(?P<expression>.+)", re.DOTALL)
@@ -93,7 +95,7 @@ def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
     for part in sorted(parts, key=attrgetter("order")):
         _COMBINE[part.operator](selected, matcher.match(part))
     if not selected:
-        raise NothingToDoError(f"no host matches all of the pattern “{pattern}”")
+        raise NothingToDoError(f"no host matches all of the pattern “{_shown(pattern)}”")
     return tuple(host.name for host in inventory.hosts if host.name in selected)
 
 
@@ -193,7 +195,8 @@ class _Matcher:
             hosts = _slice(hosts, part.subscript)
         if hosts or part.is_plain_exclusion:
             return hosts
-        raise NothingToDoError(f"“{part.text}” matches no host: “{part.name}” has too few hosts")
+        name = _shown(part.name)
+        raise NothingToDoError(f"“{_shown(part.text)}” matches no host: “{name}” has too few hosts")
 
     def _is_host(self, part: _Part) -> bool:
         """Returns whether a part is the name of one host.
@@ -246,7 +249,7 @@ class _Matcher:
         """Returns the error about a part that is no host and no group, with what may be meant."""
         suggestion = did_you_mean(part.name, [*self._groups, *self._names])
         hint = suggestion or _hint_about(part.name)
-        return NothingToDoError(f"“{part.text}” matches no host and no group{hint}")
+        return NothingToDoError(f"“{_shown(part.text)}” matches no host and no group{hint}")
 
 
 _last_matcher: list[_Matcher] = []
@@ -292,4 +295,11 @@ def _nth(hosts: Sequence[str], index: int) -> Sequence[str]:
 
 def _invalid(pattern: str, reason: str, hint: str = "") -> InputError:
     """Returns the error about an expression that cannot be used."""
-    return InputError(f"“{pattern}” is not a host pattern: {reason}", source="pattern", hint=hint)
+    return InputError(
+        f"“{_shown(pattern)}” is not a host pattern: {reason}", source="pattern", hint=hint
+    )
+
+
+def _shown(pattern: str) -> str:
+    """Returns a pattern as messages quote it."""
+    return shorten(pattern, _MAX_SHOWN)

@@ -17,6 +17,7 @@ from fleetaudit.errors import InputError, NothingToDoError
 
 from .document import Document
 from .files import read_first_bytes
+from .secret_files import secret_kind
 from .yaml_builder import Builder, DuplicateKeyHandler, Tags
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -49,7 +50,8 @@ def decode_utf8(data: bytes, *, source: str) -> str:
     UTF-8.
 
     A byte order mark of UTF-8 is removed. Raises `InputError` without a line for UTF-16, which is
-    recognized by its byte order mark, and for more than `MAX_FILE_BYTES`.
+    recognized by its byte order mark, for more than `MAX_FILE_BYTES`, and for a private key or a
+    file of passwords, of which another error could quote a line.
     """
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"larger than the {MAX_FILE_BYTES} bytes that are read", source=source)
@@ -58,7 +60,7 @@ def decode_utf8(data: bytes, *, source: str) -> str:
             "UTF-16; only UTF-8 is read", source=source, hint="convert it: iconv -f UTF-16 -t UTF-8"
         )
     try:
-        return data.decode("utf-8-sig")
+        return _without_secrets(data.decode("utf-8-sig"), source)
     except UnicodeDecodeError as e:
         line, column = _place_of(data[: e.start].decode("utf-8", "replace"))
         raise InputError(
@@ -68,6 +70,13 @@ def decode_utf8(data: bytes, *, source: str) -> str:
             column=column,
             hint="convert it: iconv -f ISO-8859-1 -t UTF-8, if that is what it is in",
         ) from e
+
+
+def _without_secrets(text: str, source: str) -> str:
+    """Returns the text of a file; raises `InputError` for one of secrets."""
+    if kind := secret_kind(text):
+        raise InputError(f"not read: it begins with {kind}", source=source, line=1)
+    return text
 
 
 def parse_yaml(

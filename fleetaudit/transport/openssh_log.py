@@ -25,6 +25,7 @@ from .host_key_errors import forget_command
 from .known_hosts import FILE_MAX, fingerprint
 from .password_expiry import classify_expiry
 from .ssh_command import dropped_before_login, permissions_too_open, shell_join
+from .ssh_config_files import hide_content
 from .unanswered import NOT_ANSWERED
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
@@ -194,7 +195,7 @@ class _Ended:
 
     def __init__(self, result: ChildResult, login: Login) -> None:
         self._login, self._log, self._output = login, result.log, result.output
-        self._text = _DEBUG.sub("", result.log.decode("utf-8", "replace"))
+        self._text = hide_content(_DEBUG.sub("", result.log.decode("utf-8", "replace")))
         self.logged_in = logged_in(result.log) or bool(result.output.stdout)
 
     @cached_property

@@ -33,6 +33,7 @@ from .ssh_config_files import (
     SYSTEM_CONFIG,
     files_of_user,
     first_match_exec,
+    hide_content,
     home_of_user,
     included_files,
 )
@@ -296,7 +297,7 @@ def _not_in_time(hint: str) -> TransportError:
 
 def _ssh_g_failed(output: Output, name: str, hint: str) -> TransportError:
     """Returns the error for an `ssh -G` that reports one."""
-    problem = _error_lines(output.stderr)
+    problem = hide_content(_error_lines(output.stderr))
     if _NO_CANONICAL_NAME.search(problem):
         reason = f"the name {name!r} has no address in the domains of CanonicalDomains"
         reason += quote_line(problem, ": ")

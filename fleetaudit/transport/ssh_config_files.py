@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import pwd
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,8 +21,19 @@ from fleetaudit.text.files import read_file
 from .ssh_config_names import FILE_MAX, MAX_DEPTH
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
+_QUOTED = re.compile(
+    r"((?: line |: line )\d+: (?:Bad configuration option: |[^\n\"]*(?=\")))[^\n]*"
+)
 _BEFORE_A_KEYWORD = ' \t\r\f\v="'
 """What ssh passes over before a keyword."""
+
+
+def hide_content(messages: str) -> str:
+    """Returns messages of ssh without what they quote of a line of its configuration.
+
+    -F, or an Include, may name a file of secrets, and ssh quotes each line that is no option.
+    """
+    return _QUOTED.sub(r"\1…", messages)
 
 
 def first_match_exec(files: Iterable[str], depth: int = 0) -> str:

@@ -583,6 +583,23 @@ def test_options_that_are_not_supported_are_logged_once_and_dangerous_ones_are_r
     assert (e.stage, "--transport openssh" in e.hint) == ("connect", True)
 
 
+# ---- a file of secrets
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+@pytest.mark.parametrize("through_include", [False, True])
+def test_no_line_of_a_secret_file_is_in_a_reason(
+    tmp_path: Path, client: str, through_include: bool
+) -> None:
+    secret = config(tmp_path / "secret", "root:$6$C4n4ry$x:19876:0:99999:7:::\nC4n4ryBase64\n")
+    file = secret
+    if through_include:
+        file = config(tmp_path / "config", f"Include {secret}\nUser x\n")
+    e = failure(through(file, "127.0.0.1", port=1, client=client))
+    assert f"{secret}" in e.reason
+    assert "c4n4ry" not in f"{e.reason} {e.hint}".lower()
+
+
 # ---- --no-exec
 
 

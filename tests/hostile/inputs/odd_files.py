@@ -1,0 +1,130 @@
+"""Pipes, devices, folders, sockets, links and secrets in the place of every file that is read."""
+
+from __future__ import annotations
+
+from .attack import SHADOW, Attack, Content, fifo, folder, link, unix_socket
+
+KINDS: dict[str, Content] = {
+    "a pipe": fifo,
+    "/dev/zero": link("/dev/zero"),
+    "/dev/urandom": link("/dev/urandom"),
+    "/dev/tty": link("/dev/tty"),
+    "/dev/null": link("/dev/null"),
+    "/proc/kmsg": link("/proc/kmsg"),
+    "a folder": folder,
+    "a socket": unix_socket,
+    "a link to itself": link("odd"),
+    "a link to nothing": link("nowhere"),
+    "/etc/shadow": SHADOW,
+    "a private key": "-----BEGIN OPENSSH PRIVATE KEY-----\nCANARYc4n4ry\n",
+}
+HOST = "web1 ansible_host=127.0.0.1 ansible_port=1"
+RUN = ("run", "hosts", "-p", "quick.yml", "-T", "2", "--retries", "0")
+LIST = ("inventory", "hosts", "--list-hosts")
+SHARED: dict[str, Content] = {"hosts": f"{HOST}\n"}
+PLACES: dict[str, tuple[tuple[str, ...], dict[str, Content]]] = {
+    "inventory": (("inventory", "odd", "--list"), {}),
+    "inventory in a folder": (("inventory", "folder", "--list"), {"folder/a": "web1\n"}),
+    "playbook": (("run", "-C", "hosts", "-p", "odd"), SHARED),
+    "waivers": ((*RUN, "--waivers", "odd"), SHARED),
+    "-l @file": ((*LIST, "-l", "@odd"), SHARED),
+    "group_vars": (LIST, {**SHARED, "group_vars/x": ""}),
+    "host_vars": (LIST, {**SHARED, "host_vars/x": ""}),
+    "configuration": (LIST, SHARED),
+    "ansible.cfg": (LIST, SHARED),
+    "vault password": ((*LIST, "--vault-password-file", "odd"), SHARED),
+    "login password": ((*RUN, "--connection-password-file", "odd"), SHARED),
+    "become password": ((*RUN, "-b", "--become-password-file", "odd"), SHARED),
+    "private key": ((*RUN, "--private-key", "odd"), SHARED),
+    "known_hosts": ((*RUN, "--known-hosts", "odd"), SHARED),
+    "ssh_config": (RUN, {"hosts": f"{HOST} ansible_ssh_args='-F odd'\n"}),
+    "ssh_config of openssh": (
+        RUN,
+        {"hosts": f"{HOST} ansible_connection=openssh ansible_ssh_args='-F odd'\n"},
+    ),
+    "Include of ssh_config": (
+        RUN,
+        {"hosts": f"{HOST} ansible_ssh_args='-F config'\n", "config": "Include HERE/odd\nUser x\n"},
+    ),
+    "kernel image": (
+        RUN,
+        {"hosts": "k ansible_connection=kernel kernel_image=odd\n"},
+    ),
+    "baseline": ((*RUN, "--baseline", "./odd"), SHARED),
+    "report": (("report", "odd"), {}),
+    "diff": (("diff", "odd", "odd"), {}),
+    "merge": (("merge", "odd"), {}),
+    "resume": (("run", "--resume", "./odd"), {}),
+    "output folder": ((*RUN, "-o", "odd"), SHARED),
+}
+PATHS = {
+    "inventory in a folder": "folder/odd",
+    "group_vars": "group_vars/all",
+    "host_vars": "host_vars/web1",
+}
+"""Where the odd file is, if not at odd."""
+ENVIRONMENT = {
+    "configuration": {"FLEETAUDIT_CONFIG": "odd"},
+    "ansible.cfg": {"ANSIBLE_CONFIG": "odd"},
+}
+ERRORS = (4, 64, 65, 66, 73, 75, 78)
+HARMLESS = (0, *ERRORS)
+"""Statuses where an odd file may mean "no file", as /dev/null does, or an empty folder."""
+
+
+def _odd(where: str, kind: str) -> Attack:
+    arguments, files = PLACES[where]
+    path = PATHS.get(where, "odd")
+    return Attack(
+        f"{kind} as {where}",
+        where,
+        arguments,
+        {**files, path: KINDS[kind]},
+        status=HARMLESS,
+        message=".",
+        started=frozenset({"ssh -G", "ssh", "ldd", "sh", "qemu-system-x86_64"}),
+        environment=ENVIRONMENT.get(where, {}),
+    )
+
+
+LOOPS: dict[str, dict[str, Content]] = {
+    "folders that link to each other": {
+        "hosts/a": "web1\n",
+        "hosts/x": link("../hosts"),
+        "hosts/y": link("../hosts"),
+    },
+    "group_vars that link to themselves": {
+        "hosts/a": "[web]\nweb1\n",
+        "hosts/group_vars/web/x": link("../web"),
+        "hosts/group_vars/web/y": link("../web"),
+    },
+    "group_vars/all with a pipe below": {
+        "hosts/a": "web1\n",
+        "hosts/group_vars/all/deep/x.yml": fifo,
+    },
+    "host_vars with a device below": {
+        "hosts/a": "web1\n",
+        "hosts/host_vars/web1/x.yml": link("/dev/zero"),
+    },
+    "group_vars that are /etc/shadow": {
+        "hosts/a": "web1\n",
+        "hosts/group_vars/all/x.yml": SHADOW,
+    },
+    "an inventory folder that links to /proc": {"hosts/x": link("/proc/self")},
+    "an inventory folder that links to /": {"hosts/x": link("/dev")},
+}
+
+
+def _loop(name: str) -> Attack:
+    return Attack(
+        name,
+        "inventory",
+        ("inventory", "hosts", "--list"),
+        LOOPS[name],
+        message=r"hosts/",
+    )
+
+
+def attacks() -> list[Attack]:
+    """Returns every attack by an odd file."""
+    return [*(_odd(where, kind) for where in PLACES for kind in KINDS), *map(_loop, LOOPS)]
