@@ -95,7 +95,8 @@ def read_bounded(path: Path, limit: int = MAX_READ) -> bytes:
                 source=str(path),
                 hint="name the folder of the run: its store can be read at any size",
             )
-        data: bytes | None = file.read(limit)
+        # Python allocates as much as is asked for, which a process may not have.
+        data: bytes | None = file.read(min(limit, size + 1))
     if data is None:  # a file in /proc that has no data yet
         raise InputError("not a regular file", source=str(path), hint=_HINT)
     return data

@@ -9,7 +9,7 @@ _SECRETS = (
     (re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY"), "a private key"),
     (re.compile(r"PuTTY-User-Key-File"), "a private key"),
     # shadow(5): nine fields; and files of htpasswd(1).
-    (re.compile(r"[^:\s]{1,64}:[^:\s]*(?::[0-9-]{0,20}){6,7}\s*$", re.MULTILINE), "passwords"),
+    (re.compile(r"[^:\s]{1,64}:[^:\s]*(?::[0-9-]{0,20}){7}\s*$", re.MULTILINE), "passwords"),
     (re.compile(r"[^:\s]{1,64}:\$[0-9a-z]{1,10}\$[^:\s]{8}"), "passwords"),
 )
 
