@@ -4,14 +4,17 @@ bounds the time of each: the host's deadline and 2 s.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from bench.fleet.namespace import PROGRAMS, namespace_command
 from tests.support.sshd import require
 from tests.support.timing import BUSY_S
 
+from .faults import fleet, offsets
 from .faults.cases import Bench, bench, case_of, name_of
 from .faults.catalog import RUNS_WELL, faults
 from .faults.routes import ROUTES
@@ -80,6 +83,24 @@ def _started(benches: Bench, pool: ThreadPoolExecutor) -> Iterator[tuple[str, Fu
             if says and name in CHOSEN:
                 case = case_of(benches, fault, route, says, deadlines_s=DEADLINES_S, over_s=BUSY_S)
                 yield name, pool.submit(case.run)
+
+
+def test_hosts_that_flood_cost_no_good_host_its_result() -> None:
+    _require_namespace()
+    seen = fleet.case(30, 4, 120, only="flood of", noise_s=BUSY_S).run()
+    assert not seen.wrong, seen.cells
+
+
+def test_a_connection_that_is_cut_at_any_byte_ends_in_time_and_leaves_nothing() -> None:
+    _require_namespace()
+    seen = offsets.case("RST", every=149, over_s=BUSY_S).run()
+    assert not seen.wrong, seen.cells
+
+
+def _require_namespace() -> None:
+    require(*PROGRAMS)
+    if subprocess.run([*namespace_command(), "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
 
 
 @pytest.mark.parametrize("name", CHOSEN)

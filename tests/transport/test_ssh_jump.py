@@ -453,6 +453,37 @@ def test_extended_data_of_a_jump_host_counts_for_the_window_and_is_dropped() -> 
     )  # more than half of the window was used up
 
 
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+@pytest.mark.parametrize(
+    ("command", "ended", "printed"),
+    [
+        ("sh -c 'echo no way there >&2; exit 3'", "with status 3", "“no way there”"),
+        ("sh -c 'echo no way there >&2; exit 0'", "with status 0", "“no way there”"),
+        ("/no/such/program %h", "with status 127", "/no/such/program"),
+        ("sh -c 'echo killed >&2; kill -9 $$'", "by signal 9", "“killed”"),
+    ],
+)
+def test_a_proxy_command_that_ends_is_reported_with_what_it_printed_and_not_tried_again(
+    tmp_path: Path, sshd: Server, command: str, ended: str, printed: str, client: str
+) -> None:
+    file = config(tmp_path, host("far", sshd, f"ProxyCommand {command}"))
+    e = failure(through(file, client=client))
+    assert (e.stage, e.kind, e.transient) == ("connect", "ProxyCommand failed", False)
+    assert printed in e.reason
+    assert "too many connections" not in e.reason
+    # OpenSSH does not report how its ProxyCommand ended.
+    assert client == "openssh" or f"the ProxyCommand ended {ended}" in e.reason
+
+
+def test_a_proxy_command_that_ends_without_a_word_may_have_been_dropped_and_is_tried_again(
+    tmp_path: Path, sshd: Server
+) -> None:
+    file = config(tmp_path, host("far", sshd, "ProxyCommand true"))
+    e = failure(through(file))
+    assert (e.stage, e.kind, e.transient) == ("connect", "hung up", True)
+    assert "no SSH greeting came: the ProxyCommand ended with status 0" in e.reason
+
+
 # ---- many
 
 

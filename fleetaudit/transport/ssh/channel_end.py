@@ -8,6 +8,7 @@ from paramiko import Message, common
 
 from fleetaudit.text.sanitize import printable_line
 
+from .link import LinkError
 from .session import Session
 
 WINDOW = 2 * 1024 * 1024
@@ -16,6 +17,7 @@ WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
 """Bytes of one message, which every implementation accepts (RFC 4253, section 6.1)."""
 
+_LEAST_PACKET = 256  # a host that takes less makes each byte cost a message
 # The numbers of the messages about one channel.
 _FIRST_MESSAGE, _LAST_MESSAGE = common.MSG_CHANNEL_OPEN_SUCCESS, 100
 
@@ -55,6 +57,9 @@ class ChannelEnd:
             if ptype == common.MSG_CHANNEL_OPEN_SUCCESS:
                 self._host_number, self._window = answer.get_int(), answer.get_int()
                 self._packet = answer.get_int()
+                if self._packet < _LEAST_PACKET:
+                    text = f"it takes at most {self._packet} bytes in a message of a channel"
+                    raise LinkError("garbled", text)
                 self.is_open = True
                 return
             if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
@@ -75,7 +80,7 @@ class ChannelEnd:
     def send_data(self, data: bytearray) -> None:
         """Sends as much of the data as the host has room for, and removes it."""
         while data and self._window:
-            size = min(self._window, max(self._packet, 1), PACKET, len(data))
+            size = min(self._window, self._packet, PACKET, len(data))
             piece = bytes(data[:size])
             self._session.send(self.message(common.MSG_CHANNEL_DATA).add_string(piece))
             self._window -= size

@@ -25,8 +25,9 @@ PACKET_MAX = 256 * 1024
 """The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC
 was verified.
 """
-_MESSAGE_COST = 256
-"""What a message takes of the allowance besides its bytes: handling one costs as much as 4 KB."""
+_MESSAGE_COST = 1024
+"""What a message takes of the allowance besides its bytes: handling one costs more CPU than that.
+"""
 
 
 class PacketStream(Packetizer):

@@ -6,7 +6,6 @@ import contextlib
 import queue
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from .catalog import RUNS_WELL, faults
 from .client import Job, Measured
 from .fault import AUDITED, Fault, Says
 from .routes import ROUTES, Place, Route
+from .serve import ask, process
 
 WARM = tuple(route for route in ROUTES if not route.far)
 COLUMNS = ("stage", "over the deadline", "memory", "CPU", "left over", "reason")
@@ -47,22 +47,13 @@ class Pair:
         return self._run(fault, route, deadline_s)
 
     def _run(self, fault: Fault, route: Route, deadline_s: float) -> Measured:
-        faulty, good = map(int, _ask(self.servers, fault.name).split())
+        faulty, good = map(int, ask(self.servers, fault.name).split())
         key = " ".join((self.folder / "host.pub").read_text().split()[:2])
         target = route.target(Place(self.folder, faulty, good, key), fault)
         password = target.password.reveal() if target.password else ""
         job = Job(msgspec.structs.replace(target, password=None), password, deadline_s)
-        answer = _ask(self.client, msgspec.json.encode(job).decode())
+        answer = ask(self.client, msgspec.json.encode(job).decode())
         return msgspec.json.decode(answer, type=Measured)
-
-
-def _ask(process: subprocess.Popen[str], line: str) -> str:
-    """Returns the line that a process answers a line with."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
-    return process.stdout.readline()
 
 
 @dataclass
@@ -95,21 +86,9 @@ def bench(count: int) -> Iterator[Bench]:
             for name in ("host", "host.pub", "user", "user.pub"):
                 (own / name).write_bytes((folder / name).read_bytes())
                 (own / name).chmod(0o600)
-            servers = stack.enter_context(_process("serve", str(own / "host")))
-            pairs.put(Pair(own, servers, stack.enter_context(_process("client"))))
+            servers = stack.enter_context(process("serve", str(own / "host")))
+            pairs.put(Pair(own, servers, stack.enter_context(process("client"))))
         yield Bench(pairs)
-
-
-@contextlib.contextmanager
-def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Yields a process of a module of this package, which ends with its stdin."""
-    words = [sys.executable, "-m", f"tests.hostile.faults.{module}", *arguments]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def wrong(measured: Measured, says: Says, deadline_s: float, over_s: float) -> Iterator[str]:

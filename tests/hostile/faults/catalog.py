@@ -221,10 +221,7 @@ def channel() -> Iterator[Fault]:
         "channel: no window", OPENED, messages.instead(shut), "takes no input", "", "takes no input"
     )
     tiny = message(OPENED, 0, 0, 1 << 20, 0)
-    yield replace(
-        _channel("channel: packets of 0 bytes", OPENED, messages.instead(tiny), "", ""),
-        says=Says(AUDITED),
-    )
+    yield _channel("channel: packets of 0 bytes", OPENED, messages.instead(tiny), "at most 0", "")
     yield _channel("exec: stall", STARTED, messages.stall, no_exec, "", no_exec)
     yield _channel("exec: no answer, and no output", STARTED, messages.drop, no_exec, "")
     yield _channel("exec: FIN", STARTED, messages.hang_up, "broke off", "")
@@ -287,6 +284,8 @@ def output() -> Iterator[Fault]:
     bytewise = commands.prints(1, piece=b"x")
     yield _command("output: bytes one by one", bytewise, "execute", far_more, late)
     yield _command("output: 8 MB of newlines", commands.reply_then(b"\n" * 8_000_000), "decode")
+    before = commands.prints_first(b"\n" * 8_000_000)
+    yield _command("output: 8 MB of newlines before the command", before, AUDITED)
     yield _command("output: 5 MB of [", commands.reply_then(b"[" * 5_000_000), "decode")
     yield _command(
         "output: a reply of 5 MB of [",

@@ -49,7 +49,7 @@ class Measured(msgspec.Struct):
     left: list[str]
 
 
-def _scenario() -> HostPlan:
+def scenario() -> HostPlan:
     """Returns a plan with one scenario, which takes a tenth of a second."""
     play = load_playbook(None).plays[0]
     return HostPlan(
@@ -66,7 +66,7 @@ def _scenario() -> HostPlan:
 
 def measure(plan: HostPlan, deadline_s: float) -> Measured:
     """Audits one host."""
-    before = _open()
+    before = open_now()
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of memory, proc(5)
     memory, cpu, began = _memory("VmRSS"), _cpu(), time.monotonic()
     outcome = audit(
@@ -93,11 +93,11 @@ def measure(plan: HostPlan, deadline_s: float) -> Measured:
         wall_s=wall,
         cpu_s=spent,
         peak_mb=peak,
-        left=_left(before),
+        left=left_since(before),
     )
 
 
-def _left(before: dict[str, set[str]]) -> list[str]:
+def left_since(before: dict[str, set[str]]) -> list[str]:
     """Returns what was not there before, and still is after a moment."""
     until = time.monotonic() + SETTLE_S
     while (left := _more(before)) and time.monotonic() < until:
@@ -106,11 +106,11 @@ def _left(before: dict[str, set[str]]) -> list[str]:
 
 
 def _more(before: dict[str, set[str]]) -> list[str]:
-    now = _open()
+    now = open_now()
     return [f"{kind} {one}" for kind in now for one in sorted(now[kind] - before[kind])]
 
 
-def _open() -> dict[str, set[str]]:
+def open_now() -> dict[str, set[str]]:
     """Returns the threads, the descriptors and the children of this process."""
     tasks = list(Path("/proc/self/task").iterdir())
     children = " ".join((task / "children").read_text() for task in tasks).split()
@@ -129,8 +129,9 @@ def _open() -> dict[str, set[str]]:
 
 
 def _process(pid: str) -> str:
-    """Returns a child's number, name and state: Z is a zombie. "" for one that another process left
-    behind and that has ended, which is init's to reap.
+    """Returns a child's number and name, and whether it is a zombie.
+
+    "" for one that another process left behind and that has ended, which is init's to reap.
     """
     try:
         number, name, state, _, _, session = Path(f"/proc/{pid}/stat").read_text().split()[:6]
@@ -139,7 +140,7 @@ def _process(pid: str) -> str:
     if state == "Z" and session != number:  # our own are started in sessions of their own
         os.waitpid(int(pid), os.WNOHANG)
         return ""
-    return f"{number} {name} {state}"
+    return f"{number} {name}" + (" zombie" if state == "Z" else "")
 
 
 def _memory(name: str) -> float:
@@ -156,7 +157,7 @@ def _cpu() -> float:
 
 def main() -> None:
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    plan = _scenario()
+    plan = scenario()
     for line in sys.stdin:
         job = msgspec.json.decode(line, type=Job)
         password = Secret(job.password) if job.password else None

@@ -10,7 +10,7 @@ from paramiko import common
 
 from .messages import stall
 from .recording import FIRST_LINE
-from .server import Command, Exec, Field, message
+from .server import Command, Exec, Field, message, quietly, run_well
 
 MANY = 1024 * 1024 * 1024
 PIECE = 32 * 1024
@@ -137,7 +137,7 @@ def prints(*streams: int, piece: bytes = bytes(PIECE), within: bool = True) -> C
 
     def play(run: Exec) -> None:
         run.start()
-        threads = [threading.Thread(target=one, args=(run, stream)) for stream in streams]
+        threads = [threading.Thread(target=quietly, args=(one, run, stream)) for stream in streams]
         for thread in threads:
             thread.daemon = True
             thread.start()
@@ -186,6 +186,16 @@ def reply_then(piece: bytes) -> Command:
         run.status()
         run.eof()
         run.close()
+
+    return play
+
+
+def prints_first(piece: bytes) -> Command:
+    """Returns what prints something before the command begins, as a start-up file may."""
+
+    def play(run: Exec) -> None:
+        run.out(piece)
+        run_well(run)
 
     return play
 

@@ -1,7 +1,7 @@
 """The process with the servers of one case: python -m tests.hostile.faults.serve HOST_KEY
 
-Each line of stdin is the name of a fault. A server with it, and a good one, then listen, and their
-ports are printed; those of the line before are closed.
+Each line of stdin has names of faults, with tabs. A server with each, and a good one, then listen,
+and their ports are printed; those of the line before are closed.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -57,13 +59,40 @@ def main(key_file: str) -> None:
     Wire.recordings = Path(key_file).parent.parent
     key = paramiko.Ed25519Key.from_private_key_file(key_file)
     scripts = {fault.name: fault.script for fault in (RUNS_WELL, *faults())}
-    good = Listener(scripts[RUNS_WELL.name], key)
-    bad = good
+    good, bad = Listener(scripts[RUNS_WELL.name], key), list[Listener]()
     for line in sys.stdin:
-        if bad is not good:
-            bad.close()
-        bad = Listener(scripts[line.rstrip("\n")], key)
-        print(bad.port, good.port, flush=True)
+        for listener in bad:
+            listener.close()
+        bad = [Listener(scripts[name], key) for name in line.rstrip("\n").split("\t")]
+        print(*(listener.port for listener in bad), good.port, flush=True)
+
+
+@contextlib.contextmanager
+def serving(key_file: Path, names: Sequence[str]) -> Iterator[tuple[int, ...]]:
+    """Yields the ports of servers with these faults, in a process, and of a good one."""
+    with process("serve", str(key_file)) as servers:
+        yield tuple(map(int, ask(servers, "\t".join(names)).split()))
+
+
+@contextlib.contextmanager
+def process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Yields a process of a module of this package, which ends with its stdin."""
+    words = [sys.executable, "-m", f"tests.hostile.faults.{module}", *arguments]
+    started = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def ask(server: subprocess.Popen[str], line: str) -> str:
+    """Returns the line that a process answers a line with."""
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(line + "\n")
+    server.stdin.flush()
+    return server.stdout.readline()
 
 
 if __name__ == "__main__":

@@ -192,21 +192,21 @@ class _Interface(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         run = Exec(self._wire, channel, command)
         play = self._script.command or run_well
-        threading.Thread(target=_quietly, args=(play, run), daemon=True).start()
+        threading.Thread(target=quietly, args=(play, run), daemon=True).start()
         return True
 
 
-def _quietly(play: Callable[[Any], None], what: Any) -> None:
+def quietly(play: Callable[..., None], *arguments: Any) -> None:
     """Plays to the end, or until the client is gone."""
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        play(what)
+        play(*arguments)
 
 
 def serve(sock: socket.socket, script: Script, key: paramiko.PKey) -> None:
     """Serves one connection by the script, until the client is gone."""
     if script.raw:
         with sock:
-            _quietly(script.raw, sock)
+            quietly(script.raw, sock)
         return
     wires: list[Wire] = []
 
