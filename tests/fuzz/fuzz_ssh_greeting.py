@@ -16,7 +16,7 @@ with instrumented("paramiko"):
     from fleetaudit.transport.ssh.link import LinkError
     from fleetaudit.transport.ssh.paramiko_transport import offer_for
     from fleetaudit.transport.ssh.session import Session
-    from tests.fuzz.wire import InputLink, packets_of
+    from tests.fuzz.wire import InputLink, other_key, packets_of
 
 VERSION = b"SSH-2.0-OpenSSH_9.2\r\n"
 WORDS = (
@@ -30,7 +30,7 @@ MOST_SENT = 64 * 1024
 def TestOneInput(data: bytes) -> None:
     """Reads a greeting and a key exchange."""
     link = InputLink(data)
-    session = Session(link, SshConfig())
+    session = Session(link, SshConfig(), other_key)
     session.stream.until = Deadline.after(30)
     try:
         session.propose(())

@@ -19,7 +19,7 @@ with instrumented():
     from fleetaudit.transport.ssh.aead import Aead
     from fleetaudit.transport.ssh.link import LinkError
     from fleetaudit.transport.ssh.session import Session
-    from tests.fuzz.wire import InputLink
+    from tests.fuzz.wire import InputLink, other_key
 
 KEY, IV = b"k" * 16, b"i" * 12
 WORDS = (b"\0\0\0\x10", b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x04")
@@ -40,7 +40,7 @@ def TestOneInput(data: bytes) -> None:
 
 def _receive(packet: bytes, message: bytes) -> bytes | None:
     """Returns the message in a packet, None if it is refused or handled by the session."""
-    session = Session(InputLink(packet), SshConfig())
+    session = Session(InputLink(packet), SshConfig(), other_key)
     session.stream.until = Deadline.after(30)
     session.stream._sealed_in = Aead(AESGCM(KEY), IV)
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fleetaudit.errors import TransportError
 from fleetaudit.model import SshConfig
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.ssh.link import LinkError, Meanwhile
@@ -14,6 +15,11 @@ from fleetaudit.transport.ssh.session import Session
 MARK = b"\n--\n"
 """Separates the messages in an input."""
 _BLOCK, _PIECE = 8, 1000
+
+
+def other_key(_first: bytes, _shown: bytes) -> TransportError:
+    """Returns the error for another host key when keys are agreed on again."""
+    return TransportError("host key", "another key", hint="")
 
 
 class InputLink:
@@ -66,7 +72,7 @@ def session_with(messages: Iterable[bytes]) -> tuple[Session, InputLink]:
     Its packets have no cipher, so that every message is one that a host may send.
     """
     link = InputLink(packets_of(messages))
-    session = Session(link, SshConfig())
+    session = Session(link, SshConfig(), other_key)
     session.stream.until = Deadline.after(30)
     state = session._paramiko
     state.initial_kex_done = True

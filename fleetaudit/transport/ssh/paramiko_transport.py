@@ -23,6 +23,7 @@ import msgspec
 import paramiko
 from paramiko import Message
 from paramiko.common import MSG_KEXINIT
+from paramiko.kex_gex import KexGexSHA256
 from paramiko.packet import Packetizer
 
 from fleetaudit.model import SshConfig
@@ -35,6 +36,7 @@ from .link import LinkError
 _TYPE_AND_COOKIE = 17  # bytes of a KEXINIT before its lists (RFC 4253, section 7.1)
 _KEXINIT = bytes([MSG_KEXINIT])
 _COOKIE = 16
+_GEX_GROUP = 31  # SSH_MSG_KEX_DH_GEX_GROUP
 # Keywords of ssh_config, and what paramiko's security options call them.
 _KINDS = {
     "Ciphers": "ciphers",
@@ -207,6 +209,16 @@ class ParamikoTransport(_Template):
         if len(received) <= _MAX_LISTS and not self.initial_kex_done:
             self._keep(key)
 
+    def parse_key_exchange(self, ptype: int, message: Message) -> None:
+        """Takes a message of the key exchange's own method.
+
+        Raises `LinkError` for a group with a negative prime, for which paramiko would look for a
+        smaller exponent without end; and many kinds of errors.
+        """
+        if ptype == _GEX_GROUP and isinstance(self.kex_engine, KexGexSHA256):
+            _check_prime(message)
+        self.kex_engine.parse_next(ptype, message)
+
     def _keep(self, key: tuple[bytes, bytes]) -> None:
         """Keeps what was agreed on, for hosts with the same lists."""
         if len(_agreements) >= _MAX_AGREEMENTS:
@@ -234,6 +246,13 @@ class ParamikoTransport(_Template):
 def _key_type(algorithm: str) -> str:
     """Returns the type of the keys that sign with an algorithm (RFC 8332)."""
     return re.sub(r"^rsa-sha2-(256|512)", "ssh-rsa", algorithm)
+
+
+def _check_prime(group: Message) -> None:
+    """Raises `LinkError` unless the prime of a group (RFC 4419, section 3) is positive."""
+    if group.get_mpint() <= 0:
+        raise LinkError("garbled", "a Diffie-Hellman group whose prime is not positive")
+    group.rewind()
 
 
 @functools.cache

@@ -289,7 +289,7 @@ class Session:
             message.get_int()  # the code; the text repeats it
             raise LinkError("disconnected", printable_line(message.get_binary()))
         elif self._is_key_exchange(ptype):
-            self._paramiko.kex_engine.parse_next(ptype, message)
+            self._paramiko.parse_key_exchange(ptype, message)
         elif handler := self._handlers.get(ptype):
             handler(message)
         else:
