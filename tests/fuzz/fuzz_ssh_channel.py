@@ -21,7 +21,7 @@ with instrumented("paramiko"):
     from tests.fuzz.wire import MARK, messages_of, session_with
 
 LIMITS = Limits(stdout=20_000, stderr=2_000)
-STDIN = b"program" * 10_000
+STDIN = b"program" * 1000
 TUNNEL = 7
 WORDS = (
     MARK, "exit-status", "exit-signal", "KILL", b"\x5b", b"\x5c", b"\x5d", b"\x5e", b"\x5f",
