@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleetaudit.errors import ReplyError
+from fleetaudit.text.sanitize import printable_line
 
 from .reply import RawTrial
 
@@ -44,7 +45,8 @@ def refuse_other_names(what: str, names: Iterable[str], known: frozenset[str]) -
     """Raises `ReplyError` for a name that the probe does not report; `what` says what it names."""
     unknown = sorted(set(names) - known)
     if unknown:
-        raise ReplyError(f"the reply has the {what} {unknown[0][:100]}, which was not asked for")
+        name = printable_line(unknown[0], 100)
+        raise ReplyError(f"the reply has the {what} {name}, which was not asked for")
 
 
 def check_names(trial: RawTrial) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fleetaudit.errors import ReplyError
+from fleetaudit.text.sanitize import printable_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class SysctlPatterns:
         """Raises `ReplyError` for a sysctl that none of the patterns selects."""
         for key in keys:
             if not self._selects(key):
-                raise ReplyError(f"the reply has the sysctl {key[:100]}, which was not asked for")
+                name = printable_line(key, 100)
+                raise ReplyError(f"the reply has the sysctl {name}, which was not asked for")
 
     def _selects(self, key: str) -> bool:
         """Returns whether a pattern selects a sysctl."""

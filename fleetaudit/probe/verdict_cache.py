@@ -26,6 +26,7 @@ from msgspec import Meta
 from fleetaudit.caching.recent import Recent
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import HostPlan, Observation, Scenario, ShortText, Sysctl
+from fleetaudit.text.sanitize import printable_line
 
 from .controls import Key, apply_controls, make_inconclusive
 from .counters import Isolation
@@ -273,4 +274,5 @@ def _places(judged: Sequence[JudgedScenario]) -> dict[Key, int]:
 
 def _unexpected(what: str, key: Key) -> ReplyError:
     """Returns the error for an observation that was not asked for; `what` is "an answer to"."""
-    return ReplyError(f"the reply has {what} {key[0]} over {key[1]}; expected at most one")
+    scenario = printable_line(key[0], 100)
+    return ReplyError(f"the reply has {what} {scenario} over {key[1]}; expected at most one")

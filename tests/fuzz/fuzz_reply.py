@@ -32,7 +32,7 @@ DIGEST = protocol.request_digest(PLAN).encode()
 PLACEHOLDER = b"DIGEST"
 """Stands for the digest of the call, which every change of the probe changes."""
 FORMATS = ("json", "csv", "junit", "prometheus", "sarif", "text")
-MAX_REASON = 20_000
+MAX_REASON = 2000
 WORDS = (
     *Audited.__struct_fields__,
     *protocol.Reply.__struct_fields__,

@@ -112,7 +112,16 @@ SHARED = {"clear_to_send"}
 PUBLIC = {"_preferred_keys": "preferred_keys"}
 """What paramiko reads instead of an attribute, and we replace by it."""
 
-OURS = {"shown_key", "_offer", "_keep", "propose", "_secret_and_hash", "__init__", "__dict__"}
+OURS = {
+    "shown_key",
+    "_offer",
+    "_keep",
+    "propose",
+    "parse_key_exchange",
+    "_secret_and_hash",
+    "__init__",
+    "__dict__",
+}
 """Names of the subclass's own."""
 
 
