@@ -8,7 +8,6 @@ nothing makes one.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -95,7 +94,7 @@ def _parse_line(number: int, line: str) -> bytes:
     key_type, key, *_ = [*line.split(), ""]
     try:
         blob = base64.b64decode(key, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and for characters beyond ASCII its parent
         blob = b""
     if not blob or Fields(blob).name() != key_type:
         raise MalformedFieldsError(f"line {number} is not a public key")

@@ -31,7 +31,7 @@ def TestOneInput(data: bytes) -> None:
     lines = text.count("\n") + 1
     by_key = {key: hosts.of_key(name, key) for key in [*hosts.hashed_by_key][:20]}
     found = hosts.of(name)
-    assert hosts.of(name.upper().lower()) == hosts.of(name.lower())
+    assert not name.isascii() or hosts.of(name.upper()) == found
     clear = hosts.in_clear(name)
     assert set(clear) <= set(found)
     for entry in found:
