@@ -18,6 +18,7 @@ from fleetaudit.errors import UsageError
 from fleetaudit.model import AuditRun, Drift, HostResult, Playbook
 from fleetaudit.playbook import load_playbook as read_playbook
 from fleetaudit.report import registry
+from fleetaudit.store.deduplication import share_evidence
 from fleetaudit.store.run_file import read_run
 from fleetaudit.text.files import expand_home
 
@@ -124,7 +125,7 @@ def audit(
     if listener.error is not None:
         raise listener.error
     info = make_run_info(plan, sources, selection, id_=started.replace(":", ""), started=started)
-    run = AuditRun(run=info, scenarios=scenario_rows(plan), hosts=outcome.results)
+    run = AuditRun(run=info, scenarios=scenario_rows(plan), hosts=share_evidence(outcome.results))
     return judge_run(run, plan, folder)
 
 

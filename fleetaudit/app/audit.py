@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,9 @@ from fleetaudit.errors import NothingToDoError, OutputError
 from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, RunInfo
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
-from fleetaudit.store.deduplication import judge_and_deduplicate
-from fleetaudit.store.lock import hold_lock, refuse_if_locked
+from fleetaudit.store.deduplication import judge_and_deduplicate, share_evidence
+from fleetaudit.store.disk import output_errors
+from fleetaudit.store.lock import refuse_if_locked
 from fleetaudit.store.names import RUN_FILE
 from fleetaudit.store.run_folder import RunFolder, create_run_folder
 from fleetaudit.store.run_search import find_runs
@@ -46,6 +48,7 @@ from .connection_arguments import (
 )
 from .exit_status import BUG, exit_status, has_bug
 from .notify import Notification, report_address
+from .output_lock import hold_output
 from .planning import (
     LoadedInventory,
     build_plan,
@@ -56,7 +59,7 @@ from .planning import (
 )
 from .reporter import Report, Reporter, ignore_message
 from .resume import make_manifest
-from .run_output import MAX_EXPORTED, WrittenRun, write_run
+from .run_output import MAX_EXPORTED, NotWrittenError, WrittenRun, write_run
 from .source_locations import add_locations
 from .workers import open_cluster
 
@@ -125,7 +128,7 @@ class FinishedAudit(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is written: its folder and reports, its exit status and how many hosts a bug cost.
 
     `changed` is whether something changed since the last run, or that is unknown; None if no option
-    needs it.
+    needs it. `problem` is why the run could not be written whole, None if it was.
     """
 
     written: WrittenRun
@@ -135,6 +138,7 @@ class FinishedAudit(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool
     changed: bool | None
     notification: Notification
+    problem: OutputError | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -213,13 +217,14 @@ def audit_plan(
     progress: OpenProgress | None = None,
     known_hosts: Path | None = None,
     earlier: Collection[HostResult] = (),
+    whole_plan: Plan | None = None,
     control: AuditControl | None = None,
 ) -> Outcome:
     """Audits every host of a plan; `on_result` gets each result as it comes, in this thread.
 
     `known_hosts` is the file for host keys that are accepted; without one they are accepted for
-    this run only. `earlier` results share their evidence with the new ones. `progress` opens what
-    shows the hosts and their stages.
+    this run only. `earlier` results share their evidence with the new ones; `whole_plan` then has
+    the hosts of both, in their order. `progress` opens what shows the hosts and their stages.
 
     What is wrong with a host is its result and is never raised; an exception of `on_result` is.
     """
@@ -228,6 +233,7 @@ def audit_plan(
     targets = (host.target for host in plan.hosts)
     transports.preload(target for target in targets if not isinstance(target, NoTarget))
     activity = Activity(transports)
+    positions = {host.name: n for n, host in enumerate((whole_plan or plan).hosts)}
     with _opened(progress, len(plan.hosts), activity) as show_result:
 
         def take_result(result: HostResult) -> None:
@@ -238,7 +244,7 @@ def audit_plan(
         arguments: dict[str, Any] = {
             "run_command": transports.run,
             "settings": settings,
-            "judge": judge_and_deduplicate(HostJudge(), earlier),
+            "judge": judge_and_deduplicate(HostJudge(), earlier, positions),
             "on_result": take_result,
             "stop": control.stop,
             "run_command_for": activity.runner_for,
@@ -293,8 +299,9 @@ def execute_run(
 
     Raises, before the first connection, `LockedError` if another run uses the output folder,
     `OutputError` if it cannot be written, and `InputError` or `NothingToDoError` for a run to
-    resume with another plan, for waivers and for a baseline. After it only `OutputError`, such as
-    for a full disk, and a bug that no single host causes: what is wrong with a host is its result.
+    resume with another plan, for waivers and for a baseline. After it only a bug that no single
+    host causes: what is wrong with a host is its result, and a disk that cannot be written is
+    `FinishedAudit.problem`.
     """
     return _Execution(prepared, reporter, stop, signal_status, render).execute()
 
@@ -310,6 +317,8 @@ class _Execution:
     render: Callable[[Comparison], object]
     waivers: ActiveWaivers = field(init=False)
     baseline: Baseline = field(init=False)
+    is_journal_incomplete: bool = False
+    problem: OutputError | None = None
 
     def execute(self) -> FinishedAudit:
         """Returns the finished run; raises `FleetauditError`."""
@@ -323,7 +332,7 @@ class _Execution:
         self.waivers = read_waivers(request.run.waivers, prepared.loaded.inventory)
         self.baseline = choose_baseline(request.output, request.run.baseline, prepared.info(id_))
         with (
-            hold_lock(request.output),
+            hold_output(request.output),
             _deadline(self.stop, request.run.deadline_s),
             open_cluster(request.run.engine) as cluster,
         ):
@@ -331,7 +340,8 @@ class _Execution:
             with folder:
                 outcome = self._audit(folder, earlier, cluster)
                 written = self._write(folder, started, earlier, outcome)
-                self._remove_old_runs(written.run)
+                if self.problem is None:
+                    self._remove_old_runs(written.run)
         return self._finished(folder, written, outcome)
 
     def _open_folder(self) -> tuple[RunFolder, str, dict[str, HostResult]]:
@@ -360,10 +370,11 @@ class _Execution:
         return audit_plan(
             manifest.remaining_plan(self.prepared.plan, earlier),
             settings=self.prepared.connection.engine_settings(run.serial, run.max_fail_percentage),
-            on_result=folder.append,
+            on_result=partial(self._append, folder),
             progress=self.reporter.progress,
             known_hosts=folder.output / "known_hosts",
             earlier=earlier.values(),
+            whole_plan=self.prepared.plan,
             control=AuditControl(
                 stop=self.stop,
                 repeat_command=self.prepared.request.command_line.for_host,
@@ -371,16 +382,31 @@ class _Execution:
             ),
         )
 
+    def _append(self, folder: RunFolder, result: HostResult) -> None:
+        """Appends a result to the journal; if the disk refuses, the result is kept in memory.
+
+        The store and the reports will have it, if they can be written.
+        """
+        try:
+            folder.append(result)
+        except OutputError as e:
+            if not self.is_journal_incomplete:
+                self.reporter.message(
+                    f"fleetaudit: warning: {e}; the run continues, and its end will show every host"
+                )
+            self.is_journal_incomplete = True
+
     def _write(
         self, folder: RunFolder, started: str, earlier: dict[str, HostResult], outcome: Outcome
     ) -> WrittenRun:
         """Writes the reports and the store, and updates `latest`."""
         prepared, output = self.prepared, self.prepared.request.output
         stored = find_runs(output).finished
+        results = manifest.merge_results(prepared.plan, earlier, outcome.results)
         bare = AuditRun(
             run=prepared.info(folder.id, started),
             scenarios=scenario_rows(prepared.plan),
-            hosts=manifest.merge_results(prepared.plan, earlier, outcome.results),
+            hosts=share_evidence(results),
             positions=prepared.plan.positions,
         )
 
@@ -389,12 +415,24 @@ class _Execution:
             run = annotate_run(run, self.baseline, self.waivers)
             return self._with_status(run, outcome.interrupted, stored)
 
-        written = write_run(
-            folder, bare, formats=prepared.request.run.formats, finish=finish, render=self.render
-        )
-        self._note_missing_export(folder)
-        if not outcome.interrupted:
-            self._update_latest(written.run.run, stored)
+        try:
+            written = write_run(
+                folder,
+                bare,
+                formats=prepared.request.run.formats,
+                finish=finish,
+                render=self.render,
+            )
+        except NotWrittenError as e:
+            self.problem = e
+            return WrittenRun(run=e.run, comparison=e.comparison, reports=[], bugs=0)
+        try:
+            with output_errors(folder.path):
+                self._note_missing_export(folder)
+                if not outcome.interrupted:
+                    self._update_latest(written.run.run, stored)
+        except OutputError as e:
+            self.problem = e
         return written
 
     def _note_missing_export(self, folder: RunFolder) -> None:
@@ -459,6 +497,8 @@ class _Execution:
         """Returns the finished run with what its notification needs."""
         run = self.prepared.request.run
         status = self._status(written.run)
+        if self.problem:
+            status = OutputError.exit_status
         drift: Drift | None = None
         changed: bool | None = None
         if run.needs_drift:
@@ -469,7 +509,7 @@ class _Execution:
             status=status,
             controller=platform.node() or "localhost",
             folder=self.prepared.folder,
-            report=report_address(written.reports[0], run.report_url),
+            report=report_address(next(iter(written.reports), folder.path), run.report_url),
             drift=drift,
         )
         return FinishedAudit(
@@ -480,6 +520,7 @@ class _Execution:
             interrupted=outcome.interrupted,
             changed=changed,
             notification=notification,
+            problem=self.problem,
         )
 
 

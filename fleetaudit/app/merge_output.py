@@ -13,16 +13,16 @@ from fleetaudit.model import AuditRun
 from fleetaudit.store import latest
 from fleetaudit.store.deduplication import share_evidence
 from fleetaudit.store.jobs import job_name
-from fleetaudit.store.lock import hold_lock
 from fleetaudit.store.part_reader import Interner
 from fleetaudit.store.run_file import read_run
-from fleetaudit.store.run_folder import create_run_folder
+from fleetaudit.store.run_folder import create_hidden_run_folder
 from fleetaudit.store.run_search import find_runs
 
 from . import clock
 from .exit_status import BUG, exit_status, has_bug
 from .fetched_replies import RepliesRequest, audit_replies
 from .merge import merge_runs, refuse_repeated_hosts
+from .output_lock import hold_output
 from .reply_files import split_runs_and_replies
 from .run_output import WrittenRun, write_run
 
@@ -70,7 +70,7 @@ def merge_into_folder(
     """
     whole, bugs = _merge(request, report)
     output = request.output
-    with hold_lock(output), create_run_folder(output, clock.current_time()) as folder:
+    with hold_output(output), create_hidden_run_folder(output, clock.current_time()) as folder:
         stored = find_runs(output).finished
         info = replace(
             whole.run, id=folder.id, job=job_name(whole.run), scheduled=False, sequence=0

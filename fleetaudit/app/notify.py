@@ -28,6 +28,7 @@ MAX_LINES = 24
 """The most lines of one screen."""
 NOTIFY_S = 30.0
 """How long the command of --notify may take, in seconds."""
+_WHOLE_STATUSES = {1: "a bug in fleetaudit", 73: "the output cannot be written"}
 _STATUS_BITS = {
     2: "expectations not met",
     4: "some host not audited",
@@ -94,8 +95,8 @@ def describe_status(status: int) -> str:
     """
     if status > 128:
         return "interrupted"
-    if status == 1:
-        return "a bug in fleetaudit"
+    if status in _WHOLE_STATUSES:
+        return _WHOLE_STATUSES[status]
     meanings = (meaning for bit, meaning in _STATUS_BITS.items() if status & bit)
     return ", ".join(meanings) or "all well"
 

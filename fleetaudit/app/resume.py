@@ -144,8 +144,19 @@ def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
             f"--resume {named}: no such run; to list the runs:  fleetaudit runs -o"
             f" {shlex.quote(str(path.parent))}"
         )
-    path = path.resolve()
+    path = _as_typed(path)
     return UnfinishedRun(path, decode_manifest(read_plan(path), source=str(path / PLAN_FILE)))
+
+
+def _as_typed(path: Path) -> Path:
+    """Returns the path of a run without links; a relative one stays relative, as for a new run.
+
+    The reports of a run name its folder: they must be those of a run that was never interrupted.
+    """
+    resolved, here = path.resolve(), Path.cwd()
+    if path.is_absolute() or not resolved.is_relative_to(here):
+        return resolved
+    return resolved.relative_to(here)
 
 
 def make_manifest(

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from fleetaudit.analysis.compare import compare
-from fleetaudit.errors import FleetauditError
+from fleetaudit.errors import FleetauditError, OutputError
 from fleetaudit.log import get_logger
 from fleetaudit.model import AuditRun, HostResult, NotAudited
 from fleetaudit.report import registry
 from fleetaudit.store.deduplication import reassign_evidence
+from fleetaudit.store.disk import output_errors
 from fleetaudit.store.names import RUN_FILE
 from fleetaudit.store.store_file import encode_store
 
@@ -39,6 +40,9 @@ MAX_FAILING = 100
 
 MAX_EXPORTED = 250
 """The most hosts of a run that has a run.json without being asked for it."""
+
+NOT_BUGS = (FleetauditError, OSError)
+"""What is raised at once: no host causes an error of the disk."""
 
 _log = get_logger(__name__)
 
@@ -68,19 +72,28 @@ def write_run(
 
     `finish` adds what depends on all hosts. `render` uses the comparison as well, so that a bug in
     it is found. Both may be called several times, each time with fewer hosts. A bug that no single
-    host causes is raised after everything else is written; `OutputError` is raised at once.
+    host causes is raised after everything else is written; `NotWrittenError` is raised at once, for
+    an error of the disk.
     """
     writing = _Writing(folder, bare, formats, finish, render)
     try:
         (run, comparison, reports), bugs = leave_out_failing_hosts(
             bare.hosts, writing.write, writing.try_without_writing
         )
-    except FleetauditError:
+    except NOT_BUGS:
         raise
     except Exception:
         writing.save_despite_bug()
         raise
     return WrittenRun(run=run, comparison=comparison, reports=reports, bugs=bugs)
+
+
+class NotWrittenError(OutputError):
+    """A run cannot be written whole; `run` and `comparison` are what would have been."""
+
+    def __init__(self, e: OutputError, run: AuditRun, comparison: Comparison) -> None:
+        super().__init__(str(e))
+        self.run, self.comparison = run, comparison
 
 
 class _Writing(msgspec.Struct, frozen=True):
@@ -101,8 +114,8 @@ class _Writing(msgspec.Struct, frozen=True):
 
     def _unusual_folder(self) -> str:
         """Returns the path of the run's folder, "" if it is in the usual output folder."""
-        path = self.folder.path
-        return "" if path.parent == USUAL_OUTPUT else str(path)
+        output = self.folder.output
+        return "" if output == USUAL_OUTPUT else str(output / self.folder.id)
 
     def try_without_writing(self, hosts: Hosts) -> None:
         """Does everything that `write` does, and keeps nothing."""
@@ -115,13 +128,23 @@ class _Writing(msgspec.Struct, frozen=True):
         """Writes the reports and then the store.
 
         A run whose reports cannot be written is not finished, so the next run reports the same
-        changes again.
+        changes again. Raises `NotWrittenError` then.
         """
         run, comparison = self._finish(hosts)
+        try:
+            with output_errors(self.folder.path):
+                return run, comparison, self._write_files(run, comparison)
+        except OutputError as e:
+            raise NotWrittenError(e, run, comparison) from e
+
+    def _write_files(self, run: AuditRun, comparison: Comparison) -> list[Path]:
+        """Writes the files of a run, and returns those to open."""
+        written_in = self.folder.path
         reports = registry.write_all(self.folder, run, self.formats, comparison)
         export = self._write_export(run)
-        store = self.folder.finish(run)
-        return run, comparison, reports or export or [store]
+        store = self.folder.finish(run)  # which may give the folder its name
+        names = [path.relative_to(written_in) for path in reports or export]
+        return [self.folder.path / name for name in names] or [store]
 
     def _write_export(self, run: AuditRun) -> list[Path]:
         """Writes run.json if the run has one and returns its path; replaces one that is there."""
@@ -148,7 +171,7 @@ def _ignoring_bugs() -> Iterator[None]:
     """Suppresses a bug whose traceback is in the log already."""
     try:
         yield
-    except FleetauditError:
+    except NOT_BUGS:
         raise
     except Exception as e:
         _log.info("left out because of a bug: %s: %s", type(e).__name__, e)
@@ -167,7 +190,7 @@ def leave_out_failing_hosts(
     while True:
         try:
             return make(remaining), bugs
-        except FleetauditError:
+        except NOT_BUGS:
             raise
         except Exception as e:
             _log.error(
@@ -206,7 +229,7 @@ def _error(hosts: Hosts, trial: Callable[[Hosts], object]) -> Exception | None:
     """Returns the bug that `trial` of these hosts meets, None if it meets none."""
     try:
         trial(hosts)
-    except FleetauditError:
+    except NOT_BUGS:
         return None
     except Exception as e:
         return e

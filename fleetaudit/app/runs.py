@@ -11,12 +11,14 @@ from fleetaudit.errors import InputError, LockedError, NothingToDoError
 from fleetaudit.report.runs import runs_text
 from fleetaudit.store.jobs import describe_job, job_name
 from fleetaudit.store.latest import point_latest
-from fleetaudit.store.lock import hold_lock, refuse_if_locked
+from fleetaudit.store.lock import refuse_if_locked
 from fleetaudit.store.names import LATEST_LINK
 from fleetaudit.store.run_file import read_info
 from fleetaudit.store.run_list import RunList, encode, list_runs
 from fleetaudit.store.run_search import find_runs, run_names
 from fleetaudit.text.sanitize import terminal_line
+
+from .output_lock import hold_output
 
 __all__ = ["Listing", "follow_run", "list_output_folder", "run_names"]
 
@@ -61,7 +63,7 @@ def follow_run(output: Path, name: str) -> str:
     _check_folder(output)
     name = Path(name).name
     path = output / name
-    with hold_lock(output):
+    with hold_output(output):
         run = next((run for run in find_runs(output).finished if run.path.name == name), None)
         if run is None:
             read_info(path)  # raises if something is wrong with it

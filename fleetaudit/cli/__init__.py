@@ -30,6 +30,18 @@ from fleetaudit.errors import (
 from . import console
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
+_DISK_ERRORS = (
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOLCK,
+    errno.ETIMEDOUT,
+)
+"""What a file system refuses for reasons of its own; no bug causes these."""
 _NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What click 8.2 raises for a group without a command; click 8.1 prints its help itself."""
 
@@ -142,18 +154,23 @@ def _report_error(e: Exception) -> int:
         if not isinstance(e, console.ReaderGoneError):
             console.print_message(f"fleetaudit: {e}")
         return e.exit_status
-    if isinstance(e, OSError) and e.filename is None:
-        status = _report_stream_error(e)
+    if isinstance(e, OSError):
+        status = _report_os_error(e)
         if status is not None:
             return status
     return _report_bug(e)
 
 
-def _report_stream_error(e: OSError) -> int | None:
-    """Returns the exit status of an error of no named file, None if it is a bug."""
-    if e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
-        console.discard_output()
-        return OutputError.exit_status  # click's own help text, to a full disk or to nobody
+def _report_os_error(e: OSError) -> int | None:
+    """Returns the exit status of an error of the system, None if it is a bug."""
+    if e.errno in _DISK_ERRORS and isinstance(e.filename, str):
+        console.print_message(f"fleetaudit: {e.filename}: {e.strerror}")
+        return OutputError.exit_status
+    if e.errno in (*_DISK_ERRORS, errno.EPIPE):
+        console.discard_output()  # click's own help text, to a full disk or to nobody
+        if e.errno != errno.EPIPE:
+            console.print_message(f"fleetaudit: the output cannot be written: {e.strerror}")
+        return OutputError.exit_status
     if isinstance(e, FileNotFoundError) and not _has_current_folder():
         console.print_message(
             "fleetaudit: the current folder no longer exists; change to a different folder:  cd /"

@@ -6,15 +6,41 @@ obey is written. A reader that has closed the stream is not a bug.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any, TextIO
 
 from fleetaudit.errors import OutputError
 
 
 class ReaderGoneError(OutputError):
     """The reader of standard output has closed it, so a message would reach nobody."""
+
+
+class LenientStream:
+    """A stream for what nobody needs, such as progress: writing it never fails.
+
+    A terminal that is closed gives EIO, and a run must not end because of that.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes text, or drops it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the stream, if that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def open_standard_streams() -> None:

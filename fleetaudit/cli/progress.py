@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import console
 from .colour import has_colour
@@ -89,6 +89,7 @@ def _make_bar(missing: str, activity: Activity) -> Bar:
             if waiting := activity.waiting():
                 yield Text(waiting, no_wrap=True, overflow="ellipsis")
 
+    stream: Any = console.LenientStream(sys.stderr)
     return BarWithWaitingHosts(
         BarColumn(),
         MofNCompleteColumn(),
@@ -96,7 +97,7 @@ def _make_bar(missing: str, activity: Activity) -> Bar:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True, no_color=not has_colour(sys.stderr, os.environ)),
+        console=Console(file=stream, no_color=not has_colour(sys.stderr, os.environ)),
         transient=True,
         refresh_per_second=REDRAWS_PER_S,
     )

@@ -158,7 +158,9 @@ class RunCommand:
                 self._send_changes(finished)
             if not self.is_cron:
                 self._print_summary(finished)
-        if finished.interrupted:
+        if finished.problem:
+            console.print_message(f"fleetaudit: {finished.problem}")
+        if finished.interrupted or finished.problem:
             folder = shlex.quote(str(finished.folder))
             console.print_message(f"to finish it:  fleetaudit run --resume {folder}")
         if finished.bugs:
@@ -183,6 +185,6 @@ class RunCommand:
         text = self._summary(finished.comparison)
         if self.is_quiet and not text:
             return
-        report = f"Report: {finished.written.reports[0]}\n"
+        report = "".join(f"Report: {path}\n" for path in finished.written.reports[:1])
         with contextlib.suppress(console.ReaderGoneError):  # `| head`: the run is on the disk
             console.print_report(f"{text}\n{report}" if text else report)

@@ -1,7 +1,9 @@
-"""SIGINT and SIGTERM during a run: the first ends it early with a report, the second at once.
+"""SIGINT, SIGTERM and SIGHUP during a run: the first ends it early with a report, the second at
+once.
 
 Rules: a handler only sets a flag and wakes the audit, because it runs between any two bytecodes of
-the main thread.
+the main thread. SIGHUP stays ignored if it was at the start (nohup), and is never the second
+signal: when a terminal closes, the kernel sends one, and the shell may send another.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from fleetaudit.errors import OutputError
 if TYPE_CHECKING:
     from fleetaudit.app.audit import StopRequest
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
@@ -33,7 +35,8 @@ class Signals:
 
     def __enter__(self) -> Signals:
         for number in SIGNALS:
-            self._handlers_before[number] = signal.signal(number, self._handle)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers_before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -53,6 +56,8 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Requests the end of the run; at the second signal, ends the process."""
+        if self.status and number == signal.SIGHUP:
+            return
         if self.status:
             # No clean-up: that is what a second signal means. The journal is on the disk.
             os._exit(128 + number)

@@ -2,9 +2,12 @@
 
 Rules: no ending, count or reason is ever changed. Evidence is equal if all of it is, except times,
 ports and windows (which depend on time). The first host of a build that shows it keeps its own; the
-others name that host (`Evidence.same_as`) and share one object in memory, one name on the disk. If
-a build shows ever new evidence, the packets of its first `MAX_KINDS` kinds are kept, and the others
-have a note instead: this bounds the size of a run, whatever the size of the fleet.
+others name that host (`Evidence.same_as`) and share one object in memory, one name on the disk. The
+first host is that of the plan, in whatever order they answer: a host that comes before the one that
+evidence is named after keeps its own, and `share_evidence` names all of it after the first host at
+the end. So a resumed run names the same hosts as an undisturbed one. If a build shows ever new
+evidence, the packets of the first `MAX_KINDS` kinds to arrive are kept, and the others have a note
+instead: this bounds the size of a run, whatever the size of the fleet.
 
 Hosts that sent the same come with the same objects (`probe.verdict_cache`): what the later hosts of
 a build get for an object, or for a whole tuple of them, is looked up by its identity. Only an
@@ -16,9 +19,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -52,20 +56,29 @@ _Observations = tuple[Observation, ...]
 
 
 class EvidenceDeduplicator:
-    """The evidence that a run has kept so far. Threads may share it."""
+    """The evidence that a run has kept so far. Threads may share it.
 
-    def __init__(self, max_kinds: int = MAX_KINDS) -> None:
+    `positions` are those of the hosts in the plan. Without them the first host is the first to
+    arrive.
+    """
+
+    def __init__(
+        self, max_kinds: int = MAX_KINDS, positions: Mapping[str, int] | None = None
+    ) -> None:
         self.max_kinds = max_kinds
+        self._positions = positions or {}
         self._lock = threading.Lock()
-        self._kept = dict[bytes, Evidence]()  # by digest, as the hosts after the first get it
+        self._kept = dict[bytes, _Kept]()  # by digest
         self._kinds = Counter[bytes]()
         self._shared = dict[bytes, Observation]()
         self._builds = dict[bytes, int]()
         # What the later hosts of a build get, by its number and the identity of what they sent,
-        # which the value keeps.
-        self._later = Recent[tuple[int, int], tuple[Observation, Observation]](_SINGLE)
-        self._later_long = Recent[tuple[int, int], tuple[Observation, Observation]](_LONG)
-        self._later_whole = Recent[tuple[int, int], tuple[_Observations, _Observations]](_WHOLE)
+        # which the value keeps; and the position of the last host that it is named after.
+        self._later = Recent[tuple[int, int], tuple[Observation, Observation, float]](_SINGLE)
+        self._later_long = Recent[tuple[int, int], tuple[Observation, Observation, float]](_LONG)
+        self._later_whole = Recent[tuple[int, int], tuple[_Observations, _Observations, float]](
+            _WHOLE
+        )
         self._tuples = Recent[tuple[int, ...], _Observations](_WHOLE)
 
     def deduplicate(self, host: Audited) -> Audited:
@@ -79,7 +92,7 @@ class EvidenceDeduplicator:
             later = self._as_later_host(host)
             if not isinstance(later, tuple):
                 later = tuple(
-                    found if isinstance(found, Observation) else self._keep(host.name, o, found)
+                    found if isinstance(found, Observation) else self._keep(host, o, found)
                     for o, found in zip(host.observations, later, strict=True)
                 )
         return replace(host, observations=later)
@@ -111,54 +124,69 @@ class EvidenceDeduplicator:
         """
         build = msgspec.json.encode((host.kernel, host.isolation))
         number = self._builds.setdefault(build, len(self._builds))
-        key = (number, id(host.observations))
+        key, position = (number, id(host.observations)), self._position(host)
         known = self._later_whole.get(key)
-        if known is not None:
+        if known is not None and known[2] <= position:
             return known[1]
-        later = [self._as_later(build, number, o) for o in host.observations]
+        later = [self._as_later(build, number, o, position) for o in host.observations]
         kept = tuple(found for found in later if isinstance(found, Observation))
         if len(kept) < len(later):
             return later
         ids = tuple(map(id, kept))
         kept = self._tuples.get(ids) or self._tuples.put(ids, kept)
-        return self._later_whole.put(key, (host.observations, kept))[1]
+        last = max((self._owner_position(o) for o in kept), default=-1.0)
+        return self._later_whole.put(key, (host.observations, kept, last))[1]
 
-    def _as_later(self, build: bytes, number: int, o: Observation) -> Observation | _Digests:
-        """Returns an observation as the later hosts of a build have it, its digests if the run does
-        not have its evidence yet.
+    def _as_later(
+        self, build: bytes, number: int, o: Observation, position: float
+    ) -> Observation | _Digests:
+        """Returns an observation as the hosts of a build from a position on have it, its digests if
+        the run does not have its evidence yet, or only of a host behind that position.
         """
         key = (number, id(o))
         known = self._later.get(key) or self._later_long.get(key)
-        if known is not None:
+        if known is not None and known[2] <= position:
             return known[1]
         digests = _Digests.of(build, o)
-        later = self._replaced(o, digests)
+        later = self._replaced(o, digests, position)
         if later is None:
             return digests
         cache = self._later_long if o.has_long_trace else self._later
-        return cache.put(key, (o, self._share(later)))[1]
+        return cache.put(key, (o, self._share(later), self._owner_position(later)))[1]
 
-    def _replaced(self, o: Observation, digests: _Digests) -> Observation | None:
+    def _position(self, host: Audited) -> float:
+        """Returns the position of a host in the plan; one that the plan does not have is last."""
+        return self._positions.get(host.name, math.inf)
+
+    def _owner_position(self, o: Observation) -> float:
+        """Returns the position of the host that evidence is named after, -1 if it is not."""
+        if not o.evidence.same_as:
+            return -1.0
+        return self._positions.get(o.evidence.same_as, math.inf)
+
+    def _replaced(self, o: Observation, digests: _Digests, position: float) -> Observation | None:
         """Returns an observation with the evidence that the run keeps for it, None if it must be
         kept. An observation without trials has no evidence to keep.
         """
         if not o.trials:
             return o
-        if digests.whole in self._kept:
-            return replace(o, evidence=self._kept[digests.whole])
-        if self._kinds[digests.place] >= self.max_kinds:
+        kept = self._kept.get(digests.whole)
+        if kept is not None and kept.position <= position:
+            return replace(o, evidence=kept.evidence)
+        if kept is None and self._kinds[digests.place] >= self.max_kinds:
             return replace(o, evidence=self._without_packets(o.evidence))
         return None
 
-    def _keep(self, host: str, o: Observation, digests: _Digests) -> Observation:
+    def _keep(self, host: Audited, o: Observation, digests: _Digests) -> Observation:
         """Returns an observation with its own evidence, which later hosts will name after this
         one.
         """
-        later = self._replaced(o, digests)
+        position = self._position(host)
+        later = self._replaced(o, digests, position)
         if later is not None:  # the host has it twice
             return self._share(later)
-        self._kinds[digests.place] += 1
-        self._kept[digests.whole] = replace(o.evidence, same_as=host)
+        self._kinds[digests.place] += digests.whole not in self._kept
+        self._kept[digests.whole] = _Kept(replace(o.evidence, same_as=host.name), position)
         return o
 
     def _without_packets(self, evidence: Evidence) -> Evidence:
@@ -192,16 +220,26 @@ class JudgeAndDeduplicate:
 
 
 def judge_and_deduplicate(
-    judge: JudgeHost, known: Iterable[HostResult] = ()
+    judge: JudgeHost,
+    known: Iterable[HostResult] = (),
+    positions: Mapping[str, int] | None = None,
 ) -> JudgeAndDeduplicate:
     """Returns a function that judges a host and deduplicates its evidence, for one run.
 
     `judge` is such as `judge.HostJudge()`. `known` are the hosts that the run has already, because
-    it was interrupted and is resumed. Threads may call the function.
+    it was interrupted and is resumed. `positions` are as in `EvidenceDeduplicator`. Threads may
+    call the function.
     """
-    deduplicator = EvidenceDeduplicator()
+    deduplicator = EvidenceDeduplicator(positions=positions)
     deduplicator.preload(known)
     return JudgeAndDeduplicate(judge, deduplicator)
+
+
+class _Kept(NamedTuple):
+    """Evidence as the hosts after its owner get it, and the position of the owner in the plan."""
+
+    evidence: Evidence
+    position: float
 
 
 class _Digests(NamedTuple):
@@ -338,33 +376,44 @@ def reassign_evidence(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
 
 
 def share_evidence(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
-    """Returns hosts of several runs with equal evidence kept by the first host that has it.
+    """Returns hosts with equal evidence kept by the first host that has it.
 
-    Each run kept its evidence once, so the runs together have it as often as there are runs. Hosts
-    that share one tuple of observations share one afterwards.
+    Each of several runs kept its evidence once, so the runs together have it as often as there are
+    runs. In one run, hosts that arrived out of order may have it as well. Hosts that share one
+    tuple of observations, or one observation, share one afterwards.
     """
     hosts = tuple(hosts)
     named = _evidence_of_first_owners(hosts)
     if not named:
         return hosts
+    shared = dict[tuple[str, int], Observation]()
 
     def change(host: str, o: Observation) -> Observation:
         owner = o.evidence.same_as or host
         evidence = named.get((owner, o.scenario, o.family))
-        return o if evidence is None else replace(o, evidence=evidence)
+        if evidence is None:
+            return o
+        key = evidence.same_as, id(o)
+        if key not in shared:
+            shared[key] = replace(o, evidence=evidence)
+        return shared[key]
 
-    changed = dict[int, tuple[Observation, ...]]()
-    for host in _with_distinct_observations(hosts):
+    changed = dict[tuple[int, str], _Observations]()
+    tuples = dict[tuple[int, ...], _Observations]()
+    for key, host in _with_distinct_evidence(hosts):
         observations = tuple(change(host.name, o) for o in host.observations)
-        changed[id(host.observations)] = observations
+        changed[key] = tuples.setdefault(tuple(map(id, observations)), observations)
     return tuple(_with_changed(host, changed) for host in hosts)
 
 
-def _with_changed(host: HostResult, changed: dict[int, tuple[Observation, ...]]) -> HostResult:
-    """Returns a host with the observations that take the place of its own, by identity."""
+def _with_changed(host: HostResult, changed: dict[tuple[int, str], _Observations]) -> HostResult:
+    """Returns a host with the observations that take the place of its own."""
     if not isinstance(host, Audited):
         return host
-    return replace(host, observations=changed[id(host.observations)])
+    of_all = changed.get((id(host.observations), ""))
+    if of_all is not None:
+        return replace(host, observations=of_all)
+    return replace(host, observations=changed[id(host.observations), host.name])
 
 
 def _evidence_of_first_owners(
@@ -376,23 +425,39 @@ def _evidence_of_first_owners(
     """
     first = dict[bytes, Evidence]()
     named = dict[tuple[str, str, Family], Evidence]()
-    for host in _with_distinct_observations(hosts):
+    for _, host in _with_distinct_evidence(hosts):
         build = msgspec.json.encode((host.kernel, host.isolation))
-        for o in filter(_has_own_evidence, host.observations):
+        for o in filter(_owns_evidence, host.observations):
             evidence = replace(o.evidence, same_as=host.name)
             kept = first.setdefault(_Digests.of(build, o).whole, evidence)
-            if o.trials and kept is not evidence:
+            if kept is not evidence:
                 named[host.name, o.scenario, o.family] = kept
     return named
 
 
-def _with_distinct_observations(hosts: Iterable[HostResult]) -> Iterable[Audited]:
-    """Returns the first audited host for each tuple of observations."""
-    distinct = dict[int, Audited]()
+def _with_distinct_evidence(
+    hosts: Iterable[HostResult],
+) -> Iterable[tuple[tuple[int, str], Audited]]:
+    """Returns the first audited host for each tuple of observations, and every host that has
+    evidence of its own, as hosts may have that share a tuple.
+
+    The key is the identity of the tuple, and the name of a host that has evidence of its own.
+    """
+    owning = dict[int, bool]()
+    distinct = dict[tuple[int, str], Audited]()
     for host in hosts:
-        if isinstance(host, Audited):
-            distinct.setdefault(id(host.observations), host)
-    return distinct.values()
+        if not isinstance(host, Audited):
+            continue
+        identity = id(host.observations)
+        if identity not in owning:
+            owning[identity] = any(map(_owns_evidence, host.observations))
+        distinct.setdefault((identity, host.name if owning[identity] else ""), host)
+    return distinct.items()
+
+
+def _owns_evidence(o: Observation) -> bool:
+    """Returns whether an observation has evidence that later hosts may be named after."""
+    return o.trials > 0 and _has_own_evidence(o)
 
 
 def _with_owner(observation: Observation, same_as: str) -> Observation:

@@ -17,7 +17,7 @@ import msgspec
 from fleetaudit.model import DECODE_ERRORS, Audited, HostResult
 
 from .deduplication import evidence_owners, restore_evidence
-from .disk import open_regular, output_errors, write_all
+from .disk import close_after_use, open_regular, output_errors, write_all
 from .part_reader import PartReader
 from .part_types import MAX_LINE, AnyPart, HostLine, Part, UnknownPartError
 from .part_writer import PartWriter
@@ -57,7 +57,7 @@ class JournalWriter:
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self._fd)
+        close_after_use(self._fd)
 
 
 def truncate_to_whole_lines(fd: int) -> int:

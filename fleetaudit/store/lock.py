@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fleetaudit.errors import LockedError
 
-from .disk import output_errors
+from .disk import close_after_use, output_errors
 from .names import LOCK_FILE
 
 
@@ -29,13 +29,14 @@ def hold_lock(output: Path) -> Iterator[None]:
             output / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
     try:
-        _lock(fd, output)
+        with output_errors(output / LOCK_FILE, "cannot be locked"):
+            _lock(fd, output)
         with output_errors(output / LOCK_FILE):  # for people only: flock holds the lock
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         yield
     finally:
-        os.close(fd)
+        close_after_use(fd)
 
 
 def refuse_if_locked(output: Path) -> None:
@@ -49,9 +50,10 @@ def refuse_if_locked(output: Path) -> None:
     except OSError:
         return  # nobody holds it, or `hold_lock` will report the error
     try:
-        _lock(fd, output)
+        with contextlib.suppress(OSError):  # `hold_lock` will report it
+            _lock(fd, output)
     finally:
-        os.close(fd)
+        close_after_use(fd)
 
 
 def _lock(fd: int, output: Path) -> None:
@@ -59,9 +61,15 @@ def _lock(fd: int, output: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-        holder = f"process {pid}" if pid.isdecimal() else "another process"
         raise LockedError(
-            f"{output}: another run holds this folder ({holder}); wait for it, or write elsewhere"
-            " with -o"
+            f"{output}: another run holds this folder ({_holder(fd)}); wait for it, or write"
+            " elsewhere with -o"
         ) from None
+
+
+def _holder(fd: int) -> str:
+    """Returns the process that an open lock file names."""
+    pid = b""
+    with contextlib.suppress(OSError):
+        pid = os.pread(fd, 20, 0).strip()
+    return f"process {pid.decode()}" if pid.isdigit() else "another process"

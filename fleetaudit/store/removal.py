@@ -14,23 +14,46 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
-from .names import JOURNAL_FILE, RUN_FILE, RUN_NAME, STORE_FILE
+from .disk import close_after_use
+from .names import JOURNAL_FILE, LATEST_LINK, RUN_FILE, RUN_NAME, STORE_FILE
 
 _LEFTOVER = re.compile(r"\.(?:" + RUN_NAME.pattern + r")\.\d+\.(?:new|gone)")
+_LEFTOVER_LINK = re.compile(re.escape(f".{LATEST_LINK}.") + r"\d+")
 _PART = re.compile(r"\A\.(.+)\.\d+\.part\Z")
 _TRACES = "traces"
+ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM))
+"""Errors of a name that does not exist, or not for this user. After any other error it is unknown
+what a run is, and no run must be removed.
+"""
 
 
 def remove_leftovers(output: int, known: Collection[str]) -> None:
-    """Removes the folders of an open output folder that a killed process left half removed.
+    """Removes from an open output folder what killed processes left: the folder of a run that was
+    being created or removed, and a link that was to become `latest`.
 
-    Their names begin with a dot and end in ".new" or ".gone". `known` is as in `remove_run`. One
-    that cannot be removed stays, without a message.
+    The caller holds the lock of the output folder, so no process that still runs has made them.
+    `known` is as in `remove_run`. One that cannot be removed stays, without a message.
     """
-    for name in sorted(entries(output)):
-        if _LEFTOVER.fullmatch(name):
-            _remove(output, name, name, known)
+    with contextlib.suppress(OSError):
+        for name in sorted(entries(output)):
+            if _LEFTOVER.fullmatch(name):
+                _remove(output, name, name, known)
+            elif _LEFTOVER_LINK.fullmatch(name) and stat.S_ISLNK(_mode(output, name)):
+                os.unlink(name, dir_fd=output)
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes the parts of files that a killed process left in a run folder; raises nothing.
+
+    The caller holds the lock of the output folder.
+    """
+    for place in (folder, folder / _TRACES):
+        with contextlib.suppress(OSError):
+            for part in place.iterdir():
+                if _PART.fullmatch(part.name):
+                    part.unlink()
 
 
 def remove_run(output: int, name: str, known: Collection[str]) -> str:
@@ -151,21 +174,27 @@ def is_file(at: int, name: str) -> bool:
 
 
 def _mode(at: int, name: str) -> int:
-    """Returns the type and mode of a name in an open folder, 0 if it cannot be read."""
+    """Returns the type and mode of a name in an open folder, 0 if there is none for this user.
+
+    Raises `OSError` if that is unknown, such as on a disk that fails.
+    """
     try:
         return os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-    except OSError:
-        return 0
+    except OSError as e:
+        if e.errno in ABSENT:
+            return 0
+        raise
 
 
 @contextlib.contextmanager
-def open_folder(at: int, name: str) -> Iterator[int]:
+def open_folder(at: int | None, name: str) -> Iterator[int]:
     """Opens a folder in an open folder for a `with` block; follows no link; raises `OSError`.
 
-    `at` is the file descriptor of the folder that has `name`; the block gets that of `name`.
+    `at` is the file descriptor of the folder that has `name`, None for a path; the block gets that
+    of `name`.
     """
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     try:
         yield fd
     finally:
-        os.close(fd)
+        close_after_use(fd)

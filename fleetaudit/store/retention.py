@@ -20,6 +20,7 @@ import msgspec
 from fleetaudit.errors import OutputError
 from fleetaudit.model import RunInfo
 
+from .disk import close_after_use
 from .jobs import job_name
 from .names import (
     JOURNAL_FILE,
@@ -30,7 +31,15 @@ from .names import (
     STORE_FILE,
     name_order,
 )
-from .removal import entries, is_file, is_folder, open_folder, remove_leftovers, remove_run
+from .removal import (
+    ABSENT,
+    entries,
+    is_file,
+    is_folder,
+    open_folder,
+    remove_leftovers,
+    remove_run,
+)
 from .run_file import read_info_in
 
 
@@ -81,7 +90,7 @@ def prune(
     whatever their age. Without the folder there is nothing to remove. Raises `OutputError` if the
     folder cannot be read or changed; runs that were removed until then stay removed.
     """
-    known = frozenset({STORE_FILE, RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
+    known = _known_files(files)
     try:
         fd = os.open(output, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -97,7 +106,21 @@ def prune(
     except OSError as e:
         raise OutputError(f"{output}: cannot be cleaned up: {e.strerror}") from e
     finally:
-        os.close(fd)
+        close_after_use(fd)
+
+
+def remove_leftovers_in(output: Path, files: Iterable[str]) -> None:
+    """Removes what killed processes left in an output folder, as `removal.remove_leftovers` does.
+
+    The caller holds the lock of the folder. `files` are as in `prune`. Raises nothing.
+    """
+    with contextlib.suppress(OSError), open_folder(None, str(output.resolve())) as fd:
+        remove_leftovers(fd, _known_files(files))
+
+
+def _known_files(files: Iterable[str]) -> frozenset[str]:
+    """Returns the names of the files that a run folder may have."""
+    return frozenset({STORE_FILE, RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
 
 
 def _remove_runs(output: int, names: Iterable[str], known: Collection[str]) -> Pruned:
@@ -179,12 +202,18 @@ def _read_run(output: int, name: str) -> _Run:
 
 
 def _read_own_info(output: int, name: str) -> RunInfo | None:
-    """Returns the `RunInfo` of a run folder that has the name of its run, or None."""
-    with contextlib.suppress(OSError), open_folder(output, name) as fd:
-        info = read_info_in(fd)
-        if info is not None and info.id == name:
-            return info
-    return None
+    """Returns the `RunInfo` of a run folder that has the name of its run, or None.
+
+    Raises `OSError` if the disk fails.
+    """
+    try:
+        with open_folder(output, name) as fd:
+            info = read_info_in(fd)
+    except OSError as e:
+        if e.errno in ABSENT:
+            return None
+        raise
+    return info if info is not None and info.id == name else None
 
 
 def _always_kept(runs: Iterable[_Run], latest: str) -> Iterator[str]:

@@ -23,10 +23,11 @@ from fleetaudit.text.host_ranges import count_of_hosts
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .deduplication import restore_evidence, strip_evidence, strip_shared_evidence
-from .disk import read_bounded
+from .disk import input_errors, read_bounded
 from .journal import read_journal
 from .names import JOURNAL_FILE, RUN_FILE, STORE_FILE
 from .part_reader import Interner
+from .removal import ABSENT
 from .run_head import HostOutline, RunHead, head_of_outlines
 from .store_file import (
     decode_head,
@@ -243,8 +244,8 @@ def read_info(path: Path) -> RunInfo:
 def read_info_in(folder: int) -> RunInfo | None:
     """Returns the `RunInfo` of the run in an open folder, or None; follows no symbolic link.
 
-    `folder` is a file descriptor. It is None if there is no finished run, if it cannot be read, and
-    if another program wrote it.
+    `folder` is a file descriptor. It is None if there is no finished run, if this user may not read
+    it, and if another program wrote it. Raises `OSError` if the disk fails.
     """
     for name, info_in in ((STORE_FILE, _info_of_store), (RUN_FILE, _info_at_the_beginning)):
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
@@ -252,8 +253,9 @@ def read_info_in(folder: int) -> RunInfo | None:
             fd = os.open(name, flags, dir_fd=folder)
             with os.fdopen(fd, "rb") as file:
                 return info_in(file.read(INFO_BYTES))
-        except OSError:
-            continue
+        except OSError as e:
+            if e.errno not in ABSENT:
+                raise
     return None
 
 
@@ -302,6 +304,12 @@ def _file_of_run(path: Path) -> Path:
     `InputError` if the run was never finished: the folder has a journal and neither a store nor a
     run.json.
     """
+    with input_errors(path):
+        return _find_file_of_run(path)
+
+
+def _find_file_of_run(path: Path) -> Path:
+    """Returns the file of a run folder, as `_file_of_run`; raises `OSError`, too."""
     if not path.is_dir():
         _check_exported(path)
         return path

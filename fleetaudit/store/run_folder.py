@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,17 @@ from types import TracebackType
 from fleetaudit.errors import InputError
 from fleetaudit.model import AuditRun, HostResult
 
-from .disk import output_errors, read_bounded, write_atomically
+from .disk import (
+    check_regular,
+    close_after_use,
+    output_errors,
+    read_bounded,
+    sync_folder,
+    write_atomically,
+)
 from .journal import JournalWriter, read_journal, truncate_to_whole_lines
 from .names import JOURNAL_FILE, PLAN_FILE, STORE_FILE
+from .removal import remove_parts
 from .store_file import encode_store, read_store
 
 _APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -71,6 +79,47 @@ class RunFolder:
         return path
 
 
+class HiddenRunFolder(RunFolder):
+    """The folder of a run whose hosts are audited already: it gets its name when it is whole.
+
+    A process that is killed leaves a hidden folder, which the next one removes; there is nothing in
+    it to resume. So does one that fails, and it removes the folder itself.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, e, trace)
+        if self.path.name != self.id:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def finish(self, run: AuditRun) -> Path:
+        """Writes store.jsonl, gives the folder its name, and returns the path of the store."""
+        super().finish(run)
+        path = self.output / self.id
+        with output_errors(path):
+            self.path.rename(path)
+            self.path = path
+            sync_folder(self.output)
+        return path / STORE_FILE
+
+
+def create_hidden_run_folder(output: Path, started: datetime) -> RunFolder:
+    """Creates the folder of a run of results that exist; as `create_run_folder` otherwise."""
+    stem = _stem(started)
+    with output_errors(output):
+        new = _new_folder(output, stem)
+        try:
+            fd = _create_journal(new)
+            id_ = next(path.name for path in _free_paths(output, stem))
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+    folder = HiddenRunFolder(new, JournalWriter(new / JOURNAL_FILE, fd))
+    folder.id = id_
+    return folder
+
+
 def create_run_folder(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
     """Creates the folder of a new run in `output`; the caller holds the lock of `output`.
 
@@ -78,12 +127,9 @@ def create_run_folder(output: Path, started: datetime, plan: bytes = b"") -> Run
     one step, with `plan` as its plan.json and an empty journal. Raises `OutputError`, and leaves
     nothing behind then.
     """
-    stem = started.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    stem = _stem(started)
     with output_errors(output):
-        output.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = output / f".{stem}.{os.getpid()}.new"
-        shutil.rmtree(new, ignore_errors=True)  # left by an earlier process with the same number
-        new.mkdir(mode=0o700)
+        new = _new_folder(output, stem)
         try:
             return _fill(new, output, stem, plan)
         except BaseException:
@@ -91,15 +137,34 @@ def create_run_folder(output: Path, started: datetime, plan: bytes = b"") -> Run
             raise
 
 
+def _stem(started: datetime) -> str:
+    """Returns the name of the first run of a second."""
+    return started.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+
+
+def _new_folder(output: Path, stem: str) -> Path:
+    """Creates a hidden folder in an output folder, and that if needed."""
+    output.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = output / f".{stem}.{os.getpid()}.new"
+    shutil.rmtree(new, ignore_errors=True)  # left by an earlier process with the same number
+    new.mkdir(mode=0o700)
+    return new
+
+
+def _create_journal(folder: Path) -> int:
+    """Returns the file descriptor of a new empty journal."""
+    return os.open(folder / JOURNAL_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _APPEND, 0o600)
+
+
 def _fill(new: Path, output: Path, stem: str, plan: bytes) -> RunFolder:
     """Writes the plan and an empty journal into a new folder and gives it its name."""
     if plan:
         write_atomically(new / PLAN_FILE, plan)
-    fd = os.open(new / JOURNAL_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _APPEND, 0o600)
+    fd = _create_journal(new)
     try:
         path = _rename_to_free_name(new, output, stem)
     except BaseException:
-        os.close(fd)
+        close_after_use(fd)
         raise
     return RunFolder(path, JournalWriter(path / JOURNAL_FILE, fd))
 
@@ -111,33 +176,46 @@ def _rename_to_free_name(new: Path, output: Path, stem: str) -> Path:
     between, so a name that turns out to be taken is passed over. Raises `FileExistsError` after
     9999 names.
     """
-    for number in range(1, _MAX_NUMBER + 1):
-        path = output / (stem if number == 1 else f"{stem}-{number}")
-        if os.path.lexists(path):  # rename would replace an empty folder
-            continue
+    for path in _free_paths(output, stem):
         try:
             return new.rename(path)
         except OSError as e:
             if e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
+    raise AssertionError("_free_paths raises when it has no more")
+
+
+def _free_paths(output: Path, stem: str) -> Iterator[Path]:
+    """Yields the free paths of the runs of a second; raises `FileExistsError` after the last one.
+
+    rename(2) would replace an empty folder, so a name that is taken is never tried.
+    """
+    for number in range(1, _MAX_NUMBER + 1):
+        path = output / (stem if number == 1 else f"{stem}-{number}")
+        if not os.path.lexists(path):
+            yield path
     raise FileExistsError(errno.EEXIST, f"all {_MAX_NUMBER} run names of this second exist already")
 
 
 def reopen_run_folder(path: Path) -> RunFolder:
     """Opens the folder of a run to resume it; the caller holds the lock of the folder around it.
 
-    A cut last line of the journal is removed; a finished run gets a new one. Raises `OutputError`.
+    A cut last line of the journal is removed, as are parts of files that a killed process left; a
+    finished run gets a new journal. Raises `OutputError`, and `InputError` for a journal that is
+    not a regular file.
     """
     journal = path / JOURNAL_FILE
-    flags = os.O_RDWR | _APPEND
+    remove_parts(path)
+    flags = os.O_RDWR | _APPEND | os.O_NONBLOCK  # which only matters for what is no journal
     if (path / STORE_FILE).exists():
         flags |= os.O_CREAT
     with output_errors(journal):
         fd = os.open(journal, flags, 0o600)
         try:
+            check_regular(fd, journal)
             length = truncate_to_whole_lines(fd)
         except BaseException:
-            os.close(fd)
+            close_after_use(fd)
             raise
     return RunFolder(path, JournalWriter(journal, fd, length))
 
