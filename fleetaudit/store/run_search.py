@@ -77,10 +77,10 @@ def _folders_with_a_run_file(output: Path) -> Iterator[Path]:
     for name in run_names(output):
         path = output / name
         try:
-            is_written = has_run_file(path)
-        except OSError:  # no permission
+            is_run = has_run_file(path) and not path.is_symlink()
+        except OSError:  # no permission, or a disk that fails
             continue
-        if is_written and not path.is_symlink():
+        if is_run:
             yield path
 
 

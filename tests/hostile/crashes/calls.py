@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.hostile.table import Case, Seen
 
 from . import library
 from .server import Fault
 from .worlds import (
+    JOBS,
+    READERS,
     SUMMARY,
+    Clean,
     Job,
     Worlds,
     bad_ending,
@@ -30,23 +32,6 @@ from .worlds import (
 
 ERRORS = ("EIO", "ESTALE", "ENOSPC", "EDQUOT", "EROFS", "EACCES")
 MAX_WRONG = 12
-
-
-class Clean:
-    """A command without a fault: how it ends, its calls, and the world after it."""
-
-    def __init__(self, worlds: Worlds, job: Job) -> None:
-        with worlds.world() as world:
-            self.before = tree(world)
-            begin = time.monotonic()
-            self.done = worlds.server.run(world, *job.arguments, logs=True)
-            self.seconds = time.monotonic() - begin
-            self.after = tree(world)
-        assert self.done.status in (0, 4), self.done
-
-    @property
-    def calls(self) -> tuple[str, ...]:
-        return self.done.calls
 
 
 class Trials:
@@ -65,7 +50,7 @@ class Trials:
             wrong = [] if done.status == -9 else [f"not killed: {done}"]
             wrong += mixed(tree(world), self.clean.before, self.clean.after)
             wrong += unreadable(world) + self.finish(world)
-            self.note(f"kill at {self.clean.calls[number - 1]}", done.status, wrong)
+            self.note(f"kill at {self.clean.done.calls[number - 1]}", done.status, wrong)
 
     def kill_after(self, seconds: float) -> None:
         """Kills the command at a moment."""
@@ -80,7 +65,10 @@ class Trials:
 
     def fail_at(self, number: int, action: int, *, sticky: bool = False) -> None:
         """Makes a call fail, or write short; with `sticky` all calls after it, too."""
-        fault, call = Fault(at=number, action=action, sticky=sticky), self.clean.calls[number - 1]
+        fault, call = (
+            Fault(at=number, action=action, sticky=sticky),
+            self.clean.done.calls[number - 1],
+        )
         with self.worlds.world() as world:
             done = self.worlds.server.run(world, *self.job.arguments, fault=fault)
             clean = self.clean.done.status or 0
@@ -98,14 +86,16 @@ class Trials:
     def finish(self, world: Path, *, same: bool = True) -> list[str]:
         """Does the work again, and returns how the world differs from one without a fault.
 
-        Without `same` only the names of files count: a run whose baseline could not be read says
-        so, and gets no number after those of runs that could not be read.
+        Without `same` only the names of files count, and old files may stay: a run whose baseline
+        could not be read says so, and one that could not be read is not removed.
         """
         done = self.worlds.recover(self.job, world, self.clean.before)
         wrong = bad_ending(done, {self.clean.done.status or 0, 0})
         after, reference = tree(world), self.clean.after
         if not same:
-            after, reference = dict.fromkeys(after, b""), dict.fromkeys(reference, b"")
+            old = self.clean.before.keys() - reference.keys()
+            after = dict.fromkeys(after.keys() - old, b"")
+            reference = dict.fromkeys(reference, b"")
         return [*wrong, *differences(after, reference)]
 
     def note(self, what: str, status: int | None, wrong: Sequence[str]) -> None:
@@ -128,60 +118,57 @@ def _name(action: int) -> str:
 
 
 class How(NamedTuple):
-    """Which moments of a command a case tries: kills before these calls, kills at random moments,
-    errors at these calls.
+    """Which moments of a command a case tries.
+
+    `kills`: before each call that changes something. `random`: so many kills at any time. Or each
+    of `errors` at each call; `only` at those of one name; `sticky`: at all calls after it, too.
     """
 
-    kill: Iterable[int] = ()
+    kills: bool = False
     random: int = 0
-    at: Iterable[int] = ()
     errors: Sequence[str] = ()
+    only: str = ""
     sticky: bool = False
+
+    def numbers(self, clean: Clean) -> list[int]:
+        """Returns the numbers of the calls at which something happens."""
+        calls = list(enumerate(clean.done.calls, 1))
+        if self.kills:
+            return [number for number, call in calls if is_write(call)]
+        if self.errors:
+            return [n for n, call in calls if self.only in ("", call.split()[1])]
+        return []
 
 
 def cases(worlds: Worlds, share: int = 1) -> Iterator[Case]:
     """Yields the cases; of the calls of each command every `share`-th is tried."""
-    for job in worlds.jobs():
-        clean = Clean(worlds, job)
-        numbers = range(1, len(clean.calls) + 1)
-        writes = [n for n in numbers if is_write(clean.calls[n - 1])]
-
-        def make(name: str, job: Job = job, clean: Clean = clean, **how: Any) -> Case:
-            run = partial(_try, worlds, job, clean, How(**how), share)
-            return Case(f"{job.name}: {name}", run)
-
-        yield make("kill -9 before every call that changes something", kill=writes)
-        yield make("kill -9 at random moments", random=200 if job.name == "run" else 40)
-        yield make("half a write", errors=["SHORT"], at=_of(clean, "write"))
-        for error in ERRORS:
-            yield make(f"{error} once", errors=[error], at=numbers)
-        for error in ("EIO", "ENOSPC"):
-            yield make(f"{error} from a moment on", errors=[error], at=numbers, sticky=True)
-    for job in worlds.readers():
-        clean = Clean(worlds, job)
+    for job in JOBS:
+        kinds = {
+            "kill -9 before every call that changes something": How(kills=True),
+            "kill -9 at random moments": How(random=200 if job.name == "run" else 40),
+            "half a write": How(errors=["SHORT"], only="write"),
+            **{f"{error} once": How(errors=[error]) for error in ERRORS},
+            **{f"{e} from a moment on": How(errors=[e], sticky=True) for e in ("EIO", "ENOSPC")},
+        }
+        for name, how in kinds.items():
+            yield Case(f"{job.name}: {name}", partial(_try, worlds, job, how, share))
+    for job in READERS:
         for error in ("EIO", "ESTALE", "EACCES"):
-            how = How(errors=[error], at=range(1, len(clean.calls) + 1))
-            yield Case(f"{job.name}: {error} once", partial(_try, worlds, job, clean, how, share))
+            run = partial(_try, worlds, job, How(errors=[error]), share)
+            yield Case(f"{job.name}: {error} once", run)
 
 
-def _of(clean: Clean, name: str) -> list[int]:
-    return [n for n, call in enumerate(clean.calls, 1) if call.split()[1] == name]
-
-
-def _try(worlds: Worlds, job: Job, clean: Clean, how: How, share: int) -> Seen:
+def _try(worlds: Worlds, job: Job, how: How, share: int) -> Seen:
     """Tries a command at the moments of `how`."""
+    clean = worlds.clean(job)
     trials = Trials(worlds, job, clean)
     chance = random.Random(job.name)
-    for number in _some(how.kill, share):
-        trials.kill_at(number)
     for _ in range(0, how.random, share):
         trials.kill_after(chance.uniform(0, clean.seconds * 1.1))
-    for number in _some(how.at, share):
+    for number in how.numbers(clean)[::share]:
+        if how.kills:
+            trials.kill_at(number)
         for error in how.errors:
             action = library.SHORT if error == "SHORT" else getattr(errno, error)
             trials.fail_at(number, action, sticky=how.sticky)
     return trials.seen()
-
-
-def _some(numbers: Iterable[int], share: int) -> Iterable[int]:
-    return itertools.islice(numbers, 0, None, share)

@@ -67,7 +67,7 @@ class Fault:
 class Done:
     """How a command ended: its exit status, minus the number of a signal, or None if it hung.
 
-    `contacted` is whether a host was contacted; `calls` are the calls that counted, if wanted.
+    `contacted` is whether a host was contacted; `calls` are those that counted, if `logs` was set.
     """
 
     status: int | None
@@ -114,8 +114,8 @@ class Server:
     """The process that forks the commands; a context manager."""
 
     def __init__(self) -> None:
-        self.library = library.build()
         self._lock = threading.Lock()
+        self.library = library.build()
         self._folder = Path(tempfile.mkdtemp(prefix="crash-server-"))
 
     def __enter__(self) -> Server:

@@ -7,9 +7,13 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from fleetaudit.errors import FleetauditError
 from fleetaudit.store.names import RUN_NAME
@@ -25,6 +29,14 @@ RUN = ("run", "web[07:12],", "-p", "two.yml", *FORMATS, "-o", "reports")
 Tree = Mapping[str, bytes]
 
 
+def name_of(days: int) -> str:
+    """Returns the name of a run that began so many days before the others."""
+    return datetime.fromtimestamp(EPOCH - days * DAY, UTC).strftime("%Y-%m-%dT%H%M%SZ")
+
+
+OLDEST, UNFINISHED = name_of(9), name_of(7)
+
+
 @dataclass(frozen=True)
 class Job:
     """A command that changes a world, and the output folder that it changes."""
@@ -32,6 +44,15 @@ class Job:
     name: str
     arguments: tuple[str, ...]
     folder: str = "reports"
+
+
+class Clean(NamedTuple):
+    """A command without a fault: how it ended, the world before and after it, and its seconds."""
+
+    done: Done
+    before: Tree
+    after: Tree
+    seconds: float
 
 
 class Worlds:
@@ -43,11 +64,11 @@ class Worlds:
     """
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="crashes-"))
-        self.template = self.root / "template"
         self._count = 0
 
     def __enter__(self) -> Worlds:
+        self.root = Path(tempfile.mkdtemp(prefix="crashes-"))
+        self.template = self.root / "template"
         self.server = Server().__enter__()
         self.template.mkdir()
         (self.template / "two.yml").write_text(PLAYBOOK)
@@ -58,7 +79,7 @@ class Worlds:
         for name, hosts in (("one", "web[07:09],"), ("two", "web[10:12],")):
             self._run("run", hosts, "-p", "two.yml", "-o", f"reports.{name}", days=5)
         self._run(*MERGE.arguments, days=4)
-        self._run("report", f"reports/{self.oldest}", *REPORT.arguments[2:], days=4)
+        self._run("report", f"reports/{OLDEST}", *REPORT.arguments[2:], days=4)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,16 +101,6 @@ class Worlds:
         done = self.server.run(self.template, *RUN, epoch=EPOCH - days * DAY, fault=fault)
         assert done.status == -9, done
 
-    @property
-    def oldest(self) -> str:
-        """The name of the oldest run in `reports`."""
-        return run_names(self.template / "reports")[0]
-
-    @property
-    def unfinished(self) -> str:
-        """The name of the run in `reports` that was killed."""
-        return run_names(self.template / "reports")[2]
-
     def _copy(self, of: Path) -> Path:
         self._count += 1
         world = self.root / f"w{self._count:05}"
@@ -109,26 +120,14 @@ class Worlds:
         finally:
             shutil.rmtree(world, ignore_errors=True)
 
-    def jobs(self) -> tuple[Job, ...]:
-        """Returns the commands that change a world."""
-        return (
-            Job("run", (*RUN, "--keep", "2")),
-            Job("resume", ("run", "--resume", f"reports/{self.unfinished}")),
-            REPORT,
-            Job("prune", ("prune", "--keep", "1", "-o", "reports")),
-            MERGE,
-            Job("publish", ("runs", "--latest", self.oldest, "-o", "reports")),
-        )
-
-    def readers(self) -> tuple[Job, ...]:
-        """Returns commands that only read."""
-        oldest = f"reports/{self.oldest}"
-        return (
-            Job("runs", ("runs", "-o", "reports")),
-            Job("diff", ("diff", oldest, "reports/latest")),
-            Job("explain", ("explain", oldest, "web07")),
-            Job("report to stdout", ("report", oldest, "--format", "csv")),
-        )
+    @cache  # noqa: B019 - there is one of these, for as long as the process lives
+    def clean(self, job: Job) -> Clean:
+        """Returns how a command ends without a fault."""
+        with self.world() as world:
+            before, begin = tree(world), time.monotonic()
+            done = self.server.run(world, *job.arguments, logs=True)
+            assert done.status in (0, 4), done
+            return Clean(done, before, tree(world), time.monotonic() - begin)
 
     # ---- after a fault -----------------------------------------------------------------------
 
@@ -154,6 +153,24 @@ REPORT = Job(
     ("report", "reports/latest", "--format", "html", "-o", "reports.page/page.html"),
     "reports.page",
 )
+
+
+JOBS = (
+    Job("run", (*RUN, "--keep", "2")),
+    Job("resume", ("run", "--resume", f"reports/{UNFINISHED}")),
+    REPORT,
+    Job("prune", ("prune", "--keep", "1", "-o", "reports")),
+    MERGE,
+    Job("publish", ("runs", "--latest", OLDEST, "-o", "reports")),
+)
+"""The commands that change a world."""
+READERS = (
+    Job("runs", ("runs", "-o", "reports")),
+    Job("diff", ("diff", f"reports/{OLDEST}", "reports/latest")),
+    Job("explain", ("explain", f"reports/{OLDEST}", "web07")),
+    Job("report to stdout", ("report", f"reports/{OLDEST}", "--format", "csv")),
+)
+"""Commands that only read."""
 
 
 def run_names(output: Path) -> list[str]:
