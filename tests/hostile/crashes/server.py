@@ -240,7 +240,7 @@ def _import_everything() -> None:
 
 
 def _recorded_reply(folder: Path) -> Any:
-    """Returns what the probe answers on this machine, without the digest of the call."""
+    """Returns what the probe answers on this machine, without what binds it to its call."""
     from fleetaudit.transport import registry
 
     (folder / "two.yml").write_text(PLAYBOOK)
@@ -248,7 +248,7 @@ def _recorded_reply(folder: Path) -> Any:
 
     def record(self: Any, *arguments: Any, **options: Any) -> Any:
         output = honest(self, *arguments, **options)
-        stdout = re.sub(rb'"digest":"[0-9a-f]*"', b'"digest":""', output.stdout)
+        stdout = re.sub(rb'"(digest|nonce)":"[^"]*"', rb'"\1":""', output.stdout)
         file.write_bytes(pickle.dumps(dataclasses.replace(output, stdout=stdout)))
         return output
 
@@ -304,7 +304,7 @@ def _answer_with(reply: Any, contacted: int, order: int) -> None:
 
     chance = random.Random(order)
 
-    def run(self: Any, target: Any, command: str, stdin: bytes, *_: Any, **__: Any) -> Any:
+    def run(self: Any, target: Any, command: str, stdin: Any, *_: Any, **__: Any) -> Any:
         os.write(contacted, b".")
         waiting.sleep(Deadline.after(chance.uniform(0.0, 0.02)))
         number = int(target.address.removeprefix("web"))
