@@ -241,6 +241,8 @@ def _import_everything() -> None:
 
 def _recorded_reply(folder: Path) -> Any:
     """Returns what the probe answers on this machine, without what binds it to its call."""
+    from fleetaudit.probe.command import REPLY_MARK
+    from fleetaudit.probe.result_line import find_result
     from fleetaudit.transport import registry
 
     (folder / "two.yml").write_text(PLAYBOOK)
@@ -248,8 +250,9 @@ def _recorded_reply(folder: Path) -> Any:
 
     def record(self: Any, *arguments: Any, **options: Any) -> Any:
         output = honest(self, *arguments, **options)
-        stdout = re.sub(rb'"(digest|nonce)":"[^"]*"', rb'"\1":""', output.stdout)
-        file.write_bytes(pickle.dumps(dataclasses.replace(output, stdout=stdout)))
+        line = re.sub(rb'"(digest|nonce)":"[^"]*"', rb'"\1":""', find_result(output.stdout) or b"")
+        stdout = REPLY_MARK + line + b"\n"
+        file.write_bytes(pickle.dumps(dataclasses.replace(output, stdout=stdout, nonce=None)))
         return output
 
     if (pid := os.fork()) == 0:
