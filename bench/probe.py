@@ -45,7 +45,11 @@ def cost(interpreter: str, stdin: bytes) -> tuple[float, float, bytes]:
     """Returns CPU seconds (children's too), wall seconds, and what was printed."""
     before, began = os.times(), time.monotonic()
     done = subprocess.run(
-        [interpreter, "-E", "-s", "-"], input=stdin, stdout=subprocess.PIPE, check=True, cwd="/"
+        [interpreter, "-B", "-E", "-s", "-"],
+        input=stdin,
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd="/",
     )
     after = os.times()
     cpu = (

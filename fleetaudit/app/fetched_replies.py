@@ -79,7 +79,7 @@ class RepliesRequest(msgspec.Struct, frozen=True, kw_only=True):
             probe += [*self.inventories, "-l", host]
         # A name that looks like an option has to stay a name.
         address = host_argument(host) if host.startswith("-") else [host]
-        ssh = shlex.join(("ssh", *address, "python3", "-E", "-s", "-"))
+        ssh = shlex.join(("ssh", *address, "python3", "-B", "-E", "-s", "-"))
         reply = shlex.quote(str(file or self.folder / f"{host}.reply"))
         return f"{shlex.join(probe)} > call.py && {ssh} < call.py > {reply}"
 

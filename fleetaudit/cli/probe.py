@@ -60,9 +60,9 @@ def probe(
     (docs/replies.md). A host is sent this text compressed (docs/security.md tells how to compare):
 
     \b
-    fleetaudit probe | python3 -E -s -       run it on this machine; it prints one line
+    fleetaudit probe | python3 -B -E -s -       run it on this machine; it prints one line
     fleetaudit probe > call.py               save it, and run it on the host web7:
-    python3 -E -s - < call.py > web7.reply
+    python3 -B -E -s - < call.py > web7.reply
     fleetaudit merge web7.reply              make a report of what it printed
 
     If the plays of the playbook are for groups, name the inventory and the host:

@@ -81,11 +81,11 @@ def not_audited_by_bug(host: HostPlan, e: BaseException) -> NotAudited:
 def _manual_command(target: Target | NoTarget) -> str:
     """Returns the command that shows the answer of the host, "" if there is none.
 
-    Such as `fleetaudit probe | ssh web1 'python3 -E -s -'`.
+    Such as `fleetaudit probe | ssh web1 'python3 -B -E -s -'`.
     """
     if isinstance(target, NoTarget):
         return ""
-    line = transport_of(target).command_line(target, f"{_python_command(target)} -E -s -")
+    line = transport_of(target).command_line(target, f"{_python_command(target)} -B -E -s -")
     return f"fleetaudit probe | {line}" if line else ""
 
 

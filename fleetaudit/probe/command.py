@@ -20,14 +20,17 @@ NO_PYTHON = 86
 
 # Which Python to try first is read from stdin, whose first line is a comment to Python. Ansible
 # 2.19 takes it as one path, older versions as words for a shell. Interpreters are found by trying,
-# not by `command -v`, because some are shims that fail. `cd /`, -E and -s keep stray modules and
-# PYTHON* variables out.
+# not by `command -v`, because some are shims that fail; if none works, what the first one that is
+# there printed goes to stderr. /dev/null is not needed: some hosts have none, or a broken one.
+# `cd /`, -E and -s keep stray modules and PYTHON* variables out; -B writes no bytecode into the
+# standard library.
 COMMAND = (
     f'/bin/sh -c \'cd /; echo "{SHELL_MARK}$(id -u) $(id -un)"; '
     'read -r m w; case "$w" in "~/"*) w="$HOME/${w#??}";; esac; '
-    'run() { "$@" -E -s -c "" </dev/null >/dev/null 2>&1 && exec "$@" -E -s -; }; '
+    'run() { e=$("$@" -B -E -s -c "" <&- 2>&1) && exec "$@" -B -E -s -; }; '
     f'test -z "$w" || run "$w" || {{ set -f; run $w; }} || echo "{PYTHON_MARK}$?"; set +f; '
     "for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
-    'python2.7 python2 python /usr/libexec/platform-python; do run "$p"; done; '
-    f"exit {NO_PYTHON}'"
+    'python2.7 python2 python /usr/libexec/platform-python; do run "$p"; '
+    'case $(command -v "$p") in /*) f=${f:-"$p: $e"};; esac; done; '
+    f'test -z "$f" || echo "$f" >&2; exit {NO_PYTHON}\''
 )

@@ -101,7 +101,7 @@ def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
             kind="no reply",
         )
     if output.exit_status == NO_PYTHON:
-        return _no_python(unused)
+        return _no_python(unused, output)
     printed = _printed(output)
     if output.exit_status:
         return ReplyError(
@@ -133,11 +133,14 @@ def _unescape(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16))
 
 
-def _no_python(unused: str) -> ReplyError:
-    """Returns the error for a host on which no Python works."""
+def _no_python(unused: str, output: ProbeOutput) -> ReplyError:
+    """Returns the error for a host on which no Python works, with what those that are there
+    printed: the host may lack memory rather than a Python.
+    """
     reason = "no Python from 2.7 on that works"
     if unused:
         reason = f"{unused}; nor does any other Python from 2.7 on"
+    reason += surround(": “", _last_text(output.stderr), "”")
     return ReplyError(
         reason,
         hint="install python3 (python3-minimal will do) on the host, then run again",

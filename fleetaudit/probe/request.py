@@ -6,15 +6,17 @@ does not run, because the call is its last line.
 The program as it is read, which `fleetaudit probe` prints:
 
     # /opt/bin/python                      the Python to try first, usually none: read by `COMMAND`
-    DEADLINE, NONCE = 57.3, ''
+    import sys; sys.path = [p for p in sys.path if p]; DEADLINE, NONCE = 57.3, ''
     PROGRAM = r'''…the text that `probe_text` returns…'''
     exec(compile('\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))
     main({'protocol': 2, …, 'nonce': NONCE, 'deadline': DEADLINE}, PROGRAM)
 
-So the lines of a traceback are those of this text. The program as it is sent, 55 KB instead of 161:
+So the lines of a traceback are those of this text. The second line keeps out the modules of the
+current folder, where Python looks first for a program on stdin: whoever runs it by hand may stand
+anywhere. The program as it is sent, 55 KB instead of 161:
 
     # /opt/bin/python
-    DEADLINE, NONCE = 57.3, '5f0c…'
+    import sys; sys.path = [p for p in sys.path if p]; DEADLINE, NONCE = 57.3, '5f0c…'
     …the text of `unpacking/`…
     TEXT = unpack('''…the program from its third line on, in zlib and base64…''')
     exec(compile(TEXT, 'fleetaudit-call', 'exec'))
@@ -53,6 +55,8 @@ from .reply_errors import interpreter_of
 _DOCSTRING = re.compile(r'^([ \t]*)"""(?!").*?"""$', re.DOTALL | re.MULTILINE)
 _LINE = 120
 _MAX_CALLS = 64
+NO_STRAY_MODULES = "import sys; sys.path = [p for p in sys.path if p]"
+"""Python that looks for no module in the current folder. `sys` is always built in."""
 _NONCE_BYTES = 16
 _OF_ONE_REQUEST = ("nonce", "deadline")
 
@@ -165,7 +169,8 @@ def _first_lines(plan: HostPlan, deadline_s: float, nonce: str = "") -> bytes:
 
 def _heading(interpreter: str, deadline_s: float, nonce: str = "") -> str:
     """Returns the two lines before what hosts share."""
-    return f"# {interpreter}".rstrip() + f"\nDEADLINE, NONCE = {deadline_s!r}, {nonce!r}\n"
+    first = f"# {interpreter}".rstrip()
+    return f"{first}\n{NO_STRAY_MODULES}; DEADLINE, NONCE = {deadline_s!r}, {nonce!r}\n"
 
 
 def _call_of(plan: HostPlan) -> _Call:

@@ -50,7 +50,7 @@ def answer(place: Workspace, *words: str) -> bytes:
     """Returns what the program prints that `fleetaudit probe WORDS` makes."""
     program = place.run("probe", *words)
     assert program.returncode == 0, program.stderr
-    command = [sys.executable, "-E", "-s", "-"]
+    command = [sys.executable, "-B", "-E", "-s", "-"]
     return subprocess.run(
         command, input=program.stdout.encode(), capture_output=True, timeout=300, check=True
     ).stdout
@@ -294,7 +294,11 @@ def test_the_compressed_program_differs_in_docstrings_alone_as_the_documentation
     assert program != sent
     show = program + "import sys; sys.stdout.write(TEXT)\n"
     shown = subprocess.run(
-        [sys.executable, "-E", "-s", "-"], input=show, capture_output=True, text=True, check=True
+        [sys.executable, "-B", "-E", "-s", "-"],
+        input=show,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     reviewed, ran = printed.splitlines()[2:], shown.stdout.splitlines()
     assert len(reviewed) == len(ran)

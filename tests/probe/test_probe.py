@@ -498,7 +498,7 @@ def test_a_request_that_was_damaged_on_its_way_runs_nothing() -> None:
     for place in range(start, len(sent) - 60, 2503):
         damaged = sent[:place] + (b"B" if sent[place] != 66 else b"C") + sent[place + 1 :]
         done = subprocess.run(
-            [sys.executable, "-E", "-s", "-"], input=damaged, capture_output=True, check=False
+            [sys.executable, "-B", "-E", "-s", "-"], input=damaged, capture_output=True, check=False
         )
         assert done.stdout == b""
         assert b"zlib.error" in done.stderr
@@ -521,7 +521,7 @@ def test_a_transfer_that_is_cut_gives_no_result_line(share: float) -> None:
     sent = protocol.make_request(probe_runs.plan_of("unread-close"), deadline_s=30)
     for script in (printed, sent):
         done = subprocess.run(
-            [sys.executable, "-E", "-s", "-"],
+            [sys.executable, "-B", "-E", "-s", "-"],
             input=script[: int(len(script) * share)],
             capture_output=True,
             check=False,
@@ -554,7 +554,7 @@ def test_a_probe_that_is_stuck_after_its_alarm_is_ended_by_the_next() -> None:
     cut = script.replace("\tadd_not_run(call,", "\t" + stuck + "add_not_run(call,", 1)
     assert cut != script
     done = subprocess.run(
-        [sys.executable, "-E", "-s", "-"],
+        [sys.executable, "-B", "-E", "-s", "-"],
         input=cut.encode(),
         capture_output=True,
         check=False,
@@ -582,7 +582,7 @@ def test_a_probe_that_fails_as_a_whole_still_reports_what_it_saw() -> None:
     call = request(scenario(*UNREAD))
     script = protocol.make_script(call).replace(b" Laboratory(private", b" NoLaboratory(private", 1)
     done = subprocess.run(
-        [sys.executable, "-E", "-s", "-"], input=script, capture_output=True, check=True
+        [sys.executable, "-B", "-E", "-s", "-"], input=script, capture_output=True, check=True
     )
     reply = parse_reply(done.stdout)
     assert reply.kernel.release == os.uname().release

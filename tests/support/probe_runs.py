@@ -117,7 +117,7 @@ def start(
     appended to, and a `call` that is text is sent as it stands.
     """
     process = subprocess.Popen(
-        [*within, python or sys.executable, "-E", "-s", "-"],
+        [*within, python or sys.executable, "-B", "-E", "-s", "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

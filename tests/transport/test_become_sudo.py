@@ -498,7 +498,7 @@ def test_the_interpreter_reads_the_whole_program_and_never_the_password(
 ) -> None:
     python = tmp_path / "bin/python3"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\n[ "$3" = -c ] && exit 0\ncat >{tmp_path}/got\n')
+    python.write_text(f'#!/bin/sh\n[ "$4" = -c ] && exit 0\ncat >{tmp_path}/got\n')
     python.chmod(0o755)
     privileged.sudoers(f"Defaults secure_path={python.parent}:/usr/bin:/bin", *rules)
     for client in CLIENTS:

@@ -371,7 +371,7 @@ def test_the_probe_answers_on_every_interpreter_as_a_forced_command(
     start_sshd: Start, version: str
 ) -> None:
     server = start_sshd(
-        f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exec {interpreter(version)} -E -s -"
+        f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exec {interpreter(version)} -B -E -s -"
     )
     output = run(server.target(), protocol.COMMAND, protocol.make_script(CALL), seconds=40)
     assert output.exit_status == 0, describe_exit(output)

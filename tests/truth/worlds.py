@@ -105,7 +105,7 @@ def asking_here(python: Sequence[str]) -> Ask:
 
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         done = subprocess.run(
-            [*python, "-E", "-s", "-"],
+            [*python, "-B", "-E", "-s", "-"],
             input=protocol.make_request(plan, deadline_s=deadline_s),
             capture_output=True,
             timeout=deadline_s + GRACE_S,

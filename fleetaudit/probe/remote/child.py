@@ -78,6 +78,6 @@ def execute_something():
     # type: () -> None
     call_or(None, os.execv, "/bin/true", ["true"])
     try:
-        os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", ""])
+        os.execv(sys.executable, [sys.executable, "-B", "-S", "-E", "-c", ""])
     finally:
         os._exit(EXEC_FAILED)

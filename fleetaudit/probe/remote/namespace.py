@@ -21,13 +21,17 @@ from .errors import Unsupported, call_or, message_of
 from .files import read_descriptor, write_file
 from .system import load_libc
 
-# What the program `unshare` runs first, to see whether its namespace can be used.
+# Python looks in the current folder first, for a program on stdin or behind -c.
+NO_STRAY_MODULES = "import sys; sys.path = [p for p in sys.path if p]"
+# What the program `unshare` runs first, to see whether its namespace is new and can be used.
 BRING_LO_UP = "\n".join(
     (
-        "import fcntl, os, socket, struct, sys",
+        NO_STRAY_MODULES,
+        "import fcntl, os, socket, struct",
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
         "fcntl.ioctl(s, 0x8914, struct.pack('16sh22x', b'lo', 1))",
-        "os.write(1, b'+')",
+        "name = os.path.islink('/proc/self/ns/net') and os.readlink('/proc/self/ns/net')",
+        "os.write(1, b'the namespace did not change' if name == %r else b'+')",
         "",
     )
 )
@@ -36,8 +40,8 @@ BRING_LO_UP = "\n".join(
 def namespace_id():
     # type: () -> Optional[str]
     """Returns the kernel's name for this process's network namespace, None if unknown."""
-    name = call_or(None, os.readlink, "/proc/self/ns/net")  # type: Optional[str]
-    return name
+    name = call_or("", os.readlink, "/proc/self/ns/net")  # type: str
+    return name if name.startswith("net:") else None
 
 
 def isolate(call, program, carried):
@@ -53,7 +57,7 @@ def isolate(call, program, carried):
             return "", unshare
         reasons.append("%s: %s" % (name, reason))
     reason = try_in_child(test_program) or start_over_inside(call, program, carried)
-    reasons.append("the program unshare: " + " ".join(reason.split())[:200])
+    reasons.append("the program unshare: " + reason.strip().rpartition("\n")[2][:200])
     return "no private network namespace (%s)" % "; ".join(reasons), None
 
 
@@ -151,7 +155,7 @@ def become_unshare(arguments):
     # type: (List[str]) -> None
     """Becomes util-linux's `unshare` running this interpreter; raises OSError."""
     kinds = ["--net"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net"]
-    interpreter = [sys.executable or "/proc/self/exe", "-E", "-s"]
+    interpreter = [sys.executable or "/proc/self/exe", "-B", "-E", "-s"]
     os.execvp("unshare", ["unshare"] + kinds + interpreter + arguments)
 
 
@@ -160,7 +164,7 @@ def test_program(write_to):
     """Becomes `unshare` with BRING_LO_UP, which writes "+" or an error to `write_to`."""
     os.dup2(write_to, 1)
     os.dup2(write_to, 2)
-    become_unshare(["-c", BRING_LO_UP])
+    become_unshare(["-c", BRING_LO_UP % namespace_id()])
 
 
 def start_over_inside(call, program, carried):
@@ -191,6 +195,7 @@ def program_text(call, program):
     quote = ascii if sys.version_info[0] > 2 else repr
     quotes = "'" * 3
     lines = (
+        NO_STRAY_MODULES,
         "PROGRAM = r" + quotes + program + quotes,
         "exec(compile('\\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))",
         "main(%s, PROGRAM)" % quote(call),

@@ -87,7 +87,7 @@ def sysctl_path(key: str) -> str:
 
 
 def run(port: int) -> int:
-    """Runs the program as `python -E -s -` with its text as stdin and sends what it prints.
+    """Runs the program as `python -B -E -s -` with its text as stdin and sends what it prints.
 
     Returns its exit status, 128 plus the number of a signal that ended it.
     """
@@ -119,7 +119,7 @@ def become_program(stdout: int, stderr: int) -> None:
         os.dup2(stderr, 2)
         os.chdir("/")
         environment = dict(os.environ, PATH="/bin", HOME="/")
-        os.execve(sys.executable, [sys.executable, "-E", "-s", "-"], environment)
+        os.execve(sys.executable, [sys.executable, "-B", "-E", "-s", "-"], environment)
     finally:
         os._exit(127)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
+import io
 import json
 import re
+import sys
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -25,6 +28,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, request, verdict
+from fleetaudit.probe.remote import namespace
 from fleetaudit.probe.result_line import COMPRESSED
 from tests.support.sent_requests import LAST_LINE, expand_request
 from tests.support.split_times import split_times
@@ -64,7 +68,9 @@ def test_the_program_that_is_printed_is_sent_compressed_with_empty_docstrings() 
     asked = plan(UNREAD, DRAINED)
     program = protocol.make_program(asked, deadline_s=20.04)
     sent = protocol.make_request(asked, deadline_s=20.04)
-    assert program.startswith("#\nDEADLINE, NONCE = 20.0, ''\nPROGRAM = ")
+    assert program.startswith(
+        f"#\n{request.NO_STRAY_MODULES}; DEADLINE, NONCE = 20.0, ''\nPROGRAM = "
+    )
     expanded = expand_request(sent)
     assert syntax(expanded) == syntax(program)
     assert len(expanded) < len(program)
@@ -116,7 +122,8 @@ def test_hosts_with_an_equal_plan_share_one_compressed_program() -> None:
     assert equal.scenarios is not one.scenarios
     for other in (msgspec.structs.replace(one, name="a"), equal):
         heads = protocol.make_request(other, deadline_s=7.26).split(b"\n", 2)
-        assert heads[:2] == [b"#", b"DEADLINE, NONCE = 7.3, ''"]
+        second = f"{request.NO_STRAY_MODULES}; DEADLINE, NONCE = 7.3, ''"
+        assert heads[:2] == [b"#", second.encode()]
         assert heads[2] == sent.split(b"\n", 2)[2]
     assert request._packed.cache_info().misses == before
 
@@ -147,7 +154,7 @@ def test_each_request_has_a_nonce_of_its_own_and_shares_all_but_its_first_lines(
     assert one.nonce != other.nonce
     assert re.fullmatch("[0-9a-f]{32}", one.nonce)
     assert one.body is other.body
-    assert len(one.head) < 100
+    assert len(one.head) < 160
     without = protocol.make_request(first, deadline_s=55.0)
     assert bytes(one).replace(one.nonce.encode(), b"") == without
 
@@ -173,11 +180,40 @@ def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
         )
 
     sent = protocol.make_request(plan(UNREAD), deadline_s=20)
-    assert sent.startswith(b"#\nDEADLINE, NONCE = 20.0, ''\n")
+    second = f"{request.NO_STRAY_MODULES}; DEADLINE, NONCE = 20.0, ''"
+    assert sent.startswith(f"#\n{second}\n".encode())
     assert protocol.make_request(of(""), deadline_s=20) == sent
     named = protocol.make_request(of("/opt/bin/pythön -I"), deadline_s=20)
     assert named == "# /opt/bin/pythön -I\n".encode() + sent.removeprefix(b"#\n")
     assert protocol.request_digest(of("/opt/bin/python")) == protocol.request_digest(plan(UNREAD))
+
+
+def test_every_program_of_the_probe_keeps_out_the_modules_of_the_current_folder() -> None:
+    assert namespace.NO_STRAY_MODULES == request.NO_STRAY_MODULES
+    assert namespace.BRING_LO_UP.startswith(request.NO_STRAY_MODULES + "\n")
+    again = namespace.program_text({"protocol": 2}, "text")
+    assert again.startswith(request.NO_STRAY_MODULES.encode() + b"\n")
+    assert not {"", "."} & set(_path_after(request.NO_STRAY_MODULES))
+
+
+def _path_after(line: str) -> list[str]:
+    code = f"{line}; print(sys.path)"
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as m:
+        m.setattr(sys, "path", ["", *sys.path])
+        exec(code, names)
+    return [*ast.literal_eval(printed.getvalue())]
+
+
+def test_without_a_python_the_reason_has_what_the_first_one_printed() -> None:
+    printed = b"python3: error while loading shared libraries: libm.so.6: failed to map segment\n"
+    with pytest.raises(ReplyError) as raised:
+        protocol.open_reply(plan(UNREAD), b"fleetaudit-shell/1 0 root\n", printed, 86)
+    assert raised.value.reason == (
+        "no Python from 2.7 on that works: “python3: error while loading shared libraries:"
+        " libm.so.6: failed to map segment”"
+    )
+    assert (raised.value.stage, raised.value.kind) == ("execute", "no python")
 
 
 def test_an_interpreter_that_does_not_work_is_a_note_and_part_of_the_reason() -> None:
