@@ -12,7 +12,7 @@ from .files import write_file
 from .listeners import local_address, loopback_address, new_socket, open_listener
 from .options import set_socket_option
 from .receiving import wait_for_arrival
-from .sysctls import sysctl_path, sysctl_value
+from .sysctls import read_sysctl, sysctl_path, sysctl_value
 from .system import close_quietly
 from .waiting import TIMEOUT
 
@@ -129,9 +129,9 @@ def require_signature(sock, address):
 def connect_with_data(c, actor, client, size):
     # type: (Connection, str, socket.socket, int) -> None
     """Connects by TCP Fast Open."""
-    value = sysctl_value("net.ipv4.tcp_fastopen")
+    value, state = read_sysctl("net.ipv4.tcp_fastopen")
     if value is None or not value.isdigit() or int(value) & FASTOPEN_BITS != FASTOPEN_BITS:
-        raise Unsupported("needs net.ipv4.tcp_fastopen 519; it is %s" % value)
+        raise Unsupported("needs net.ipv4.tcp_fastopen 519; it is %s" % (value or state))
     address = c.listener.getsockname()[:2]
     client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, address)
     c.sent[actor] += size
@@ -159,7 +159,10 @@ def fill_queue(c, actor):
     (sk_acceptq_is_full()).
     """
     for _ in range(MAX_STRANGERS):
-        length, backlog = struct.unpack_from("II", c.tcp_info_of(c.listener), 24)
+        info = c.tcp_info_of(c.listener)
+        if len(info) < 32:
+            raise StepFailed("this host does not tell how long an accept queue is")
+        length, backlog = struct.unpack_from("II", info, 24)
         if length > backlog:
             c.accept_queue_full = c.ending = True
             return

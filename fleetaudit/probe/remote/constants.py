@@ -10,7 +10,8 @@ COMPRESSED = "zlib:"  # before a reply that is compressed, in base64
 SIDES = ("closer", "peer")
 ERRORS = (OSError, IOError, socket.error, select.error)  # one class in Python 3, four in Python 2
 ABSENT = (errno.ENOENT, errno.ENOTDIR)
-SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+NO_PORT = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)  # of bind(2) to any port, and of connect(2)
+SCARCE = NO_PORT + (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 REFUSED = (errno.EPERM, errno.EACCES)
 
 # Seconds.

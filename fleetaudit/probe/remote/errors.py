@@ -50,10 +50,10 @@ def would_block(error):
 
 def message_of(error):
     # type: (BaseException) -> str
-    """Returns an exception in plain words."""
+    """Returns an exception in plain words, bounded: a file of /proc may have any text."""
     if isinstance(error, ERRORS) and errno_of(error):
         return os.strerror(errno_of(error))
-    return str(error) or type(error).__name__
+    return str(error)[:1000] or type(error).__name__
 
 
 def reason_of(error):
@@ -74,12 +74,6 @@ def unsupported_if(error, numbers, problem):
     # type: (BaseException, Sequence[int], str) -> BaseException
     """Returns `unsupported` if the errno is one of `numbers`, else the error itself."""
     return unsupported(problem, error) if errno_of(error) in numbers else error
-
-
-def resource_error(error):
-    # type: (BaseException) -> OutOfResources
-    """Returns the error of a host on which a resource has run out."""
-    return OutOfResources("this host gives the probe too few resources (%s)" % error_name(error))
 
 
 def call_or(default, call, *arguments):

@@ -1,5 +1,6 @@
 """Reads and writes small files of /proc and /etc."""
 
+import errno
 import os
 from typing import Any, Callable, Iterator, List
 
@@ -70,12 +71,26 @@ def file_lines(path):
 
 def write_file(path, text):
     # type: (str, str) -> None
-    """Writes a file of /proc by one system call; raises OSError."""
-    fd = os.open(path, os.O_WRONLY)
+    """Writes a file of /proc by one system call; raises OSError, and ValueError for other text than
+    ASCII.
+    """
+    fd = open_to_write(path)
     try:
         os.write(fd, text.encode("ascii"))
     finally:
         os.close(fd)
+
+
+def open_to_write(path):
+    # type: (str) -> int
+    """Returns a descriptor of a file of /proc; raises OSError. Something else may be in its place,
+    which must stay as it is: only file systems without storage have no blocks.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    if os.fstatvfs(fd).f_blocks:
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a file of /proc")
+    return fd
 
 
 def parse_count(text, base=10, most=MAX_COUNT):

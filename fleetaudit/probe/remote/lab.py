@@ -8,7 +8,7 @@ from .bpf import REJECT_ALL, assemble, attach_filter
 from .capture import Capture
 from .constants import ERRORS, REFUSED, SCARCE
 from .counters import OF_TRIALS, Counters
-from .errors import StepFailed, Unsupported, call_or, errno_of, message_of, resource_error
+from .errors import StepFailed, Unsupported, call_or, errno_of, message_of
 from .fence import Fence
 from .listeners import accept_from, lack_of_raw_sockets, open_listener
 from .packets import Packet
@@ -20,6 +20,7 @@ from .trace import deviates
 from .waiting import TIMEOUT, now
 
 MAX_CHECKS = 6  # of one family: a host may be stalled for a while
+NO_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # of socket(2) and bind(2)
 NOWHERE = (socket.AF_INET, "127.0.0.1", 0)
 
 
@@ -86,17 +87,17 @@ class Laboratory(object):
 
     def try_family(self, family):
         # type: (str) -> str
-        """Returns why no connection can be made over a family, "" if one can."""
+        """Returns why no connection can be made over a family, "" if one can; raises OSError."""
         name = {"ipv6": "IPv6"}.get(family, "IPv4")
         try:
             self.connect_once(self.listener(family))
             return ""
         except (StepFailed,) + ERRORS as e:
-            if errno_of(e) in SCARCE:
-                raise resource_error(e)
-            if errno_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            if errno_of(e) in NO_FAMILY and (family, "tcp") not in self.listeners:
                 self.checks[family] = MAX_CHECKS
                 return "no %s loopback address: %s is switched off on this host" % (name, name)
+            if errno_of(e) in SCARCE:
+                raise
             return "no connection over %s loopback: %s" % (name, message_of(e))
 
     def connect_once(self, listener):

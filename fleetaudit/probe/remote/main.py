@@ -3,7 +3,6 @@
 import os
 import select
 import signal
-import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from .constants import ERRORS, MAX_SECONDS, MERCY
@@ -11,7 +10,7 @@ from .errors import TimeIsUp, Unsupported, would_block
 from .host import describe_host
 from .lab import Laboratory
 from .namespace import check_private, enter_with, isolate, namespace_id
-from .scenario import failed_trial
+from .scenario import explain, failed_trial
 from .sysctl_copy import copy_settings, host_settings, read_defaults
 from .sysctls import sysctl_value
 from .times import result_line
@@ -25,7 +24,7 @@ def main(call, program):
     into a namespace starts again.
     """
     carried = call.get("carried", {})
-    started = carried.get("started", time.time())
+    started = carried.get("started", now())
     reply = empty_reply(call)
     remaining = start_alarm(started + call["deadline"])
     TIMEOUT.deadline = now() + remaining
@@ -38,18 +37,18 @@ def main(call, program):
             # The hard alarm: a slow reader of the output may use the rest of the time.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             end = started + call["deadline"]
-            signal.setitimer(signal.ITIMER_REAL, max(0.0, end - time.time()) + MERCY)
+            signal.setitimer(signal.ITIMER_REAL, max(0.0, end - now()) + MERCY)
     except TimeIsUp:
         note = "the alarm rang after %s s: what was not done by then is not run"
         reply["notes"].append(note % call["deadline"])
     except Exception as e:  # what was seen until then is still reported
-        reason = failed_trial(e)["error"]
+        reason = failed_trial(explain(e))["error"]
         reply["notes"].append(reason)
     workers.end()
     workers.report(reply)
     add_not_run(call, reply, reason)
     reply["cpu_s"] = sum(os.times()[:4])
-    reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, time.time() - started))
+    reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, now() - started))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     write_output(result_line(reply))
 
@@ -79,7 +78,7 @@ def start_alarm(end):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, ring)
-    remaining = max(0.1, end - time.time())
+    remaining = max(0.1, end - now())
     signal.setitimer(signal.ITIMER_REAL, remaining)
     return remaining
 

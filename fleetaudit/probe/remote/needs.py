@@ -6,6 +6,7 @@ from typing import Any, Sequence
 
 from .constants import ERRORS
 from .errors import Unsupported, unsupported
+from .files import open_to_write
 from .lab import Laboratory
 from .listeners import FAMILIES
 from .namespace import namespace_id
@@ -72,7 +73,7 @@ def need_own_settings(lab, family, key, value):
     if found is None:
         raise Unsupported("%s cannot be read in a network namespace (%s)" % (key, state))
     try:
-        os.close(os.open(sysctl_path(key), os.O_WRONLY))
+        os.close(open_to_write(sysctl_path(key)))
     except ERRORS as e:
         raise unsupported(key + " cannot be set in a network namespace", e)
 

@@ -5,8 +5,8 @@ import struct
 from typing import Callable, List, Optional, Tuple
 
 from .connection import Connection
-from .constants import ACK, ERRORS, FIN, PATTERN, PSH, RST, SYN, URG, other
-from .errors import StepFailed, TimedOut, Unsupported
+from .constants import ACK, ERRORS, FIN, PATTERN, PSH, REFUSED, RST, SYN, URG, other
+from .errors import StepFailed, TimedOut, Unsupported, errno_of
 from .listeners import lack_of_raw_sockets
 from .packets import Packet
 from .waiting import wait_until
@@ -30,8 +30,10 @@ class RawSender(object):
         self.near, self.far = plain_address(c, actor), plain_address(c, "closer")
         try:
             self.raw = c.lab.raw_socket(self.family)
-        except (Unsupported,) + ERRORS:
-            raise Unsupported(lack_of_raw_sockets())
+        except ERRORS as e:
+            if errno_of(e) in REFUSED:
+                raise Unsupported(lack_of_raw_sockets())
+            raise
         last = self.answers[-1]
         flags = (last.bits & FIN) + (last.bits & SYN) // SYN
         self.start = self.sent[0].seq + 1

@@ -5,11 +5,12 @@ import select
 from typing import Any, Dict, List, Sequence
 
 from .connection import Connection
-from .constants import MAX_REPEATS, STALL
-from .errors import OutOfResources, Unsupported
+from .constants import ERRORS, MAX_REPEATS, NO_PORT, SCARCE, STALL
+from .errors import OutOfResources, Unsupported, errno_of, error_name, message_of
 from .lab import Laboratory
 from .needs import check_needs
 from .packets import Packet
+from .sysctls import sysctl_value
 from .trace import essence
 from .trial import run_trial
 from .waiting import TIMEOUT
@@ -40,18 +41,45 @@ def observe(lab, scenario, family):
         lab.check_family(family)
         check_needs(lab, family, scenario["steps"])
         run_trials(lab, scenario, family, trials)
-    except Unsupported as e:
-        if trials:
-            trials.append(failed_trial(e))
-        else:
-            observation["not_run"] = str(e)
-            observation["failed"] = isinstance(e, OutOfResources)
     except Exception as e:  # one scenario that breaks the probe must not cost the others
-        trials.append(failed_trial(e))
+        add_failure(observation, explain(e))
     for trial in trials:
         trial["peer"] = trial["peer"] and without_defaults(trial["peer"])
     observation["trials"] = [without_defaults(trial) for trial in trials]
     return without_defaults(observation)
+
+
+def add_failure(observation, error):
+    # type: (Dict[str, Any], BaseException) -> None
+    """Adds why a scenario has no more trials: it was not run if it has none."""
+    if observation["trials"] or not isinstance(error, Unsupported):
+        observation["trials"].append(failed_trial(error))
+    else:
+        observation["not_run"] = message_of(error)
+        observation["failed"] = isinstance(error, OutOfResources)
+
+
+def explain(error):
+    # type: (BaseException) -> BaseException
+    """Returns an exception that names the resource that has run out on this host, or the error
+    itself if it is another.
+    """
+    if isinstance(error, MemoryError):
+        return lack_of_resources(error)
+    if not isinstance(error, ERRORS):
+        return error
+    if errno_of(error) in NO_PORT:
+        ports = sysctl_value("net.ipv4.ip_local_port_range")
+        return OutOfResources("no free local port: ip_local_port_range is %s" % ports)
+    if errno_of(error) in SCARCE:
+        return lack_of_resources(error)
+    return error
+
+
+def lack_of_resources(error):
+    # type: (BaseException) -> OutOfResources
+    problem = "this host gives the probe too few resources (%s)"
+    return OutOfResources(problem % error_name(error))
 
 
 def run_trials(lab, scenario, family, trials):
@@ -147,8 +175,10 @@ def without_defaults(trial):
 
 def failed_trial(error):
     # type: (BaseException) -> Dict[str, Any]
-    """Returns a trial in which the probe itself failed."""
+    """Returns a trial in which the probe itself failed, or had too little to go on."""
     problem = "the probe failed: %s: %s" % (type(error).__name__, error)
+    if isinstance(error, Unsupported):
+        problem = str(error)
     return {"count": 1, "wire": None, "peer": None, "kernel": None, "error": problem[:4000]}
 
 

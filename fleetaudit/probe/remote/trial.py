@@ -8,7 +8,7 @@ from typing import Any, Dict, Sequence
 from .connecting import connect
 from .connection import Connection
 from .constants import ERRORS, NOTICE, POLL_END, POLLRDHUP, SCARCE, SIDES, SIOCOUTQ, other
-from .errors import StepFailed, TimedOut, call_or, errno_of, reason_of, resource_error
+from .errors import StepFailed, TimedOut, call_or, errno_of, reason_of
 from .files import write_file
 from .finality import hasten_ack, wait_for_final_ending, wait_for_quiet
 from .sysctls import sysctl_path
@@ -59,7 +59,7 @@ def run_steps(c):
             run_step(c, number, step)
         except (StepFailed,) + ERRORS as e:
             if errno_of(e) in SCARCE:
-                raise resource_error(e)
+                raise
             c.timed_out = isinstance(e, (TimedOut, socket.timeout))
             return {"error": reason_of(e), "failed_step": number}
     return {"error": ""}

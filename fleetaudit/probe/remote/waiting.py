@@ -1,5 +1,6 @@
 """Waits, for longer on a host that is slow."""
 
+import os
 import select
 import time
 from typing import Any, Callable, List, Optional
@@ -7,10 +8,33 @@ from typing import Any, Callable, List, Optional
 from .constants import PATIENCE, POLLRDHUP
 
 
+class CorrectedClock(object):
+    """The exact clock of Python 2, which somebody may set: without the steps that times(2), which
+    nobody sets and which is exact to a hundredth of a second, does not make.
+    """
+
+    def __init__(self):
+        # type: () -> None
+        self.last, self.ticks = time.time(), os.times()[4]
+        self.offset = self.ticks - self.last  # so that all processes of a host agree
+
+    def __call__(self):
+        # type: () -> float
+        found, ticks = time.time(), os.times()[4]
+        step = found - self.last - (ticks - self.ticks)
+        if abs(step) > 0.05:
+            self.offset -= step
+        self.last, self.ticks = found, ticks
+        return found + self.offset
+
+
+CLOCK = getattr(time, "monotonic", None) or CorrectedClock()
+
+
 def now():
     # type: () -> float
-    """Returns seconds on a clock that nobody sets."""
-    return float(getattr(time, "monotonic", time.time)())
+    """Returns seconds on a clock that nobody sets, one for all processes of this host."""
+    return float(CLOCK())
 
 
 class AdaptiveTimeout(object):

@@ -63,8 +63,7 @@ class Workers(object):
     def start(self, move):
         # type: (Callable[[], Optional[Laboratory]]) -> None
         """Starts the workers; raises OSError if there is no room for them."""
-        for spare in [os.dup(0) for _ in range(SPARE_FILES)]:
-            os.close(spare)
+        check_spare_files()
         (self.queue, numbers), (alive, self.alive) = os.pipe(), os.pipe()
         order = sorted(range(len(self.pairs)), key=lambda i: -least_seconds(self.pairs[i][0]))
         os.write(numbers, b"".join([NUMBER.pack(number) for number in order]))
@@ -214,6 +213,18 @@ class Worker(object):
             if os.WIFSIGNALED(status[-1]):
                 how = "signal %d" % os.WTERMSIG(status[-1])
             self.problem = "the process that ran it ended early (%s)" % how
+
+
+def check_spare_files():
+    # type: () -> None
+    """Raises OSError unless this process may open SPARE_FILES more files."""
+    spare = []  # type: List[int]
+    try:
+        while len(spare) < SPARE_FILES:
+            spare.append(os.dup(1))
+    finally:
+        for fd in spare:
+            os.close(fd)
 
 
 def end_with_writer(fd):

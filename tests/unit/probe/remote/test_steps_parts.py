@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from fleetaudit.probe.remote import errors, needs, options, sending, waiting
+from fleetaudit.probe.remote import errors, files, needs, options, scenario, sending, waiting
 from fleetaudit.probe.remote.connection import Connection
 from fleetaudit.probe.remote.finality import find_outstanding
 from fleetaudit.probe.remote.receiving import (
@@ -198,6 +201,66 @@ def test_a_wait_tests_once_more_when_its_time_is_over(monkeypatch: pytest.Monkey
     monkeypatch.setattr(waiting, "now", lambda: next(times))
     answers = iter([False, True])
     assert waiting.wait_until(lambda: next(answers), 1.0)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 1e9])
+def test_the_clock_of_python_2_does_not_follow_the_steps_of_the_clock(
+    step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [100.0]  # since some moment in the past
+    is_set = [0.0]
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + seconds[0] + is_set[0])
+    monkeypatch.setattr(os, "times", lambda: (0, 0, 0, 0, round(seconds[0], 2)))
+    clock = waiting.CorrectedClock()
+    assert clock() == pytest.approx(100.0, abs=0.02)
+    for _ in range(50):
+        seconds[0] += 0.123
+        is_set[0] = step if is_set[0] == 0.0 else 0.0
+        assert clock() == pytest.approx(seconds[0], abs=0.7)
+    before = clock()
+    seconds[0] += 0.0012  # an exact difference where nobody sets it
+    assert clock() - before == pytest.approx(0.0012, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError(), "this host gives the probe too few resources (MemoryError)"),
+        (OSError(errno.EMFILE, "x"), "this host gives the probe too few resources (EMFILE)"),
+        (OSError(errno.ENOBUFS, "x"), "this host gives the probe too few resources (ENOBUFS)"),
+        (ValueError(errno.EMFILE), ""),
+        (OSError(errno.EPERM, "x"), ""),
+    ],
+)
+def test_a_resource_that_has_run_out_is_no_failure_of_the_probe(
+    error: Exception, text: str
+) -> None:
+    found = scenario.explain(error)
+    assert (found is error) == (text == "")
+    assert str(found) == (text or str(error))
+
+
+@pytest.mark.parametrize("number", [errno.EADDRINUSE, errno.EADDRNOTAVAIL])
+def test_without_a_free_port_the_reason_names_the_range(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenario, "sysctl_value", lambda key: "40000 40000")
+    found = scenario.explain(OSError(number, "x"))
+    assert str(found) == "no free local port: ip_local_port_range is 40000 40000"
+
+
+def test_a_reason_is_bounded_whatever_a_file_of_proc_holds() -> None:
+    assert len(errors.reason_of(errors.StepFailed("9" * 10_000))) == 1000
+
+
+def test_nothing_but_a_file_of_proc_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    os.mkfifo(tmp_path / "pipe")
+    for name, number in (("file", errno.EINVAL), ("pipe", errno.ENXIO), ("none", errno.ENOENT)):
+        with pytest.raises(OSError, match=rf"\[Errno {number}\]"):
+            files.write_file(str(tmp_path / name), "1")
+    assert (tmp_path / "file").read_text() == "kept"
+    files.write_file("/proc/self/comm", "pytest")
 
 
 def test_delays_of_earlier_trials_fade(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import marshal
 import os
+import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,22 @@ def receiving(*pieces: bytes) -> tuple[dict[int, Any], list[bool]]:
         os.close(into)
         os.close(worker.fd)
     return found, more
+
+
+def test_the_check_for_spare_files_leaves_none_open() -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before, soft = count(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    workers.check_spare_files()
+    assert count() == before
+    resource.setrlimit(resource.RLIMIT_NOFILE, (30, soft[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            workers.check_spare_files()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, soft)
+    assert count() == before
 
 
 def sent(number: int, text: str) -> bytes:
