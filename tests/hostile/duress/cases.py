@@ -1,0 +1,61 @@
+"""Every case of the section, from the worlds."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from ..table import Case, Seen
+from . import places, programs, resources
+from .probing import NOBODY, World, judge, probe_in
+
+COLUMNS = ("seconds", "verdicts", "wrong", "left", "said")
+KILLS, KILLS_A_CASE, LIFE_S = 200, 10, 1.8
+
+
+def worlds() -> Iterator[World]:
+    """Yields every world but those of the SIGKILLs."""
+    yield World("usual")
+    yield World("an ordinary user", uid=NOBODY)
+    yield World("the host's own namespace", isolation="host", least=0.8)
+    name = "an ordinary user in the host's own namespace"
+    yield World(name, isolation="host", uid=NOBODY, least=0.8)
+    yield from resources.worlds()
+    yield from places.worlds()
+    yield from programs.worlds()
+
+
+def cases() -> Iterator[Case]:
+    """Yields one case for each world, and one for every ten SIGKILLs."""
+    for world in worlds():
+        yield Case(world.name, partial(seen_in, world))
+    for first in range(0, KILLS, KILLS_A_CASE):
+        last = first + KILLS_A_CASE
+        yield Case(f"SIGKILL {first + 1} to {last}", partial(seen_after_kills, range(first, last)))
+
+
+def seen_in(world: World) -> Seen:
+    """Runs the probe in one world."""
+    wrong, cells = judge(world, probe_in(world))
+    return Seen(tuple(wrong), cells)
+
+
+def seen_after_kills(seeds: range) -> Seen:
+    """Kills one process of each of several probes at a random moment, a few probes at a time."""
+    worlds = [programs.killed(seed, random.Random(seed).uniform(0.01, LIFE_S)) for seed in seeds]
+    with ThreadPoolExecutor(4) as pool:  # most of the time goes into waiting
+        outcomes = list(pool.map(probe_in, worlds))
+    judged = [judge(world, outcome) for world, outcome in zip(worlds, outcomes, strict=True)]
+    said = Counter(str(cells["said"])[:60] for _, cells in judged if cells["said"])
+    hits = sum(bool(outcome.report["done"]) for outcome in outcomes)
+    cells = {
+        "seconds": f"{max(outcome.report['seconds'] for outcome in outcomes):.1f} at most",
+        "verdicts": ", ".join(str(cells["verdicts"]).partition(" ")[0] for _, cells in judged),
+        "wrong": sum(int(str(cells["wrong"])) for _, cells in judged),
+        "left": sum(int(str(cells["left"])) for _, cells in judged),
+        "said": f"{hits} were hit; {'; '.join(said)}"[:150],
+    }
+    return Seen(tuple(each for wrong, _ in judged for each in wrong), cells)
