@@ -19,6 +19,7 @@ from fleetaudit.model import (
     NotSelected,
 )
 from fleetaudit.probe import protocol, verdict
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 from fleetaudit.transport.masking import Masking, Maskings
 
@@ -29,6 +30,8 @@ from .pace import Pace
 log = get_logger(__name__)
 
 MAX_BACKOFF_S = 8.0
+MAX_REASON = 4000
+"""Maximum number of characters of why a reply is not valid: it may quote the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,8 @@ class HostAuditor:
             if e.stage == "decode":
                 reason += protocol.describe_beginning(output.stdout)
             # Masked before it is logged, and without its cause, which has the unmasked text.
-            raise ReplyError(
-                masking.text(reason), hint=e.hint, stage=e.stage, kind=e.kind
-            ) from None
+            reason = printable_line(masking.text(reason), MAX_REASON)
+            raise ReplyError(reason, hint=e.hint, stage=e.stage, kind=e.kind) from None
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)
 

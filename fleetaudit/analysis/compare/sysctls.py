@@ -14,6 +14,7 @@ import msgspec
 
 from fleetaudit.caching.shared_parts import distinct_objects, once_per_object
 from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
+from fleetaudit.text.sanitize import shorten
 
 from .common import group_by
 from .host_sets import HostSets
@@ -22,6 +23,8 @@ from .view_model import SysctlValue, SysctlView, Verdict
 CHANGED = "changed"
 MOST_VALUES = 12
 """How many values of one sysctl are listed before the rest is counted."""
+MAX_VALUE = 400
+"""Maximum number of characters of a value that are shown; run.json has all of them."""
 _ID_PREFIX = "sysctl:"
 
 NOT_READ = Sysctl()
@@ -163,10 +166,10 @@ def _view(anchor: str, why: str, table: _Table) -> SysctlView:
         expected=table.expected or "",
         values=tuple(
             SysctlValue(
-                value=row.value,
-                relation=row.relation,
+                value=shorten(row.value, MAX_VALUE),
+                relation=shorten(row.relation, MAX_VALUE),
                 verdict=row.verdict,
-                used=row.used,
+                used=shorten(row.used, MAX_VALUE),
                 hosts=hosts.names(rows[row]),
             )
             for row in order[:MOST_VALUES]

@@ -101,6 +101,10 @@ __all__ = [
 ]
 
 
+MOST_SYSCTLS = 400
+"""How many sysctls the page lists; run.json has all of them."""
+
+
 class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
     """A scenario of the run, and the families over which it ran."""
 
@@ -144,6 +148,20 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     changes: Changes | None = None
     past: tuple[PastRun, ...] = ()
     folder: str = ""
+
+    @property
+    def sysctls_listed(self) -> tuple[SysctlView, ...]:
+        """The sysctls that the page lists: at most `MOST_SYSCTLS`, those with a finding first.
+
+        One host may report thousands that no other host has.
+        """
+        by_finding = sorted(self.sysctls, key=lambda sysctl: not sysctl.expected)
+        return tuple(by_finding[:MOST_SYSCTLS])
+
+    @property
+    def sysctls_omitted(self) -> int:
+        """How many sysctls the page does not list."""
+        return max(0, len(self.sysctls) - MOST_SYSCTLS)
 
     @property
     def run_argument(self) -> str:
