@@ -1,5 +1,5 @@
-"""Lies of a host, each beside three honest hosts. Of the numbers one value of each field is tried,
-and over SSH what a replayed answer becomes; `make lies` runs them all.
+"""Lies of a host, each together with three honest hosts. Of the numbers one value of each field is
+tried, and over SSH what a replayed answer becomes; `make lies` runs them all.
 """
 
 from __future__ import annotations

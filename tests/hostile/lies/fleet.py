@@ -1,4 +1,4 @@
-"""Runs a lie beside three honest hosts, and compares what every output says of these.
+"""Runs a lie together with three honest hosts, and compares what every output says of these.
 
 The run is that of `fleetaudit merge`: engine, decoder, judge, store and all reports.
 """

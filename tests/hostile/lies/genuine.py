@@ -59,7 +59,7 @@ EVIL = "evil.example\u202e<script>alert(1)</script>\x1b[2J"
 
 
 class Lie(NamedTuple):
-    """One lie: what the liar sends, and what becomes of it.
+    """One lie: what the liar sends, and its result.
 
     `seen` is "refused" (not audited), "inconclusive" (no verdict, a finding) or "own row" (it is
     believed, of itself only). `words` are in the reason, or in that of an observation.

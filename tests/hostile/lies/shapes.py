@@ -197,15 +197,15 @@ _REFUSED: dict[str, tuple[Callable[[Body], object], str]] = {
     "flags of 13 letters": (_segment(1, "S" * 13), "length"),
     "a segment of 2 MB": (_segment(4, 1 << 21), ""),
     "65 steps": (_in_trial("steps", 65), "steps"),
-    "a step that failed and is none": (_in_trial("failed_step", 9), "number the steps"),
-    "a counter of a trial that is none": (_in_trial("kernel", {"x": 1}), "not asked for"),
-    "a queue that is none": (_in_trial("queue", {"x": 1}), "not asked for"),
+    "an unknown step that failed": (_in_trial("failed_step", 9), "number the steps"),
+    "an unknown counter of a trial": (_in_trial("kernel", {"x": 1}), "not asked for"),
+    "an unknown queue": (_in_trial("queue", {"x": 1}), "not asked for"),
     "bytes of nobody": (_in_trial("bytes", {"x": 1}), "not asked for"),
     "state 14": (_peer("state", 14), "state"),
     "state -1": (_peer("state", -1), "state"),
     "17 results of recv": (_peer("recv", ["0"] * 17), "length"),
     "17 events": (_peer("poll", ["IN"] * 17), "length"),
-    "an event of a step that is none": (_peer("poll_added", [[9, ["HUP"]]]), "tells of a step"),
+    "an event of an unknown step": (_peer("poll_added", [[9, ["HUP"]]]), "tells of a step"),
     "an event of step 64": (_peer("poll_added", [[64, ["HUP"]]]), ""),
 }
 
@@ -255,14 +255,14 @@ _OWN_ROW: dict[str, Callable[[Body], object]] = {
     "times before the beginning": lambda body: body["times"].update(
         at=[-(10**12)] * len(body["times"]["at"])
     ),
-    "headers that are none": lambda body: body["times"].update(headers=[[0, "no zlib"]]),
+    "headers that do not expand": lambda body: body["times"].update(headers=[[0, "no zlib"]]),
     "headers that are a bomb": lambda body: body["times"].update(
         headers=[[0, base64.b64encode(_bomb(20 << 20)).decode()]]
     ),
     "unknown keys": lambda body: body.update(more={"x": [1, 2, 3]}, __class__="x"),
     "another machine id": _set("machine_id", to="0" * 32),
     "sequence numbers of 2^32-1": _segment(2, 2**32 - 1),
-    "flags that are none": lambda body: trial(body, "late-data")["wire"].__setitem__(
+    "unknown flags": lambda body: trial(body, "late-data")["wire"].__setitem__(
         -1, [*trial(body, "late-data")["wire"][-1][:1], "xyz", 0, 0, 0]
     ),
 }
