@@ -1,7 +1,8 @@
 """Colours the text of a terminal: only words that have the same meaning without colour.
 
 Rules: the reports are plain text, and only their own words are coloured: those at the beginning of
-a line, before two blanks or a colon. So no text of a host changes the colours. Without a terminal
+a line, before two blanks or a colon, and those that only our own words precede. So no text of a
+host changes the colours. Without a terminal
 that has colour, the text is unchanged, byte for byte.
 """
 
@@ -41,7 +42,18 @@ _GOOD = re.compile(
     r" 0 not)",
     re.MULTILINE,
 )
-_BAD = re.compile(r"✗ FAIL|NOT ready|NOT as expected")
+_BAD = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        r"^(\S+(?: +[\w.+–?-]+)* {2,}|  [a-z ]{12}  )(✗ FAIL)",
+        r"^(\S+: )(NOT ready)",
+        r"^(  \S+ +(?:ipv4|ipv6|unix) [^:\n]*expected [^:\n]*: )(NOT as expected)",
+        r"^(  [^:\n]* in [\d,]+ trials?; expected [^:\n]*: )(NOT as expected)",
+    )
+)
+"""What is wrong, after all that may stand before it in its line. Text of a host has no two blanks
+side by side, and comes after the verdict.
+"""
 
 
 def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
@@ -65,7 +77,9 @@ def add_colour(text: str) -> str:
     text = _LEADING.sub(lambda found: f"{found[1] or ''}{_in(_TONES[found[2]], found[2])}", text)
     text = _HEADINGS.sub(lambda found: _in(BOLD, found[0]), text)
     text = _GOOD.sub(lambda found: _in(GREEN, found[0]), text)
-    return _BAD.sub(lambda found: _in(RED, found[0]), text)
+    for pattern in _BAD:
+        text = pattern.sub(lambda found: found[1] + _in(RED, found[2]), text)
+    return text
 
 
 def _in(colour: str, words: str) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Group, Inventory
-from fleetaudit.text.sanitize import is_visible, shorten
+from fleetaudit.text.json_schema import escape_json_text
+from fleetaudit.text.sanitize import shorten
 
 from .suggestions import did_you_mean
 from .values import UNSAFE_KEY, VAULT_KEY, EncryptedText, Unsafe
@@ -132,17 +132,7 @@ def _render_json(value: Any) -> str:
     json.dumps escapes those of ASCII, but DEL.
     """
     text = json.dumps(_to_json(value), indent=4, sort_keys=True, ensure_ascii=False)
-    return _NOT_PLAIN.sub(lambda found: "".join(map(_escape_invisible, found[0])), text) + "\n"
-
-
-_NOT_PLAIN = re.compile("[^\n -~]+")
-
-
-def _escape_invisible(character: str) -> str:
-    """Returns a visible character as it is, and another one as JSON writes it in ASCII."""
-    if is_visible(character):
-        return character
-    return json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+    return escape_json_text(text) + "\n"
 
 
 def _to_json(value: Any) -> Any:

@@ -4,7 +4,7 @@ Rules:
 - There is a row for each scenario and family that a host reported, one for each other finding, and
   one for each host that has neither, audited or not: every selected host is in the table.
 - Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV
-  injection), also if the spreadsheet takes the semicolon as the separator.
+  injection), also if the spreadsheet takes the semicolon or the bar as the separator.
 - A record is one line: `escape_line` leaves no line break in a cell.
 """
 
@@ -73,7 +73,7 @@ Line = tuple[str | None, str]
 id to the end of the record.
 """
 
-_FORMULA = re.compile(r"""(^|;)([\s"]*)(?=[=+\-@＝＋－＠])""")
+_FORMULA = re.compile(r"""(^|[;|])([\s"]*)(?=[=+\-@＝＋－＠])""")
 
 
 def render(run: AuditRun) -> str:

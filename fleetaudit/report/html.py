@@ -30,7 +30,7 @@ from fleetaudit.analysis.compare.columns import NOT_IN_PLAYBOOK
 from fleetaudit.analysis.compare.profiles import VERDICT_TEXTS
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import HostRanges
-from fleetaudit.text.sanitize import escape_text
+from fleetaudit.text.sanitize import cut, escape_text
 
 from .page_data import page_data
 from .svg import (
@@ -43,6 +43,8 @@ from .template_cache import TemplateCache, cache_folder
 
 SCRIPTS = ("page.js", "host.js", "explorer.js")
 """The files of the page's script in their order; each is in a function of its own."""
+TEXT_MAX = 16_384
+"""Maximum number of characters of one text; a longer one is cut, with "…" at its end."""
 CONSTANTS = {
     # How many kernels, causes or findings the summary names before it links to the rest.
     "NAMED": 6,
@@ -76,7 +78,7 @@ def render(comparison: Comparison, *, generated: str = "") -> str:
             policy=_content_security_policy(style, script),
             style=style,
             script=script,
-            data=Markup(page_data(comparison, escape_text)),  # noqa: S704 - no <, > and & in it
+            data=Markup(page_data(comparison, page_text)),  # noqa: S704 - no <, > and & in it
         )
     )
 
@@ -144,8 +146,13 @@ def _hash(text: str) -> str:
 
 
 def escape_invisible(text: str) -> str:
-    """Returns `text` with invisible characters escaped; Markup stays as it is."""
-    return text if isinstance(text, Markup) else escape_text(text)
+    """Returns `text` as `page_text` does; Markup stays as it is."""
+    return text if isinstance(text, Markup) else page_text(text)
+
+
+def page_text(text: str) -> str:
+    """Returns `text` with invisible characters escaped, cut at `TEXT_MAX` characters."""
+    return escape_text(cut(text, TEXT_MAX))
 
 
 @lru_cache(maxsize=4096)

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import DECODE_ERRORS, Audited, AuditRun, HostResult, Observation, RunInfo
 from fleetaudit.text.host_ranges import count_of_hosts
-from fleetaudit.text.json_schema import encode_json, json_schema_of
+from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
 
 from .deduplication import restore_evidence, strip_evidence, strip_shared_evidence
 from .disk import input_errors, read_bounded
@@ -65,8 +65,13 @@ def encode_run_in_chunks(run: AuditRun) -> Iterator[bytes]:
     """Yields the bytes of run.json, a host at a time.
 
     Evidence that several hosts share is written once. The keys are in the order of the types, so
-    that `RunInfo` is in the first INFO_BYTES.
+    that `RunInfo` is in the first INFO_BYTES. What cannot be seen is escaped.
     """
+    return map(escape_json, _chunks(run))
+
+
+def _chunks(run: AuditRun) -> Iterator[bytes]:
+    """Yields the bytes of run.json as msgspec encodes them."""
     encoder = _HostEncoder()
     separator = b""
     yield _BEGINNING + encode_json(run.run)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from fleetaudit.errors import FleetauditError
 from fleetaudit.model import Frozen
-from fleetaudit.text.json_schema import encode_json, file_name_text, json_schema_of
+from fleetaudit.text.json_schema import encode_json, escape_json, file_name_text, json_schema_of
 
 from .jobs import describe_job, job_name
 from .latest import read_latest
@@ -131,7 +131,7 @@ def _is_unfinished(path: Path) -> bool:
 
 def encode(runs: RunList) -> bytes:
     """Returns the list as JSON, with a line feed at the end."""
-    return encode_json(runs) + b"\n"
+    return escape_json(encode_json(runs)) + b"\n"
 
 
 def json_schema() -> bytes:

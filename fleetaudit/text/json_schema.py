@@ -1,15 +1,20 @@
 """JSON for other programs: how a value is encoded, and the schemas in `fleetaudit/schema/`, made
 from the types that read the same files. Pure.
+
+Rules: JSON is shown on terminals, too, so what a person cannot see is escaped in what is printed.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from .sanitize import is_visible
 
 # A surrogate that stands for no byte of a file's name: nothing encodes it.
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -26,6 +31,32 @@ def encode_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> byt
         return msgspec.json.encode(value, enc_hook=enc_hook)
     except UnicodeEncodeError:
         return msgspec.json.encode(_with_texts(msgspec.to_builtins(value, enc_hook=enc_hook)))
+
+
+def escape_json(data: bytes) -> bytes:
+    """Returns JSON whose invisible characters are escaped; it means the same.
+
+    JSON itself has only the controls below U+0020 escaped. A terminal obeys those of U+0080 to
+    U+009F as well, and bidi overrides.
+    """
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return escape_json_text(data.decode()).encode()
+
+
+def escape_json_text(text: str) -> str:
+    """Returns what `escape_json` returns, of a text, in which line feeds may stand."""
+    return _NOT_PLAIN.sub(lambda found: "".join(map(_escape_invisible, found[0])), text)
+
+
+_NOT_PLAIN = re.compile("[^\n -~]+")
+
+
+def _escape_invisible(character: str) -> str:
+    """Returns a visible character as it is, and another one as JSON writes it in ASCII."""
+    if is_visible(character):
+        return character
+    return json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def file_name_text(name: object) -> str:

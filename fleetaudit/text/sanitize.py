@@ -63,10 +63,10 @@ def terminal_line(text: str, limit: int = 2000) -> str:
     White space becomes one blank, every other invisible character is escaped. A text of more than
     `limit` characters is cut before anything is escaped, and ends in "…".
     """
-    return escape_text(_cut(_WHITE_SPACE.sub(" ", text[: limit + 1]), limit))
+    return escape_text(cut(_WHITE_SPACE.sub(" ", text[: limit + 1]), limit))
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
     """Returns a text of at most `limit` characters unchanged, a longer one cut there, with "…"."""
     if len(text) <= limit:
         return text
@@ -80,7 +80,7 @@ def escape_line(text: str, limit: int = 4096) -> str:
     that XML 1.0 forbids. A text of more
     than `limit` characters is cut before anything is escaped, and ends in "…".
     """
-    text = _cut(text, limit)
+    text = cut(text, limit)
     if is_plain(text):
         return text
     return escape_text(text.translate(_BLANKS))

@@ -36,7 +36,7 @@ from fleetaudit.model import (
     NotAudited,
     ResetRate,
 )
-from fleetaudit.text.json_schema import encode_json, json_schema_of
+from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
 
 from .comparable import comparison_notes, why_not_comparable
 from .counter_rates import reset_rates
@@ -162,7 +162,7 @@ def _with_findings(host: HostResult, findings: _Findings) -> HostResult:
 
 def encode(drift: Drift) -> bytes:
     """Returns a drift as JSON, with a line feed at the end."""
-    return encode_json(drift) + b"\n"
+    return escape_json(encode_json(drift)) + b"\n"
 
 
 def json_schema() -> bytes:
