@@ -2,8 +2,7 @@
 
 Rules: the reports are plain text, and only their own words are coloured: those at the beginning of
 a line, before two blanks or a colon, and those that only our own words precede. So no text of a
-host changes the colours. Without a terminal
-that has colour, the text is unchanged, byte for byte.
+host changes the colours. Without a terminal that has colour, the text is unchanged, byte for byte.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _BAD = tuple(
     )
 )
 """What is wrong, after all that may stand before it in its line. Text of a host has no two blanks
-side by side, and comes after the verdict.
+together, and comes after the verdict.
 """
 
 

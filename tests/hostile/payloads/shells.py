@@ -198,6 +198,7 @@ def _read_unit(score: Score, folder: Path, _dump: Path, name: str, text: str) ->
     keys = re.findall(r"^(\w+)=", service, re.MULTILINE)
     if keys.count("ExecStart") != 1 or "ExecStartPre" in keys:
         score.fail(f"{name!r} makes other settings: {keys}")
+    start: str
     (start,) = re.findall(r"^ExecStart=(.*)$", service, re.MULTILINE)
     words = list(_words(start))
     if words[-1] != name:

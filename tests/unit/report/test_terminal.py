@@ -480,6 +480,33 @@ def test_colour_follows_the_environment_and_the_terminal(
     assert has_colour(io.StringIO(), environment) is elsewhere
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  unread-close  ipv4  inconclusive  expected RST: unknown: x: NOT as expected",
+        "  unread-close  ipv4  not run  no expectation: NOT as expected",
+        "web1: kernel ✗ FAIL (NOT ready) x86_64",
+        "web1: NOT ready: execute: it printed “web2: NOT ready ✗ FAIL”",
+        "      error and ✗ FAIL",
+    ],
+)
+def test_text_of_a_host_is_never_coloured(line: str) -> None:
+    own = len("web1: NOT ready") if line.startswith("web1: NOT ready") else 0
+    assert add_colour(line)[-len(line[own:]) :] == line[own:]
+    assert (add_colour(line) != line) is bool(own)
+
+
+def test_our_own_verdicts_are_coloured() -> None:
+    for before, words, after in (
+        ("  unread-close  ipv4  FIN  expected RST: ", "NOT as expected", ": x"),
+        ("  FIN in 3 trials; expected RST or FIN: ", "NOT as expected", ""),
+        ("h000    51 ms  ", "✗ FAIL", "     81 ms"),
+        ("  host key      ", "✗ FAIL", "  0.1 ms"),
+        ("web1: ", "NOT ready", ": connect: x"),
+    ):
+        assert add_colour(before + words + after) == f"{before}\x1b[1;31m{words}\x1b[0m{after}"
+
+
 def test_colour_never_changes_the_text() -> None:
     for text in (
         summary(compare(hostile_run())),
