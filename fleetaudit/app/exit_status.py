@@ -29,9 +29,7 @@ def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
 
 def plan_status(plan: Plan) -> int:
     """Returns the exit status of --check: 4 if a host of the plan cannot be audited, else 0."""
-    if any(isinstance(host.target, NotAudited) for host in plan.hosts):
-        return NOT_AUDITED
-    return 0
+    return NOT_AUDITED * any(isinstance(host.target, NotAudited) for host in plan.hosts)
 
 
 def _has_drift(run: AuditRun) -> bool:

@@ -176,10 +176,8 @@ def _parse(packet: bytes) -> _Headers:
 
 def _window_scale(options: bytes) -> int | None:
     """Returns the window scale among the options of TCP, None if there is none."""
-    for kind, value in _split_options(options):
-        if kind == _WINDOW_SCALE and len(value) == 1:
-            return value[0]
-    return None
+    scales = (value for kind, value in _split_options(options) if kind == _WINDOW_SCALE)
+    return next((value[0] for value in scales if len(value) == 1), None)
 
 
 def _split_options(options: bytes) -> Iterator[tuple[int, bytes]]:

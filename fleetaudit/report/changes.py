@@ -86,7 +86,7 @@ def _rate_lines(changes: Changes, width: int) -> Iterator[str]:
     yield from wrap(map(_rate, with_aborts), width, "  ")
     for reason, hosts in changes.unrated:
         count = f"{count_noun(hosts.count, 'host')} ({join_hosts(hosts)})"
-        yield from wrap([f"ResetRate unknown on {count}: {terminal_line(reason)}."], width)
+        yield from wrap([f"Rate unknown on {count}: {terminal_line(reason)}."], width)
 
 
 def _rate(rate: ResetRate) -> str:

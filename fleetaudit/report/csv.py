@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 
 from fleetaudit.analysis.judge import expectation_status
 from fleetaudit.caching.shared_parts import once_per_object
@@ -210,11 +211,11 @@ def _judged(findings: Sequence[Finding]) -> Row:
         return {}
     waivers = [f.waived for f in findings if f.waived is not None]
     return {
-        "expected": _join_distinct(f.expected for f in findings),
+        "expected": _join_distinct(map(attrgetter("expected"), findings)),
         "severity": most_severe(findings),
-        "observed": _join_distinct(f.observed for f in findings),
+        "observed": _join_distinct(map(attrgetter("observed"), findings)),
         "waived": "; ".join(waivers),
-        "since": min(f.since for f in findings),
+        "since": min(map(attrgetter("since"), findings)),
     }
 
 

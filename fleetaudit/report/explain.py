@@ -31,7 +31,7 @@ from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .common import RECEIVERS, UNDECLARED
-from .text_lines import join_lines, wrap
+from .text_lines import align, join_lines, wrap
 
 _STATUS_TEXTS = {
     "met": "as expected",
@@ -60,10 +60,7 @@ def _observation_table(run: AuditRun, host: Audited) -> list[str]:
     """Returns a line per scenario and family, in columns."""
     scenarios = run.scenarios_by_name()
     rows = [_observation_row(scenarios.get(o.scenario, UNDECLARED), o) for o in host.observations]
-    if not rows:
-        return []
-    *widths, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, (*widths, 0))) for row in rows]
+    return align(rows, "  ")
 
 
 def _observation_row(row: ScenarioRow, o: Observation) -> tuple[str, str, str, str]:
@@ -334,6 +331,5 @@ def _kernel_counters(counters: Mapping[str, int] | None) -> str:
 
 def _join_counts(title: str, counts: Mapping[str, int], sign: str = "") -> str:
     """Returns the counts in one line, "" without any."""
-    if not counts:
-        return ""
-    return title + ", ".join(f"{terminal_line(name)} {sign}{n}" for name, n in counts.items())
+    named = (f"{terminal_line(name)} {sign}{n}" for name, n in counts.items())
+    return surround(title, ", ".join(named))

@@ -102,10 +102,12 @@ def _hint(host: HostEntry) -> tuple[tuple[str, ...], bool] | tuple[()]:
 
 def _escape_all(value: Any, escape: Callable[[str], str]) -> Any:
     """Returns JSON data with every text in it escaped."""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, list | tuple):
-        return [_escape_all(item, escape) for item in value]
-    if isinstance(value, dict):
-        return {key: _escape_all(item, escape) for key, item in value.items()}
-    return value
+    match value:
+        case str():
+            return escape(value)
+        case list() | tuple():
+            return [_escape_all(item, escape) for item in value]
+        case dict():
+            return {key: _escape_all(item, escape) for key, item in value.items()}
+        case _:
+            return value

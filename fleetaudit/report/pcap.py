@@ -188,7 +188,7 @@ def _comments(o: Observation, steps: Sequence[str], interface: int) -> Iterator[
     """Yields the comments of each segment: the scenario on the first, and the steps before it."""
     evidence = o.evidence
     first = [_describe_trace(o, interface)]
-    others = ["rebuilt from the trace"] if interface == REBUILT else []
+    others = ["rebuilt from the trace"] * (interface == REBUILT)
     shown = 0
     for number, segment in enumerate(evidence.segments):
         before = max(shown, sum(at <= segment.at_us for at, _ in evidence.steps))
@@ -220,10 +220,11 @@ def _describe_unused_headers(evidence: Evidence, interface: int) -> str:
 
 def _describe_same_trace(evidence: Evidence) -> str:
     """Returns the host with the same trace, "" if the trace is of this host."""
-    if not evidence.same_as:
-        return ""
-    host = escape_line(evidence.same_as)
-    return f"on {host}, whose trace is the same except for times, ports and windows"
+    return surround(
+        "on ",
+        escape_line(evidence.same_as),
+        ", whose trace is the same except for times, ports and windows",
+    )
 
 
 def _describe_omitted(evidence: Evidence) -> str:

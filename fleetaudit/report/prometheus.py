@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import get_args
 
 import msgspec
@@ -200,7 +201,7 @@ def _keep(value: str, known: frozenset[str]) -> str:
 def _finding_counts(hosts: Iterable[HostResult]) -> _Metric:
     """Returns the number of findings by severity and waiver, 0 where there are none."""
     values = Counter(
-        {_labels(severity=s, waived=waived): 0 for s in SEVERITIES for waived in ("false", "true")}
+        {_labels(severity=s, waived=w): 0 for s, w in product(SEVERITIES, ("false", "true"))}
     )
     for same in group_by(hosts, lambda host: id(host.findings)).values():
         for finding in same[0].findings:

@@ -6,8 +6,10 @@ writing and pruning read this table.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -115,11 +117,11 @@ def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) 
 
     A renderer that fails does so here, before anything is written.
     """
-    for _ in _host_files(run, formats):
-        pass
-    for name in FILES.keys() & formats:
-        for _ in render_in_chunks(run, name, comparison=comparison):
-            pass
+    files = _host_files(run, formats)
+    rendered = (
+        render_in_chunks(run, name, comparison=comparison) for name in FILES.keys() & formats
+    )
+    deque(chain(files, chain.from_iterable(rendered)), maxlen=0)
 
 
 def write_all(

@@ -15,7 +15,7 @@ from fleetaudit.text.phrases import agree, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .common import seconds_between
-from .text_lines import join_lines
+from .text_lines import align, join_lines
 
 _HEADING = ("", "RUN", "TOOK", "JOB", "HOSTS", "STATUS")
 
@@ -38,8 +38,7 @@ def _finished_runs(runs: RunList) -> list[str]:
     if not runs.runs:
         return [f"No finished run in {terminal_line(runs.output)}."]
     rows = [_HEADING, *map(_row, runs.runs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)) for row in rows]
+    return align(rows)
 
 
 def _row(run: FinishedRun) -> tuple[str, ...]:

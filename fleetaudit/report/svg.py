@@ -16,7 +16,7 @@ import msgspec
 
 from fleetaudit.analysis.compare.view_model import Trace, TraceRow
 from fleetaudit.model import PastRun
-from fleetaudit.text.phrases import count_noun
+from fleetaudit.text.phrases import count_noun, surround
 
 CLOSER_X, PEER_X, WIDTH = 88, 408, 432
 """The two lifelines and the width of the drawing; the time stands left of the closer."""
@@ -159,7 +159,7 @@ def _arrow(row: TraceRow, y: int) -> Arrow:
         y2=y + 19 + SLOPE,
         shape=shape_of(row.flags, row.length),
         word=row.text,
-        detail=_cut(" · ".join(_details(row)), ARROW_LENGTH - len(row.text)),
+        detail=_cut(" · ".join(filter(None, _details(row))), ARROW_LENGTH - len(row.text)),
         at_us=row.at_us,
     )
 
@@ -169,8 +169,7 @@ def _details(row: TraceRow) -> Iterator[str]:
     yield _payload(row)
     if "." in row.flags:
         yield f"ack {row.ack}"
-    if row.urgent:
-        yield f"urg {row.urgent}"
+    yield surround("urg ", row.urgent)
     if row.offered is not None:
         yield f"win {row.offered:,}"
     if row.scale is not None:

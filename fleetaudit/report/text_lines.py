@@ -6,7 +6,7 @@ Rules: text from a host or an inventory passes `terminal_line` before it becomes
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.text.host_ranges import HostRanges
@@ -60,6 +60,15 @@ def _first_reason(cause: Cause) -> str:
 def command_line(label: str, command: str) -> str:
     """Returns a line with a command to type; it is never wrapped, so that it can be pasted."""
     return f"{label}:  {terminal_line(command)}"
+
+
+def align(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Returns a line per row, with its cells in columns, two blanks apart; [] for no row.
+
+    Every row has the same number of cells. Each line begins with `indent`.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [indent + "  ".join(map(str.ljust, row, widths)) for row in rows]
 
 
 def rest_line(n: int, noun: str, plural: str = "") -> list[str]:

@@ -39,7 +39,7 @@ def escape_json(data: bytes) -> bytes:
     JSON itself has only the controls below U+0020 escaped. A terminal obeys those of U+0080 to
     U+009F as well, and bidi overrides.
     """
-    if data.isascii() and b"\x7f" not in data:
+    if not _NOT_PRINTABLE_ASCII.search(data):
         return data
     return escape_json_text(data.decode()).encode()
 
@@ -50,6 +50,7 @@ def escape_json_text(text: str) -> str:
 
 
 _NOT_PLAIN = re.compile("[^\n -~]+")
+_NOT_PRINTABLE_ASCII = re.compile(rb"[\x7f-\xff]")
 
 
 def _escape_invisible(character: str) -> str:

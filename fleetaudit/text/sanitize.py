@@ -80,10 +80,7 @@ def escape_line(text: str, limit: int = 4096) -> str:
     that XML 1.0 forbids. A text of more
     than `limit` characters is cut before anything is escaped, and ends in "…".
     """
-    text = cut(text, limit)
-    if is_plain(text):
-        return text
-    return escape_text(text.translate(_BLANKS))
+    return escape_text(cut(text, limit).translate(_BLANKS))
 
 
 def escape_text(text: str) -> str:
@@ -115,12 +112,9 @@ def escape_code(character: str) -> str:
 
     `\xNN` below U+0100, `\uNNNN` below U+10000, `\UNNNNNNNN` for all others.
     """
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    return f"\\U{code:08x}"
+    if character.isascii():
+        return f"\\x{ord(character):02x}"
+    return character.encode("ascii", "backslashreplace").decode()
 
 
 def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
