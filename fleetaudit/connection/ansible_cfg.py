@@ -24,6 +24,7 @@ from fleetaudit.text.files import expand_home
 
 from .ansible_cfg_file import NAME, ConfigFile, Lookup, Value
 from .ansible_cfg_table import IGNORED, SUPPORTED, TO_REFUSE, Place, SettingToRefuse
+from .variables import MAX_TEXT
 
 _SYSTEM = Path("/etc/ansible") / NAME
 _QUOTES = "\"'"
@@ -122,8 +123,8 @@ def _notes(
 def _parse(name: str, value: Value, file: ConfigFile | None) -> str | int | bool:
     """Returns the setting `name` in the type of its kind.
 
-    Raises `InputError` with its line for one that is not valid, and for a template: templates are
-    rendered in inventories only.
+    Raises `InputError` with its line for one that is not valid or longer than `MAX_TEXT`, and for a
+    template: templates are rendered in inventories only.
     """
     value = value._replace(text=value.text.strip())
     if "{{" in value.text:
@@ -131,6 +132,8 @@ def _parse(name: str, value: Value, file: ConfigFile | None) -> str | int | bool
             f"{name} is a template, and templates in {NAME} are not rendered",
             "write the value itself",
         )
+    if len(value.text) > MAX_TEXT:
+        raise value.error(f"{name} is longer than {MAX_TEXT} characters")
     kind = SUPPORTED[name].kind
     if kind == "path":
         return _parse_path(value, file)

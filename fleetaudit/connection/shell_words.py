@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import shlex
 
+MAX_CHARACTERS = 65_536
+"""Maximum length of arguments."""
+
 
 class UnsupportedArgumentError(ValueError):
     """An argument that would change what a program does; the text names it without its value."""
@@ -15,8 +18,11 @@ class UnsupportedArgumentError(ValueError):
 def split_words(text: str) -> list[str]:
     """Returns the words of a text as a shell in POSIX mode splits them, without their quotes.
 
-    So does Ansible (shlex.split). Raises `UnsupportedArgumentError` for an unclosed quotation.
+    So does Ansible (shlex.split). Raises `UnsupportedArgumentError` for an unclosed quotation, and
+    for more than `MAX_CHARACTERS`, because shlex takes quadratic time.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise UnsupportedArgumentError(f"more than {MAX_CHARACTERS} characters")
     try:
         return shlex.split(text)
     except ValueError:

@@ -21,6 +21,8 @@ from .templates import Renderer, TemplateValueError, is_template
 
 T = TypeVar("T")
 
+MAX_TEXT = 16_384
+"""Maximum number of characters of an address, a path or another text about a connection."""
 _INTEGER = re.compile(r"\s*(-?[0-9]{1,9})[0-9]*\s*")
 _UNSET = (None, "")
 _RENDERED_TYPES = (EncryptedText, list, dict, Mapping)
@@ -99,8 +101,8 @@ class Variables:
     def text(self, *names: str) -> str | None:
         """Returns the text of the last of `names` that is set; None if it is empty.
 
-        As in Ansible a number is text. Raises an error for any other type, and for control
-        characters.
+        As in Ansible a number is text. Raises an error for any other type, for control characters,
+        and for more than `MAX_TEXT` characters.
         """
         name = self.last_set(names)
         value = self.get(name)
@@ -108,6 +110,8 @@ class Variables:
             return None
         if not is_text_or_number(value):
             raise self.error(name, "is not text", "put it in quotes")
+        if len(str(value)) > MAX_TEXT:
+            raise self.error(name, f"is longer than {MAX_TEXT} characters", "write what is meant")
         if not str(value).isprintable():
             raise self.error(name, "has a control character in it", "retype it")
         return str(value)

@@ -21,7 +21,8 @@ from fleetaudit.text.yaml_builder import MAX_DEPTH, MAX_NODES, DuplicateKeyHandl
 from .values import from_json
 
 # Commas and colons add nothing: the text is known to be JSON.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,"\s]+')
+# Possessive (*+): what it keeps for going back is 100 times the text.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}]|[^][{}:,"\s]+')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTAINERS: dict[str, Callable[[], Any]] = {"{": dict, "[": list}
 _NO_KEY = object()

@@ -12,13 +12,12 @@ import glob
 import os
 import pwd
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fleetaudit.text.files import read_file
 
-from .ssh_config_names import FILE_MAX, MAX_DEPTH
+from .ssh_config_names import FILE_MAX, MAX_DEPTH, split_include
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 _QUOTED = re.compile(
@@ -81,9 +80,9 @@ def included_files(path: str, patterns: str) -> Iterator[str]:
     or a token gives "/", which counts as a file that may have any keyword.
     """
     try:
-        words = shlex.split(patterns, comments=True)
+        words = split_include(patterns, comments=True)
     except ValueError:
-        words = [patterns]
+        words = ["%"]  # only ssh knows
     folder = Path(home_of_user()) / ".ssh"
     if path.startswith("/etc/"):
         folder = Path(SYSTEM_CONFIG).parent

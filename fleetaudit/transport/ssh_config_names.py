@@ -24,6 +24,7 @@ import msgspec
 from fleetaudit.text.files import read_file
 from fleetaudit.text.wildcards import wildcard_regex
 
+_LINE_MAX = 65_536
 FILE_MAX = 16 * 1024 * 1024
 MAX_DEPTH = 16  # of Includes: OpenSSH's own bound
 
@@ -114,7 +115,7 @@ def _lines(file: ConfigFile, depth: int) -> Iterator[tuple[str, str]]:
 def _included(value: str, file: ConfigFile) -> Iterator[ConfigFile]:
     """Yields the files of an Include; raises `Unclear` for what only ssh can expand."""
     try:
-        words = shlex.split(value)
+        words = split_include(value)
     except ValueError as e:
         raise Unclear from e
     for word in words:
@@ -123,6 +124,15 @@ def _included(value: str, file: ConfigFile) -> Iterator[ConfigFile]:
         path = re.sub(r"^~(?=/)", lambda _: file.home, word)
         found = glob.glob(str(Path(file.folder) / path))  # noqa: PTH207 — it may be absolute
         yield from (msgspec.structs.replace(file, path=name) for name in found)
+
+
+def split_include(patterns: str, *, comments: bool = False) -> list[str]:
+    """Returns the words of an Include; raises ValueError for an unclosed quotation, and for more
+    than `_LINE_MAX` characters, because shlex takes quadratic time.
+    """
+    if len(patterns) > _LINE_MAX:
+        raise ValueError
+    return shlex.split(patterns, comments=comments)
 
 
 def _classes(lines: Iterable[tuple[str, str]]) -> NameClasses:

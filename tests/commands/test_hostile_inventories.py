@@ -403,6 +403,7 @@ def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(
         (b"all: {hosts: {a: {x: 0022, y: 12:30, z: yes, t: 'yes'}}}\n", "a", '"t": "yes"'),
         (f"a x='{'y' * 1_000_000}'\n".encode(), "a", '"x": "yyy'),
         (f"all: {{hosts: {{a: {{x: {'y' * 1_000_000}}}}}}}\n".encode(), "a", '"x": "yyy'),
+        (b'{"w": {"hosts": {"a": {"x": "yyy' + b"y\\n" * 5_000_000 + b'"}}}}', "a", '"x": "yyy'),
         (b"a x=" + b"[" * 10_000 + b"]" * 10_000 + b"\n", "a", '"x": "[[['),
         (b"../../etc/passwd x=1\n..\n[../..]\nb\n", "../../etc/passwd", '"x": 1'),
     ],

@@ -125,6 +125,25 @@ def _loop(name: str) -> Attack:
     )
 
 
+def _long_include() -> Attack:
+    return Attack(
+        "an Include of 10 MB",
+        "ssh_config",
+        RUN,
+        {
+            "hosts": f"{HOST} ansible_ssh_args='-F config'\n",
+            "config": "Include " + "a" * 10_000_000 + "\n",
+        },
+        status=(4,),
+        message="not audited",
+        started=frozenset({"ssh -G"}),
+    )
+
+
 def attacks() -> list[Attack]:
     """Returns every attack by an odd file."""
-    return [*(_odd(where, kind) for where in PLACES for kind in KINDS), *map(_loop, LOOPS)]
+    return [
+        *(_odd(where, kind) for where in PLACES for kind in KINDS),
+        *map(_loop, LOOPS),
+        _long_include(),
+    ]

@@ -55,6 +55,21 @@ def test_a_host_without_variables_is_reached_by_its_name_with_the_options() -> N
     assert target() == SshTarget(address="web1", port=22, user=None)
 
 
+@pytest.mark.parametrize("name", ["ansible_host", "ansible_user", "ansible_private_key_file"])
+def test_a_text_without_an_end_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} of “web1” is longer than 16384 characters"):
+        target(**{name: "a" * 16_385})
+    target(**{name: "a" * 16_384})
+
+
+@pytest.mark.parametrize("name", ["ansible_ssh_args", "ansible_ssh_common_args"])
+def test_arguments_without_an_end_cost_their_host_alone(name: str) -> None:
+    found = target(**{name: "-o User=" + "a" * 10_000_000})
+    assert isinstance(found, NotAudited)
+    assert f"{name} in " in found.reason
+    assert "more than 65536 characters" in found.reason
+
+
 def test_variables_override_the_command_line() -> None:
     options = ConnectionOptions(user="audit", private_key="k", timeout_s=3)
     found = target(
