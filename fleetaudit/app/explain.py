@@ -62,22 +62,36 @@ def _find_host(run: AuditRun, name: str, run_path: Path) -> HostResult:
 def _find_observations(
     run: AuditRun, host: Audited, scenario: str, run_path: Path
 ) -> list[Observation]:
-    """Returns the observations of NAME or NAME/FAMILY; raises `NothingToDoError`."""
+    """Returns the observations of a scenario on a host: of all families, or of one.
+
+    `scenario` is NAME or NAME/FAMILY, such as "unread-close" or "unread-close/ipv6". The list has
+    at least one observation. Raises `NothingToDoError`, with names that exist, if it would have
+    none.
+    """
     name, _, family = scenario.partition("/")
     of_scenario = [o for o in host.observations if o.scenario == name]
+    if not of_scenario:
+        raise NothingToDoError(f"{run_path}: {_why_not_observed(run, host, name)}")
     observations = [o for o in of_scenario if family in ("", o.family)]
     if observations:
         return observations
-    if of_scenario:
-        families = ", ".join(o.family for o in of_scenario)
-        raise NothingToDoError(
-            f"{run_path}: “{name}” has no family “{family}” on {host.name}; it has: {families}"
-        )
+    families = ", ".join(o.family for o in of_scenario)
+    raise NothingToDoError(
+        f"{run_path}: “{name}” has no family “{family}” on {host.name}; it has: {families}"
+    )
+
+
+def _why_not_observed(run: AuditRun, host: Audited, name: str) -> str:
+    """Returns why a host has no observation of a scenario.
+
+    Either its plays do not run the scenario, or no host has a scenario of this name; then similar
+    names are suggested.
+    """
     names = {row.name for row in run.scenarios} | {o.scenario for o in host.observations}
     if name in names:
-        raise NothingToDoError(f"{run_path}: the playbook does not run “{name}” on {host.name}")
+        return f"the playbook does not run “{name}” on {host.name}"
     similar = _suggest(name, sorted(names)) or "; to list them, leave out the scenario"
-    raise NothingToDoError(f"{run_path}: no scenario “{name}” in this run{similar}")
+    return f"no scenario “{name}” in this run{similar}"
 
 
 def _some(names: Collection[str]) -> str:

@@ -8,7 +8,7 @@ order of its inventory.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,22 +108,36 @@ def refuse_repeated_hosts(runs: NamedRuns) -> None:
 
 
 def _merge_items(parts: Sequence[tuple[Path, Sequence[T]]], kind: str, hint: str) -> tuple[T, ...]:
-    """Returns the items of all parts, each once; raises `InputError` for one that differs."""
+    """Returns the items of all parts, each once, where it was first.
+
+    Each part has the path that messages name it by. `kind` is "host" or "scenario", and `hint`
+    what to do about two items of one name. Raises `InputError` for two that differ.
+    """
     merged = dict[str, tuple[Path, T]]()
     for path, items in parts:
-        repeated = (item for item in items if item.name in merged)
-        differing = [item.name for item in repeated if merged[item.name][1] != item]
-        if differing:
-            others = dict.fromkeys(str(merged[name][0]) for name in differing)
-            names = _describe_names(kind, differing)
+        others = _differing(items, merged)
+        if others:
+            names = _describe_names(kind, list(others))
+            files = ", ".join(dict.fromkeys(map(str, others.values())))
             raise InputError(
-                f"{names}: also in {', '.join(others)}, with different content",
-                source=str(path),
-                hint=hint,
+                f"{names}: also in {files}, with different content", source=str(path), hint=hint
             )
         for item in items:
             merged.setdefault(item.name, (path, item))
     return tuple(item for _, item in merged.values())
+
+
+def _differing(items: Iterable[T], merged: Mapping[str, tuple[Path, T]]) -> dict[str, Path]:
+    """Returns the names of the items of which another one is merged already, with its path.
+
+    An item that is equal to the merged one is not among them: it counts once.
+    """
+    differing = dict[str, Path]()
+    for item in items:
+        path, other = merged.get(item.name, (None, None))
+        if path and item != other:
+            differing[item.name] = path
+    return differing
 
 
 def _describe_names(kind: str, names: Sequence[str]) -> str:

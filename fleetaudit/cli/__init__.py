@@ -145,7 +145,11 @@ def _is_after_interrupt(e: BaseException | None) -> bool:
 
 
 def _report_error(e: Exception) -> int:
-    """Prints an error and returns its exit status."""
+    """Prints an error and returns its exit status.
+
+    Without a command the help is printed. An error that is neither the user's, nor ours, nor the
+    system's is a bug, and gets a traceback.
+    """
     if isinstance(e, _NO_COMMAND):
         return _print_help(e)
     if isinstance(e, click.UsageError):
@@ -162,7 +166,11 @@ def _report_error(e: Exception) -> int:
 
 
 def _report_os_error(e: OSError) -> int | None:
-    """Returns the exit status of an error of the system, None if it is a bug."""
+    """Prints an error of the system and returns its exit status, None if it is a bug.
+
+    No bug are: a disk that is full or fails, a reader of the output that has gone, and a current
+    folder that no longer exists.
+    """
     if e.errno in _DISK_ERRORS and isinstance(e.filename, str):
         console.print_message(f"fleetaudit: {e.filename}: {e.strerror}")
         return OutputError.exit_status
@@ -230,7 +238,10 @@ def _report_usage(e: click.UsageError) -> int:
 
 
 def _place_of_value(e: click.UsageError) -> str:
-    """Returns what set a bad value that was not typed, "" for one that was."""
+    """Returns what set a bad value that was not typed, "" for one that was.
+
+    Such as "FLEETAUDIT_FORKS" for a variable of the environment, and "the configuration's forks".
+    """
     parameter = e.param if isinstance(e, click.BadParameter) else None
     if not e.ctx or not parameter or not parameter.name:
         return ""

@@ -152,7 +152,11 @@ class RunCommand:
         return render_summary(comparison, width=console.width(), problems_only=self.is_quiet)
 
     def _print(self, finished: FinishedAudit, signals: Signals) -> None:
-        """Prints and sends what there is to say about the finished run."""
+        """Prints and sends what there is to say about the finished run.
+
+        First the changes and the summary, then what the user must know or do, last, so that it is
+        still on the screen: a problem, how to finish the run, and hosts that a bug has cost.
+        """
         with signals.reporting():
             if finished.changed:
                 self._send_changes(finished)

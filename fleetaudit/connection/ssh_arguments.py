@@ -229,7 +229,10 @@ def first_program_argument(arguments: str) -> str | None:
 
 
 def _program_arguments(words: Iterable[str]) -> Iterator[str]:
-    """Yields the arguments that name a program or a file; `words` are of `openssh_arguments`."""
+    """Yields the arguments that name a program, or a file that may name one.
+
+    `words` are those of `openssh_arguments`, so each option and its value are apart.
+    """
     rest = iter(words)
     for word in rest:
         value = next(rest) if word[1:] in _WITH_VALUE else ""

@@ -68,7 +68,12 @@ def kind_of(host: HostPlan) -> Kind:
 
 
 def choose_forks(asked: int | None, plan: Plan) -> Forks:
-    """Returns how many hosts of the plan run at once, at least 1; None asks for the default."""
+    """Returns how many hosts of the plan run at once, at least 1, and what limits them.
+
+    `asked` is what the user wants; None asks for the default, which free memory limits, too. Open
+    files limit either. Of guests at most one a core runs at once, and of child processes without
+    `asked` a few a core, because both keep the processor busy.
+    """
     kinds = {kind_of(host) for host in plan.hosts} or {"connection"}
     cores = os.cpu_count() or 1
     bounds = {"the limit of open files (ulimit -n)": _bound_of_files(kinds)}

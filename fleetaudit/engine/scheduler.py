@@ -198,7 +198,11 @@ class _Audit:
         return self._outcome()
 
     def _advance(self) -> None:
-        """Starts the hosts that may run now, and runs the others until one has a result."""
+        """Starts the hosts that may run now, and runs the others until one has a result.
+
+        Then takes the results, and gives up the hosts that do not end. A batch begins once every
+        host of the one before has ended; after a request to stop none begins.
+        """
         if self.stop.requested and not self.closing.is_set():
             self._close()
         if self.batches and not (self.waiting or self.running):

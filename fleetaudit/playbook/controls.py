@@ -61,13 +61,19 @@ def check_controls(document: Document, placed: Sequence[PlacedScenario]) -> None
     for each in placed:
         if each.scenario.control is not None:
             _check_control(document, each, each.scenario.control, by_name)
-    covered = set[Family]()
-    for scenario in by_name.values():
-        if scenario.is_positive_control:
-            covered.update(scenario.families)
+    covered = _families_with_positive_control(by_name.values())
     for each in placed:
         if expects_reset(each.scenario.expect):
             _check_positive_control(document, each, covered)
+
+
+def _families_with_positive_control(scenarios: Iterable[Scenario]) -> set[Family]:
+    """Returns the families over which some scenario proves that a RST would be seen."""
+    covered = set[Family]()
+    for scenario in scenarios:
+        if scenario.is_positive_control:
+            covered.update(scenario.families)
+    return covered
 
 
 def _check_control(

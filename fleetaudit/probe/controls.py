@@ -68,7 +68,10 @@ def apply_controls(
 
 
 def _positive_reason(failed: Sequence[Key]) -> str:
-    """Returns why a failed positive control makes observations void, "" if none failed."""
+    """Returns why a failed positive control makes observations void, "" if none failed.
+
+    Of several the first is named: "void: control zero-linger-close over ipv4 failed".
+    """
     if not failed:
         return ""
     return f"void: control {' over '.join(failed[0])} failed"

@@ -89,7 +89,12 @@ def _unix_verdict(peer: PeerWitness | None, steps: Sequence[Step]) -> Verdict:
 def _credible_peer_ending(
     trial: RawTrial, steps: Sequence[Step], wire: Ending | None
 ) -> Ending | None:
-    """Returns the ending according to the peer's socket, None if unknown or not credible."""
+    """Returns the ending according to the peer's socket, None if unknown or not credible.
+
+    `wire` is the ending on the wire, None if nothing was captured. Without it the socket is
+    believed, unless the peer itself resets the connection. With it the socket is not believed where
+    it cannot show what was sent; what it then shows is no contradiction.
+    """
     if trial.peer is None or _peer_resets(trial, steps):
         return None
     peer = peer_ending(trial.peer, steps)

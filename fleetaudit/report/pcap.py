@@ -185,7 +185,12 @@ def _made_up_connection(place: int) -> Connection:
 
 
 def _comments(o: Observation, steps: Sequence[str], interface: int) -> Iterator[list[str]]:
-    """Yields the comments of each segment: the scenario on the first, and the steps before it."""
+    """Yields the comments of each segment, in the order of the segments.
+
+    The first segment has the scenario, and every segment the steps that began before it and after
+    the one before. Each of a rebuilt trace has the note that it is rebuilt, the first in its own
+    words. Steps that begin after the last segment are on none.
+    """
     evidence = o.evidence
     first = [_describe_trace(o, interface)]
     others = ["rebuilt from the trace"] * (interface == REBUILT)

@@ -244,7 +244,12 @@ class _Streams:
             return self._drain(deadline, ending)
 
     def _drain(self, until: Deadline, ending: Mapping[int, int]) -> bool:
-        """Moves bytes as `drain` does; `ending` is the descriptor that reports the child's end."""
+        """Moves bytes as `drain` does, and returns the same.
+
+        `ending` has the descriptor that reports the child's end, none where the system has no such
+        descriptor; then the loop looks from time to time. After the end it reads for `_DRAIN_S` at
+        most what is left in the pipes.
+        """
         pause_s = _look_s(ending)
         while not self.cut:
             if self._just_ended():

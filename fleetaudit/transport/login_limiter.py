@@ -107,7 +107,11 @@ class LoginLimiter:
                 at.admit()
 
     def _retry_after_drop(self, slot: LoginSlot, deadline: Deadline) -> bool:
-        """Lowers the limit if other connections were logging in too, and releases the slot."""
+        """Lowers the limit if other connections were logging in too, and releases the slot.
+
+        Returns whether the connection may be tried again, after a pause: a host that drops the only
+        login does so for another reason. Of several drops at one limit the first lowers it.
+        """
         with self._lock:
             at = self._addresses[slot.address]
             reduced_since = slot._reductions != at.reductions

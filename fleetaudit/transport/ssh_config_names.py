@@ -136,7 +136,11 @@ def split_include(patterns: str, *, comments: bool = False) -> list[str]:
 
 
 def _classes(lines: Iterable[tuple[str, str]]) -> NameClasses:
-    """Returns what tells names apart in lines; raises `Unclear`."""
+    """Returns what tells names apart in lines of keyword and value.
+
+    Names that none of it tells apart get the same from ssh_config, so ssh is asked once for all of
+    them. Raises `Unclear` for a line whose effect may depend on the name in another way.
+    """
     tokens, host_names, control_path = dict[str, None](), set[str](), False
     for keyword, value in lines:
         if keyword == "host":

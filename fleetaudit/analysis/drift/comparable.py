@@ -112,7 +112,10 @@ def _describe_left_out(hosts: int) -> str:
 def _scenario_notes(
     earlier: Mapping[str, ScenarioRow], later: Mapping[str, ScenarioRow]
 ) -> Iterator[str]:
-    """Yields a sentence for each scenario of one run only, and for each edited expectation."""
+    """Yields a sentence for each scenario of one run only, and for each edited expectation.
+
+    Both mappings are by the name of the scenario. First those of the later run, in its order.
+    """
     for name, row in later.items():
         if name not in earlier:
             yield f"“{name}” was not in the earlier run."

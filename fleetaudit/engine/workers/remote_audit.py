@@ -246,7 +246,11 @@ class _RemoteAudit:
         return now - self.connected_at > _GONE_S or now - self.last_event_at > allowed_s
 
     def _finish_the_rest(self) -> None:
-        """Finishes the hosts that no worker has reported: interrupted, or lost."""
+        """Finishes the hosts that no worker has reported.
+
+        After a request to stop they are interrupted; otherwise they are lost, with the scheduler
+        or with their worker.
+        """
         rest = sorted(index for given in self.given.values() for index in given.batch.indexes)
         self.given.clear()
         if not rest:
@@ -291,7 +295,10 @@ class _RemoteAudit:
         self.start.note(f"{workers}, {ended} of {self.batches} batches")
 
     def _outcome(self) -> Outcome:
-        """Returns the results in the plan's order; a missing one would be a bug."""
+        """Returns the results in the plan's order.
+
+        Raises `AssertionError` if a host has none, which would be a bug.
+        """
         by_name = {result.name: result for each in self.outcomes for result in each.results}
         hosts = self.start.plan.hosts
         if len(by_name) != len(hosts):

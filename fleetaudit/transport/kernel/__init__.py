@@ -102,7 +102,18 @@ def run_kernel(target: KernelTarget, execution: Execution, program: bytes) -> Ou
 
 
 def _check(target: KernelTarget) -> None:
-    """Raises `TransportError` for a machine or a setting that no guest can have."""
+    """Raises `TransportError`, stage resolve, for a machine or a setting that no guest can have."""
+    _check_machine(target)
+    _check_memory(target)
+    if "\0" in target.append or "\n" in target.append:
+        raise TransportError(
+            "resolve", "kernel_append must be one line", hint="correct kernel_append"
+        )
+    _check_sysctls(target)
+
+
+def _check_machine(target: KernelTarget) -> None:
+    """Raises `TransportError` on a machine whose Python no guest could run."""
     machine = platform.machine()
     if machine != "x86_64":
         raise TransportError(
@@ -111,6 +122,13 @@ def _check(target: KernelTarget) -> None:
             f" machine; this is {machine}",
             hint="run fleetaudit on an x86-64 machine with -l " + printable_line(target.image),
         )
+
+
+def _check_memory(target: KernelTarget) -> None:
+    """Raises `TransportError` for less memory than a kernel boots with, or far more than it needs.
+
+    The bounds are `MEMORY_MIB`, both included.
+    """
     least, most = MEMORY_MIB
     if not least <= target.memory_mib <= most:
         raise TransportError(
@@ -118,10 +136,13 @@ def _check(target: KernelTarget) -> None:
             f"kernel_memory {target.memory_mib} is not {least} to {most} MiB",
             hint="set kernel_memory: 256",
         )
-    if "\0" in target.append or "\n" in target.append:
-        raise TransportError(
-            "resolve", "kernel_append must be one line", hint="correct kernel_append"
-        )
+
+
+def _check_sysctls(target: KernelTarget) -> None:
+    """Raises `TransportError` for what is no name of a sysctl, or a value of two lines.
+
+    Each becomes one line of a file that the guest reads: a second line would be another setting.
+    """
     for key, value in target.sysctls.items():
         if not _SYSCTL.fullmatch(key) or "\n" in value:
             raise TransportError(

@@ -134,7 +134,11 @@ class UserAuth:
     # -- keys
 
     def _by_keys(self, keys: list[Identity], *, sign_at_once: bool) -> bool:
-        """Returns whether a key logs the user in; removes those that the host has judged."""
+        """Returns whether a key logs the user in; removes those that the host has judged.
+
+        A key stays in `keys` only if the host accepts no key now. Those whose type the host does
+        not accept are a problem that the reason of a refusal names.
+        """
         while keys and self._may_accept("publickey"):
             key = keys[0]
             algorithm = self._algorithm(key.type)
@@ -198,7 +202,11 @@ class UserAuth:
     # -- password
 
     def _by_password(self, methods: list[str]) -> bool:
-        """Returns whether the password logs the user in; removes the `methods` that were tried."""
+        """Returns whether the password logs the user in; removes the `methods` that were tried.
+
+        False without a password, and if the host wants one more proof. Raises the refusal of the
+        host once it has seen the password: it is sent once.
+        """
         answers = self._answers
         if not answers:
             return False
