@@ -66,9 +66,9 @@ def _connections(counters: Mapping[str, int]) -> int | None:
 def _per_thousand(aborts: int | None, connections: int | None) -> float | None:
     """Returns the aborts per 1,000 connections, None if unknown.
 
-    It is also unknown without connections.
+    It is also unknown without connections, and with fewer of them than aborts.
     """
-    if aborts is None or not connections:
+    if aborts is None or not connections or aborts > connections:
         return None
     return 1000 * aborts / connections
 

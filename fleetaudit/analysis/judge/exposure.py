@@ -60,8 +60,8 @@ def _counter(name: str) -> Measure:
 def _aborts_per_thousand(exposure: Exposure) -> Number:
     """Returns TCPAbortOnClose per 1,000 connections that were opened or accepted since boot.
 
-    It is unknown without one of the three counters, and if connections were aborted although none
-    is counted. A host without connections has the rate 0.
+    It is unknown without one of the three counters, and if more connections were aborted than are
+    counted. A host without connections has the rate 0.
     """
     counters = exposure.counters
     names = ("TCPAbortOnClose", "ActiveOpens", "PassiveOpens")
@@ -69,7 +69,7 @@ def _aborts_per_thousand(exposure: Exposure) -> Number:
         return _INCONSISTENT
     aborts, active, passive = (counters[name] for name in names)
     connections = active + passive
-    if aborts and not connections:
+    if aborts > connections:
         return _INCONSISTENT
     rate = 1000 * aborts / max(connections, 1)
     return Number(rate, note=f"{aborts} of {connections} connections")
