@@ -191,9 +191,10 @@ def _broke_off(channel: Channel, error: LinkError, hint: str) -> TransportError:
     so_far = f"after {len(channel.stdout)} bytes of output"
     owed = channel.unanswered()
     if error.kind == "late" and owed:
-        return _execute_error(channel, owed, hint, NOT_ANSWERED)
+        return _execute_error(channel, owed + error.text, hint, NOT_ANSWERED)
     reasons = {
-        "late": f"the command did not end in time, {so_far}",
+        "late": f"the command did not end in time, {so_far}{error.text}",
+        "jump": f"the connection broke off {so_far} ({error.text})",
         "flood": f"the host sent {error.text}, {so_far}",
         "dropped": f"the connection broke off {so_far} ({error.text})",
         "proxy": f"the connection broke off {so_far} ({error.text})",

@@ -109,7 +109,8 @@ class _Attempt:
         user, login = self._user, self._login
         reasons = {
             "flood": f"the host sent {error.text} while {user} was logging in",
-            "late": f"the host stalled while {user} was logging in",
+            "late": f"the host stalled while {user} was logging in{error.text}",
+            "jump": f"the connection broke off while {user} was logging in ({error.text})",
             "dropped": f"the host hung up while {user} was logging in ({error.text})",
             "proxy": f"the connection broke off while {user} was logging in ({error.text})",
             "disconnected": (

@@ -28,10 +28,11 @@ what was in time. It ends, because a host that floods always has more.
 """
 
 LinkErrorKind = Literal[
-    "late", "dropped", "garbled", "incompatible", "flood", "disconnected", "proxy"
+    "late", "dropped", "garbled", "incompatible", "flood", "disconnected", "proxy", "jump"
 ]
 """How a connection ends: its deadline came, the peer hung up, a message was invalid, there is no
-algorithm in common, the peer sent far too much, it sent DISCONNECT, a ProxyCommand ended.
+algorithm in common, the peer sent far too much, it sent DISCONNECT, a ProxyCommand ended, a jump
+host failed by itself.
 """
 
 

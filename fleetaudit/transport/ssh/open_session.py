@@ -40,6 +40,7 @@ _KINDS: dict[LinkErrorKind, FailureKind] = {
     "late": "timed out",
     "dropped": "hung up",
     "disconnected": "hung up",
+    "jump": "connection lost",
     "proxy": "ProxyCommand failed",
     "incompatible": "no common algorithm",
 }
@@ -164,6 +165,7 @@ class HopOpener:
                 ),
                 "disconnected": f"the connection broke off before the SSH greeting ({e.text})",
                 "proxy": f"no SSH greeting came: {e.text}",
+                "jump": f"no SSH greeting came: {e.text}",
             }
             not_ssh = f"the server on port {target.port} does not speak SSH: {e.text}"
             raise TransportError(
@@ -218,7 +220,8 @@ def _exchange_errors(target: SshTarget, user: str) -> Iterator[None]:
         yield
     except LinkError as e:
         reasons = {
-            "late": "the host stalled in the key exchange",
+            "late": f"the host stalled in the key exchange{e.text}",
+            "jump": f"the connection broke off in the key exchange: {e.text}",
             "dropped": f"the host hung up in the key exchange ({e.text})",
             "disconnected": f"the host ended the key exchange{quote_line(e.text, ': ')}",
             "proxy": f"the connection broke off in the key exchange: {e.text}",

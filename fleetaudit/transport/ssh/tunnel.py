@@ -10,7 +10,7 @@ from __future__ import annotations
 from paramiko import Message, common
 
 from fleetaudit.errors import TransportError
-from fleetaudit.transport import Deadline
+from fleetaudit.transport import Deadline, unanswered
 
 from .channel_end import ChannelEnd, OpenFailed, is_about_a_channel
 from .link import LinkError, Meanwhile
@@ -62,25 +62,35 @@ class TunnelLink:
             try:
                 self._take(*self._outer.receive())
             except LinkError as e:
-                raise self._outer_failed(e) from e
+                raise self._outer_failed(e, out) from e
             except TransportError as e:  # the jump host shows another key
                 raise e.attributed_to(f"jump host {self._jump}") from e
         data = bytes(self._in)
         self._in.clear()
         return data
 
-    def _outer_failed(self, error: LinkError) -> LinkError:
-        """Returns the failure of the outer session as one of this link."""
+    def _outer_failed(self, error: LinkError, out: bytearray) -> LinkError:
+        """Returns the failure of the outer session as one of this link; `out` was not sent."""
         if error.kind == "late":
-            return error
+            return LinkError("late", self._why_late(out))
         text = f"jump host {self._jump}: {error.text or 'it hung up'}"
         if error.kind in ("dropped", "proxy"):
             return LinkError("dropped", text)
+        if error.kind == "disconnected":
+            return LinkError("disconnected", text)
+        sent = error.text
         if error.kind == "garbled":
-            return LinkError("garbled", text)
-        if error.kind == "flood":
-            return LinkError("garbled", f"jump host {self._jump} sent {error.text}")
-        return LinkError("disconnected", text)
+            sent = f"what is not valid SSH: {sent}"
+        return LinkError("jump", f"jump host {self._jump} sent {sent}")
+
+    def _why_late(self, out: bytearray) -> str:
+        """Returns what the jump host owes us, as the end of a reason; "" if it is none of it."""
+        owed = {
+            unanswered.KEYS: self._outer.negotiating,
+            unanswered.ROOM: bool(out) and not self._end.has_room,
+        }
+        found = next((reason for reason, is_owed in owed.items() if is_owed), "")
+        return found and f"; jump host {self._jump}: {found}"
 
     def flush(self, out: bytearray) -> None:
         """Sends what can be sent at once."""

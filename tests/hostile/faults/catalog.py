@@ -180,6 +180,7 @@ def authentication() -> Iterator[Fault]:
     )
     yield _login("login: half a success of key", at(messages.instead(message(60))), "")
     flooded = "messages without content"
+    yield from first_sealed()
     floods = {
         "ignore": IGNORE,
         "debug": DEBUG,
@@ -191,6 +192,69 @@ def authentication() -> Iterator[Fault]:
     }
     for title, one in floods.items():
         yield _login(f"login: flood of {title}", at(messages.flood(one)), flooded)
+
+
+def first_sealed() -> Iterator[Fault]:
+    """Yields servers that fail at the messages between the key exchange and the login."""
+    for what, number in (("NEWKEYS", NEWKEYS), ("extensions", common.MSG_EXT_INFO)):
+        at = partial(_at, number)
+        yield _first(f"login, {what}: stall", at(messages.stall), "stalled while")
+        yield _first(f"login, {what}: FIN", at(messages.hang_up), "hung up while")
+        yield _first(f"login, {what}: RST", at(messages.reset), "hung up while")
+        yield _first(f"login, {what}: noise", at(messages.damaged(messages.noise)), "not valid SSH")
+        yield _first(f"login, {what}: unknown message", at(messages.instead(UNKNOWN)), "not valid")
+
+
+def _first(name: str, script: Script, words: str) -> Fault:
+    """Returns a fault that OpenSSH meets before its login begins, and the built-in client, which
+    does not wait, in it.
+    """
+    said = Says("authenticate", (words,))
+    return Fault(name, script, said, Says("authenticate", or_stage="connect"), said)
+
+
+SEALS = {
+    "CTR": ("aes128-ctr", "hmac-sha2-256"),
+    "CTR, MAC last": ("aes128-ctr", "hmac-sha2-256-etm@openssh.com"),
+}
+
+
+def other_ciphers() -> Iterator[Fault]:
+    """Yields servers that damage what they send, with ciphers that have a MAC of their own."""
+    damages = {
+        "wrong MAC": (messages.last_byte, "(MAC) is wrong"),
+        "another byte": (messages.middle, "(MAC) is wrong"),
+        "the longest length": (messages.longest, ""),
+        "a long length": (messages.long_packet, ""),
+        "noise": (messages.noise, ""),
+    }
+    for seal, names in SEALS.items():
+        for title, (alter, words) in damages.items():
+            script = Script(
+                number=STARTED,
+                do=messages.damaged(alter),
+                command=commands.says_nothing,
+                sealed_by=names,
+            )
+            name = f"exec, {seal}: {title}"
+            yield Fault(name, script, Says("execute", (words,)), Says("execute"), None)
+
+
+def first_data() -> Iterator[Fault]:
+    """Yields servers that fail at the first data of a channel: of a command or of a tunnel."""
+    data = common.MSG_CHANNEL_DATA
+    flooded = "messages without content"
+    stall = _channel("data: stall", data, messages.stall, "", "no SSH greeting came")
+    # It may come before the answer to the request, or after it.
+    late = ("in time", "did not answer the request to run the command")
+    yield replace(stall, says=Says("execute", late))
+    yield _channel("data: FIN", data, messages.hang_up, "broke off", "hung up before its SSH")
+    yield _channel("data: bye", data, messages.instead(BYE), "go away", "go away")
+    yield _channel("data: flood of ignore", data, messages.flood(IGNORE), flooded, flooded)
+    yield _channel("data: flood of keepalive", data, messages.flood(KEEPALIVE), flooded, flooded)
+    last_byte = messages.damaged(messages.last_byte)
+    yield _channel("data: wrong MAC", data, last_byte, "damaged", "damaged")
+    yield _channel("data: unknown message", data, messages.instead(UNKNOWN), "192", "192")
 
 
 def _channel(name: str, number: int, do: Do, words: str, jump: str, openssh: str = "") -> Fault:
@@ -216,10 +280,9 @@ def channel() -> Iterator[Fault]:
     yield _channel("channel: refused", OPENED, messages.instead(refusal), "no room", "no room")
     other = message(OPENED, 99, 0, 1 << 20, 1 << 15)
     yield _channel("channel: another number", OPENED, messages.instead(other), no_session, asked)
-    shut = message(OPENED, 0, 0, 0, 1 << 15)
-    yield _channel(
-        "channel: no window", OPENED, messages.instead(shut), "takes no input", "", "takes no input"
-    )
+    no_room, room = "takes no input", "jump host faulty: the host takes no input"
+    shut = messages.instead(message(OPENED, 0, 0, 0, 1 << 15))
+    yield _channel("channel: no window", OPENED, shut, no_room, room, no_room)
     tiny = message(OPENED, 0, 0, 1 << 20, 0)
     yield _channel("channel: packets of 0 bytes", OPENED, messages.instead(tiny), "at most 0", "")
     yield _channel("exec: stall", STARTED, messages.stall, no_exec, "", no_exec)
@@ -344,7 +407,17 @@ def floods() -> Iterator[Fault]:
 
 def faults() -> tuple[Fault, ...]:
     """Returns every fault."""
-    kinds = (before, key_exchange, authentication, channel, ends, output, floods)
+    kinds = (
+        before,
+        key_exchange,
+        authentication,
+        channel,
+        first_data,
+        other_ciphers,
+        ends,
+        output,
+        floods,
+    )
     return tuple(fault for kind in kinds for fault in kind())
 
 

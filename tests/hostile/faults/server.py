@@ -48,7 +48,8 @@ class Script:
 
     `raw` replaces SSH altogether. `do` replaces the sending of message `number`, the `nth` of that
     number. `command` is how a command runs and ends. `proof` is the result of a login attempt by
-    key, `asks` how many times a login by keyboard-interactive asks.
+    key, `asks` whether a login by keyboard-interactive asks without end. `sealed_by` are a cipher
+    and a MAC.
     """
 
     raw: Raw | None = None
@@ -59,6 +60,7 @@ class Script:
     proof: int = common.AUTH_SUCCESSFUL
     methods: str = "publickey"
     asks: bool = False
+    sealed_by: tuple[str, ...] = ()
 
 
 class Wire(Packetizer):
@@ -218,6 +220,10 @@ def serve(sock: socket.socket, script: Script, key: paramiko.PKey) -> None:
     transport = paramiko.Transport(sock, packetizer_class=cast(Any, make_wire))
     transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = 600
     transport.add_server_key(key)
+    if script.sealed_by:
+        cipher, mac = script.sealed_by
+        options = transport.get_security_options()
+        options.ciphers, options.digests = (cipher,), (mac,)
     interface = _Interface(wires[0], script)
     try:
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
