@@ -230,7 +230,7 @@ class _Ended:
         _, authenticated, after = self._log.partition(b"\nAuthenticated to ")
         if not authenticated or self._log_is_cut:
             return ""
-        return next((reason for reason, *marks in _OWED if _is_owed(after, *marks)), "")
+        return unanswered.first_owed({reason: _is_owed(after, *marks) for reason, *marks in _OWED})
 
     def _when_time_ended(self) -> tuple[Stage, str]:
         """Returns the stage at which the deadline came, and the reason."""

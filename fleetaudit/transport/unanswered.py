@@ -5,6 +5,8 @@ Rules: both clients report the same. Messages have the names of RFC 4250, sectio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fleetaudit.errors import FailureKind
 
 NOT_ANSWERED: FailureKind = "not answered"
@@ -20,3 +22,8 @@ CLOSE = (
     " hold it"
 )
 END = "the output ended, but no exit status and no SSH_MSG_CHANNEL_CLOSE came"
+
+
+def first_owed(owed: Mapping[str, bool]) -> str:
+    """Returns the first reason that holds, "" if none does."""
+    return next((reason for reason, is_owed in owed.items() if is_owed), "")

@@ -80,10 +80,10 @@ class Channel:
             unanswered.KEYS: self._session.negotiating,
             unanswered.SESSION: not self._end.is_open,
             unanswered.COMMAND: not self._answered,
-            unanswered.ROOM: bool(self._to_send) and not self._end.has_room,
+            unanswered.ROOM: self._end.lacks_room_for(self._to_send),
             unanswered.END: self._eof,
         }
-        return next((reason for reason, is_owed in owed.items() if is_owed), "")
+        return unanswered.first_owed(owed)
 
     def _is_complete(self) -> bool:
         """Returns whether nothing more is to be read."""

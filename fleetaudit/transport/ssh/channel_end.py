@@ -86,10 +86,9 @@ class ChannelEnd:
             self._window -= size
             del data[:size]
 
-    @property
-    def has_room(self) -> bool:
-        """Whether the host takes more data now."""
-        return self._window > 0
+    def lacks_room_for(self, data: bytearray) -> bool:
+        """Returns whether the host takes nothing of this data now."""
+        return bool(data) and not self._window
 
     def adjust_window(self, message: Message) -> None:
         """Takes the host's room for more data."""

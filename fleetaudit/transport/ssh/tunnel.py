@@ -10,10 +10,11 @@ from __future__ import annotations
 from paramiko import Message, common
 
 from fleetaudit.errors import TransportError
+from fleetaudit.text.phrases import surround
 from fleetaudit.transport import Deadline, unanswered
 
 from .channel_end import ChannelEnd, OpenFailed, is_about_a_channel
-from .link import LinkError, Meanwhile
+from .link import LinkError, LinkErrorKind, Meanwhile
 from .message_errors import message_name
 from .session import Session, do_nothing
 
@@ -73,24 +74,26 @@ class TunnelLink:
         """Returns the failure of the outer session as one of this link; `out` was not sent."""
         if error.kind == "late":
             return LinkError("late", self._why_late(out))
-        text = f"jump host {self._jump}: {error.text or 'it hung up'}"
-        if error.kind in ("dropped", "proxy"):
-            return LinkError("dropped", text)
-        if error.kind == "disconnected":
-            return LinkError("disconnected", text)
-        sent = error.text
-        if error.kind == "garbled":
-            sent = f"what is not valid SSH: {sent}"
-        return LinkError("jump", f"jump host {self._jump} sent {sent}")
+        jump = f"jump host {self._jump}"
+        hung_up = f"{jump}: {error.text or 'it hung up'}"
+        texts = {
+            "garbled": f"{jump} sent what is not valid SSH: {error.text}",
+            "flood": f"{jump} sent {error.text}",
+        }
+        kinds: dict[LinkErrorKind, LinkErrorKind] = {
+            "dropped": "dropped",
+            "proxy": "dropped",
+            "disconnected": "disconnected",
+        }
+        return LinkError(kinds.get(error.kind, "jump"), texts.get(error.kind, hung_up))
 
     def _why_late(self, out: bytearray) -> str:
         """Returns what the jump host owes us, as the end of a reason; "" if it is none of it."""
         owed = {
             unanswered.KEYS: self._outer.negotiating,
-            unanswered.ROOM: bool(out) and not self._end.has_room,
+            unanswered.ROOM: self._end.lacks_room_for(out),
         }
-        found = next((reason for reason, is_owed in owed.items() if is_owed), "")
-        return found and f"; jump host {self._jump}: {found}"
+        return surround(f"; jump host {self._jump}: ", unanswered.first_owed(owed))
 
     def flush(self, out: bytearray) -> None:
         """Sends what can be sent at once."""
