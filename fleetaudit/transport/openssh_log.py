@@ -179,9 +179,10 @@ def check_result(result: ChildResult, login: Login) -> Output:
     if not result.in_time:
         raise ended.timed_out()
     output = result.output
-    if output.cut and not ended.logged_in:
-        raise ended.flooded()
-    if output.exit_status != _FAILED or output.cut:
+    if output.cut:
+        ended.check_login()
+        return output
+    if output.exit_status != _FAILED:
         return output
     if not ended.logged_in:
         raise ended.no_login()
@@ -227,9 +228,9 @@ class _Ended:
         """Returns which message the host did not answer after the login, as a reason; "" if the
         log has no such message.
         """
-        _, authenticated, after = self._log.partition(b"\nAuthenticated to ")
-        if not authenticated or self._log_is_cut:
+        if self._log_is_cut:  # the answer may be in the part that was not kept
             return ""
+        after = self._log.partition(b"\nAuthenticated to ")[2]
         return unanswered.first_owed({reason: _is_owed(after, *marks) for reason, *marks in _OWED})
 
     def _when_time_ended(self) -> tuple[Stage, str]:
@@ -243,11 +244,13 @@ class _Ended:
         last = quote_line(lines.rpartition("\n")[2], "; ssh printed ")
         return "connect", f"the login did not finish in time{last}"
 
-    def flooded(self) -> TransportError:
-        """Returns the error for a host that printed more before the login than is read."""
+    def check_login(self) -> None:
+        """Raises `TransportError` if the host printed more than is read before the login."""
+        if self.logged_in:
+            return
         stage: Stage = "authenticate" if self._login_started else "connect"
         reason = f"the host printed more before the login than is read{self._printed}"
-        return TransportError(stage, reason, hint=self._login.hint, kind="protocol error")
+        raise TransportError(stage, reason, hint=self._login.hint, kind="protocol error")
 
     def command_failed(self) -> TransportError | None:
         """Returns why the command did not run to its end, None if ssh's status is its own."""
@@ -301,7 +304,7 @@ class _Ended:
             return self._hung_up_during_login(error)
         if not error.transient:
             return error
-        if self._proxy_may_have_logged_in() or self._proxy_failed():
+        if self._proxy_has_the_cause():
             return self._proxy_ended(error)
         if self._log_is_cut:  # a login may have started in the part that was not kept
             return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
@@ -317,17 +320,14 @@ class _Ended:
             return ""
         return "\n" + self._output.stderr.decode("utf-8", "replace")
 
-    def _proxy_may_have_logged_in(self) -> bool:
-        """Returns whether a jump host may have judged a login: its ssh does not deny it."""
-        if not _PROXIED_BY_SSH.search(self._log):
-            return False
-        return not dropped_before_login(self._output.stderr)
-
-    def _proxy_failed(self) -> bool:
-        """Returns whether a ProxyCommand printed why it ended, before any login."""
-        if not (_PROXIED.search(self._log) and self._output.stderr.strip()):
-            return False
-        return not dropped_before_login(self._output.stderr)
+    def _proxy_has_the_cause(self) -> bool:
+        """Returns whether a ProxyCommand printed why it ended, or is an ssh, to whose jump host a
+        login may have gone; False if that ssh denies it.
+        """
+        proxied = _PROXIED_BY_SSH.search(self._log)
+        if self._printed:
+            proxied = _PROXIED.search(self._log)
+        return bool(proxied) and not dropped_before_login(self._output.stderr)
 
     def _hung_up_during_login(self, error: TransportError) -> TransportError:
         """Returns the error for a host that hung up during the login."""
@@ -344,16 +344,18 @@ class _Ended:
         printed = quote_line(last, ": ")
         stage: Stage = "authenticate" if _AFTER_GREETING.search(printed) else "connect"
         reason = f"the ssh of a jump host or ProxyCommand ended{printed}"
-        kind: FailureKind = "ProxyCommand failed" if self._proxy_failed() else error.kind
+        kind: FailureKind = "ProxyCommand failed" if printed else error.kind
         return TransportError(stage, reason, hint=error.hint, kind=kind)
 
 
 def _is_owed(log: bytes, asked: bytes, answered: bytes) -> bool:
     """Returns whether the last message of a kind that is answered has no answer in the log."""
-    requests = list(re.finditer(asked, log, re.MULTILINE))
-    if not requests:
-        return False
-    return re.compile(answered, re.MULTILINE).search(log, requests[-1].start()) is None
+    return _last(asked, log) > _last(answered, log)
+
+
+def _last(pattern: bytes, log: bytes) -> int:
+    """Returns where a log has a pattern for the last time, -1 for never."""
+    return max((found.start() for found in re.finditer(pattern, log, re.MULTILINE)), default=-1)
 
 
 def _explain(log: str, login: Login) -> TransportError:

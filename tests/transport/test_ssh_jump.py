@@ -432,7 +432,7 @@ def test_extended_data_of_a_jump_host_counts_for_the_window_and_is_dropped() -> 
             )
             self.heard = list[Message]()
 
-        def count_content(self) -> None:
+        def count_content(self, size: int) -> None:
             pass
 
         def receive(self) -> tuple[int, Message]:

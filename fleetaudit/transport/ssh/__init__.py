@@ -25,7 +25,6 @@ from fleetaudit.transport.base import Execution, SharedState
 from fleetaudit.transport.ssh_command import ssh_command_line
 from fleetaudit.transport.ssh_options import config_of
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
-from fleetaudit.transport.unanswered import NOT_ANSWERED
 
 from .channel import Channel, CommandRefused
 from .hops import resolve_hops
@@ -36,11 +35,6 @@ from .session import Session
 from .tcp_connect import connect_tcp
 from .tunnel import ForwardRefused, TunnelLink
 
-_KINDS: dict[LinkErrorKind, FailureKind] = {
-    "late": "timed out",
-    "garbled": "protocol error",
-    "flood": "protocol error",
-}
 _OVERHEAD = 4
 """How many bytes a connection may carry for each byte of the connection inside it."""
 
@@ -189,11 +183,9 @@ def _hint(target: SshTarget) -> str:
 def _broke_off(channel: Channel, error: LinkError, hint: str) -> TransportError:
     """Returns the error for a connection that ended while the command ran."""
     so_far = f"after {len(channel.stdout)} bytes of output"
-    owed = channel.unanswered()
-    if error.kind == "late" and owed:
-        return _execute_error(channel, owed + error.text, hint, NOT_ANSWERED)
+    late_kind, late = channel.why_late()
     reasons = {
-        "late": f"the command did not end in time, {so_far}{error.text}",
+        "late": late + error.text,
         "jump": f"the connection broke off {so_far} ({error.text})",
         "flood": f"the host sent {error.text}, {so_far}",
         "dropped": f"the connection broke off {so_far} ({error.text})",
@@ -201,7 +193,12 @@ def _broke_off(channel: Channel, error: LinkError, hint: str) -> TransportError:
         "disconnected": f"the host hung up {so_far}{quote_line(error.text, ': ')}",
     }
     reason = reasons.get(error.kind, f"what the host sent is not valid SSH {so_far}: {error.text}")
-    kind = _KINDS.get(error.kind, "connection lost")
+    kinds: dict[LinkErrorKind, FailureKind] = {
+        "late": late_kind,
+        "garbled": "protocol error",
+        "flood": "protocol error",
+    }
+    kind = kinds.get(error.kind, "connection lost")
     transient = error.kind in ("dropped", "proxy")
     return _execute_error(channel, reason, hint, kind, transient=transient)
 

@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 from paramiko import Message, common
 
+from fleetaudit.errors import FailureKind
 from fleetaudit.transport import Deadline, Limits, Output, unanswered
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
+from fleetaudit.transport.unanswered import NOT_ANSWERED
 
 from .channel_end import ChannelEnd, OpenFailed
 from .link import LinkError
@@ -74,8 +76,10 @@ class Channel:
             cut=self.cut,
         )
 
-    def unanswered(self) -> str:
-        """Returns which message the host owes us, as a reason; "" if it only runs the command."""
+    def why_late(self) -> tuple[FailureKind, str]:
+        """Returns the kind and the reason if the deadline came: which message the host owes us, if
+        it does not just run the command.
+        """
         owed = {
             unanswered.KEYS: self._session.negotiating,
             unanswered.SESSION: not self._end.is_open,
@@ -83,7 +87,10 @@ class Channel:
             unanswered.ROOM: self._end.lacks_room_for(self._to_send),
             unanswered.END: self._eof,
         }
-        return unanswered.first_owed(owed)
+        if reason := unanswered.first_owed(owed):
+            return NOT_ANSWERED, reason
+        so_far = f"after {len(self.stdout)} bytes of output"
+        return "timed out", f"the command did not end in time, {so_far}"
 
     def _is_complete(self) -> bool:
         """Returns whether nothing more is to be read."""

@@ -96,8 +96,7 @@ class ChannelEnd:
 
     def consume(self, size: int) -> None:
         """Lets the host send more, once half of the window is used up."""
-        if size:
-            self._session.count_content()
+        self._session.count_content(size)
         self._consumed += size
         if self._consumed > WINDOW // 2:
             adjust = self.message(common.MSG_CHANNEL_WINDOW_ADJUST)

@@ -94,6 +94,5 @@ class ProxyLink(SocketLink):
 
 def _how(info: os.waitid_result) -> str:
     """Returns "with status 1" or "by signal 9"."""
-    if info.si_code == os.CLD_EXITED:
-        return f"with status {info.si_status}"
-    return f"by signal {info.si_status}"
+    kinds = {os.CLD_EXITED: "with status"}
+    return f"{kinds.get(info.si_code, 'by signal')} {info.si_status}"

@@ -249,9 +249,12 @@ class Session:
             self.send(bye.add_string("done").add_string(""))
         self.stream.flush()
 
-    def count_content(self) -> None:
-        """Notes that the last message brought content, which its bytes bound: it is not counted."""
-        self._empty_left += 1
+    def count_content(self, size: int) -> None:
+        """Notes how many bytes of content the last message brought.
+
+        If it brought any, it is not counted: bytes have bounds of their own.
+        """
+        self._empty_left += min(size, 1)
 
     def _next(self) -> tuple[int | None, Message]:
         """Returns the next message, its type None if it was handled here."""
