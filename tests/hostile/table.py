@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 Columns = Sequence[str]
@@ -37,10 +38,12 @@ class Case:
         name: Unique within the section; words that `--only` selects by.
         run: Does it, and says what it showed. An exception is a failure of the case, not of the
             section.
+        alone: Runs after the others, and never together with one.
     """
 
     name: str
     run: Callable[[], Seen]
+    alone: bool = False
 
 
 @dataclass
@@ -103,9 +106,12 @@ def main(
         return 0
     print(" | ".join(["case", *columns, "state"]))
     table = Table(columns)
+    together = [case for case in chosen if not case.alone]
     with ThreadPoolExecutor(at_once) as pool:
-        for case, seen in zip(chosen, pool.map(_run, chosen), strict=True):
+        for case, seen in zip(together, pool.map(_run, together), strict=True):
             table.show(case, seen)
+    for case in filter(attrgetter("alone"), chosen):
+        table.add(case)
     good = table.count - len(table.failed)
     print(f"{section}: {table.count} cases, {good} as they must be, {len(table.failed)} not")
     for name in table.failed:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -87,7 +88,9 @@ def main(count: int, deadline_s: float, names: list[str]) -> None:
     """Prints the times of the good hosts, and of all of them together."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with tempfile.TemporaryDirectory(prefix="faults-fleet-") as folder:
-        lab = make_lab(Path(folder), count, 0)
+        own = Path(folder) / "lab"
+        own.mkdir()
+        lab = make_lab(own, count, 0)
         plan = scenario()
         with serving(lab.folder / "host", names) as (*bad_ports, recorder):
             record(lab, plan, recorder)
@@ -101,7 +104,11 @@ def main(count: int, deadline_s: float, names: list[str]) -> None:
                     for name, port in zip(names, bad_ports, strict=True)
                 ]
                 run(good[:20], deadline_s)  # what is imported and cached is no part of it
-                alone, mixed = run(good, deadline_s), run(_mixed(good, bad), deadline_s)
+                alone = run(good, deadline_s)
+                mixed = run(_mixed(good, bad), deadline_s)
+                again = run(good, deadline_s)
+    # Whatever else the machine does: it is compared with the slower one.
+    alone = max(alone, again, key=attrgetter("good_s"))
     print(json.dumps({"alone": vars(alone), "mixed": vars(mixed)}))
 
 
@@ -183,7 +190,7 @@ def case(
         return _seen(found["alone"], found["mixed"], noise_s + deadline_s * (not only), deadline_s)
 
     kind = f" with “{only}”" if only else ""
-    return Case(f"fleet: {good} good hosts among {bad} bad ones{kind}", measure)
+    return Case(f"fleet: {good} good hosts among {bad} bad ones{kind}", measure, alone=True)
 
 
 def _seen(alone: Times, mixed: Times, more_s: float, deadline_s: float) -> Seen:

@@ -153,7 +153,7 @@ def case(how: str, every: int = 1, over_s: float = OVER_S) -> Case:
         return Seen(tuple(wrong), {"over the deadline": over, "reason": reason})
 
     bytes_ = "each byte" if every == 1 else f"one byte in {every}"
-    return Case(f"disconnect: {how} at {bytes_} of a good conversation", measure)
+    return Case(f"disconnect: {how} at {bytes_} of a good conversation", measure, alone=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def _run(command: bytes, request: bytes) -> bytes:
 
 def _plain(text: bytes) -> bytes:
     """Returns a reply that is not compressed."""
-    packed = text.rstrip(b"\n").removeprefix(COMPRESSED)
-    if packed == text.rstrip(b"\n"):
+    before, compressed, packed = text.partition(COMPRESSED)
+    if not compressed:
         return text
-    return REPLY_MARK + zlib.decompress(base64.b64decode(packed)) + b"\n"
+    return before + REPLY_MARK + zlib.decompress(base64.b64decode(packed)) + b"\n"
