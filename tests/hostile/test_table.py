@@ -35,3 +35,15 @@ def test_a_wrong_or_broken_case_fails_the_section_and_hides_no_other(
 
 def test_a_section_without_a_case_fails() -> None:
     assert main("faults", ["stage"], [GOOD], ["--only", "other"]) == 1
+
+
+def test_a_case_that_runs_alone_runs_after_those_that_run_together() -> None:
+    ran = list[str]()
+
+    def case(name: str, *, alone: bool) -> Case:
+        return Case(name, lambda: ran.append(name) or Seen(), alone=alone)  # type: ignore[func-returns-value]
+
+    cases = [case("fleet", alone=True), case("one", alone=False), case("two", alone=False)]
+    assert main("faults", [], cases, [], at_once=2) == 0
+    assert sorted(ran[:2]) == ["one", "two"]
+    assert ran[2] == "fleet"
