@@ -6,10 +6,10 @@ import sys
 
 from tests.hostile import table
 
-from . import certificates, other_keys
+from . import certificates, logins, other_keys
 from .world import COLUMNS, case, world
 
-CASES = {**certificates.CASES, **other_keys.CASES}
+CASES = {**certificates.CASES, **other_keys.CASES, **logins.CASES}
 
 
 def main() -> int:

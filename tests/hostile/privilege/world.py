@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -37,6 +37,7 @@ class World:
     folder: Path
     stack: contextlib.ExitStack
     certified: dict[object, tuple[Server, Path]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def make_folder(self, name: str) -> Path:
         """Makes a folder that any account may enter."""
