@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from fleetaudit.text.sanitize import printable_line
+
 from .ssh_fields import Fields, MalformedFieldsError, string_of
 
 SUFFIX = "-cert-v01@openssh.com"
@@ -128,6 +130,7 @@ def why_refused(
     `name` is the name that was asked for, or its HostKeyAlias; `now` is in seconds since 1970, and
     `ca_algorithms` are those that an authority may sign with.
     """
+    algorithm = printable_line(certificate.algorithm, 100)
     problems = (
         (certificate.kind != _HOST, "it is for users, not for hosts"),
         (now < certificate.valid_after, f"it is not valid before {_time(certificate.valid_after)}"),
@@ -139,11 +142,11 @@ def why_refused(
         (bool(certificate.critical_options), "it has a critical option, and no host's may"),
         (
             certificate.algorithm not in ca_algorithms,
-            f"its authority signed with {certificate.algorithm}, which is not allowed",
+            f"its authority signed with {algorithm}, which is not allowed",
         ),
         (
             not certificate.verified,
-            f"the built-in client cannot verify a signature with {certificate.algorithm}",
+            f"the built-in client cannot verify a signature with {algorithm}",
         ),
     )
     return next((text for is_so, text in problems if is_so), "")
@@ -156,7 +159,7 @@ def _names(certificate: HostCertificate, name: str) -> bool:
 
 def _list(certificate: HostCertificate) -> str:
     """Returns the principals for a reason; they are the host's bytes."""
-    shown = [name.decode("utf-8", "replace") for name in certificate.principals[:5]]
+    shown = [printable_line(name, 100) for name in certificate.principals[:5]]
     return ", ".join([*shown, *["…"][: len(certificate.principals) - len(shown)]])
 
 

@@ -7,12 +7,12 @@ nothing makes one.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .host_certificates import HostCertificate, is_certificate, parse_certificate
+from .known_hosts import decode_key
 from .ssh_fields import Fields, MalformedFieldsError
 
 _MAGIC = b"SSHKRL\n\0"
@@ -92,10 +92,7 @@ def _has_key(line: str) -> bool:
 def _parse_line(number: int, line: str) -> bytes:
     """Returns the plain key of a line such as "ssh-ed25519 AAAA… comment"."""
     key_type, key, *_ = [*line.split(), ""]
-    try:
-        blob = base64.b64decode(key, validate=True)
-    except ValueError:  # binascii.Error, and for characters beyond ASCII its parent
-        blob = b""
+    blob = decode_key(key)
     if not blob or Fields(blob).name() != key_type:
         raise MalformedFieldsError(f"line {number} is not a public key")
     if is_certificate(blob):
@@ -157,4 +154,4 @@ def _refuse_critical(body: Fields) -> None:
     """Ignores an extension; raises `MalformedFieldsError` for one that must be understood."""
     name = body.name()
     if body.number(1):
-        raise MalformedFieldsError(f"it has an extension of an unknown kind, {name[:100]!r}")
+        raise MalformedFieldsError(f"it has an extension of an unknown kind, {name[:100]!a}")

@@ -6,10 +6,10 @@ import sys
 
 from tests.hostile import table
 
-from . import certificates, logins, other_keys
+from . import certificates, controller, logins, other_keys
 from .world import COLUMNS, case, world
 
-CASES = {**certificates.CASES, **other_keys.CASES, **logins.CASES}
+CASES = {**certificates.CASES, **other_keys.CASES, **logins.CASES, **controller.CASES}
 
 
 def main() -> int:

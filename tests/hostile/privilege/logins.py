@@ -28,6 +28,7 @@ from .world import ADDRESS, SECONDS, Run, World
 
 USER = "alice"
 EVERYTHING = "command, shell, SFTP, forwarding, reverse forwarding, terminal"
+SSH_FAILED, NO_TERMINAL = 255, "PTY allocation request failed"
 EXACT_LINE = sudoers_line(USER)
 
 
@@ -109,15 +110,15 @@ def try_everything(host: LoginHost, key: Path) -> Tries:
     there = f"{USER}@{ADDRESS}"
     reverse = ["-R", f"0:{ADDRESS}:{host.port}", "-o", "ExitOnForwardFailure=yes"]
     command = _call([*ssh, there, "id"])
+    sftp = [program("sftp"), *common, "-P", str(host.port), there]
+    terminal = _call([*ssh, "-tt", there, "true"])
     found = {
         "command": "uid=" in command.stdout,
         "shell": "uid=" in _call([*ssh, there], "id\n").stdout,
-        "SFTP": "/"
-        in _call([program("sftp"), *common, "-P", str(host.port), there], "pwd\n").stdout,
+        "SFTP": "/" in _call(sftp, "pwd\n").stdout,
         "forwarding": _call([*ssh, "-W", f"{ADDRESS}:{host.port}", there]).stdout.startswith("SSH"),
         "reverse forwarding": "Allocated port" in _call([*ssh, *reverse, there, "true"]).stderr,
-        "terminal": "PTY allocation request failed"
-        not in _call([*ssh, "-tt", there, "true"]).stderr,
+        "terminal": terminal.returncode != SSH_FAILED and NO_TERMINAL not in terminal.stderr,
     }
     possible = ", ".join(name for name, is_so in found.items() if is_so)
     return Tries(possible, command.stdout)
@@ -127,7 +128,7 @@ def try_everything(host: LoginHost, key: Path) -> Tries:
 
 
 class Audit(NamedTuple):
-    """What the program said of the host: its verdicts, or the stage and reason of its failure."""
+    """What the program reported about the host: its verdicts, or how it failed."""
 
     verdicts: frozenset[tuple[str, str, str]]
     stage: str
@@ -252,7 +253,7 @@ LOGINS: dict[str, Login] = {
     "restrict,command=, by openssh": Login(FORCED, transport="openssh"),
     "restrict,command=,from= this machine": Login(f'{FORCED},from="127.0.0.0/8"'),
     "restrict,command=,from= another machine": Login(
-        f'{FORCED},from="192.0.2.0/24"', stage="authenticate", says="refuse"
+        f'{FORCED},from="192.0.2.0/24"', stage="authenticate"
     ),
     "certificate: force-command": Login(certificate=SIGNED),
     "certificate: force-command, by openssh": Login(certificate=SIGNED, transport="openssh"),
@@ -294,12 +295,12 @@ ESCAPES = {
     "/bin/sh -c id": "sudo -n /bin/sh -c id",
     "another argument": f"sudo -n {COMMAND} id",
     "another user": f"sudo -n -u bob {COMMAND}",
-    "a variable": f"sudo -n PATH=/tmp {COMMAND}",
-    "an editor": "sudo -n -e /etc/shadow",
+    "a variable": f"sudo -n LD_PRELOAD=/tmp/x {COMMAND}",
+    "an editor": "EDITOR=true sudo -n -e /etc/shadow",
     "another order": "sudo -n /bin/sh " + shlex.quote(shlex.split(COMMAND)[2]),
     "the command and more": f"sudo -n /bin/sh -c {shlex.quote(shlex.split(COMMAND)[2] + ';id')}",
 }
-"""What alice tries as root besides the one command."""
+"""What alice tries as root, in addition to the one command."""
 
 
 def _escapes(host: LoginHost) -> str:

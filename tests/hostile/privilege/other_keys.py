@@ -124,6 +124,11 @@ ODD: dict[str, Odd] = {
     "a critical option, plain key known": Odd(
         lambda p: p.shown(critical=string_of(b"x@y") + string_of(b"")), YES
     ),
+    "names with control characters and without end": Odd(
+        lambda p: p.shown(principals=(b"\x1b]0;x\x07\n\xff", b"x" * 60_000) * 2),
+        Expected(False, "only for "),
+        known=AUTHORITY_AND_KEY[:1],
+    ),
     "forged: the last bit": Odd(lambda p: certified(p.host, _flipped(p.certificate(), -1)), FORGED),
     "forged: another name": Odd(
         lambda p: certified(p.host, p.certificate().replace(b"127.0.0.1", b"127.0.0.2")), FORGED

@@ -27,7 +27,7 @@ COLUMNS = ("OpenSSH", "fleetaudit", "stage")
 NAME = "web1.example.com"
 """The name that hosts have in ssh_config; its address is 127.0.0.1."""
 ADDRESS = "127.0.0.1"
-SECONDS = 60
+SECONDS, REASON_MAX = 60, 2000
 
 
 @dataclass
@@ -198,6 +198,8 @@ def refusal_faults(ours: Verdict, expected: Expected) -> list[str]:
         wrong.append(f"stage {ours.stage}: {ours.reason}")
     if expected.says not in ours.reason:
         wrong.append(f"the reason lacks {expected.says!r}: {ours.reason}")
+    if not ours.reason.isprintable() or len(ours.reason) > REASON_MAX:
+        wrong.append(f"a reason of {len(ours.reason)} characters: {ours.reason!r}")
     if not ours.hint or "…" in ours.hint:
         wrong.append(f"no next command: {ours.hint!r}")
     return wrong
