@@ -12,6 +12,7 @@ from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.model import HostPlan, Inventory, NoTarget
 from fleetaudit.probe import protocol
+from fleetaudit.probe.explanation import explain
 
 from .planning import build_offline_plan, read_inventory, read_playbooks
 from .reporter import Report, ignore_message
@@ -35,11 +36,12 @@ class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit: str | None = None
     vault_password_file: str | None = None
     compressed: bool = False
+    explain: bool = False
     no_exec: bool = False
 
 
 def probe_program(request: ProgramRequest, report: Report = ignore_message) -> str:
-    """Returns the program with the request of the selected hosts.
+    """Returns the program with the request of the selected hosts, or its explanation.
 
     It is Python source for the stdin of `COMMAND`. Raises `NothingToDoError` if no play matches a
     host, `UsageError` if the hosts need different programs, and `InputError` for what makes no
@@ -55,6 +57,8 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
         raise NothingToDoError(f"{e}\n  {_NAME_INVENTORY}") from e
     hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
     _refuse_different_programs(hosts)
+    if request.explain:
+        return explain(hosts[0], deadline_s=DEADLINE_S)
     if request.compressed:
         sent = protocol.make_request(hosts[0], deadline_s=DEADLINE_S)
         return sent.decode("utf-8", "replace")

@@ -32,6 +32,11 @@ from .connection_options import no_exec_option
     help="Print the program as fleetaudit sends it: the same text, compressed.",
 )
 @click.option(
+    "--explain",
+    is_flag=True,
+    help="Print what the program does instead, line by line, for a review.",
+)
+@click.option(
     "--command",
     is_flag=True,
     help="Print the command line of the SSH call instead, for authorized_keys.",
@@ -51,6 +56,7 @@ def probe(
     vault_password_file: str | None,
     no_exec: bool,
     compressed: bool,
+    explain: bool,
     command: bool,
     sudoers: str | None,
 ) -> None:
@@ -82,6 +88,7 @@ def probe(
     _refuse_two_outputs(
         context, ("playbooks", "inventories", "limit", "compressed"), ("command",), ("sudoers",)
     )
+    _refuse_two_outputs(context, ("explain",), ("compressed",), ("command",), ("sudoers",))
     if command:
         console.print_result(f"{COMMAND}\n")
         return
@@ -97,6 +104,7 @@ def probe(
         vault_password_file=vault_password_file,
         no_exec=no_exec,
         compressed=compressed,
+        explain=explain,
     )
     console.print_result(probe_program(request, console.print_message))
 
@@ -110,5 +118,6 @@ def _refuse_two_outputs(context: click.Context, *groups: tuple[str, ...]) -> Non
     typed = [names for names in groups if any(is_typed(context, name) for name in names)]
     if len(typed) > 1:
         raise click.UsageError(
-            "use only one of --playbook, --command and --sudoers: each prints something else"
+            "use only one of --playbook, --command and --sudoers: each prints something else;"
+            " --explain goes with --playbook only"
         )

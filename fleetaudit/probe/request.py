@@ -185,14 +185,14 @@ def _call_of(plan: HostPlan) -> _Call:
 
 def _make_call(plan: HostPlan) -> _Call:
     """Returns the call of a plan."""
-    call = _call(plan)
+    call = request_call(plan)
     digest = _digest(call)
     scenarios = zip(call["scenarios"], plan.scenarios, strict=True)
     call["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
     return _Call(plan, digest, _body({**call, "fleetaudit": __version__, "digest": digest}))
 
 
-def _call(plan: HostPlan) -> dict[str, Any]:
+def request_call(plan: HostPlan) -> dict[str, Any]:
     """Returns the call of a host without its digest, deadline and expected endings."""
     return {
         "protocol": PROTOCOL,

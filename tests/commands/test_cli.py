@@ -522,6 +522,20 @@ def test_scenarios_prints_each_with_its_steps(folder: Folder) -> None:
     assert "expect: RST (" in done.stdout
 
 
+def test_the_probe_is_explained_instead_of_printed_and_not_with_other_outputs(
+    folder: Folder,
+) -> None:
+    explained = folder.run("probe", "-p", "met.yml", "--explain")
+    assert explained.returncode == 0
+    assert "What is written\n   No file of a disk" in explained.stdout
+    assert "unread-close: " in explained.stdout
+    for other in (["--compressed"], ["--command"], ["--sudoers", "audit"]):
+        refused = folder.run("probe", "--explain", *other)
+        assert refused.returncode == 64
+        assert "--explain goes with --playbook only" in refused.stderr
+    assert folder.run("probe", "--explain", "-p", "met.yml", "--command").returncode == 64
+
+
 def test_the_probe_that_is_printed_runs_by_hand(folder: Folder) -> None:
     program = folder.run("probe", "-p", "met.yml")
     assert program.returncode == 0, program.stderr

@@ -1,0 +1,350 @@
+"""What the probe will do on a host, line by line, for people who must approve it. Pure.
+
+Rules: it is made from the call that the host is sent and from the probe's own constants, never from
+a copy of them. A path that may be opened, and a program that may be started, stands at the
+beginning of a line of its own, with three blanks before it. tests/probe/test_explanation.py traces
+the system calls of real runs and fails if one is not named here.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from fleetaudit import __version__
+from fleetaudit.model import HostPlan, Scenario
+from fleetaudit.text.sanitize import printable_line
+
+from .command import COMMAND, NO_PYTHON, REPLY_MARK, SHELL_MARK
+from .reply_errors import interpreter_of
+from .request import probe_text, request_call, request_digest
+from .result_line import MAX_LINE
+
+_MIB = 1024 * 1024
+_PYTHONS = re.compile(r"for p in (.*?); do")
+_FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is explained: a plan, its call, when the alarm rings, in seconds, and the constants of
+    the probe.
+    """
+
+    plan: HostPlan
+    call: dict[str, Any]
+    deadline_s: float
+    const: SimpleNamespace
+
+    @property
+    def is_isolated(self) -> bool:
+        """Whether the probe tries to make a private network namespace."""
+        return bool(self.call["isolation"] != "host")
+
+    def steps(self, verb: str) -> list[tuple[str | int, ...]]:
+        """Returns the steps with a verb."""
+        steps = (step for scenario in self.call["scenarios"] for step in scenario["steps"])
+        return [step for step in steps if step[1] == verb]
+
+
+def explain(plan: HostPlan, *, deadline_s: float) -> str:
+    """Returns what the probe will do for the plan of one host, in plain words.
+
+    `deadline_s` is when its alarm rings, in seconds, if somebody else than fleetaudit starts it.
+    """
+    request = _Request(plan, request_call(plan), deadline_s, _constants())
+    sections = (f"{title}\n{_indented(lines(request))}" for title, lines in _SECTIONS.items())
+    return "\n".join((_heading(request), *sections))
+
+
+def _indented(lines: Iterable[str]) -> str:
+    """Returns the lines of a section."""
+    return "".join(f"   {line}\n" for line in lines)
+
+
+def _heading(request: _Request) -> str:
+    """Returns what stands first: of which call this is the explanation."""
+    return f"""\
+What the probe of fleetaudit {__version__} does on a host
+
+Call {request_digest(request.plan)}, which the reply repeats: it stands for the program, the
+scenarios, the sysctls and the isolation. `fleetaudit probe` prints the program itself.
+"""
+
+
+@functools.cache
+def _constants() -> SimpleNamespace:
+    """Returns the constants of the probe, from the text that is sent."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(probe_text()).body:
+        if isinstance(node, ast.Assign) and _is_constant(node.value):
+            with contextlib.suppress(NameError):  # made from one that is not constant here
+                exec(compile(ast.Module([node], []), "constants", "exec"), found)  # noqa: S102 - our own text
+    return SimpleNamespace(**found)
+
+
+def _is_constant(value: ast.expr) -> bool:
+    """Returns whether an expression is made from numbers, texts and names only."""
+    return all(isinstance(node, _CONSTANT) for node in ast.walk(value))
+
+
+_CONSTANT = (
+    ast.Constant,
+    ast.Tuple,
+    ast.List,
+    ast.Name,
+    ast.BinOp,
+    ast.operator,
+    ast.expr_context,
+)
+
+
+# -- what starts
+
+
+def _programs(request: _Request) -> Iterator[str]:
+    """Yields the programs that may be started."""
+    yield "Somebody starts this command line, the same for every host: sshd, sudo, or a person."
+    yield f"    {COMMAND}"
+    yield "/bin/sh  runs it, in the folder /"
+    yield f"id  prints the user, in the first line: {SHELL_MARK}UID NAME"
+    yield "A Python is looked for by an empty program (-E -s -c ''); the first that works is taken:"
+    interpreter = interpreter_of(request.plan)
+    if interpreter and interpreter.value:
+        yield f"{printable_line(interpreter.value)}  is tried first, by {interpreter.name}"
+    yield from _python_names()
+    yield (
+        "It replaces the shell and reads the program from standard input. -E and -s keep PYTHON*"
+        " variables and"
+    )
+    yield f"modules of the user out. If no Python works, the command ends with status {NO_PYTHON}."
+    if request.is_isolated:
+        yield (
+            "unshare  of util-linux, only if Python itself cannot make the namespace; it starts"
+            " that Python again"
+        )
+    if request.steps("end"):
+        yield "/bin/true  for a step “… execs”; if it is missing, that Python with an empty program"
+    yield "No other program is started."
+
+
+def _python_names() -> list[str]:
+    """Returns the names and paths of the interpreters that the command line tries."""
+    found = _PYTHONS.search(COMMAND)
+    return found[1].split() if found else []
+
+
+# -- files
+
+
+def _files_read(request: _Request) -> Iterator[str]:
+    """Yields the files that may be read."""
+    yield from _own_files()
+    yield "By the probe:"
+    yield "/etc/os-release  ID, VERSION_ID and PRETTY_NAME"
+    yield "/usr/lib/os-release  the same, if the first is missing"
+    yield "/etc/machine-id  only a keyed hash of it leaves the host"
+    yield "/proc/uptime"
+    for path in request.const.COUNTER_FILES:
+        yield f"{path}  counters since boot: {', '.join(request.const.SINCE_BOOT)}"
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        yield (
+            f"{path}  how many sockets hold unread data, and how much: no address, port or user"
+            " leaves the host; the state of the probe's own sockets"
+        )
+    yield "/proc/self/stat  on which CPU the probe runs; it stays there"
+    yield "/proc/self/ns/net  the name of its network namespace"
+    yield "/proc/self/exe  only if Python does not know its own path"
+    yield f"{request.const.STEERING}  whether loopback is steered between CPUs"
+    yield "/sys/module/tcp_diag  whether it is loaded: the probe loads no kernel module"
+    yield "/lib/modules/*/modules.builtin  the same"
+    yield "/proc/sys/net/ipv4/tcp_available_ulp"
+    yield from _sysctls_asked(request)
+    yield from _settings_copied(request)
+    yield "A name that ends in _key or _secret is never read."
+
+
+def _own_files() -> Iterator[str]:
+    """Yields the files that the programs read for themselves, where Debian has them."""
+    yield "By /bin/sh, id and Python for themselves (a Python elsewhere has its files there):"
+    yield "/dev/null"
+    yield "/etc/ld.so.cache"
+    for path in ("/lib/*.so*", "/usr/lib/*.so*", "/lib64/*.so*", "/usr/lib64/*.so*"):
+        yield f"{path}  shared libraries"
+    for path in ("/usr/lib/python*", "/usr/lib64/python*", "/usr/local/lib/python*"):
+        yield f"{path}  Python's own library"
+    for path in ("/usr/bin/py*", "/usr/pyvenv.cfg"):
+        yield f"{path}  Python's own configuration"
+    for path in ("/usr/lib/locale/*", "/usr/share/locale/*", "/usr/lib/*gconv*", "/etc/localtime"):
+        yield f"{path}  language and time zone"
+    for path in ("/usr/lib/ssl/openssl.cnf", "/etc/ssl/openssl.cnf"):
+        yield f"{path}  by Python's hashlib"
+    yield "/proc/filesystems  by id, if it has SELinux"
+    for path in ("/etc/nsswitch.conf", "/etc/passwd"):
+        yield f"{path}  by id: the name of the user, from where this host keeps its users"
+    for folder in ("/", "/usr/bin/", "/usr/local/bin/"):
+        yield f"{folder}  names of files, to find a python3"
+
+
+def _sysctls_asked(request: _Request) -> Iterator[str]:
+    """Yields the sysctls that the playbook asks for, and the files that set them at boot."""
+    names = request.call["sysctls"]
+    if names:
+        yield f"The {len(names)} sysctls of the playbook, of this host and the kernel's defaults:"
+    for name in names:
+        yield _sysctl_path(name)
+    yield "Where these are set at boot, the file and the line, if everybody may read the file:"
+    for folder in request.const.SYSCTL_FOLDERS:
+        yield f"{folder}  names of files"
+        yield f"{folder}/*.conf"
+    yield request.const.SYSCTL_CONF
+
+
+def _sysctl_path(name: str) -> str:
+    """Returns the path of a sysctl, whose name may have wildcards."""
+    dots_and_slashes = str.maketrans("./", "/.")  # the name of an interface may have a dot
+    return f"/proc/sys/{name.translate(dots_and_slashes)}"
+
+
+def _settings_copied(request: _Request) -> Iterator[str]:
+    """Yields the settings of the host that are copied into the private namespace."""
+    if not request.is_isolated:
+        return
+    yield "The settings that are copied into the private namespace:"
+    yield "/proc/sys/net/ipv4  names of files"
+    left_out = ", ".join(request.const.NOT_COPIED)
+    yield f"/proc/sys/net/ipv4/tcp_*  except names that begin with {left_out}"
+    for name in request.const.ALSO_COPIED:
+        yield _sysctl_path(name)
+    yield "/proc/sys/net/mptcp  names of files"
+    yield "/proc/sys/net/mptcp/*"
+
+
+def _files_written(request: _Request) -> Iterator[str]:
+    """Yields what is written."""
+    yield "No file of a disk: none is created, changed, renamed or removed."
+    if not request.is_isolated:
+        yield "Nothing at all: this call makes no namespace."
+        return
+    yield "Without root, these make the user namespace of the probe's own process:"
+    for name in ("setgroups", "uid_map", "gid_map"):
+        yield f"/proc/self/{name}"
+    yield "Inside the private network namespace, which ends with the probe, the copied settings:"
+    for name in ("net.ipv4.tcp_*", *request.const.ALSO_COPIED, "net.mptcp.*"):
+        yield _sysctl_path(name)
+    names = dict.fromkeys(str(step[2]) for step in request.steps("sysctl"))
+    for name in names:
+        yield f"{_sysctl_path(name)}  by a step; back to the host's value after each trial"
+
+
+# -- the rest
+
+
+def _namespaces(request: _Request) -> Iterator[str]:
+    """Yields the namespaces that are made."""
+    if not request.is_isolated:
+        yield "None: the playbook says `isolation: host`."
+        return
+    yield "A private network namespace (unshare CLONE_NEWNET) for each process that runs scenarios."
+    yield "Without root also a user namespace (CLONE_NEWUSER), which has no right outside itself."
+    yield "Its only interface is its own lo. The kernel removes both when the probe ends."
+    yield _WITHOUT_NAMESPACE[request.call["isolation"]]
+
+
+_WITHOUT_NAMESPACE = {
+    "auto": "If the host allows neither, sockets on the host's own lo are used instead.",
+    "namespace": "If the host allows neither, no scenario runs.",
+}
+
+
+def _sockets(request: _Request) -> Iterator[str]:
+    """Yields the sockets that are opened."""
+    yield "TCP and MPTCP from 127.0.0.1 to itself, and ::1 to itself; the kernel chooses the ports."
+    yield "UDP from 127.0.0.1 to itself, to see that loopback has delivered everything."
+    yield "AF_UNIX pairs, without a name."
+    yield "AF_NETLINK: the state of the probe's own sockets (sock_diag)."
+    yield (
+        f"AF_PACKET on lo: the first {request.const.SNAP} bytes of packets, by a filter for the"
+        " probe's own ports, which is set before the first packet"
+    )
+    if any(map(request.steps, ("resend", "resend-fin", "send-out-of-order"))):
+        yield "Raw TCP, for steps that send a segment; in a private namespace only."
+    yield "id may ask the host's own name service (/var/run/nscd/socket, LDAP) for the user's name."
+    yield "No address but loopback is ever connected to, listened on or sent to."
+
+
+def _scenarios(request: _Request) -> Iterator[str]:
+    """Yields the steps of every scenario."""
+    for scenario, sent in zip(request.plan.scenarios, request.call["scenarios"], strict=True):
+        yield from _scenario(scenario, sent)
+
+
+def _scenario(scenario: Scenario, sent: dict[str, Any]) -> Iterator[str]:
+    """Yields one scenario."""
+    families = ", ".join(_FAMILIES[family] for family in sent["families"])
+    yield f"{scenario.name}: {scenario.title} ({families}; {sent['trials']} times each)"
+    for number, step in enumerate(scenario.steps, 1):
+        yield f"   {number}. {step.text}"
+
+
+def _bounds(request: _Request) -> Iterator[str]:
+    """Yields the bounds."""
+    const = request.const
+    yield f"Time: an alarm rings after {request.deadline_s:g} s; if fleetaudit starts the probe,"
+    yield "after what is left of --host-deadline. What is not done then is not run."
+    yield f"{const.MERCY:g} s later the kernel ends the probe, whatever it does."
+    yield f"Processes: {const.MAX_WORKERS + 1} that run scenarios, on one CPU, and each of them has"
+    yield "one more at a time for a step, or to try a namespace."
+    yield f"Bytes: at most {const.MAX_BULK // _MIB} MiB in one step, over loopback."
+    yield f"Connections: at most {const.MAX_STRANGERS} at once, and the two ends of a trial."
+    buffer = f"its capture in the kernel ({const.CAPTURE_BUFFER // _MIB} MiB)"
+    yield f"Memory: no more than such a step, {buffer} and the reply need."
+    yield f"Repeats: at most {const.MAX_REPEATS} trials of a scenario, if the host stalled."
+    yield f"Sysctls: at most {const.MAX_SYSCTLS}."
+    yield f"Segments reported: at most {const.MAX_TRACE} of a trial."
+    yield f"Reply: one line; a longer one than {MAX_LINE // _MIB} MiB is refused."
+
+
+def _reply(request: _Request) -> Iterator[str]:
+    """Yields what comes back."""
+    mark = REPLY_MARK.decode().strip()
+    yield f"One line on standard output, {mark} and JSON: kernel, operating"
+    yield "system, Python, the sysctls and counters above, and of each trial its segments, the"
+    yield "peer's socket and the counters that moved. No other content of files, no environment,"
+    yield "no process list, no user list."
+
+
+def _never(request: _Request) -> Iterator[str]:
+    """Yields what the probe never does."""
+    yield "It writes to no disk, changes no setting of the host and loads no kernel module."
+    yield "It sees no packet of others: the filter of its capture lets its own ports through only."
+    yield "It sends nothing to another machine, and resolves no host name."
+    yield "It touches no process but its own, and starts nothing that outlives it."
+
+
+def _end(request: _Request) -> Iterator[str]:
+    """Yields how the probe ends."""
+    yield "By itself, after its line; by its alarm; or when the connection ends (SIGHUP, SIGPIPE)."
+    yield "Killed at any moment, it leaves nothing: the kernel ends its other process with it, and"
+    yield "removes its sockets and namespaces."
+
+
+_Lines = Callable[[_Request], Iterator[str]]
+_SECTIONS: dict[str, _Lines] = {
+    "What is started": _programs,
+    "What is read": _files_read,
+    "What is written": _files_written,
+    "Namespaces": _namespaces,
+    "Sockets": _sockets,
+    "Scenarios": _scenarios,
+    "Bounds": _bounds,
+    "What comes back": _reply,
+    "What it never does": _never,
+    "How it ends": _end,
+}

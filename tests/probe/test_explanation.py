@@ -1,0 +1,152 @@
+"""`fleetaudit probe --explain` is true: real runs are traced, and open, write, start and connect to
+nothing that it does not name.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetaudit.app.probe_program import ProgramRequest, probe_program
+from fleetaudit.probe.protocol import COMMAND, probe_text
+from fleetaudit.probe.result_line import find_result
+from tests.support import probe_runs
+from tests.support.sshd import require
+
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+CALLS = (
+    "open,openat,openat2,creat,execve,execveat,socket,connect,bind,sendto,sendmsg,mkdir,mkdirat,mknod,mknodat,"
+    "unlink,unlinkat,rename,renameat,renameat2,rmdir,link,linkat,symlink,symlinkat,truncate,chmod,"
+    "fchmodat,chown,fchownat,lchown,setxattr,mount,umount2,sethostname,init_module,finit_module,"
+    "ptrace,setns,chroot,pivot_root"
+)
+OPENS = re.compile(r'\b(?:open|openat|openat2|creat)\((?:AT_FDCWD, )?"([^"]*)", ([^)<]*)')
+STARTS = re.compile(r'\bexecve(?:at)?\((?:AT_FDCWD, )?"([^"]*)"[^=]*(= -1)?')
+FAMILIES = re.compile(r"\bsocket\((AF_\w+|PF_\w+)")
+ADDRESSES = re.compile(r'inet_addr\("([^"]+)"|inet_pton\(AF_INET6, "([^"]+)"')
+HARMLESS = {"open", "openat", "openat2", "execve", "socket", "connect", "bind", "sendto", "sendmsg"}
+NAMES = re.compile(r"^\d+ +(\w+)\(")
+
+
+def explanation(**how: object) -> str:
+    return probe_program(ProgramRequest(explain=True, **how))  # type: ignore[arg-type]
+
+
+def section(text: str, title: str) -> list[str]:
+    """Returns the lines of a section, without their indentation."""
+    body = text.split(f"\n{title}\n", 1)[1].split("\n\n", 1)[0]
+    return [line.removeprefix("   ") for line in body.splitlines()]
+
+
+def paths(lines: list[str]) -> list[str]:
+    """Returns the paths that lines begin with."""
+    return [line.split()[0] for line in lines if line.startswith("/")]
+
+
+def is_named(path: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+@pytest.fixture(scope="module", params=["root", "nobody"])
+def trace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Returns the system calls of a whole run of the shipped playbook, by the command line."""
+    require("strace", "setpriv")
+    probe_runs.need_root()
+    file = tmp_path_factory.mktemp("trace") / "calls"
+    within = [] if request.param == "root" else probe_runs.as_nobody()
+    traced = ["strace", "-f", "-qq", "-s", "300", "-o", str(file), "-e", f"trace={CALLS}", *within]
+    done = subprocess.run(
+        [*traced, "/bin/sh", "-c", COMMAND],
+        input=probe_program(ProgramRequest()).encode(),
+        env={"PATH": PATH},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert find_result(done.stdout), done.stderr
+    return file.read_text()
+
+
+def of_the_command(trace: str) -> Iterator[str]:
+    """Yields the calls from the moment on when the command line's own shell begins."""
+    began = False
+    for line in trace.splitlines():
+        began = began or '["/bin/sh", "-c", "cd /' in line
+        if began:
+            yield line
+
+
+def test_every_file_that_is_opened_is_named(trace: str) -> None:
+    named = paths(section(explanation(), "What is read"))
+    written = paths(section(explanation(), "What is written"))
+    opened = {path for line in of_the_command(trace) for path, _ in OPENS.findall(line)}
+    assert "/proc/sys/net/ipv4/tcp_fin_timeout" in opened
+    assert sorted(path for path in opened if not is_named(path, [*named, *written])) == []
+
+
+def test_nothing_is_written_but_what_is_named(trace: str) -> None:
+    written = paths(section(explanation(), "What is written"))
+    for line in of_the_command(trace):
+        for path, flags in OPENS.findall(line):
+            if re.search("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND", flags):
+                assert is_named(path, [*written, "/dev/null"]), line
+    assert all(path.startswith("/proc/") for path in written)
+
+
+def test_no_call_changes_a_file_or_the_machine(trace: str) -> None:
+    calls = {name for line in of_the_command(trace) for name in NAMES.findall(line)}
+    assert {"execve", "socket"} <= calls
+    assert calls - HARMLESS == set()
+
+
+def test_every_program_that_is_started_is_named(trace: str) -> None:
+    lines = section(explanation(), "What is started")
+    named = [line.split()[0] for line in lines if "  " in line or len(line.split()) == 1]
+    started = {path for line in of_the_command(trace) for path, _ in STARTS.findall(line)}
+    assert {Path(path).name for path in started} >= {"sh", "id", "python3", "true"}
+    assert [p for p in started if not {p, Path(p).name} & {*named}] == []
+
+
+def test_sockets_are_of_the_named_families_and_reach_loopback_only(trace: str) -> None:
+    text = "\n".join(section(explanation(), "Sockets"))
+    lines = [*of_the_command(trace)]
+    families = {family for line in lines for family in FAMILIES.findall(line)}
+    words = {"AF_INET": "TCP", "AF_INET6": "::1", "AF_UNIX": "AF_UNIX"}
+    assert [family for family in families if words.get(family, family) not in text] == []
+    reached = {a or b for line in lines for a, b in ADDRESSES.findall(line)}
+    assert "127.0.0.1" in reached
+    assert reached <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_every_path_in_the_probes_text_is_named() -> None:
+    named = explanation()
+    texts = {
+        node.value for node in ast.walk(ast.parse(probe_text())) if isinstance(node, ast.Constant)
+    }
+    found = [text for text in texts if isinstance(text, str) and re.fullmatch(r"/[\w./-]+", text)]
+    assert len(found) > 20
+    assert [path for path in found if path.rstrip("/") not in named] == []
+
+
+def test_it_follows_the_playbook_and_its_isolation(tmp_path: Path) -> None:
+    playbook = tmp_path / "small.yml"
+    playbook.write_text(
+        "- name: Small\n  hosts: all\n  trials: 7\n  isolation: host\n"
+        "  scenarios: [unread-close/unread-close, unread-close/drained-close]\n"
+        "  sysctls: {collect: [net.ipv4.tcp_keepalive_time]}\n"
+    )
+    text = explanation(playbooks=(str(playbook),))
+    assert paths(section(text, "What is written")) == []
+    assert "/proc/sys/net/ipv4/tcp_keepalive_time" in paths(section(text, "What is read"))
+    assert "/proc/sys/net/ipv4/tcp_*" not in text
+    scenarios = section(text, "Scenarios")
+    assert len([line for line in scenarios if not line.startswith(" ")]) == 3
+    assert "   1. peer sends 5 bytes" in scenarios
+    assert all("7 times each" in line for line in scenarios if not line.startswith(" "))
+    assert len(section(explanation(), "Scenarios")) > 10 * len(scenarios)
