@@ -28,6 +28,7 @@ from .result_line import MAX_LINE
 
 _MIB = 1024 * 1024
 _PYTHONS = re.compile(r"for p in (.*?); do")
+_FLAGS = re.compile(r'exec "\$@" (.*?) -;')
 _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 
 
@@ -114,16 +115,15 @@ def _programs(request: _Request) -> Iterator[str]:
     yield f"    {COMMAND}"
     yield "/bin/sh  runs it, in the folder /"
     yield f"id  prints the user, in the first line: {SHELL_MARK}UID NAME"
-    yield "A Python is looked for by an empty program (-E -s -c ''); the first that works is taken:"
+    yield f"A Python is looked for by an empty program ({_python_flags()} -c '')."
+    yield "The first that works is taken:"
     interpreter = interpreter_of(request.plan)
     if interpreter and interpreter.value:
         yield f"{printable_line(interpreter.value)}  is tried first, by {interpreter.name}"
     yield from _python_names()
-    yield (
-        "It replaces the shell and reads the program from standard input. -E and -s keep PYTHON*"
-        " variables and"
-    )
-    yield f"modules of the user out. If no Python works, the command ends with status {NO_PYTHON}."
+    yield "It replaces the shell and reads the program from standard input. Its flags keep PYTHON*"
+    yield "variables and modules of the user out, and it writes no bytecode."
+    yield f"If no Python works, the command ends with status {NO_PYTHON}."
     if request.is_isolated:
         yield (
             "unshare  of util-linux, only if Python itself cannot make the namespace; it starts"
@@ -138,6 +138,12 @@ def _python_names() -> list[str]:
     """Returns the names and paths of the interpreters that the command line tries."""
     found = _PYTHONS.search(COMMAND)
     return found[1].split() if found else []
+
+
+def _python_flags() -> str:
+    """Returns the flags of the interpreter."""
+    found = _FLAGS.search(COMMAND)
+    return found[1] if found else ""
 
 
 # -- files
@@ -173,7 +179,6 @@ def _files_read(request: _Request) -> Iterator[str]:
 def _own_files() -> Iterator[str]:
     """Yields the files that the programs read for themselves, where Debian has them."""
     yield "By /bin/sh, id and Python for themselves (a Python elsewhere has its files there):"
-    yield "/dev/null"
     yield "/etc/ld.so.cache"
     for path in ("/lib/*.so*", "/usr/lib/*.so*", "/lib64/*.so*", "/usr/lib64/*.so*"):
         yield f"{path}  shared libraries"
