@@ -157,13 +157,12 @@ def _files_read(request: _Request) -> Iterator[str]:
     yield "/usr/lib/os-release  the same, if the first is missing"
     yield "/etc/machine-id  only a keyed hash of it leaves the host"
     yield "/proc/uptime"
-    for path in request.const.COUNTER_FILES:
-        yield f"{path}  counters since boot: {', '.join(request.const.SINCE_BOOT)}"
-    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        yield (
-            f"{path}  how many sockets hold unread data, and how much: no address, port or user"
-            " leaves the host; the state of the probe's own sockets"
-        )
+    yield f"Counters since boot: {', '.join(request.const.SINCE_BOOT)}:"
+    yield from request.const.COUNTER_FILES
+    yield "How many sockets hold unread data, and how much (no address, port or user leaves the"
+    yield "host), and the state of the probe's own sockets:"
+    yield "/proc/net/tcp"
+    yield "/proc/net/tcp6"
     yield "/proc/self/stat  on which CPU the probe runs; it stays there"
     yield "/proc/self/ns/net  the name of its network namespace"
     yield "/proc/self/exe  only if Python does not know its own path"
@@ -180,21 +179,27 @@ def _own_files() -> Iterator[str]:
     """Yields the files that the programs read for themselves, where Debian has them."""
     yield "By /bin/sh, id and Python for themselves (a Python elsewhere has its files there):"
     yield "/etc/ld.so.cache"
-    for path in ("/lib/*.so*", "/usr/lib/*.so*", "/lib64/*.so*", "/usr/lib64/*.so*"):
-        yield f"{path}  shared libraries"
-    for path in ("/usr/lib/python*", "/usr/lib64/python*", "/usr/local/lib/python*"):
-        yield f"{path}  Python's own library"
-    for path in ("/usr/bin/py*", "/usr/pyvenv.cfg"):
-        yield f"{path}  Python's own configuration"
-    for path in ("/usr/lib/locale/*", "/usr/share/locale/*", "/usr/lib/*gconv*", "/etc/localtime"):
-        yield f"{path}  language and time zone"
-    for path in ("/usr/lib/ssl/openssl.cnf", "/etc/ssl/openssl.cnf"):
-        yield f"{path}  by Python's hashlib"
+    yield "/lib/*.so*  shared libraries"
+    yield "/lib64/*.so*"
+    yield "/usr/lib/*.so*"
+    yield "/usr/lib64/*.so*"
+    yield "/usr/lib/python*  Python's own library"
+    yield "/usr/lib64/python*"
+    yield "/usr/local/lib/python*"
+    yield "/usr/bin/py*  Python's own configuration"
+    yield "/usr/pyvenv.cfg"
+    yield "/usr/lib/locale/*  language"
+    yield "/usr/lib/*gconv*"
+    yield "/usr/share/locale/*"
+    yield "/etc/localtime  time zone"
+    yield "/usr/lib/ssl/openssl.cnf  by Python's hashlib"
+    yield "/etc/ssl/openssl.cnf"
     yield "/proc/filesystems  by id, if it has SELinux"
-    for path in ("/etc/nsswitch.conf", "/etc/passwd"):
-        yield f"{path}  by id: the name of the user, from where this host keeps its users"
-    for folder in ("/", "/usr/bin/", "/usr/local/bin/"):
-        yield f"{folder}  names of files, to find a python3"
+    yield "/etc/nsswitch.conf  by id: the name of the user, from where this host keeps its users"
+    yield "/etc/passwd"
+    yield "/  names of files, to find a python3"
+    yield "/usr/bin/"
+    yield "/usr/local/bin/"
 
 
 def _sysctls_asked(request: _Request) -> Iterator[str]:
@@ -202,8 +207,7 @@ def _sysctls_asked(request: _Request) -> Iterator[str]:
     names = request.call["sysctls"]
     if names:
         yield f"The {len(names)} sysctls of the playbook, of this host and the kernel's defaults:"
-    for name in names:
-        yield _sysctl_path(name)
+    yield from map(_sysctl_path, names)
     yield "Where these are set at boot, the file and the line, if everybody may read the file:"
     for folder in request.const.SYSCTL_FOLDERS:
         yield f"{folder}  names of files"
@@ -225,8 +229,7 @@ def _settings_copied(request: _Request) -> Iterator[str]:
     yield "/proc/sys/net/ipv4  names of files"
     left_out = ", ".join(request.const.NOT_COPIED)
     yield f"/proc/sys/net/ipv4/tcp_*  except names that begin with {left_out}"
-    for name in request.const.ALSO_COPIED:
-        yield _sysctl_path(name)
+    yield from map(_sysctl_path, request.const.ALSO_COPIED)
     yield "/proc/sys/net/mptcp  names of files"
     yield "/proc/sys/net/mptcp/*"
 
@@ -238,14 +241,15 @@ def _files_written(request: _Request) -> Iterator[str]:
         yield "Nothing at all: this call makes no namespace."
         return
     yield "Without root, these make the user namespace of the probe's own process:"
-    for name in ("setgroups", "uid_map", "gid_map"):
-        yield f"/proc/self/{name}"
+    yield "/proc/self/setgroups"
+    yield "/proc/self/uid_map"
+    yield "/proc/self/gid_map"
     yield "Inside the private network namespace, which ends with the probe, the copied settings:"
-    for name in ("net.ipv4.tcp_*", *request.const.ALSO_COPIED, "net.mptcp.*"):
-        yield _sysctl_path(name)
-    names = dict.fromkeys(str(step[2]) for step in request.steps("sysctl"))
-    for name in names:
-        yield f"{_sysctl_path(name)}  by a step; back to the host's value after each trial"
+    yield "/proc/sys/net/ipv4/tcp_*"
+    yield from map(_sysctl_path, request.const.ALSO_COPIED)
+    yield "/proc/sys/net/mptcp/*"
+    yield "By steps, also inside, and back to the host's value after each trial:"
+    yield from dict.fromkeys(_sysctl_path(str(step[2])) for step in request.steps("sysctl"))
 
 
 # -- the rest

@@ -97,7 +97,8 @@ def parse_certificate(blob: bytes) -> HostCertificate:
     serial, kind = fields.number(8), fields.number(4)
     key_id, principals = fields.string(), tuple(Fields(fields.string()).strings())
     valid_after, valid_before = fields.number(8), fields.number(8)
-    options, _extensions = (tuple(Fields(fields.string()).strings()) for _ in range(2))
+    options = tuple(Fields(fields.string()).strings())
+    _extensions = tuple(Fields(fields.string()).strings())
     fields.string()  # reserved
     authority = fields.string()
     signed = fields.taken()

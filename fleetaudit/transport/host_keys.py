@@ -109,10 +109,9 @@ class HostKeys:
         if not _any_hashed(files) or any(known.hashed_authorities for known in files):
             return self.algorithms(target)
         hashed = sum((known.hashed_types for known in files), Counter[str]())
-        in_clear = [*chain.from_iterable(_in_clear(target, files))]
-        types = _types(chain.from_iterable(known.in_clear(_name(target)) for known in files))
-        plain = _signatures((*types, *(name for name, _ in hashed.most_common())))
-        if any(entry.is_authority for entry in in_clear):
+        here, without_port = _in_clear(files, _name(target)), _in_clear(files, target.address)
+        plain = _signatures((*_types(here), *(name for name, _ in hashed.most_common())))
+        if any(entry.is_authority for entry in (*here, *without_port)):
             return (*CERTIFICATE_ALGORITHMS, *plain)
         return plain
 
@@ -328,12 +327,9 @@ def _types(entries: Iterable[Entry]) -> dict[str, None]:
     return dict.fromkeys(entry.key_type for entry in entries if not entry.marker)
 
 
-def _in_clear(target: SshTarget, files: Iterable[KnownHosts]) -> Iterator[tuple[Entry, ...]]:
-    """Yields the entries that are not hashed, for a target with its port and without."""
-    for known in files:
-        yield known.in_clear(_name(target))
-        if not _alias(target):
-            yield known.in_clear(target.address)
+def _in_clear(files: Iterable[KnownHosts], name: str) -> list[Entry]:
+    """Returns the entries for a name that are not hashed."""
+    return [*chain.from_iterable(known.in_clear(name) for known in files)]
 
 
 def _revoking(entries: Iterable[Entry], *keys: str) -> Entry | None:

@@ -109,9 +109,9 @@ def _parse_list(data: bytes) -> RevokedKeys:
     fields.number(len(_MAGIC))
     if (version := fields.number(4)) != _VERSION:
         raise MalformedFieldsError(f"it is a key revocation list of version {version}")
-    for size in (8, 8, 8):  # its own version, its date, flags
-        fields.number(size)
-    fields.string(), fields.string()  # reserved, a comment
+    fields.number(24)  # its own version, its date, flags
+    fields.string()  # reserved
+    fields.string()  # a comment
     revoked = RevokedKeys()
     sections: dict[int, Callable[[Fields], None]] = {
         1: lambda body: _read_certificates(body, revoked),
