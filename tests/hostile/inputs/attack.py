@@ -97,7 +97,7 @@ class Attack:
 
     def run(self) -> Seen:
         """Runs the command in a new folder."""
-        with tempfile.TemporaryDirectory(prefix="inputs-") as name:
+        with tempfile.TemporaryDirectory(prefix="inputs-", ignore_cleanup_errors=True) as name:
             return self._run_in(Path(name))
 
     def _run_in(self, place: Path) -> Seen:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .attack import SHADOW, Attack, Content, fifo, folder, link, unix_socket
 
 KINDS: dict[str, Content] = {
@@ -140,10 +142,41 @@ def _long_include() -> Attack:
     )
 
 
+def _swapped(where: str, arguments: tuple[str, ...], files: dict[str, Content]) -> Attack:
+    """Returns the attack by a link that points to a file and to a pipe in turn, all the time."""
+    swap = "while :; do ln -sfn pipe odd; ln -sfn /dev/zero odd; ln -sfn good odd; done"
+    return Attack(
+        f"a link that is swapped as {where}",
+        where,
+        arguments,
+        {**files, "pipe": fifo},
+        status=HARMLESS,
+        message=".",
+        started=frozenset({"ssh -G"}),
+        before=f"timeout 3 sh -c '{swap}' &\nsleep 0.2",
+    )
+
+
+def _swaps() -> list[Attack]:
+    """Returns what needs a namespace of its own, and so root."""
+    if os.geteuid() != 0:
+        return []
+    plays = "- {name: a, hosts: all, sysctls: {collect: [net.ipv4.tcp_rfc1337]}}\n"
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"
+    return [
+        _swapped("inventory", ("inventory", "odd", "--list"), {"good": "web1\n"}),
+        _swapped("playbook", ("run", "-C", "hosts", "-p", "odd"), {**SHARED, "good": plays}),
+        _swapped("private key", (*RUN, "--private-key", "odd"), {**SHARED, "good": key}),
+        _swapped("known_hosts", (*RUN, "--known-hosts", "odd"), {**SHARED, "good": "x y z\n"}),
+        _swapped("ssh_config", RUN, {**PLACES["ssh_config"][1], "good": "User x\n"}),
+    ]
+
+
 def attacks() -> list[Attack]:
     """Returns every attack by an odd file."""
     return [
         *(_odd(where, kind) for where in PLACES for kind in KINDS),
         *map(_loop, LOOPS),
+        *_swaps(),
         _long_include(),
     ]
