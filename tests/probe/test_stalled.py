@@ -189,6 +189,36 @@ def test_a_trial_that_timed_out_on_a_host_that_did_not_stall_is_not_repeated() -
     assert note or (count, failed) == (3, 2)  # this machine itself may stall
 
 
+LATE = """
+lab = Laboratory(False, [])
+read, calls = VERBS["read-all"], []
+def read_late(c, actor):
+    read(c, actor)
+    calls.append(actor)
+    if len(calls) <= LATE:
+        sleep(0.6)
+        TIMEOUT.record_delay(0.3)
+VERBS["read-all"] = read_late
+found = observe(lab, {"name": "s", "steps": STEPS, "trials": 1}, "ipv4")
+print(json.dumps([len(calls), [t.get("error", "") for t in found["trials"]], lab.repeated]))
+"""
+
+
+@pytest.mark.parametrize(("late", "error"), [(0, ""), (1, ""), (9, "more bytes came")])
+def test_bytes_that_come_between_reading_all_and_closing_make_no_verdict(
+    late: int, error: str
+) -> None:
+    """The peer sends again 0.2 s after its window was opened, so a reader that is stopped there
+    has unread bytes after all.
+    """
+    steps = [list(parse_step(line).call) for line in BLOCKED.split(";")]
+    code = LATE.replace("LATE", str(late)).replace("STEPS", repr(steps))
+    count, errors, repeated = result_of(code)
+    assert (count, len(repeated)) == (1 + min(late, 2), min(late, 2))
+    assert [each[: len(error)] for each in errors] == [error]
+    assert all("more bytes came after it had read all" in each for each in repeated)
+
+
 TIMEOUTS = """
 TIMEOUT.deadline = now() + LEFT
 idle = TIMEOUT.seconds()

@@ -121,6 +121,7 @@ def run_ending_step(c, number, step):
             note_queue(c)
         c.ending = True
     watch = Watch(c, other(actor))
+    require_nothing_late(c, number)
     is_blocked = c.unacked(actor) > 0 if actor == "peer" else False
     note_unacknowledged(c, actor)
     VERBS[verb](c, actor, *step[2:])
@@ -133,6 +134,17 @@ def run_ending_step(c, number, step):
             c.segments_before_fin, c.fin_arrived_at = watch.segments, now()
     if number + 1 < len(c.steps) and not watch.had_fin:
         watch.wait_for_ack()
+
+
+def require_nothing_late(c, number):
+    # type: (Connection, int) -> None
+    """Raises TimedOut if the closer has unread bytes although its step before has read all. A
+    reader opens the window of a sender that was blocked, and a process that does not run for a
+    while leaves it the time to send.
+    """
+    steps = [tuple(step[:2]) for step in c.steps[number - 1 : number + 1]]
+    if steps == [("closer", "read-all"), ("closer", "close")] and c.unread("closer"):
+        raise TimedOut("more bytes came after it had read all")
 
 
 def run_late_send(c, step):
