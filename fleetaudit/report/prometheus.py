@@ -6,7 +6,8 @@ Rules:
 - Bounded: the MOST_RELEASES releases with most hosts have a label of their own, the rest is
   "other". Only hosts that deviate have a series with their name, at most MOST_HOSTS of them; a
   gauge counts the others.
-- No series twice: values that become equal when they are escaped or cut are added up.
+- No series twice: values that become equal when they are escaped are added up. A value that is cut
+  ends in a digest of the whole, so that two long names stay two.
 - Every series has the name of the job of the run, so that node_exporter reads the files of several
   jobs from one folder. The label is not "job": Prometheus uses that for what it scrapes, and would
   rename ours.
@@ -14,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -268,8 +270,11 @@ def _labels(**values: str) -> Labels:
 
 
 def _label_value(text: str) -> str:
-    """Returns a text as the value of a label."""
-    return escape_line(text, MOST_CHARACTERS)
+    """Returns a text as the value of a label, with a digest in the place of what is cut off."""
+    shown = escape_line(text, MOST_CHARACTERS)
+    if len(text) <= MOST_CHARACTERS:
+        return shown
+    return shown + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _text(metric: _Metric, job: Labels) -> str:

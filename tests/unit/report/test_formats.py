@@ -684,6 +684,15 @@ def test_metrics_are_bounded_in_a_fleet_where_every_host_deviates() -> None:
     assert sum(len(metric.samples) for metric in metrics.values()) < 2000
 
 
+def test_two_long_names_that_begin_alike_are_two_series() -> None:
+    gone = missing(RUN)[0]
+    names = ["x" * 300 + end for end in ("a", "b")]
+    run = with_hosts(tuple(msgspec.structs.replace(gone, name=name) for name in names))
+    found = values(read_metrics(prometheus.render(run))["fleetaudit_host_not_audited"], "host")
+    assert len(found) == 2
+    assert {name[: prometheus.MOST_CHARACTERS + 1] for (name,) in found} == {"x" * 200 + "…"}
+
+
 def test_a_run_without_valid_times_has_no_heartbeat() -> None:
     run = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, finished="yesterday"))
     metrics = read_metrics(prometheus.render(run))
