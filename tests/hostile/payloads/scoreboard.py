@@ -6,6 +6,7 @@ imported from what is tested.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -66,9 +67,15 @@ def _mark(c: str, escape: str) -> str:
     return c if unicodedata.category(c)[0] == "M" and not is_hidden(c) else escape
 
 
-def _in_reason(payload: str) -> str:
-    """Returns what a reason quotes of a host's text."""
-    return "".join("\ufffd" if is_hidden(c) else c for c in payload if not c.isspace())
+def _in_reason(payload: str) -> tuple[str, str]:
+    """Returns what a reason quotes of a host's text, and of the JSON that has it."""
+    json_text = json.dumps(payload, ensure_ascii=False)[1:-1]
+    return _signs(payload), _signs(json_text)
+
+
+def _signs(text: str) -> str:
+    """Returns a text with one sign for each character that is hidden."""
+    return "".join("\ufffd" if is_hidden(c) else c for c in text if not c.isspace())
 
 
 def squeeze(text: str) -> str:
@@ -106,7 +113,7 @@ class Score:
             self.seen.add(found[0])
             payload = _with_marks(squeeze(expected(placed.payload)))
             # A command has it in quotes for a shell, and a reason has one sign for what is hidden.
-            forms = payload, payload.replace("'", _QUOTE), _in_reason(placed.payload)
+            forms = (payload, payload.replace("'", _QUOTE), *_in_reason(placed.payload))
             if not text.endswith(forms, 0, found.start()):
                 there = text[max(0, found.start() - len(payload) - 9) : found.start()]
                 self.fail(f"{placed.path} ({placed.kind}): {placed.payload!r} is {there!r}")

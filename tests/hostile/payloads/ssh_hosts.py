@@ -44,17 +44,19 @@ PLAYBOOK = """
     expect:
       net.ipv4.tcp_fin_timeout: {equals: "x"}
 """
-KEPT = frozenset(("scenario", "fleetaudit", "digest", "protocol"))
+KEPT = frozenset(("scenario", "fleetaudit", "digest", "protocol", "nonce"))
 """What names something that was asked."""
 _FORCED = """#!/bin/sh
 set -- $SSH_CONNECTION
 cat "{folder}/$3.err" >&2 2>/dev/null
 printf '%s\\n' "{mark} $(id -u) $(id -un)"
-cat "{folder}/$3.out" 2>/dev/null
+read -r _; read -r second
+nonce=$(printf '%s' "$second" | sed "s/.*NONCE = [^,]*, '\\([0-9a-f]*\\)'.*/\\1/")
+LC_ALL=C sed "s/@NONCE@/$nonce/" "{folder}/$3.out" 2>/dev/null
 cat >/dev/null
 exit 3
 """
-"""Says what the address has to say, then reads the program and fails."""
+"""Reads the nonce of the program, prints what the address has to say, and fails."""
 
 
 @dataclass
@@ -242,7 +244,7 @@ def _reply(hosts: Hosts, address: str, texts: Iterator[Payload], reply: Any) -> 
     def place(path: str, most: int) -> str:
         return hosts.place(path, next(texts), most)
 
-    body = _replaced(inspect.type_info(Reply), reply, "", place)
+    body = _replaced(inspect.type_info(Reply), {**reply, "nonce": "@NONCE@"}, "", place)
     _say(hosts, address, "out", REPLY_MARK.decode() + json.dumps(body) + "\n")
     return []
 
