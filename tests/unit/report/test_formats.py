@@ -684,7 +684,7 @@ def test_metrics_are_bounded_in_a_fleet_where_every_host_deviates() -> None:
     assert sum(len(metric.samples) for metric in metrics.values()) < 2000
 
 
-def test_two_long_names_that_begin_alike_are_two_series() -> None:
+def test_two_long_names_with_the_same_beginning_are_two_series() -> None:
     gone = missing(RUN)[0]
     names = ["x" * 300 + end for end in ("a", "b")]
     run = with_hosts(tuple(msgspec.structs.replace(gone, name=name) for name in names))
