@@ -72,8 +72,9 @@ class Fleet:
 
     def check(self, lie: Lie) -> Seen:
         """Runs a lie, and says what is not as it must be."""
+        reply = lie.send()
         began = time.monotonic()
-        ran = self.run(lie.send())
+        ran = self.run(reply)
         wrong = [
             *_of_the_liar(lie, ran),
             *(f"{output} of the honest hosts changed" for output in self.changed(ran)),
