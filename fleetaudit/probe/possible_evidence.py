@@ -7,9 +7,9 @@ no doubt; so no true reply is touched. What a host leaves out contradicts nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import cached_property, lru_cache, partial, reduce
 from itertools import compress, count
 
 from fleetaudit.model import Family, Scenario, Step
@@ -31,6 +31,7 @@ _OF_CONNECTIONS = (
     "TCPAbortOnTimeout",
 )
 """Counters that move once for a connection."""
+_OTHER = {"closer": "peer", "peer": "closer"}
 _ENDINGS = frozenset({"close", "close-other", "destroy", "disconnect", "end", "shutdown"})
 _PLAIN = frozenset({"connect", "peek", "read", "read-all", "send", "set", "wait"})
 """Verbs before an ending of which is known what they leave in the closer's receive queue."""
@@ -63,7 +64,7 @@ def _are_plain(steps: Sequence[Step], verbs: frozenset[str]) -> bool:
 
 
 def why_impossible(
-    trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Isolation
+    trial: RawTrial, steps: tuple[Step, ...], family: Family, isolation: Isolation
 ) -> str:
     """Returns why a trial cannot have been seen like this, "" if it can.
 
@@ -71,7 +72,7 @@ def why_impossible(
     """
     if trial.error:
         return ""
-    seen = _Seen(trial, steps, family, isolation)
+    seen = _Seen(trial, steps, family, isolation, _known(steps))
     problems = (check(seen) for check in _CHECKS)
     return next(filter(None, problems), "")
 
@@ -89,41 +90,62 @@ def _is_plain_step(step: Step) -> bool:
     return step.verb != "connect" or step.call[2] in _PLAIN_CONNECTIONS
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What steps are known to do, whoever runs them.
+
+    `endings` counts the closer's ending steps. `sent` has the bytes that each side sent before the
+    first, and `unread` those that the closer has not read then, if `is_plain`: if the steps before
+    it are known exactly.
+    """
+
+    endings: int
+    is_plain: bool
+    sent: Mapping[str, int]
+    unread: int
+    has_handshake: bool
+    is_mptcp: bool
+
+
+@lru_cache(maxsize=1024)
+def _known(steps: tuple[Step, ...]) -> _Known:
+    """Returns what steps do; a run has few scenarios and many trials."""
+    endings = _ended_by(steps, "closer", "listener")
+    before = steps[: min(endings, default=0)]
+    is_plain = bool(before) and _are_plain(before, _PLAIN)
+    if not is_plain:
+        before = ()
+    return _Known(
+        endings=len(endings),
+        is_plain=is_plain,
+        sent={side: _sent_by(before, side) for side in _OTHER},
+        unread=reduce(_left_after, before, 0),
+        has_handshake=_NO_HANDSHAKE.isdisjoint(step.verb for step in steps),
+        is_mptcp=connects_over_mptcp(steps),
+    )
+
+
+def _sent_by(steps: Sequence[Step], side: str) -> int:
+    """Returns how many bytes a side sends in steps of a known size."""
+    is_send = [step.call[:2] == (side, "send") for step in steps]
+    return sum(map(_size, compress(steps, is_send)))
+
+
 @dataclass(frozen=True)
 class _Seen:
     """A trial, and what its steps are known to do."""
 
     trial: RawTrial
-    steps: Sequence[Step]
+    steps: tuple[Step, ...]
     family: Family
     isolation: Isolation
-
-    @cached_property
-    def endings(self) -> list[int]:
-        """The indexes of the closer's ending steps."""
-        return _ended_by(self.steps, "closer", "listener")
-
-    @cached_property
-    def before(self) -> Sequence[Step]:
-        """The steps before the first ending, () if what they do is not known exactly."""
-        before = self.steps[: min(self.endings, default=0)]
-        return before if _are_plain(before, _PLAIN) else ()
+    known: _Known
 
     @cached_property
     def wire(self) -> Sequence[RawSegment]:
         """The trace if it is whole and begins with the connection, else ()."""
         wire = whole_wire(self.trial) or ()
         return wire if _has_syn(wire, "closer") else ()
-
-    def sent_before(self, side: str) -> int:
-        """Returns how many bytes a side sent before the first ending."""
-        is_send = [step.call[:2] == (side, "send") for step in self.before]
-        return sum(map(_size, compress(self.before, is_send)))
-
-    @cached_property
-    def unread(self) -> int:
-        """How many bytes the closer has not read when it ends."""
-        return reduce(_left_after, self.before, 0)
 
 
 def _has_syn(wire: Sequence[RawSegment], side: str) -> bool:
@@ -173,14 +195,13 @@ def _begins_with_syn(seen: _Seen) -> str:
 
 def _has_syn_of_peer(seen: _Seen) -> str:
     """Both sides of a connection send a SYN."""
-    can_have_none = not _NO_HANDSHAKE.isdisjoint(step.verb for step in seen.steps)
-    fits = can_have_none or _has_syn(seen.wire, "peer")
+    fits = _has_syn(seen.wire, "peer") or not seen.known.has_handshake
     return _unless(fits, "the wire has no SYN of the peer")
 
 
 def _has_data_of(seen: _Seen, side: str) -> str:
     """What a side sent while the connection was open is on the wire."""
-    sent = seen.sent_before(side)
+    sent = seen.known.sent[side]
     lengths = (segment.length for segment in segments_of(seen.wire, side))
     fits = any((not sent, seen.trial.wire_omitted, *lengths))
     return _unless(fits, f"the {side} sent {sent} bytes, and the wire has none of them")
@@ -188,7 +209,7 @@ def _has_data_of(seen: _Seen, side: str) -> str:
 
 def _counted_what_was_sent(seen: _Seen, side: str) -> str:
     """A step that sends fails unless all is sent."""
-    least = seen.sent_before(side)
+    least = seen.known.sent[side]
     counted = seen.trial.bytes.get(f"{side} sent", least)
     return _unless(counted >= least, f"“{side} sent” is {counted}, and the steps send {least}")
 
@@ -204,7 +225,7 @@ def _received_what_was_sent(seen: _Seen, side: str) -> str:
 
 def _queue_fits(seen: _Seen) -> str:
     """What was sent and not read is in the receive queue, as much of it as found room."""
-    left = seen.unread
+    left = seen.known.unread
     queued = seen.trial.queue.get("fionread", left)
     problem = f"the closer's receive queue has {queued} bytes, and the steps leave {left}"
     return _unless(min(left, 1) <= queued <= left, problem)
@@ -220,14 +241,14 @@ def _aborts_fit(seen: _Seen) -> str:
 def _abort_has_its_cause(seen: _Seen) -> str:
     """tcp_close() with unread data counts TCPAbortOnClose, and looks at memory only otherwise."""
     resets = count_resets(seen.wire, "closer")
-    must_be_counted = all((resets, seen.unread, seen.trial.counter("TCPAbortOnMemory")))
+    must_be_counted = all((resets, seen.known.unread, seen.trial.counter("TCPAbortOnMemory")))
     fits = not must_be_counted or seen.trial.counter("TCPAbortOnClose") > 0
     return _unless(fits, "TCPAbortOnMemory moved, and with unread data it would be TCPAbortOnClose")
 
 
 def _is_over_tcp(seen: _Seen) -> bool:
     """Returns whether the trial is over plain TCP."""
-    return seen.family != "unix" and not connects_over_mptcp(seen.steps)
+    return seen.family != "unix" and not seen.known.is_mptcp
 
 
 def _is_alone(seen: _Seen) -> bool:
@@ -242,7 +263,7 @@ def _has_wire(seen: _Seen) -> bool:
 
 def _ends_once(seen: _Seen) -> bool:
     """Returns whether the queue is that before the only ending, after steps that are known."""
-    return _is_over_tcp(seen) and len(seen.endings) == 1 and bool(seen.before)
+    return _is_over_tcp(seen) and seen.known.endings == 1 and seen.known.is_plain
 
 
 def _if(condition: Callable[[_Seen], bool], check: _Check) -> _Check:
@@ -250,7 +271,6 @@ def _if(condition: Callable[[_Seen], bool], check: _Check) -> _Check:
     return lambda seen: check(seen) if condition(seen) else ""
 
 
-_OTHER = {"closer": "peer", "peer": "closer"}
 _CHECKS: tuple[_Check, ...] = (
     _steps_began,
     _if(_has_wire, _begins_with_syn),
