@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import marshal
+import math
 import re
 import signal
 import subprocess
@@ -23,18 +24,21 @@ from types import FrameType
 
 _AGAIN_S = 0.1
 """Seconds after which the timer fires again, if its first exception was lost."""
+_WALL_S = 120.0
+"""Seconds after which a child is killed, however little CPU time it got."""
 _INVALID = (re.error, OverflowError, RecursionError)
 _CHILD = """
-import marshal, re, sys, warnings
+import marshal, re, resource, sys, time, warnings
 warnings.simplefilter("ignore")
-expression, names = marshal.load(sys.stdin.buffer)
+expression, names, seconds = marshal.load(sys.stdin.buffer)
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 try:
     answer = list(filter(re.compile(expression).match, names))
 except RecursionError:
     answer = "nested too deeply"
 except (re.error, OverflowError) as e:
     answer = str(e)
-sys.stdout.buffer.write(marshal.dumps(answer))
+sys.stdout.buffer.write(marshal.dumps((answer, time.process_time())))
 """
 
 
@@ -88,7 +92,9 @@ class MatchBudget:
     def _match(self, expression: str, names: Collection[str]) -> list[str]:
         """Returns the matching names, found in this thread if that can be interrupted."""
         if threading.current_thread() is not threading.main_thread():
-            return _match_in_child(expression, names, self._left_s)
+            found, used_s = _match_in_child(expression, names, self._left_s)
+            self._left_s -= used_s
+            return found
         with _interrupted_after(self._left_s):
             return _matching(expression, names)
 
@@ -124,19 +130,24 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise TimeUsedUpError
 
 
-def _match_in_child(expression: str, names: Collection[str], seconds: float) -> list[str]:
-    """Returns the matching names, found by another Python within so many seconds."""
+def _match_in_child(
+    expression: str, names: Collection[str], seconds: float
+) -> tuple[list[str], float]:
+    """Returns the matching names, found by another Python, and the seconds of CPU that it took.
+
+    It ends itself after `seconds` of CPU, rounded up, and is killed after `_WALL_S`.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _CHILD],
-            input=marshal.dumps((expression, list(names))),
+            input=marshal.dumps((expression, list(names), math.ceil(seconds))),
             stdout=subprocess.PIPE,
             check=True,
-            timeout=seconds,
+            timeout=_WALL_S,
         )
-    except subprocess.TimeoutExpired as e:
+    except subprocess.SubprocessError as e:
         raise TimeUsedUpError from e
-    answer = marshal.loads(done.stdout)  # noqa: S302 — from our own child
+    answer, used_s = marshal.loads(done.stdout)  # noqa: S302 — from our own child
     if isinstance(answer, str):
         raise InvalidExpressionError(answer)
-    return list(answer)
+    return answer, used_s
