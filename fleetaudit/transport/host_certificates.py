@@ -155,7 +155,8 @@ def why_refused(
 
 def _names(certificate: HostCertificate, name: str) -> bool:
     """Returns whether a certificate is for a name; without principals it is for every name."""
-    return not certificate.principals or name.encode() in certificate.principals
+    encoded = name.encode("utf-8", "surrogateescape")
+    return not certificate.principals or encoded in certificate.principals
 
 
 def _list(certificate: HostCertificate) -> str:
