@@ -22,7 +22,7 @@ from .harness import FINDS_VARIABLE, FOLDER, PREFIX, load_target, target_names
 
 ROOT = FOLDER.parents[1]
 CACHE = ROOT / ".cache" / "fuzz"
-TIMEOUT_S = 20  # of one input: libFuzzer ends the harness
+TIMEOUT_S = 60  # of one input, on a busy machine: libFuzzer ends the harness
 MEMORY_MB = 3000
 LONGEST = 64 * 1024  # bytes of an input
 LEAST_S = 3  # a harness that ended is started again for no less

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.fuzz.harness import fuzz, instrumented, words_of
+from tests.fuzz.harness import few_hosts, fuzz, instrumented, words_of
 
 with instrumented():
     import msgspec
@@ -54,6 +54,11 @@ WORDS = (
 
 def TestOneInput(data: bytes) -> None:
     """Reads an inventory with its variables, and resolves each host's target."""
+    with few_hosts():
+        _read(data)
+
+
+def _read(data: bytes) -> None:
     files = [*data[1:].split(MARK), b"", b""][:3]
     if files[0].startswith((b"#!", b"\x7fELF")):
         return  # a program, which is run only if a person names it

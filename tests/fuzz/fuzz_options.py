@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tests.fuzz.harness import as_text, fuzz, instrumented
+from tests.fuzz.harness import as_text, few_hosts, fuzz, instrumented
 
 with instrumented():
     from fleetaudit.app import option_values
@@ -38,6 +38,11 @@ WORDS = (
 
 def TestOneInput(data: bytes) -> None:
     """Parses the input as the value of each option."""
+    with few_hosts():
+        _read(data)
+
+
+def _read(data: bytes) -> None:
     text = as_text(data)
     for parse in OPTIONS:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-from tests.fuzz.harness import fuzz, instrumented, words_of
+from tests.fuzz.harness import few_hosts, fuzz, instrumented, words_of
 
 with instrumented():
     from fleetaudit.errors import InputError
@@ -35,6 +35,11 @@ MAX_SEED = 4000
 
 def TestOneInput(data: bytes) -> None:
     """Reads an inventory as `inventory.sources` does, and selects each of its hosts."""
+    with few_hosts():
+        _read(data)
+
+
+def _read(data: bytes) -> None:
     builder = InventoryBuilder()
     try:
         text = decode_utf8(data, source="hosts.yml")
@@ -67,14 +72,14 @@ def _check_places(document: Document, text: str) -> None:
 def seeds() -> Iterable[bytes]:
     """Yields the inventories of the tests, and a small one of each form."""
     files = (p for p in sorted((DATA / "inventories").iterdir()) if p.suffix in (".yml", ".json"))
-    yield from (data for data in map(_read, files) if len(data) < MAX_SEED)
+    yield from (data for data in map(_bytes_of, files) if len(data) < MAX_SEED)
     yield b"all:\n  hosts:\n    web[1:3]: {ansible_port: 22}\n  children: {db: {hosts: {b: }}}\n"
     yield b"a: &a {hosts: {x: {k: !unsafe '{{ 1 }}'}}}\nb: {<<: *a}\n"
     yield b'{"_meta": {"hostvars": {"h": {"k": [1e3]}}}, "g": {"hosts": ["h"]}}'
     yield b"g:\n  vars:\n    v: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      3132\n"
 
 
-def _read(path: object) -> bytes:
+def _bytes_of(path: object) -> bytes:
     from pathlib import Path
 
     return Path(str(path)).read_bytes()
