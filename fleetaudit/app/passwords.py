@@ -11,7 +11,7 @@ import stat
 import msgspec
 
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
-from fleetaudit.model import Secret
+from fleetaudit.model import Secret, core_dumps
 from fleetaudit.text.files import expand_home
 from fleetaudit.text.pipes import read_chunks
 
@@ -56,6 +56,7 @@ def read_password_file(named: str, option: str, report: Report = ignore_message)
     pipe that delivers nothing within `WAIT_S`, and for a line that is empty, not UTF-8 or longer
     than `MAX_BYTES`.
     """
+    core_dumps.disable()
     path = expand_home("/dev/stdin" if named == "-" else named)
     source = _Source(option, named)
     try:

@@ -10,7 +10,7 @@ import os
 import termios
 
 from fleetaudit.errors import UsageError
-from fleetaudit.model import Secret
+from fleetaudit.model import Secret, core_dumps
 
 
 def prompt_password(
@@ -37,6 +37,7 @@ def prompt_password(
 
 def _read(prompt: str, option: str, alternative: str) -> str:
     """Returns the line that is typed, "" at the end of the input."""
+    core_dumps.disable()
     try:
         return getpass.getpass(prompt)
     except EOFError:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from fleetaudit.errors import InputError
+from fleetaudit.model import core_dumps
 from fleetaudit.text.document import Document
 from fleetaudit.text.phrases import surround
 from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, decode_utf8
@@ -97,6 +98,7 @@ class _Call:
                 _kill_group(process)
         if status:
             raise self._failed(status)
+        core_dumps.disable_for(self.stdout)
         return bytes(self.stdout)
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -167,11 +167,11 @@ def test_a_file_that_is_typed_goes_before_one_of_the_environment(place: Workspac
 
 
 DUMPED = """
-import resource, sys
+import ctypes, resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {reads}
-print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
+print(*resource.getrlimit(resource.RLIMIT_CORE), hard, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 """
 READS = {
     "a file": (
@@ -179,6 +179,14 @@ READS = {
     ),
     "a vault password": (
         "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])"
+    ),
+    "an inventory with a password": (
+        "from fleetaudit.inventory.vault import Vault, decrypt_file;"
+        " decrypt_file(b'h ansible_password=x', Vault(), source='hosts')"
+    ),
+    "a password file that is missing": (
+        "import contextlib\nfrom fleetaudit.app import passwords\n"
+        "with contextlib.suppress(Exception): passwords.read_password_file('/none', '--x')"
     ),
     "any secret": "from fleetaudit.model import Secret; Secret('x')",
     "nothing": "from fleetaudit.inventory.vault import load_vault; load_vault(None)",
@@ -189,7 +197,8 @@ READS = {
 def test_who_has_read_a_password_dumps_no_core(tmp_path: Path, what: str) -> None:
     command = [sys.executable, "-c", DUMPED.format(reads=READS[what]), file(tmp_path, b"hunter 2")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    soft, hard, hard_before = map(int, done.stdout.split())
+    soft, hard, hard_before, dumpable = map(int, done.stdout.split())
+    assert dumpable == (what == "nothing")
     if hard_before == 0:
         pytest.skip("no process dumps core here")
     assert (soft, hard) == (hard_before if what == "nothing" else 0, hard_before)
