@@ -35,6 +35,7 @@ from .reply_errors import (
     ProbeOutput,
     describe_beginning,
     explain_missing_reply,
+    invalid_reply,
     tried_first,
     unused_interpreter,
 )
@@ -153,7 +154,7 @@ def unseal_reply(reply: SealedReply) -> Reply:
     try:
         return _decoder.decode(msgspec.json.encode(reply))
     except DECODE_ERRORS as e:
-        raise ReplyError(f"the result line is not what the probe sends: {e}") from e
+        raise invalid_reply(e) from e
 
 
 def _open_line(line: bytes) -> SealedReply:
@@ -166,7 +167,7 @@ def _open_line(line: bytes) -> SealedReply:
         return _sealed_decoder.decode(line)
     except DECODE_ERRORS as e:
         _refuse_other_protocol(line)
-        raise ReplyError(f"the result line is not what the probe sends: {e}") from e
+        raise invalid_reply(e) from e
 
 
 class _Head(msgspec.Struct):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import HostPlan, Interpreter, NoTarget
 from fleetaudit.text.phrases import surround
-from fleetaudit.text.sanitize import printable_line
+from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
 from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK
 from .result_line import result_beginning
@@ -37,6 +37,16 @@ class ProbeOutput:
     stderr: bytes = b""
     exit_status: int | None = None
     cut: str = ""
+
+
+def invalid_reply(e: Exception) -> ReplyError:
+    """Returns the error for a result line that does not decode.
+
+    The decoder's text quotes a value of the host in full, before its place in the reply.
+    """
+    problem, at, place = str(e).rpartition(" - at ")
+    text = f"{printable_line(problem, QUOTE_MAX)}{at}{printable_line(place, QUOTE_MAX)}"
+    return ReplyError(f"the result line is not what the probe sends: {text}")
 
 
 def interpreter_of(plan: HostPlan) -> Interpreter | None:

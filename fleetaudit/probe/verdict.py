@@ -26,6 +26,7 @@ from fleetaudit.text.phrases import surround
 from .known_names import HOST_COUNTERS, refuse_other_names
 from .protocol import open_reply, seal_reply, unseal_reply
 from .reply import Reply, SealedReply
+from .reply_errors import invalid_reply
 from .times import Size, add_sizes, check_times, evidence_with_times, starts_of
 from .trial_verdict import trial_verdict
 from .verdict_cache import NO_COUNTERS, JudgedHost, VerdictCache
@@ -122,7 +123,7 @@ def decode_opened(cache: VerdictCache, plan: HostPlan, reply: SealedReply) -> De
         sysctls = cache.sysctls(plan, bytes(reply.sysctls))
     except DECODE_ERRORS as e:
         unseal_reply(reply)  # raises an error that names the place in the whole reply
-        raise ReplyError(f"the result line is not what the probe sends: {e}") from e
+        raise invalid_reply(e) from e
     check_times(reply.times, judged.size)
     if reply.exposure is not None:
         refuse_other_names("counter", reply.exposure.counters, HOST_COUNTERS)
