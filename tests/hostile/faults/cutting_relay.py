@@ -23,7 +23,7 @@ def relay(client: socket.socket, port: int, limit: int, how: str) -> None:
             while limit > 0 and (data := server.recv(min(CHUNK, limit))):
                 client.sendall(data)
                 limit -= len(data)
-            if how == "RST":
+            if how == "RST" and limit == 0:  # a RST after the end might overtake the last data
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             else:
                 client.shutdown(socket.SHUT_WR)

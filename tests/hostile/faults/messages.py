@@ -98,11 +98,6 @@ def nothing(packet: bytes) -> bytes:
     return bytes(4) + packet[4:]
 
 
-def shorter(packet: bytes) -> bytes:
-    """Sends all but the last bytes."""
-    return packet[:-3]
-
-
 def noise(_: bytes) -> bytes:
     """Sends random bytes."""
     return os.urandom(4096)

@@ -36,6 +36,8 @@ from .serve import process
 AT_ONCE = 3
 DEADLINE_S = 10.0
 OVER_S = 2.0
+MOST = 20_000
+"""No conversation has as many bytes."""
 ENOUGH = 10
 """So many conversations in a row that nothing is missing from: the rest were longer than this."""
 STAGES = ("connect", "host key", "authenticate", "execute", "ran")
@@ -56,7 +58,7 @@ def sweep(folder: Path, how: str, first: int, step: int) -> Sweep:
         assert relay.stdout is not None
         target = _target(folder, int(relay.stdout.readline()))
         before = open_now()
-        while ran < ENOUGH:
+        while ran < ENOUGH and limit < MOST:
             began = time.monotonic()
             end = _end(target)
             longest = max(longest, time.monotonic() - began)

@@ -35,12 +35,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Route:
-    """A way to the host. `config` has the lines of ssh_config after those of both servers."""
+    """A way to the host. `far` is its name in ssh_config; without one it is reached directly."""
 
     name: str
     client: str = "paramiko"
     far: str = ""
-    lines: str = ""
 
     def target(self, place: Place, fault: Fault) -> SshTarget:
         """Returns the host as this way leads to it."""
