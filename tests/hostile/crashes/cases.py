@@ -7,7 +7,7 @@ from itertools import chain
 
 from tests.hostile.table import Case
 
-from . import calls
+from . import calls, clocks, disks, pauses
 from .worlds import Worlds
 
 COLUMNS = ("command", "tried", "statuses")
@@ -15,4 +15,5 @@ COLUMNS = ("command", "tried", "statuses")
 
 def all_cases(worlds: Worlds, share: int = 1) -> Iterator[Case]:
     """Yields every case; of the moments of a command, every `share`-th is tried."""
-    return chain(calls.cases(worlds, share))
+    sections = (calls, disks, pauses, clocks)
+    return chain.from_iterable(section.cases(worlds, share) for section in sections)

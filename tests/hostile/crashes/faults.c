@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KILL = -1, SHORT = -2, JUMP = -3 };
+enum { KILL = -1, SHORT = -2, JUMP = -3, STOP = -4 };
 
 static char under[PATH_MAX], calls[512];
 static long at, count, clock_shift, jump_to;
@@ -31,8 +31,8 @@ static pid_t owner;
 
 /* Arms the library. `under`: only calls on paths that begin so. `at`: the number of the call, from
  * 1; 0 for none. `calls`: the names of the calls that count, each between spaces; "" for all.
- * `action`: an errno, or KILL before the call, SHORT for half a write, JUMP to move the clock by
- * `shift` seconds from then on. With `sticky` every later call has the same fate. `log`: a file
+ * `action`: an errno, or KILL before the call, SHORT for half a write, STOP (SIGSTOP) before the
+ * call, JUMP to move the clock by `shift` seconds from then on. With `sticky` every later call has the same fate. `log`: a file
  * descriptor that gets a line for each call that counts; -1 for none.
  */
 void faults_arm(const char *under_, long at_, const char *calls_, int action_, int sticky_,
@@ -63,6 +63,10 @@ static int fate(const char *name, const char *path) {
   if (action == KILL) {
     syscall(SYS_kill, owner, SIGKILL);
     pause();
+  }
+  if (action == STOP) {
+    syscall(SYS_kill, owner, SIGSTOP);
+    return 0;
   }
   if (action == JUMP) {
     clock_shift = jump_to;

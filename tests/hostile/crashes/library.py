@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support.sshd import require
 
 SOURCE = Path(__file__).with_name("faults.c")
-KILL, SHORT, JUMP = -1, -2, -3
+KILL, SHORT, JUMP, STOP = -1, -2, -3, -4
 """Actions of `faults_arm` that are no errno."""
 
 

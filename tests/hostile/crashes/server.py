@@ -51,7 +51,8 @@ class Fault:
     """What happens at the `at`-th call (from 1) on a path in a world that begins with "reports"; at
     none if `at` is 0.
 
-    `action` is an errno, or one of KILL, SHORT and JUMP. `sticky`: every later call fails, too.
+    `action` is an errno, or one of KILL, SHORT, JUMP and STOP. `sticky`: every later call fails,
+    too.
     `shift` moves the clock, in seconds: from the beginning, or with JUMP from that call on.
     `calls`: only calls of these names are counted.
     """
@@ -90,6 +91,14 @@ class Command:
         """Sends a signal, unless the command has ended already."""
         if self.server.ask({"alive": self.pid}):
             os.kill(self.pid, number)
+
+    def wait_until_stopped(self) -> bool:
+        """Waits until the command has stopped itself; returns whether it has, and not ended."""
+        while self.server.ask({"alive": self.pid}):
+            if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                return True
+            time.sleep(0.002)
+        return False
 
     def wait(self, seconds: float = WAIT_S) -> Done:
         """Waits for the end; a command that takes longer is killed and has the status None."""
