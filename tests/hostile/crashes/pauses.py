@@ -116,7 +116,9 @@ def _beside(worlds: Worlds, first: Job, second: Job, share: int) -> Seen:
             command.kill(signal.SIGCONT)
             done = command.wait()
             good = {0, 4}
-            wrong = bad_ending(other, {*good, 75})
+            # A run removes old ones, and may have removed the one to be resumed.
+            removed = {66} if (first.name, second.name) == ("run", "resume") else set[int]()
+            wrong = bad_ending(other, {*good, 75, *removed})
             if 75 in (other.status, done.status):
                 text = other.err + done.err
                 wrong += [] if "another run holds this folder" in text else [f"unclear: {text}"]
