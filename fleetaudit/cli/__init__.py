@@ -119,6 +119,8 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         status = fleetaudit.main(arguments, prog_name="fleetaudit", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return _report_interrupt()
+    except SystemExit:  # click ends so if nobody reads its help text, with the status of a bug
+        return OutputError.exit_status
     except Exception as e:
         return _report_interrupt() if _is_after_interrupt(e) else _report_error(e)
     return status if isinstance(status, int) else 0

@@ -153,4 +153,4 @@ def cases(worlds: Worlds, share: int) -> Iterator[Case]:
                 yield Case(f"{job.name}: {name}", partial(_gone, worlds, job, share, change))
     for first, second in PAIRS:
         run = partial(_beside, worlds, BY_NAME[first], BY_NAME[second], share)
-        yield Case(f"{first}: beside {second}", run)
+        yield Case(f"{first}: {second} meanwhile", run)
