@@ -42,6 +42,8 @@ _DISK_ERRORS = (
     errno.ETIMEDOUT,
 )
 """What a file system refuses for reasons of its own; no bug causes these."""
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the limits of the process or of the machine refuse."""
 _NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What click 8.2 raises for a group without a command; click 8.1 prints its help itself."""
 
@@ -160,11 +162,19 @@ def _report_error(e: Exception) -> int:
         if not isinstance(e, console.ReaderGoneError):
             console.print_message(f"fleetaudit: {e}")
         return e.exit_status
+    if isinstance(e, MemoryError):
+        return _report_shortage("out of memory")
     if isinstance(e, OSError):
         status = _report_os_error(e)
         if status is not None:
             return status
     return _report_bug(e)
+
+
+def _report_shortage(problem: str) -> int:
+    """Prints that a limit is too low, and returns the exit status."""
+    console.print_message(f"fleetaudit: {problem}; this shell's limits:  ulimit -a")
+    return BAD_CONFIGURATION
 
 
 def _report_os_error(e: OSError) -> int | None:
@@ -173,6 +183,8 @@ def _report_os_error(e: OSError) -> int | None:
     No bug are: a disk that is full or fails, a reader of the output that has gone, and a current
     folder that no longer exists.
     """
+    if e.errno in _SHORTAGES:
+        return _report_shortage(str(e.strerror).lower())
     if e.errno in _DISK_ERRORS and isinstance(e.filename, str):
         console.print_message(f"fleetaudit: {e.filename}: {e.strerror}")
         return OutputError.exit_status

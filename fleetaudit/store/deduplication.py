@@ -386,16 +386,17 @@ def share_evidence(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
     named = _evidence_of_first_owners(hosts)
     if not named:
         return hosts
-    shared = dict[tuple[str, int], Observation]()
+    shared, equal = dict[tuple[str, int], Observation](), dict[bytes, Observation]()
 
     def change(host: str, o: Observation) -> Observation:
         owner = o.evidence.same_as or host
-        evidence = named.get((owner, o.scenario, o.family))
-        if evidence is None:
+        evidence = named.get((owner, o.scenario, o.family), o.evidence)
+        if not evidence.same_as:
             return o
         key = evidence.same_as, id(o)
         if key not in shared:
-            shared[key] = replace(o, evidence=evidence)
+            renamed = replace(o, evidence=evidence)
+            shared[key] = equal.setdefault(_digest(strip_evidence(renamed)), renamed)
         return shared[key]
 
     changed = dict[tuple[int, str], _Observations]()

@@ -13,7 +13,7 @@ from .crashes.cases import all_cases
 from .crashes.worlds import Worlds
 
 pytestmark = pytest.mark.ssh  # it needs a C compiler and starts programs
-SHARE = 60
+SHARE = 150
 """Every how many moments one is tried; `make crashes` tries all."""
 
 

@@ -141,19 +141,23 @@ class How(NamedTuple):
 
 
 def cases(worlds: Worlds, share: int = 1) -> Iterator[Case]:
-    """Yields the cases; of the calls of each command every `share`-th is tried."""
+    """Yields the cases; of the calls of each command every `share`-th is tried.
+
+    With a share, the errors are two: most are handled in the same way.
+    """
+    errors = ERRORS if share == 1 else ("EIO", "ENOSPC")
     for job in JOBS:
         kinds = {
             "kill -9 before every call that changes something": How(kills=True),
             "kill -9 at random moments": How(random=200 if job.name == "run" else 40),
             "half a write": How(errors=["SHORT"], only="write"),
-            **{f"{error} once": How(errors=[error]) for error in ERRORS},
+            **{f"{error} once": How(errors=[error]) for error in errors},
             **{f"{e} from a moment on": How(errors=[e], sticky=True) for e in ("EIO", "ENOSPC")},
         }
         for name, how in kinds.items():
             yield Case(f"{job.name}: {name}", partial(_try, worlds, job, how, share))
     for job in READERS:
-        for error in ("EIO", "ESTALE", "EACCES"):
+        for error in errors[: 3 if share == 1 else 1]:
             run = partial(_try, worlds, job, How(errors=[error]), share)
             yield Case(f"{job.name}: {error} once", run)
 

@@ -249,7 +249,7 @@ def _few_files(worlds: Worlds, share: int) -> Seen:
             statuses[done.status] += 1
             wrong += [
                 f"{most} files: {text}"
-                for text in _problems(done.status, done.out + done.err, {4, 73, 65, 66})
+                for text in _problems(done.status, done.out + done.err, {4, 65, 66, 73, 78})
             ]
     return _seen("run", statuses, wrong)
 

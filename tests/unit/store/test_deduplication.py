@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from fleetaudit.store.deduplication import (
     EvidenceDeduplicator,
     reassign_evidence,
     restore_evidence,
+    share_evidence,
     strip_shared_evidence,
 )
 from fleetaudit.store.journal import read_journal
@@ -198,3 +200,37 @@ def test_explain_names_the_host_whose_packets_it_shows() -> None:
     assert "The evidence is that of" not in verdict_text(
         run, hosts[0], hosts[0].observations[0], width=100
     )
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abcd")))
+@pytest.mark.parametrize("resumed_after", [0, 2])
+def test_evidence_is_that_of_the_first_host_of_the_plan_in_whatever_order_they_answer(
+    order: tuple[str, ...], resumed_after: int
+) -> None:
+    positions = {name: number for number, name in enumerate("abcd")}
+    results = dict[str, Audited]()
+    for part in (order[:resumed_after], order[resumed_after:]):
+        deduplicator = EvidenceDeduplicator(positions=positions)
+        deduplicator.preload(results.values())
+        for name in part:
+            results[name] = deduplicator.deduplicate(host(name, at=positions[name]))
+    hosts = share_evidence(results[name] for name in "abcd")
+    assert [h.observations[0].evidence.same_as for h in hosts] == ["", "a", "a", "a"]
+    first = evidence(host("a", at=0))
+    assert hosts[0].observations[0].evidence == first
+    assert hosts[3].observations[0].evidence == replace(first, same_as="a")
+    if not resumed_after:  # the hosts of a journal have objects of their own
+        assert hosts[2].observations is hosts[3].observations
+
+
+def test_only_a_host_before_the_owner_needs_the_times_of_its_evidence() -> None:
+    deduplicator = EvidenceDeduplicator(positions={"a": 0, "b": 1, "c": 2})
+    deduplicator.deduplicate(host("b"))
+    assert deduplicator.lacking(host("c")) == []
+    assert deduplicator.lacking(host("a")) == [0]
+
+
+def test_hosts_that_sent_the_very_same_bytes_share_the_evidence_of_the_first() -> None:
+    same = host("a").observations
+    hosts = share_evidence([replace(host(name), observations=same) for name in "abc"])
+    assert [h.observations[0].evidence.same_as for h in hosts] == ["", "a", "a"]

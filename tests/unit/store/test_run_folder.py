@@ -22,13 +22,15 @@ from fleetaudit.model import (
     RunInfo,
 )
 from fleetaudit.store import run_file
-from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.disk import remove_dead_parts, write_atomically
 from fleetaudit.store.journal import read_journal
 from fleetaudit.store.latest import point_latest
 from fleetaudit.store.lock import hold_lock
+from fleetaudit.store.retention import remove_leftovers_in
 from fleetaudit.store.run_file import encode_run, read_info, read_run
 from fleetaudit.store.run_folder import (
     count_results,
+    create_hidden_run_folder,
     create_run_folder,
     read_plan,
     read_results,
@@ -421,3 +423,59 @@ def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
     run["hosts"][0]["shape"] = {"deep": [1, 2]}
     (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
     assert read_run(tmp_path) == a_run("a")
+
+
+def test_a_run_of_results_that_exist_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    with create_hidden_run_folder(tmp_path, STARTED) as folder:
+        assert folder.id == "2026-01-31T020000Z"
+        folder.write("report.txt", b"whole")
+        assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
+        store = folder.finish(a_run("a"))
+    assert store == folder.path / "store.jsonl" == tmp_path / folder.id / "store.jsonl"
+    assert {path.name for path in folder.path.iterdir()} == {"report.txt", "store.jsonl"}
+
+
+def test_a_run_of_results_that_exist_leaves_nothing_if_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="disk"), create_hidden_run_folder(tmp_path, STARTED):
+        raise ValueError("disk")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_processes_left_goes_and_what_others_wrote_stays(tmp_path: Path) -> None:
+    for name in (".2026-01-31T020000Z.7.new", ".2026-01-31T020000Z-2.7.gone", ".notes.7.new"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".2026-01-31T020000Z.7.new/plan.json").touch()
+    foreign = tmp_path / ".2026-02-01T020000Z.7.new"
+    foreign.mkdir()
+    (foreign / "thesis.txt").touch()
+    (tmp_path / ".latest.7").symlink_to("2026-01-31T020000Z")
+    remove_leftovers_in(tmp_path, ())
+    assert {path.name for path in tmp_path.iterdir()} == {".notes.7.new", foreign.name}
+
+
+def test_a_run_that_is_resumed_loses_the_parts_of_files_that_were_left(tmp_path: Path) -> None:
+    with create_run_folder(tmp_path, STARTED) as folder:
+        folder.write("traces/web1.pcap", b"")
+    for name in (".report.html.7.part", "traces/.web2.pcap.7.part"):
+        (folder.path / name).touch()
+    with reopen_run_folder(folder.path):
+        left = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
+    assert left == {"hosts.jsonl", "traces", "traces/web1.pcap"}
+
+
+def test_a_pipe_in_the_place_of_a_journal_is_refused_as_such(tmp_path: Path) -> None:
+    with create_run_folder(tmp_path, STARTED) as folder:
+        pass
+    (folder.path / "hosts.jsonl").unlink()
+    os.mkfifo(folder.path / "hosts.jsonl")
+    with pytest.raises(InputError, match=r"hosts\.jsonl: not a regular file"):
+        reopen_run_folder(folder.path)
+
+
+def test_the_part_of_a_dead_process_goes_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
+    dead, live = tmp_path / ".page.html.99999999.part", tmp_path / f".page.html.{os.getpid()}.part"
+    other = tmp_path / ".other.html.99999999.part"
+    for path in (dead, live, other):
+        path.touch()
+    remove_dead_parts(tmp_path / "page.html")
+    assert set(tmp_path.iterdir()) == {live, other}
