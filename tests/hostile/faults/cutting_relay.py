@@ -18,13 +18,17 @@ from .server import CHUNK, RESET
 def relay(client: socket.socket, port: int, limit: int, how: str) -> None:
     """Copies both ways, up to `limit` bytes to the client, and then cuts."""
     with client, socket.create_connection(("127.0.0.1", port)) as server:
-        threading.Thread(target=_copy_up, args=(client, server), daemon=True).start()
+        up = threading.Thread(target=_copy_up, args=(client, server), daemon=True)
+        up.start()
         with contextlib.suppress(OSError):
             while limit > 0 and (data := server.recv(min(CHUNK, limit))):
                 client.sendall(data)
                 limit -= len(data)
             if how == "RST" and limit == 0:  # a RST after the end might overtake the last data
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                # The other thread has the socket open as long as it reads: close() sends nothing.
+                client.shutdown(socket.SHUT_RD)
+                up.join()
             else:
                 client.shutdown(socket.SHUT_WR)
         with contextlib.suppress(OSError):
