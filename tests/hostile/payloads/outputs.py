@@ -237,8 +237,10 @@ def _unescape(found: re.Match[str]) -> str:
 
 
 def _without_escapes(payload: str) -> str:
-    """Returns the characters of a payload that ssh never escapes."""
-    return "".join(c for c in payload if " " < c < "\x7f")
+    """Returns the characters of a payload that ssh never escapes; of several lines a reason quotes
+    the last one.
+    """
+    return "".join(c for c in payload.split("\n")[-1] if " " < c < "\x7f")
 
 
 def _log(each: int, folder: Path) -> Score:
