@@ -117,12 +117,12 @@ def _beside(worlds: Worlds, first: Job, second: Job, share: int) -> Seen:
             done = command.wait()
             good = {0, 4}
             # A run removes old ones, and may have removed the one to be resumed.
-            removed = {66} if (first.name, second.name) == ("run", "resume") else set[int]()
+            removed = {66} if {first.name, second.name} == {"run", "resume"} else set[int]()
             wrong = bad_ending(other, {*good, 75, *removed})
             if 75 in (other.status, done.status):
                 text = other.err + done.err
                 wrong += [] if "another run holds this folder" in text else [f"unclear: {text}"]
-            wrong += bad_ending(done, good if other.status == 75 else {*good, 75})
+            wrong += bad_ending(done, good if other.status == 75 else {*good, 75, *removed})
             wrong += unreadable(world)
             wrong += [f"left over: {p}" for p in tree(world) if p.split("/")[1:2] and "/." in p]
             trials.note(call, other, wrong)
