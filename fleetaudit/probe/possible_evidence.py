@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial, reduce
 from itertools import compress, count
+from typing import NamedTuple
 
 from fleetaudit.model import Family, Scenario, Step
 
@@ -72,8 +73,12 @@ def why_impossible(
     """
     if trial.error:
         return ""
-    seen = _Seen(trial, steps, family, isolation, _known(steps))
-    problems = (check(seen) for check in _CHECKS)
+    rules = _rules(steps, family, isolation)
+    seen = _Seen(trial, steps, rules.known)
+    checks = rules.checks
+    if rules.wire_checks and seen.wire:
+        checks += rules.wire_checks
+    problems = (check(seen) for check in checks)
     return next(filter(None, problems), "")
 
 
@@ -107,9 +112,8 @@ class _Known:
     is_mptcp: bool
 
 
-@lru_cache(maxsize=1024)
 def _known(steps: tuple[Step, ...]) -> _Known:
-    """Returns what steps do; a run has few scenarios and many trials."""
+    """Returns what steps do."""
     endings = _ended_by(steps, "closer", "listener")
     before = steps[: min(endings, default=0)]
     is_plain = bool(before) and _are_plain(before, _PLAIN)
@@ -137,20 +141,18 @@ class _Seen:
 
     trial: RawTrial
     steps: tuple[Step, ...]
-    family: Family
-    isolation: Isolation
     known: _Known
 
     @cached_property
     def wire(self) -> Sequence[RawSegment]:
         """The trace if it is whole and begins with the connection, else ()."""
         wire = whole_wire(self.trial) or ()
-        return wire if _has_syn(wire, "closer") else ()
+        return wire if "closer" in _senders_of_syn(wire) else ()
 
 
-def _has_syn(wire: Sequence[RawSegment], side: str) -> bool:
-    """Returns whether a side sent a SYN."""
-    return any("S" in segment.flags for segment in segments_of(wire, side))
+def _senders_of_syn(wire: Sequence[RawSegment]) -> set[str]:
+    """Returns the sides that sent a SYN."""
+    return {segment.sender for segment in wire if "S" in segment.flags}
 
 
 def _size(step: Step) -> int:
@@ -175,43 +177,43 @@ def _left_after(left: int, step: Step) -> int:
 _Check = Callable[[_Seen], str]
 
 
-def _unless(fits: bool, problem: str) -> str:
-    """Returns a problem, "" if all fits."""
-    return "" if fits else problem
+def _unless(fits: bool, problem: str, *values: object) -> str:
+    """Returns a problem with values in place of each {}, "" if all fits, as nearly always."""
+    return "" if fits else problem.format(*values)
 
 
 def _steps_began(seen: _Seen) -> str:
     """A trial that came to its end began each of its steps."""
     began, planned = seen.trial.steps, len(seen.steps)
-    return _unless(began == planned, f"{began} of {planned} steps began, and none failed")
+    return _unless(began == planned, "{} of {} steps began, and none failed", began, planned)
 
 
 def _begins_with_syn(seen: _Seen) -> str:
     """A trace with the closer's SYN begins with a SYN."""
     first = seen.wire[0]
-    problem = f"the first segment is “{first.flags}” of the {first.sender}, before any SYN"
-    return _unless("S" in first.flags, problem)
+    problem = "the first segment is “{}” of the {}, before any SYN"
+    return _unless("S" in first.flags, problem, first.flags, first.sender)
 
 
 def _has_syn_of_peer(seen: _Seen) -> str:
     """Both sides of a connection send a SYN."""
-    fits = _has_syn(seen.wire, "peer") or not seen.known.has_handshake
-    return _unless(fits, "the wire has no SYN of the peer")
+    return _unless("peer" in _senders_of_syn(seen.wire), "the wire has no SYN of the peer")
 
 
 def _has_data_of(seen: _Seen, side: str) -> str:
     """What a side sent while the connection was open is on the wire."""
-    sent = seen.known.sent[side]
-    lengths = (segment.length for segment in segments_of(seen.wire, side))
-    fits = any((not sent, seen.trial.wire_omitted, *lengths))
-    return _unless(fits, f"the {side} sent {sent} bytes, and the wire has none of them")
+    lengths = sum(segment.length for segment in segments_of(seen.wire, side))
+    fits = bool(lengths or seen.trial.wire_omitted)
+    problem = "the {} sent {} bytes, and the wire has none of them"
+    return _unless(fits, problem, side, seen.known.sent[side])
 
 
 def _counted_what_was_sent(seen: _Seen, side: str) -> str:
     """A step that sends fails unless all is sent."""
     least = seen.known.sent[side]
     counted = seen.trial.bytes.get(f"{side} sent", least)
-    return _unless(counted >= least, f"“{side} sent” is {counted}, and the steps send {least}")
+    problem = "“{} sent” is {}, and the steps send {}"
+    return _unless(counted >= least, problem, side, counted, least)
 
 
 def _received_what_was_sent(seen: _Seen, side: str) -> str:
@@ -219,69 +221,71 @@ def _received_what_was_sent(seen: _Seen, side: str) -> str:
     other = _OTHER[side]
     received = seen.trial.bytes.get(f"{side} received", 0)
     sent = seen.trial.bytes.get(f"{other} sent", received)
-    problem = f"“{side} received” is {received}, and “{other} sent” {sent}"
-    return _unless(received <= sent, problem)
+    problem = "“{} received” is {}, and “{} sent” {}"
+    return _unless(received <= sent, problem, side, received, other, sent)
 
 
 def _queue_fits(seen: _Seen) -> str:
     """What was sent and not read is in the receive queue, as much of it as found room."""
     left = seen.known.unread
     queued = seen.trial.queue.get("fionread", left)
-    problem = f"the closer's receive queue has {queued} bytes, and the steps leave {left}"
-    return _unless(min(left, 1) <= queued <= left, problem)
+    problem = "the closer's receive queue has {} bytes, and the steps leave {}"
+    return _unless(min(left, 1) <= queued <= left, problem, queued, left)
 
 
 def _aborts_fit(seen: _Seen) -> str:
     """A trial has few connections; only in a namespace of its own is it alone."""
     moved, name = max((seen.trial.counter(name), name) for name in _OF_CONNECTIONS)
-    problem = f"{name} moved by {moved}, and a trial has at most {MAX_ABORTS} connections"
-    return _unless(moved <= MAX_ABORTS, problem)
+    problem = "{} moved by {}, and a trial has at most {} connections"
+    return _unless(moved <= MAX_ABORTS, problem, name, moved, MAX_ABORTS)
 
 
 def _abort_has_its_cause(seen: _Seen) -> str:
     """tcp_close() with unread data counts TCPAbortOnClose, and looks at memory only otherwise."""
-    resets = count_resets(seen.wire, "closer")
-    must_be_counted = all((resets, seen.known.unread, seen.trial.counter("TCPAbortOnMemory")))
-    fits = not must_be_counted or seen.trial.counter("TCPAbortOnClose") > 0
+    is_wrong = seen.trial.counter("TCPAbortOnMemory") and not seen.trial.counter("TCPAbortOnClose")
+    fits = not (is_wrong and count_resets(seen.wire, "closer"))
     return _unless(fits, "TCPAbortOnMemory moved, and with unread data it would be TCPAbortOnClose")
 
 
-def _is_over_tcp(seen: _Seen) -> bool:
-    """Returns whether the trial is over plain TCP."""
-    return seen.family != "unix" and not seen.known.is_mptcp
+# ---- which checks are made -----------------------------------------------------------------------
 
 
-def _is_alone(seen: _Seen) -> bool:
-    """Returns whether nothing else moves the counters."""
-    return seen.isolation == "namespace"
+class _Rules(NamedTuple):
+    """What the trials of a scenario must pass; `wire_checks` need a whole trace."""
+
+    known: _Known
+    checks: tuple[_Check, ...]
+    wire_checks: tuple[_Check, ...]
 
 
-def _has_wire(seen: _Seen) -> bool:
-    """Returns whether the whole connection was captured."""
-    return _is_over_tcp(seen) and bool(seen.wire)
+@lru_cache(maxsize=1024)
+def _rules(steps: tuple[Step, ...], family: Family, isolation: Isolation) -> _Rules:
+    """Returns the checks for the trials of some steps.
+
+    A run has few scenarios and many trials, so what depends on the steps alone is asked once.
+    """
+    known = _known(steps)
+    is_over_tcp = family != "unix" and not known.is_mptcp
+    is_alone = isolation == "namespace"  # nothing else moves the counters
+    sending = [*compress(_OTHER, map(known.sent.get, _OTHER))]
+    # The queue is that before the only ending, after steps that are known.
+    ends_once = known.endings == 1 and known.is_plain
+    checks: dict[_Check, bool] = {
+        _steps_began: True,
+        **{partial(_counted_what_was_sent, side=side): is_over_tcp for side in sending},
+        **{partial(_received_what_was_sent, side=side): is_over_tcp for side in _OTHER},
+        _queue_fits: is_over_tcp and ends_once,
+        _aborts_fit: is_alone,
+    }
+    wire_checks: dict[_Check, bool] = {
+        _begins_with_syn: is_over_tcp,
+        _has_syn_of_peer: is_over_tcp and known.has_handshake,
+        **{partial(_has_data_of, side=side): is_over_tcp for side in sending},
+        _abort_has_its_cause: is_over_tcp and is_alone and known.unread > 0,
+    }
+    return _Rules(known, _chosen(checks), _chosen(wire_checks))
 
 
-def _ends_once(seen: _Seen) -> bool:
-    """Returns whether the queue is that before the only ending, after steps that are known."""
-    return _is_over_tcp(seen) and seen.known.endings == 1 and seen.known.is_plain
-
-
-def _if(condition: Callable[[_Seen], bool], check: _Check) -> _Check:
-    """Returns a check that is made only under a condition."""
-    return lambda seen: check(seen) if condition(seen) else ""
-
-
-_CHECKS: tuple[_Check, ...] = (
-    _steps_began,
-    _if(_has_wire, _begins_with_syn),
-    _if(_has_wire, _has_syn_of_peer),
-    _if(_has_wire, partial(_has_data_of, side="peer")),
-    _if(_has_wire, partial(_has_data_of, side="closer")),
-    _if(_is_over_tcp, partial(_counted_what_was_sent, side="peer")),
-    _if(_is_over_tcp, partial(_counted_what_was_sent, side="closer")),
-    _if(_is_over_tcp, partial(_received_what_was_sent, side="peer")),
-    _if(_is_over_tcp, partial(_received_what_was_sent, side="closer")),
-    _if(_ends_once, _queue_fits),
-    _if(_is_alone, _aborts_fit),
-    _if(_is_alone, _if(_has_wire, _abort_has_its_cause)),
-)
+def _chosen(checks: Mapping[_Check, bool]) -> tuple[_Check, ...]:
+    """Returns the checks that are made, in their order."""
+    return tuple(compress(checks, checks.values()))
