@@ -30,7 +30,7 @@ ESCAPES = (
     "{{ ['']|sort(attribute='__class__') }}",
     "{{ ['']|unique(attribute='__class__')|list }}",
     "{{ ['']|sum(attribute='__class__') }}",
-    "{{ ['']|max(attribute='__class__') }}",
+    "{{ ['a', 'b']|max(attribute='__class__') }}",
     "{{ ['']|selectattr('__class__')|list }}",
     "{{ ['']|rejectattr('__class__.x')|list }}",
     # functions of Python's and Jinja2's
