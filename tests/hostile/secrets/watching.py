@@ -28,7 +28,8 @@ class Processes:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Looks all the time inside the block."""
-        thread = threading.Thread(target=self._watch, daemon=True)
+        # Before the thread begins: on a busy machine that may take longer than a program's start.
+        thread = threading.Thread(target=self._watch, args=(_pids(),), daemon=True)
         thread.start()
         try:
             yield
@@ -36,8 +37,7 @@ class Processes:
             self._stop.set()
             thread.join()
 
-    def _watch(self) -> None:
-        known = _pids()
+    def _watch(self, known: set[str]) -> None:
         while not self._stop.is_set():
             self._look(known)
             time.sleep(_PAUSE_S)
