@@ -16,6 +16,7 @@ import pickle
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,7 @@ class Server:
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        shutil.rmtree(self._folder)
 
     def ask(self, request: Mapping[str, object]) -> Any:
         """Returns the answer of the server to one request."""
