@@ -7,14 +7,21 @@ import shlex
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
+from fleetaudit.connection.ansible_cfg import AnsibleSettings
+from fleetaudit.connection.interpreter import NAME as INTERPRETER
+from fleetaudit.connection.interpreter import resolve_interpreter
+from fleetaudit.connection.templates import Renderer
+from fleetaudit.connection.variables import Variables
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.model import HostPlan, Inventory, NoTarget
+from fleetaudit.inventory.vault import Vault
+from fleetaudit.model import Host, HostPlan, Interpreter, LocalTarget, NoTarget
 from fleetaudit.probe import protocol
 from fleetaudit.probe.explanation import explain
 
-from .planning import build_offline_plan, read_inventory, read_playbooks
+from .planning import LoadedInventory, build_offline_plan, read_inventory, read_playbooks
 from .reporter import Report, ignore_message
 
 COMMAND = protocol.COMMAND
@@ -45,9 +52,12 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
 
     It is Python source for the stdin of `COMMAND`. Raises `NothingToDoError` if no play matches a
     host, `UsageError` if the hosts need different programs, and `InputError` for what makes no
-    sense in an inventory or a playbook. `report` gets the notes about the inventory.
+    sense in an inventory or a playbook. The explanation is of what `run` does, so it has the Python
+    that the inventory names; whoever starts the program chooses a Python. `report` gets the notes
+    about the inventory.
     """
-    inventory = _read_inventory(request, report)
+    loaded = _read_inventory(request, report)
+    inventory = loaded.inventory
     playbooks = read_playbooks(request.playbooks)
     try:
         plan = build_offline_plan(inventory, playbooks, request.limit)
@@ -58,20 +68,43 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
     hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
     _refuse_different_programs(hosts)
     if request.explain:
-        return explain(hosts[0], deadline_s=DEADLINE_S)
+        return explain(_with_its_python(hosts, loaded), deadline_s=DEADLINE_S)
     if request.compressed:
         sent = protocol.make_request(hosts[0], deadline_s=DEADLINE_S)
         return sent.decode("utf-8", "replace")
     return protocol.make_program(hosts[0], deadline_s=DEADLINE_S)
 
 
-def _read_inventory(request: ProgramRequest, report: Report) -> Inventory:
+def _read_inventory(request: ProgramRequest, report: Report) -> LoadedInventory:
     """Returns the inventory of the request, or the one of this machine."""
     if not request.sources:
-        return load_inventory(("localhost,",))
+        return LoadedInventory(load_inventory(("localhost,",)), AnsibleSettings(), Vault())
     return read_inventory(
         request.sources, request.vault_password_file, no_exec=request.no_exec, report=report
-    ).inventory
+    )
+
+
+def _with_its_python(plans: Sequence[HostPlan], loaded: LoadedInventory) -> HostPlan:
+    """Returns the plan of the hosts with the Python that `run` tries first on each of them.
+
+    Raises `UsageError` if it is not the same for all: one explanation is true of one Python.
+    """
+    hosts = {host.name: host for host in loaded.hosts}
+    first, *others = (_named_python(hosts[plan.name], loaded) for plan in plans)
+    for plan, other in zip(plans[1:], others, strict=True):
+        if (other and other.value) != (first and first.value):
+            raise UsageError(
+                f"{plans[0].name} and {plan.name} try different Pythons first"
+                f" ({INTERPRETER}): select hosts with -l"
+            )
+    return replace(plans[0], target=LocalTarget(interpreter=first))
+
+
+def _named_python(host: Host, loaded: LoadedInventory) -> Interpreter | None:
+    """Returns the Python that a variable or ansible.cfg names for a host, None without one."""
+    variables = Variables(host, Renderer(host, loaded.vault, loaded.inventory))
+    found = resolve_interpreter(variables, loaded.settings)
+    return found if found and found.value and found.origin else None
 
 
 def _refuse_different_programs(hosts: Sequence[HostPlan]) -> None:

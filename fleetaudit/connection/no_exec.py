@@ -9,6 +9,7 @@ read (transport/ssh/hops.py), and an inventory that is a program before it is ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from fleetaudit.inventory.host_list import HOST_LIST_ORIGIN
@@ -20,6 +21,7 @@ from .variables import CannotReachError, Variables
 _CONNECTION = "ansible_connection"
 _TYPED = frozenset({str(HOST_LIST_ORIGIN), "-e"})
 """The origins of variables that the command line sets."""
+_ENVIRONMENT = re.compile(r"\$[{A-Za-z_]")
 _TRUST = "leave out --no-exec, if you trust whoever wrote this"
 _LIST = "to audit this machine, name it on the command line:  fleetaudit run localhost,"
 
@@ -58,6 +60,16 @@ def refuse_arguments(text: str, name: str, origin: str) -> None:
         )
     if argument := first_openssh_only_argument(text):
         raise _refusal(f"{argument} in {name} in {origin} needs the system's ssh", _TRUST)
+
+
+def refuse_environment(text: str, name: str, origin: str) -> None:
+    """Raises `CannotReachError` if a text for ssh has a variable of this machine's environment.
+
+    ssh would put its value, which may be a secret, into a path, a name or a reason.
+    """
+    if _ENVIRONMENT.search(text):
+        what = f"{name} in {origin} has a variable of this machine's environment"
+        raise CannotReachError(f"{what}, and --no-exec shows none to an inventory", _TRUST)
 
 
 def refuse_openssh(variables: Variables) -> None:

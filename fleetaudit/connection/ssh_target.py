@@ -19,7 +19,7 @@ from fleetaudit.text.files import expand_home
 from .ansible_cfg import AnsibleSettings
 from .become import resolve_become
 from .interpreter import resolve_interpreter
-from .no_exec import refuse_arguments, refuse_openssh
+from .no_exec import refuse_arguments, refuse_environment, refuse_openssh
 from .options import ConnectionOptions
 from .shell_words import UnsupportedArgumentError
 from .ssh_arguments import (
@@ -235,6 +235,9 @@ def _refuse_programs(variables: Variables, connection: str, arguments: list[_Arg
     """Raises `CannotReachError` for a connection that makes this machine start a program."""
     for each in arguments:
         refuse_arguments(each.text, each.name, each.origin)
+        refuse_environment(each.text, each.name, each.origin)
+    for name in filter(variables.is_set, KEY):
+        refuse_environment(str(variables.get(name)), name, variables.origin(name))
     if _CLIENTS.get(connection) == "openssh":
         refuse_openssh(variables)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fleetaudit.errors import InputError
@@ -40,3 +41,17 @@ def unreadable(path: Path, e: Exception, source: str = "") -> InputError:
     """
     reason = getattr(e, "strerror", None) or e
     return InputError(f"cannot be read: {reason}", source=(source or str(path))[:_MAX_SHOWN])
+
+
+def refuse_link_out(path: Path, folder: Path) -> None:
+    """Raises `InputError` for a file that a link leads to from within `folder` to outside of it.
+
+    Whoever wrote an inventory could have any file of this machine read as variables, and its values
+    in names and addresses.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise InputError(
+            "a link out of the inventory's folder, and --no-exec follows none",
+            source=str(path),
+            hint="put a copy of the file there, if you trust whoever wrote this",
+        )

@@ -23,7 +23,7 @@ from fleetaudit.text.document import Document
 from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
-from .folders import is_folder, list_folder, unreadable
+from .folders import is_folder, list_folder, refuse_link_out, unreadable
 from .host_list import read_host_list
 from .ini_format import is_section, read_ini
 from .json_text import parse_json
@@ -57,10 +57,11 @@ def load_inventory(
     A source is what `ansible -i` takes: the path of an inventory (YAML, JSON, INI, a program, or a
     folder of these), or a `host,host,` list. `vault` decrypts whole files, nothing by default;
     encrypted values stay encrypted. `unsupported` are settings of ansible.cfg, an error if they
-    would change what is read and a note otherwise. With `no_exec` a program is an error, too. The
-    inventory has at least one host. Raises `NothingToDoError` for a source that is missing or if
-    there is none, and `InputError` with file and line for everything that is wrong or not
-    supported. Ansible: "How to build your inventory", and `parse_sources` in inventory/manager.py.
+    would change what is read and a note otherwise. With `no_exec` a program is an error, too, and
+    so is a link out of the folder of a source. The inventory has at least one host. Raises
+    `NothingToDoError` for a source that is missing or if there is none, and `InputError` with file
+    and line for everything that is wrong or not supported. Ansible: "How to build your inventory",
+    and `parse_sources` in inventory/manager.py.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
@@ -162,7 +163,9 @@ class _SourceReader:
 
     def build(self, sources: Sequence[str]) -> Inventory:
         """Returns the finished inventory, with group_vars, host_vars and all notes."""
-        repeated = read_vars_files(self._folders, self._builder, self._vault, self._record)
+        repeated = read_vars_files(
+            self._folders, self._builder, self._vault, self._record, no_exec=self._no_exec
+        )
         unread = unread_vars_notes(Path(), self._folders, self._builder)
         inventory = self._builder.build(sources, (*repeated, *unread))
         self._record.folders = self._folders
@@ -197,9 +200,15 @@ class _SourceReader:
             if is_folder(entry):
                 count += self._read_folder(entry, depth + 1)
             else:
+                self._refuse_link_out(entry)
                 self._read_file(entry, str(entry), is_named=False)
                 count += 1
         return count
+
+    def _refuse_link_out(self, entry: Path) -> None:
+        """Raises `InputError` for a link out of the folder that is read now, with `no_exec`."""
+        if self._no_exec:
+            refuse_link_out(entry, self._folders[-1])
 
     def _entries_of(self, folder: Path) -> list[Path]:
         """Returns what Ansible would read in a folder, sorted by name.

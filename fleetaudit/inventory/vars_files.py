@@ -21,7 +21,7 @@ from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
 from .entries import VariablesAndOrigins, VarsLayer
-from .folders import is_folder, list_folder, unreadable
+from .folders import is_folder, list_folder, refuse_link_out, unreadable
 from .json_text import parse_json
 from .settings_check import ReadingRecord
 from .values import TAGS
@@ -36,7 +36,12 @@ _MAX_REPEATED_SHOWN = 5
 
 
 def read_vars_files(
-    folders: Iterable[Path], builder: InventoryBuilder, vault: Vault, record: ReadingRecord
+    folders: Iterable[Path],
+    builder: InventoryBuilder,
+    vault: Vault,
+    record: ReadingRecord,
+    *,
+    no_exec: bool = False,
 ) -> tuple[str, ...]:
     """Adds the variables of group_vars and host_vars in each of `folders`; a later folder wins.
 
@@ -44,17 +49,18 @@ def read_vars_files(
     groups and hosts that `builder` has already get variables. `vault` decrypts whole files;
     encrypted values stay encrypted. The files that were read are added to `record`. Returns a note
     for each duplicate key, up to a limit a file. Raises `InputError` for a file that cannot be read
-    or decrypted or is no mapping, for one that another one hides, and for folders nested deeper
-    than 20. Ansible: "How to build your inventory: organizing host and group variables", its vars
-    plugin host_group_vars, and `find_vars_files` in parsing/dataloader.py.
+    or decrypted or is no mapping, for one that another one hides, for folders nested deeper than
+    20, and with `no_exec` for a link that leads out of the source's folder. Ansible: "How to build
+    your inventory: organizing host and group variables", its vars plugin host_group_vars, and
+    `find_vars_files` in parsing/dataloader.py.
     """
-    reader = _Reader(vault, record)
+    reader = _Reader(vault, record, no_exec=no_exec)
     known = dict[Path, VarsLayer]()
     for folder in folders:
         if folder not in known:
             known[folder] = VarsLayer(
-                groups=reader.read_folder(folder / "group_vars", builder.group_names),
-                hosts=reader.read_folder(folder / "host_vars", builder.host_names),
+                groups=reader.read_folder(folder, "group_vars", builder.group_names),
+                hosts=reader.read_folder(folder, "host_vars", builder.host_names),
             )
         builder.add_layer(known[folder])
     return tuple(reader.notes)
@@ -98,21 +104,27 @@ def _is_same(one: Path, other: Path) -> bool:
 class _Reader:
     """Reads files of variables; `notes` are about duplicate keys."""
 
-    def __init__(self, vault: Vault, record: ReadingRecord) -> None:
-        self._vault, self._record = vault, record
+    def __init__(self, vault: Vault, record: ReadingRecord, *, no_exec: bool) -> None:
+        self._vault, self._record, self._no_exec = vault, record, no_exec
         self.notes = list[str]()
 
-    def read_folder(self, folder: Path, names: Iterable[str]) -> dict[str, VariablesAndOrigins]:
-        """Returns the variables of each of `names` that has a file or folder in `folder`."""
-        return {name: self._read_entry(entry) for name, entry in _entries(folder, names)}
+    def read_folder(
+        self, folder: Path, kind: str, names: Iterable[str]
+    ) -> dict[str, VariablesAndOrigins]:
+        """Returns the variables of each of `names` that has a file or folder in `folder`/`kind`."""
+        return {
+            name: self._read_entry(entry, folder) for name, entry in _entries(folder / kind, names)
+        }
 
-    def _read_entry(self, entry: Path) -> VariablesAndOrigins:
+    def _read_entry(self, entry: Path, folder: Path) -> VariablesAndOrigins:
         """Returns the variables in a file, or in the files of a folder, and where each is set.
 
         A later file wins, by name. Mappings are not merged: the later one replaces the other.
         """
         variables, origins = dict[str, Any](), dict[str, str]()
         for file in _files(entry):
+            if self._no_exec:
+                refuse_link_out(file, folder)
             document = self._parse(file)
             for variable, value in _mapping_of(document).items():
                 variables[variable] = value

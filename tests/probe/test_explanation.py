@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.app.probe_program import ProgramRequest, probe_program
+from fleetaudit.errors import UsageError
 from fleetaudit.probe.protocol import COMMAND, probe_text
 from fleetaudit.probe.result_line import find_result
 from tests.support import probe_runs
@@ -150,3 +151,15 @@ def test_it_follows_the_playbook_and_its_isolation(tmp_path: Path) -> None:
     assert "   1. peer sends 5 bytes" in scenarios
     assert all("7 times each" in line for line in scenarios if not line.startswith(" "))
     assert len(section(explanation(), "Scenarios")) > 10 * len(scenarios)
+
+
+def test_it_names_the_python_that_the_inventory_has_tried_first(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text("all: {hosts: {a: {}, b: {ansible_python_interpreter: /opt/of/b}}}\n")
+    named = "/opt/of/b  is tried first, by ansible_python_interpreter"
+    assert named in section(explanation(sources=(str(hosts),), limit="b"), "What is started")
+    assert "tried first" not in explanation(sources=(str(hosts),), limit="a")
+    with pytest.raises(UsageError, match="a and b try different Pythons first"):
+        explanation(sources=(str(hosts),))
+    program = probe_program(ProgramRequest(sources=(str(hosts),)))  # others choose a Python
+    assert "/opt/of/b" not in program

@@ -110,3 +110,59 @@ def test_an_inventory_that_is_a_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a program, and --no-exec allows none"):
         load_inventory([str(program)], no_exec=True)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        "ansible_ssh_common_args: '-o IdentityFile=/x/${HOME}'",
+        "ansible_ssh_args: '-o IdentityAgent=$HOME'",
+        "ansible_ssh_extra_args: '-i /x/${HOME}'",
+        "ansible_ssh_private_key_file: '/x/${HOME}'",
+        'ansible_private_key_file: \'{{ "/x/$" ~ "{HOME}" }}\'',
+    ],
+)
+def test_no_variable_of_this_machines_environment_gets_into_a_reason(
+    tmp_path: Path, variables: str
+) -> None:
+    found = target_of(tmp_path, variables)
+    assert isinstance(found, NotAudited), found
+    assert "hosts.yml:3 has a variable of this machine's environment" in found.reason
+    assert isinstance(target_of(tmp_path, variables, ConnectionOptions()), SshTarget)
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["group_vars/all.yml", "group_vars/all/x.yml", "host_vars/web/x.yml", "more", "group_vars"],
+)
+def test_a_link_out_of_the_folder_of_an_inventory_is_refused(tmp_path: Path, link: str) -> None:
+    secret = tmp_path / "home" / "all.yml"
+    secret.parent.mkdir()
+    secret.write_text("password: CANARY\n")
+    folder = tmp_path / "hosts"
+    path = folder / link
+    path.parent.mkdir(parents=True)
+    (folder / "a.yml").write_text("all: {hosts: {web: {}}}\n")
+    path.symlink_to(secret.parent if link == "group_vars" else secret)
+    with pytest.raises(InputError, match="a link out of the inventory's folder, and --no-exec"):
+        load_inventory([str(folder)], no_exec=True)
+
+
+def test_a_link_within_the_folder_of_an_inventory_is_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "hosts"
+    (folder / "group_vars" / "all").mkdir(parents=True)
+    (folder / "host_vars").mkdir()
+    (folder / "a.yml").write_text("all: {hosts: {web: {}}}\n")
+    (folder / "group_vars" / "all" / "x.yml").write_text("ansible_user: audit\n")
+    (folder / "host_vars" / "web.yml").symlink_to("../group_vars/all/x.yml")
+    linked = tmp_path / "link"
+    linked.symlink_to(folder)
+    (host,) = load_inventory([str(linked)], no_exec=True).hosts
+    assert host.variables["ansible_user"] == "audit"
+
+
+def test_a_link_to_itself_is_an_error_about_the_file(tmp_path: Path) -> None:
+    (tmp_path / "hosts").mkdir()
+    (tmp_path / "hosts" / "x").symlink_to("x")
+    with pytest.raises(InputError, match="hosts/x"):
+        load_inventory([str(tmp_path / "hosts")], no_exec=True)
