@@ -46,7 +46,20 @@ def _is_signed(certificate: HostCertificate) -> bool:
     if Fields(authority).name() != _KEY_TYPES.get(algorithm, algorithm):
         return False
     try:
+        _check_form(certificate.signature)
         key = _CLASSES[algorithm](Message(authority))
         return bool(key.verify_ssh_sig(certificate.signed, Message(certificate.signature)))
     except Exception:  # each of paramiko's parsers raises something else
         return False
+
+
+def _check_form(signature: bytes) -> None:
+    """Raises `MalformedFieldsError` if more follows than the algorithm and what it made of it.
+
+    paramiko looks at no more than these two; OpenSSH refuses the rest (ssh_ed25519_verify() and its
+    kind).
+    """
+    fields = Fields(signature)
+    fields.name()
+    fields.string()
+    fields.end()
