@@ -14,6 +14,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,7 @@ from .result_line import MAX_LINE
 _MIB = 1024 * 1024
 _PYTHONS = re.compile(r"for p in (.*?); do")
 _FLAGS = re.compile(r'exec "\$@" (.*?) -;')
+_WILDCARDS = frozenset("*?[")
 _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 
 
@@ -208,11 +210,23 @@ def _sysctls_asked(request: _Request) -> Iterator[str]:
     if names:
         yield f"The {len(names)} sysctls of the playbook, of this host and the kernel's defaults:"
     yield from map(_sysctl_path, names)
+    for folder in dict.fromkeys(chain.from_iterable(map(_folders_listed, names))):
+        yield f"{folder}  names of files"
     yield "Where these are set at boot, the file and the line, if everybody may read the file:"
     for folder in request.const.SYSCTL_FOLDERS:
         yield f"{folder}  names of files"
         yield f"{folder}/*.conf"
     yield request.const.SYSCTL_CONF
+
+
+def _folders_listed(pattern: str) -> Iterator[str]:
+    """Yields the folders whose names a pattern is compared with: one for each level that has a
+    wildcard.
+    """
+    levels = pattern.split(".")
+    for number, level in enumerate(levels):
+        if not _WILDCARDS.isdisjoint(level):
+            yield _sysctl_path(".".join(levels[:number]))
 
 
 def _sysctl_path(name: str) -> str:

@@ -57,14 +57,19 @@ def is_named(path: str, patterns: list[str]) -> bool:
 @pytest.fixture(scope="module", params=["root", "nobody"])
 def trace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Returns the system calls of a whole run of the shipped playbook, by the command line."""
+    within = [] if request.param == "root" else probe_runs.as_nobody()
+    return traced(tmp_path_factory.mktemp("trace"), *within)
+
+
+def traced(folder: Path, *within: str, **how: object) -> str:
+    """Returns the system calls of a probe that the command line starts."""
     require("strace", "setpriv")
     probe_runs.need_root()
-    file = tmp_path_factory.mktemp("trace") / "calls"
-    within = [] if request.param == "root" else probe_runs.as_nobody()
-    traced = ["strace", "-f", "-qq", "-s", "300", "-o", str(file), "-e", f"trace={CALLS}", *within]
+    file = folder / "calls"
+    strace = ["strace", "-f", "-qq", "-s", "300", "-o", str(file), "-e", f"trace={CALLS}", *within]
     done = subprocess.run(
-        [*traced, "/bin/sh", "-c", COMMAND],
-        input=probe_program(ProgramRequest()).encode(),
+        [*strace, "/bin/sh", "-c", COMMAND],
+        input=probe_program(ProgramRequest(**how)).encode(),  # type: ignore[arg-type]
         env={"PATH": PATH},
         capture_output=True,
         check=False,
@@ -163,3 +168,20 @@ def test_it_names_the_python_that_the_inventory_has_tried_first(tmp_path: Path) 
         explanation(sources=(str(hosts),))
     program = probe_program(ProgramRequest(sources=(str(hosts),)))  # others choose a Python
     assert "/opt/of/b" not in program
+
+
+def test_the_folders_in_which_it_looks_for_sysctls_are_named(tmp_path: Path) -> None:
+    playbook = tmp_path / "sysctls.yml"
+    playbook.write_text(
+        "- name: Small\n  hosts: all\n  trials: 1\n  scenarios: [unread-close/unread-close]\n"
+        "  sysctls:\n    collect:\n      - net.ipv4.conf.*.rp_filter\n"
+        "      - net.ipv[46].neigh.*.mcast_solicit\n      - net.ipv4.tcp_?ack\n"
+    )
+    calls = traced(tmp_path, playbooks=(str(playbook),))
+    named = paths(section(explanation(playbooks=(str(playbook),)), "What is read"))
+    opened = {path for line in of_the_command(calls) for path, _ in OPENS.findall(line)}
+    assert {"/proc/sys/net", "/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/neigh"} <= opened
+    written = paths(section(explanation(), "What is written"))
+    assert [path for path in opened if not is_named(path, [*named, *written])] == []
+    assert {"/proc/sys/net", "/proc/sys/net/ipv[46]/neigh"} <= {*named}
+    assert named.count("/proc/sys/net/ipv4") == 1 + 1  # of the pattern, and to copy settings
