@@ -178,7 +178,7 @@ class HostKeys:
             if not _certifies(without_port, authority):
                 signer = fingerprint(certificate.authority)
                 return f"{signer} signed it, which is no known authority"
-        asked = _alias(target) or target.address.lower()
+        asked = (_alias(target) or target.address).lower()  # as ssh, which lowers an alias, too
         allowed = config_of(target).ca_algorithms or CA_ALGORITHMS
         return why_refused(certificate, asked, time.time(), allowed)
 

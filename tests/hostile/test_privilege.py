@@ -24,7 +24,8 @@ WHOLE_AUDITS = {
     "one exact line of sudoers",
     "controller without any privilege, paramiko",
 }
-LEFT_OUT = {name for i, name in enumerate(certificates.CASES) if i % 4}
+ALWAYS = {name for name in certificates.CASES if name.startswith("HostKeyAlias")}
+LEFT_OUT = {name for i, name in enumerate(certificates.CASES) if i % 4} - ALWAYS
 LEFT_OUT |= (logins.CASES.keys() | controller.CASES.keys()) - WHOLE_AUDITS
 
 

@@ -283,6 +283,19 @@ CERTIFICATES: dict[str, Certificate] = {
         principals="LOCALHOST",
         config=lambda _: ["HostName localhost"],
     ),
+    "HostKeyAlias in capitals, certificate in small letters": Certificate(
+        lambda h: [h.ca("*.example.com")],
+        True,
+        principals=NAME,
+        config=lambda _: [f"HostKeyAlias {NAME.upper()}"],
+    ),
+    "HostKeyAlias in capitals, certificate in capitals": Certificate(
+        lambda h: [h.ca("*.example.com")],
+        False,
+        f"not for {NAME}, only for {NAME.upper()}",
+        principals=NAME.upper(),
+        config=lambda _: [f"HostKeyAlias {NAME.upper()}"],
+    ),
     "accept-new: expired": Certificate(_ca, True, sign=EXPIRED, policy="accept-new"),
     "accept-new: expired, other plain key known": Certificate(
         _ca_and_other_key, False, "changed host key", sign=EXPIRED, policy="accept-new"
