@@ -15,7 +15,11 @@ from collections.abc import Iterator
 from fleetaudit.inventory.host_list import HOST_LIST_ORIGIN
 from fleetaudit.model import Become, Interpreter, LocalTarget
 
-from .ssh_arguments import first_openssh_only_argument, first_program_argument
+from .ssh_arguments import (
+    first_openssh_only_argument,
+    first_program_argument,
+    first_trust_argument,
+)
 from .variables import CannotReachError, Variables
 
 _CONNECTION = "ansible_connection"
@@ -23,6 +27,7 @@ _TYPED = frozenset({str(HOST_LIST_ORIGIN), "-e"})
 """The origins of variables that the command line sets."""
 _ENVIRONMENT = re.compile(r"\$[{A-Za-z_]")
 _TRUST = "leave out --no-exec, if you trust whoever wrote this"
+_KEYS = "leave it out, and name a file that you trust:  --known-hosts FILE"
 _LIST = "to audit this machine, name it on the command line:  fleetaudit run localhost,"
 
 
@@ -50,7 +55,8 @@ def refuse_kernel(variables: Variables) -> None:
 
 
 def refuse_arguments(text: str, name: str, origin: str) -> None:
-    """Raises `CannotReachError` if arguments for ssh name a program, or a file that may do so.
+    """Raises `CannotReachError` if arguments for ssh name a program, or a file that may do so, or
+    make a host's key trusted: a password is sent only to a host whose key the user trusts.
 
     `name` and `origin` are the variable or setting and its place.
     """
@@ -60,6 +66,9 @@ def refuse_arguments(text: str, name: str, origin: str) -> None:
         )
     if argument := first_openssh_only_argument(text):
         raise _refusal(f"{argument} in {name} in {origin} needs the system's ssh", _TRUST)
+    if argument := first_trust_argument(text):
+        what = f"{argument} in {name} in {origin} decides which host keys are trusted"
+        raise CannotReachError(f"{what}, and with --no-exec the inventory does not", _KEYS)
 
 
 def refuse_environment(text: str, name: str, origin: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from .shell_words import UnsupportedArgumentError, describe_word, split_words
@@ -20,6 +21,7 @@ from .ssh_keywords import (
     LOGIN_METHODS,
     OPENSSH_ONLY,
     OTHER_USES,
+    TRUSTED_KEYS,
     TUNING,
     WITHOUT_EFFECT,
 )
@@ -27,6 +29,7 @@ from .ssh_keywords import (
 _IGNORED_FLAGS = frozenset("-C -q -v -vv -vvv -T -t -tt -x -X -Y -A -a -n".split())  # noqa: SIM905 — a list of words
 _IGNORED_OPTIONS = TUNING | {"checkhostip"}
 _NO_FILES = ("/dev/null", "none")
+_FILES_OF_KEYS = KNOWN_HOSTS_FILES | {"revokedhostkeys"}
 # Values that ask for what is done anyway.
 _REDUNDANT = frozenset(
     [
@@ -34,7 +37,7 @@ _REDUNDANT = frozenset(
         ("pubkeyauthentication", "yes"),
         ("proxycommand", "none"),
         ("proxyjump", "none"),
-        *((name, value) for name in KNOWN_HOSTS_FILES for value in _NO_FILES),
+        *((name, value) for name in _FILES_OF_KEYS for value in _NO_FILES),
         *(
             ("stricthostkeychecking", value)
             for value in ("no", "off", "false", "ask", "accept-new")
@@ -135,11 +138,11 @@ def _is_significant(option: _Option, *, password: bool) -> bool:
 def openssh_arguments(arguments: str) -> tuple[str, ...]:
     """Returns `arguments` as words for ssh, each option apart from its value.
 
-    Left out are logging, terminals, master connections (-M), and /dev/null as known hosts: the
-    command line alone says how host keys are checked. Letters that are joined are taken apart, so
-    that each word is one option or one value. Raises `UnsupportedArgumentError` for a word that is
-    no option, for an option that ssh(1) does not have or with which it would not run a command, for
-    a missing value and for an unclosed quotation.
+    Left out are logging, terminals, master connections (-M), and /dev/null as known hosts or as
+    revoked keys: the command line alone says how host keys are checked. Letters that are joined are
+    taken apart, so that each word is one option or one value. Raises `UnsupportedArgumentError` for
+    a word that is no option, for an option that ssh(1) does not have or with which it would not run
+    a command, for a missing value and for an unclosed quotation.
     """
     words = iter(split_words(arguments))
     accepted = list[str]()
@@ -179,7 +182,7 @@ def _option_with_value(letter: str, value: str) -> tuple[str, ...]:
     option = _parse_option(value)
     if option.keyword in OTHER_USES:
         raise UnsupportedArgumentError(f"-o {option.name}")
-    if option.keyword in KNOWN_HOSTS_FILES and option.value in _NO_FILES:
+    if option.keyword in _FILES_OF_KEYS and option.value.strip('"').lower() in _NO_FILES:
         return ()
     return "-o", value
 
@@ -241,6 +244,20 @@ def _program_arguments(words: Iterable[str]) -> Iterator[str]:
             yield word
         elif word == "-o" and option.keyword in _PROGRAMS and option.value.lower() != "none":
             yield str(option)
+
+
+@functools.lru_cache(maxsize=1024)
+def first_trust_argument(arguments: str) -> str | None:
+    """Returns the first of OpenSSH's `arguments` that decides which host keys are trusted.
+
+    None if there is none, and for arguments that `openssh_arguments` refuses.
+    """
+    try:
+        words = openssh_arguments(arguments)
+    except UnsupportedArgumentError:
+        return None
+    options = (_parse_option(value) for word, value in pairwise(words) if word == "-o")
+    return next((str(option) for option in options if option.keyword in TRUSTED_KEYS), None)
 
 
 def _openssh_only_option(text: str) -> Iterator[str]:

@@ -73,3 +73,6 @@ OPENSSH_ONLY = frozenset(
 
 KNOWN_HOSTS_FILES = frozenset({"userknownhostsfile", "globalknownhostsfile"})
 """The options that name files of known hosts."""
+
+TRUSTED_KEYS = KNOWN_HOSTS_FILES | {"revokedhostkeys", "casignaturealgorithms"}
+"""The options that decide which host keys are trusted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -129,6 +130,41 @@ def test_no_variable_of_this_machines_environment_gets_into_a_reason(
     assert isinstance(found, NotAudited), found
     assert "hosts.yml:3 has a variable of this machine's environment" in found.reason
     assert isinstance(target_of(tmp_path, variables, ConnectionOptions()), SshTarget)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "UserKnownHostsFile=./kh",
+        "globalknownhostsfile ./kh",
+        "RevokedHostKeys=./none",
+        "CASignatureAlgorithms=+ssh-rsa",
+    ],
+)
+def test_the_inventory_does_not_decide_which_host_keys_are_trusted(
+    tmp_path: Path, option: str
+) -> None:
+    variables = f"ansible_ssh_common_args: '-C -o \"{option}\"'"
+    found = target_of(tmp_path, variables)
+    assert isinstance(found, NotAudited)
+    assert "decides which host keys are trusted" in found.reason
+    assert "--known-hosts FILE" in found.hint
+    assert isinstance(target_of(tmp_path, variables, ConnectionOptions()), SshTarget)
+
+
+@pytest.mark.parametrize("value", ["none", "NONE", "/dev/null", '"none"'])
+@pytest.mark.parametrize("options", [NO_EXEC, ConnectionOptions()])
+def test_no_inventory_makes_revoked_keys_trusted_again(
+    tmp_path: Path, value: str, options: ConnectionOptions
+) -> None:
+    arguments = f"-o IdentitiesOnly=yes -o 'RevokedHostKeys={value}'"
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "web.json").write_text(
+        json.dumps({"ansible_ssh_common_args": arguments})
+    )
+    found = target_of(tmp_path, "x: 1", options)
+    assert isinstance(found, SshTarget)
+    assert found.late_arguments == ("-o", "IdentitiesOnly=yes")
 
 
 @pytest.mark.parametrize(
