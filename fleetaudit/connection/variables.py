@@ -111,7 +111,7 @@ class Variables:
         if not is_text_or_number(value):
             raise self.error(name, "is not text", "put it in quotes")
         if len(str(value)) > MAX_TEXT:
-            raise self.error(name, f"is longer than {MAX_TEXT} characters", "write what is meant")
+            raise self.error(name, f"is longer than {MAX_TEXT} characters", "shorten it")
         if not str(value).isprintable():
             raise self.error(name, "has a control character in it", "retype it")
         return str(value)

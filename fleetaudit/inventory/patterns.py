@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
-from fleetaudit.text.expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
+from fleetaudit.text.regular_expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
 from fleetaudit.text.sanitize import shorten
 from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 

@@ -30,7 +30,7 @@ from fleetaudit.text.sanitize import printable_line
 
 from .controls import Key, apply_controls, make_inconclusive
 from .counters import Isolation
-from .lacking import doubt_missing, with_doubts
+from .missing_scenarios import doubt_missing, with_doubts
 from .reply import MAX_OBSERVATIONS, MAX_SYSCTLS, RawObservation
 from .scenario_verdict import JudgedScenario, judge_scenario, unanswered
 from .sysctl_patterns import SysctlPatterns

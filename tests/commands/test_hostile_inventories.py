@@ -29,7 +29,7 @@ from fleetaudit.inventory.entries import Origin
 from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.inventory.ini_values import split_words
 from fleetaudit.inventory.printing import render_list
-from fleetaudit.text.expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
+from fleetaudit.text.regular_expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
 from fleetaudit.text.sanitize import escape_line, is_visible
 from tests.support.commands import Workspace
 from tests.support.sshd import require

@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.ssh, pytest.mark.sudo]
 
 CHOSEN = (
     "login",
-    "a host that tells a wrong password",
+    "a host that prints a wrong password",
     "built-in: sudo, wrong password",
-    "built-in: telling-sudo",
+    "built-in: printing-sudo",
     "openssh: su",
     "jump host: login and sudo",
     "vault: login and sudo",

@@ -12,7 +12,7 @@ from ..table import Case, Seen
 from . import places, programs, resources
 from .probing import NOBODY, World, judge, probe_in
 
-COLUMNS = ("seconds", "verdicts", "wrong", "left", "said")
+COLUMNS = ("seconds", "verdicts", "wrong", "left over", "message")
 KILLS, KILLS_A_CASE, LIFE_S = 200, 10, 1.8
 
 
@@ -49,13 +49,13 @@ def seen_after_kills(seeds: range) -> Seen:
     with ThreadPoolExecutor(4) as pool:  # most of the time goes into waiting
         outcomes = list(pool.map(probe_in, worlds))
     judged = [judge(world, outcome) for world, outcome in zip(worlds, outcomes, strict=True)]
-    said = Counter(str(cells["said"])[:60] for _, cells in judged if cells["said"])
+    messages = Counter(str(cells["message"])[:60] for _, cells in judged if cells["message"])
     hits = sum(bool(outcome.report["done"]) for outcome in outcomes)
     cells = {
         "seconds": f"{max(outcome.report['seconds'] for outcome in outcomes):.1f} at most",
         "verdicts": ", ".join(str(cells["verdicts"]).partition(" ")[0] for _, cells in judged),
         "wrong": sum(int(str(cells["wrong"])) for _, cells in judged),
-        "left": sum(int(str(cells["left"])) for _, cells in judged),
-        "said": f"{hits} were hit; {'; '.join(said)}"[:150],
+        "left over": sum(int(str(cells["left over"])) for _, cells in judged),
+        "message": f"{hits} were hit; {'; '.join(messages)}"[:150],
     }
     return Seen(tuple(each for wrong, _ in judged for each in wrong), cells)

@@ -241,7 +241,7 @@ def judge(world: World, outcome: Outcome) -> tuple[list[str], dict[str, object]]
         if ending != world.truth.get(key[0], usual.get(key, ending))
     }
     right = len(seen) - len(false)
-    said = "; ".join(outcome.words)
+    message = "; ".join(outcome.words)
     report = outcome.report
     wrong = [
         f"{name} over {family} is {ending}, not {world.truth.get(name, usual[name, family])}"
@@ -252,17 +252,17 @@ def judge(world: World, outcome: Outcome) -> tuple[list[str], dict[str, object]]
         wrong.append(f"it took {report['seconds']:.1f} s")
     if right < world.least * len(usual):
         wrong.append(f"only {right} verdicts")
-    if len(seen) < len(usual) and not said:
+    if len(seen) < len(usual) and not message:
         wrong.append("it does not say why verdicts are missing")
-    if world.says not in said:
+    if world.says not in message:
         wrong.append(f"it does not say “{world.says}”")
-    if _BROKEN.search(said) and not world.breaks:
+    if _BROKEN.search(message) and not world.breaks:
         wrong.append("it failed for another reason than the world's")
     cells = {
         "seconds": f"{report['seconds']:.1f} of {world.bound:.0f}",
         "verdicts": f"{right} of {len(usual)}",
         "wrong": len(false),
-        "left": len(report["left"]) + len(report["changed"]),
-        "said": (said if len(seen) < len(usual) or world.says else "")[:150],
+        "left over": len(report["left"]) + len(report["changed"]),
+        "message": (message if len(seen) < len(usual) or world.says else "")[:150],
     }
     return wrong, cells

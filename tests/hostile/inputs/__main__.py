@@ -6,10 +6,10 @@ import sys
 
 from tests.hostile.table import main
 
-from . import documents, escapes, expressions, names, odd_files, programs
+from . import documents, escapes, names, odd_files, programs, regular_expressions
 from .attack import COLUMNS, Attack, missing_programs
 
-KINDS = (escapes, documents, expressions, odd_files, names, programs)
+KINDS = (escapes, documents, regular_expressions, odd_files, names, programs)
 
 
 def attacks() -> list[Attack]:

@@ -146,7 +146,10 @@ _CONTRADICTIONS: dict[str, tuple[Callable[[Body], object], str]] = {
     "no witness": (_in(UNREAD, peer=None, kernel=None, wire_lost=5), "no witness"),
     "a step that failed": (_in(UNREAD, error="x", failed_step=1), "x"),
     "more may come": (_in(DRAINED, outstanding="x"), "more may come"),
-    "an error of nobody": (_in(UNREAD, peer={**PEER_FIN, "so_error": "EOTHER"}), "disagree"),
+    "an error that no socket has": (
+        _in(UNREAD, peer={**PEER_FIN, "so_error": "EOTHER"}),
+        "disagree",
+    ),
     "trials that disagree": (
         lambda body: (
             observation(body, UNREAD)["trials"].append(

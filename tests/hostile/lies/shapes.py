@@ -200,7 +200,7 @@ _REFUSED: dict[str, tuple[Callable[[Body], object], str]] = {
     "an unknown step that failed": (_in_trial("failed_step", 9), "number the steps"),
     "an unknown counter of a trial": (_in_trial("kernel", {"x": 1}), "not asked for"),
     "an unknown queue": (_in_trial("queue", {"x": 1}), "not asked for"),
-    "bytes of nobody": (_in_trial("bytes", {"x": 1}), "not asked for"),
+    "bytes of neither side": (_in_trial("bytes", {"x": 1}), "not asked for"),
     "state 14": (_peer("state", 14), "state"),
     "state -1": (_peer("state", -1), "state"),
     "17 results of recv": (_peer("recv", ["0"] * 17), "length"),
@@ -278,7 +278,7 @@ def _duplicate_keys(genuine: Genuine) -> Iterator[Lie]:
         ("exposure", "null", "own row"),
         ("observations", "[]", "refused"),
     ):
-        yield Lie(f"{key} twice", partial(_twice, genuine, key, value), seen)
+        yield Lie(f"the key {key} twice", partial(_twice, genuine, key, value), seen)
 
 
 def _twice(genuine: Genuine, key: str, value: str) -> bytes:
@@ -291,7 +291,7 @@ def _deep(genuine: Genuine) -> Iterator[Lie]:
     for opening, closing in (("[", "]"), ('{"x":', "}")):
         deep = opening * 10_000 + "1" + closing * 10_000
         for key in ("more", "observations", "sysctls", "times", "kernel", "notes"):
-            name = f"10,000 of {opening} in {key}"
+            name = f"{opening} 10,000 deep in {key}"
             yield Lie(name, partial(_nested, genuine, key, deep), "refused")
 
 

@@ -4,5 +4,6 @@ Which host keys and certificates are trusted, compared with OpenSSH's own client
 may do that can do nothing but be audited; and what the controller needs.
 
 Modules: `world` (keys, servers, both clients), `certificates` and `other_keys` (host keys),
-`logins` (accounts that can do one thing), `controller` (fleetaudit itself without any privilege).
+`odd_server` (one that shows forged certificates), `logins` (accounts that can do one thing),
+`controller` (fleetaudit itself without any privilege).
 """

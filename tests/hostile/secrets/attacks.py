@@ -92,9 +92,15 @@ def _logins() -> Iterator[Attack]:
         "a host key that is unknown", _open, (*LOGIN, "--known-hosts", "/dev/null"), NOT_AUDITED,
         "host key",
     )  # fmt: skip
-    yield Attack("a host that tells", lambda w: w.host(w.telling), LOGIN, NOT_AUDITED, "execute")
     yield Attack(
-        "a host that tells a wrong password", lambda w: w.host(w.telling_wrong), WRONG_LOGIN,
+        "a host that prints the password",
+        lambda w: w.host(w.printing),
+        LOGIN,
+        NOT_AUDITED,
+        "execute",
+    )
+    yield Attack(
+        "a host that prints a wrong password", lambda w: w.host(w.printing_wrong), WRONG_LOGIN,
         NOT_AUDITED, "authenticate",
     )  # fmt: skip
     yield Attack(
@@ -127,7 +133,7 @@ def _becoming(client: str, option: Sequence[str]) -> Iterator[Attack]:
         lambda w: w.host(w.strict, ansible_ssh_private_key_file=str(w.keys.user())),
         right, NOT_AUDITED, "become",
     )  # fmt: skip
-    for name in ("telling-sudo", "telling-last"):
+    for name in ("printing-sudo", "printing-last"):
         yield Attack(
             f"{client}: {name}", functools.partial(_with_sudo, name),
             (*option, "--become-password-file", "become.txt"), NOT_AUDITED, "become",

@@ -32,14 +32,14 @@ LAST
 exit 1
 """
 """A sudo that prints the password that it gets; LAST is what it does at last."""
-_SUDOS = {"telling-sudo": ":", "telling-last": "printf '%s' \"$typed\" >&2"}
+_SUDOS = {"printing-sudo": ":", "printing-last": "printf '%s' \"$typed\" >&2"}
 
 
 @dataclass(frozen=True)
 class World:
     """The hosts: `open` takes passwords and lets alice become bob, `strict` lets her become
-    nobody, `telling` prints alice's password in its banner, and to whoever logs in,
-    and `telling_wrong` the wrong one.
+    nobody, `printing` prints alice's password in its banner, and to whoever logs in,
+    and `printing_wrong` the wrong one.
     """
 
     canaries: Canaries
@@ -47,8 +47,8 @@ class World:
     locked: Path
     open: Accounts
     strict: Accounts
-    telling: Accounts
-    telling_wrong: Accounts
+    printing: Accounts
+    printing_wrong: Accounts
 
     def workspace(self, folder: Path) -> Workspace:
         """Makes the folder of a user: playbook, passwords, vault, ssh_config."""
@@ -58,7 +58,7 @@ class World:
             place.write(f"{kind}.txt", self.canaries[kind] + "\n").chmod(0o600)
         (folder / "tmp").mkdir()
         (folder / "bin").mkdir()
-        hosts = (self.open, self.strict, self.telling, self.telling_wrong)
+        hosts = (self.open, self.strict, self.printing, self.printing_wrong)
         place.write("known", "".join(a.server.known_hosts.read_text() for a in hosts))
         self._write_ssh_config(place)
         self._write_programs(place)
@@ -122,8 +122,8 @@ def world() -> Iterator[World]:
         )
         passwords = ("PasswordAuthentication yes", "KbdInteractiveAuthentication yes")
 
-        def start_telling(text: str) -> Accounts:
-            folder = make_folder("telling")
+        def start_printing(text: str) -> Accounts:
+            folder = make_folder("printing")
             folder.chmod(0o755)
             (folder / "banner").write_text(f"welcome, {text}\n{text}\n")
             script = folder / "command"
@@ -143,6 +143,6 @@ def world() -> Iterator[World]:
             locked,
             open_,
             start(*passwords, accounts=people, sudoers=NO_SUDOERS),
-            start_telling(canaries["login"]),
-            start_telling(canaries["wrong"]),
+            start_printing(canaries["login"]),
+            start_printing(canaries["wrong"]),
         )

@@ -1,5 +1,5 @@
-"""Checks what a host says that it lacks: a scenario that needs nothing can run wherever another one
-ran over the same family. Pure.
+"""Checks the scenarios that a host says it could not run: one that needs nothing special can run
+wherever another one ran over the same family. Pure.
 
 No verdict is no pass: so no host passes by running its controls only, or nothing over TCP.
 """
@@ -30,7 +30,7 @@ def doubt_missing(planned: Mapping[Key, Scenario], observations: Observations) -
 
 
 def _why(key: Key, ran: Mapping[Family, str], scenario: Scenario) -> str:
-    """Returns why a scenario cannot be lacking, "" if it can; `ran` has what ran over a family."""
+    """Returns why a scenario cannot be missing, "" if it can; `ran` has what ran over a family."""
     family = key[1]
     if not needs_nothing(scenario):
         return ""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.text.expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
+from fleetaudit.text.regular_expressions import InvalidExpressionError, MatchBudget, TimeUsedUpError
 from fleetaudit.text.wildcards import wildcard_regex
 from tests.support.timing import BUSY_S
 
