@@ -93,6 +93,7 @@ def test_whatever_is_left_is_found(
     command: str, left: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_root()
+    probing.usual_verdicts()  # by the real command
     monkeypatch.setattr(protocol, "COMMAND", f"sh -c '{command}'")
     world = probing.World("leaves something", least=0.0)
     wrong, _ = probing.judge(world, probing.probe_in(world))
