@@ -14,6 +14,8 @@ from paramiko import Message
 from fleetaudit.transport.host_certificates import HostCertificate, parse_certificate
 from fleetaudit.transport.ssh_fields import Fields, MalformedFieldsError
 
+from . import paramiko_numbers  # noqa: F401 — a host's numbers cost no time
+
 # Types of an authority's key by how it signs, where they differ.
 _KEY_TYPES = {"rsa-sha2-512": "ssh-rsa", "rsa-sha2-256": "ssh-rsa"}
 _CLASSES: dict[str, type[paramiko.PKey]] = {

@@ -27,6 +27,7 @@ from fleetaudit.transport.ssh_command import permissions_too_open, shell_join
 from fleetaudit.transport.ssh_files import DEFAULT_KEYS
 from fleetaudit.transport.ssh_options import config_of
 
+from . import paramiko_numbers  # noqa: F401 — a file's numbers cost no time
 from .agent import Reader
 
 _MAGIC = b"openssh-key-v1\0"

@@ -31,6 +31,7 @@ from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport.host_certificates import CERTIFICATE_ALGORITHMS
 from fleetaudit.transport.ssh_fields import Fields
 
+from . import paramiko_numbers  # noqa: F401 — a host's numbers cost no time
 from .link import LinkError
 
 _TYPE_AND_COOKIE = 17  # bytes of a KEXINIT before its lists (RFC 4253, section 7.1)
