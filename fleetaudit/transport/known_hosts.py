@@ -21,6 +21,8 @@ from itertools import compress, repeat
 
 from fleetaudit.text.wildcards import wildcard_regex
 
+from .ssh_fields import string_of
+
 USER_FILES = (
     "~/.ssh/known_hosts",
     "~/.ssh/known_hosts2",
@@ -57,12 +59,13 @@ class Entry:
 
     @property
     def has_whole_key(self) -> bool:
-        """Whether the key is a sequence of SSH strings to its last byte.
+        """Whether the key is a sequence of SSH strings to its last byte, the first of them the type
+        of the line.
 
-        Half a line after a crash is not.
+        Half a line after a crash is not; ssh ignores a line whose type is not that of its key.
         """
         blob, at = decode_key(self.text), 0
-        if not blob:
+        if not blob.startswith(string_of(self.key_type.encode())):
             return False
         while at < len(blob):
             at += 4 + int.from_bytes(blob[at : at + 4], "big")  # RFC 4251, section 5: string
@@ -80,7 +83,7 @@ class Entry:
 
     def trusts(self, text: str) -> bool:
         """Returns whether the line trusts the key `text`, in base64, as the host's own."""
-        return not self.marker and self.text == text
+        return self.text == text and self.is_host_key
 
     def revokes(self, text: str) -> bool:
         """Returns whether the line revokes the key `text`, in base64, for every host."""

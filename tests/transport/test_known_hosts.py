@@ -519,3 +519,16 @@ def test_hashed_names_of_another_type_lead_to_a_second_connection_and_the_known_
         )
         assert output.exit_status == 0
         assert server.log.read_text().count("Connection from") == connections
+
+
+@pytest.mark.parametrize("kind", ["ssh-rsa", "SSH-ED25519"])
+@pytest.mark.parametrize("port", [22, 2222])
+def test_a_line_whose_type_is_not_that_of_its_key_trusts_nothing(
+    tmp_path: Path, kind: str, port: int
+) -> None:
+    key = text_of(1).split()[1]
+    path = write(tmp_path, f"web1.example.com {kind} {key}")
+    with pytest.raises(TransportError, match="unknown host key"):
+        check(target(path, port=port))
+    path = write(tmp_path, f"web1.example.com {kind} {key}", f"web1.example.com {text_of(1)}")
+    assert check(target(path, port=port)) == ""
