@@ -126,7 +126,7 @@ class Fleet:
             deadline: Deadline,
             limits: Limits,
         ) -> Output:
-            return Output(stdout=line, stderr=b"", exit_status=0)
+            return Output(stdout=line, stderr=b"", exit_status=0, nonce="")
 
         return answer
 

@@ -1,10 +1,21 @@
 # The forced command that stands for a host: it plays a recorded reply back.
 #   play_back.sh FOLDER SECONDS
 # Like the probe it prints the line of the shell first, reads its program to the end, waits as long as asked, and then
-# prints the reply of its address.
+# prints the reply of its address. A program with a nonce of its own gets that back: its second line
+# ends in NONCE = 57.3, '5f0c…'.
+here=${0%/*}
 set -- "$1" "$2" $SSH_CONNECTION
 read -r ready <"$1/ready"
 echo "$ready"
+read -r first
+read -r second
 cat >/dev/null
 test "$2" = 0 || sleep "$2"
+nonce=${second##*, \'}
+nonce=${nonce%\'}
+read -r recorded <"$1/nonce"
+case $second in
+*NONCE*"'$recorded'") ;;
+*NONCE*) exec python3 -I -S "$here/repeat_nonce.py" "$1/replies/$5" "$nonce" ;;
+esac
 exec cat "$1/replies/$5"

@@ -19,10 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .lab import Lab
+from .repeat_nonce import with_nonce
 from .server import PLAY_BACK, RECORD
 
 REPLIES = 4
 COMPRESSED, TIMES = b"zlib:", b'"times":'
+OF_REQUEST = re.compile(r"NONCE = [0-9.]+, '([0-9a-f]+)'")
+MAX_HEAD = 4096
+"""Within so many bytes a request has its nonce."""
 MACHINE_ID = re.compile(rb'("machine_id":\s*")[0-9a-f]{32}')
 ONE_SCENARIO = """\
 - name: One scenario
@@ -82,8 +86,19 @@ class Recording:
         self._rest("").mkdir()
         for number, address in enumerate((*lab.addresses, *more)):
             ready, newline, rest = replies[number % len(replies)].partition(b"\n")
-            self._rest(address).write_bytes(vary(rest, number))
+            varied = vary(rest, number)
+            self._rest(address).write_bytes(with_nonce(varied, self.nonce().encode()))
         (self.folder / "ready").write_bytes(ready + newline)
+        (self.folder / "nonce").write_text(self.nonce() + "\n")
+
+    def nonce(self) -> str:
+        """Returns the nonce of the recorded request, "" for that of an old fleetaudit.
+
+        Programs that send this request get replies with this nonce, just as they are recorded.
+        """
+        head = self.request().read_bytes()[:MAX_HEAD].decode("latin-1")
+        found = OF_REQUEST.search(head)
+        return found[1] if found else ""
 
     def _record(self, lab: Lab) -> list[bytes]:
         """Returns genuine replies, the line of the shell included."""

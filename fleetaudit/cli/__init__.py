@@ -112,7 +112,9 @@ def fleetaudit(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its exit status."""
     console.open_standard_streams()
-    sys.exit(run_command_line(arguments))
+    status = run_command_line(arguments)
+    console.settle_streams()
+    sys.exit(status)
 
 
 def run_command_line(arguments: Sequence[str] | None = None) -> int:

@@ -103,7 +103,24 @@ def print_chunks(chunks: Iterable[bytes]) -> None:
 def discard_output() -> None:
     """Drops what stdout has buffered: writing it would fail again when Python closes the stream."""
     if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _redirect_to_nowhere(sys.stdout)
+
+
+def settle_streams() -> None:
+    """Writes what the standard streams have buffered, and drops what cannot be written.
+
+    Python tries again at its end, and a failure there would be the exit status (120).
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:  # a full disk, or a terminal that has gone
+            _redirect_to_nowhere(stream)
+
+
+def _redirect_to_nowhere(stream: TextIO) -> None:
+    """Makes the null device of a stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unwritable(e: OSError) -> OutputError:

@@ -73,6 +73,22 @@ def test_output_that_cannot_be_written_is_status_73_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--no-such-option 2>/dev/full", 64),
+        ("--help >/dev/full 2>/dev/full", 73),
+        ("runs -o . >/dev/full 2>/dev/full", 73),
+        ("report no-such-run 2>/dev/full", 66),
+    ],
+)
+def test_messages_that_cannot_be_written_do_not_change_the_status(
+    tmp_path: Path, words: str, status: int
+) -> None:
+    """Python ends with 120 where its own last attempt to write fails."""
+    assert sh(words, tmp_path).returncode == status
+
+
 def test_a_log_that_would_block_is_refused_before_anything_waits_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     done = sh("run localhost, -C", tmp_path, FLEETAUDIT_LOG_PATH="fifo")

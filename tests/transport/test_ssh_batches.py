@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from bench.fleet import repeat_nonce
 from fleetaudit.model import Audited, NotAudited
 from fleetaudit.probe import protocol
 from fleetaudit.store.run_file import read_run
@@ -15,22 +17,26 @@ from tests.support.commands import Workspace
 from tests.support.sshd import Server, Start, require
 
 pytestmark = pytest.mark.commands
+REPEAT_NONCE = repeat_nonce.__file__
 
 NOTED = f"""#!/bin/sh
 echo "begins $(date +%s.%N)" >>"$0.events"
 echo '{protocol.SHELL_MARK}0 root'
+read -r first
+read -r second
 exec 9>"$0.lock"
 flock 9
 if [ ! -s "$0.answer" ]; then
-    sh -c "$SSH_ORIGINAL_COMMAND" >"$0.new"
+    {{ echo "$first"; echo "$second"; cat; }} | sh -c "$SSH_ORIGINAL_COMMAND" >"$0.new"
     mv "$0.new" "$0.answer"
 else
     cat >/dev/null
 fi
 flock -u 9
+nonce=${{second##*, \\'}}
 sleep 0.5
 echo "ends $(date +%s.%N)" >>"$0.events"
-cat "$0.answer"
+exec {sys.executable} -I -S {REPEAT_NONCE} "$0.answer" "${{nonce%\\'}}"
 """
 """A host that notes when its command begins and ends; the probe runs once, for all of them."""
 
