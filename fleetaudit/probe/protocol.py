@@ -28,6 +28,7 @@ from fleetaudit import __version__
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import DECODE_ERRORS, HostPlan, ShortText
 from fleetaudit.text.phrases import surround
+from fleetaudit.text.sanitize import printable_line
 
 from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
 from .reply import PROTOCOL, RawObservation, RawTrial, Reply, SealedReply, Times
@@ -186,7 +187,7 @@ def _refuse_other_protocol(line: bytes) -> None:
     except DECODE_ERRORS:
         return
     if head.protocol != PROTOCOL:
-        version = surround(" of fleetaudit ", head.fleetaudit[:40])
+        version = surround(" of fleetaudit ", printable_line(head.fleetaudit, 40))
         raise ReplyError(
             f"the reply has protocol {head.protocol}{version}, and fleetaudit {__version__} reads"
             f" protocol {PROTOCOL}: fetch it again with the program of this version",
