@@ -86,7 +86,7 @@ def weighing(function: Filter) -> Filter:
         options = {name: _ready(value) for name, value in named.items()}
         result = function(*arguments[:own], *values, **options)
         if isinstance(result, Iterator):
-            return check_items(result)
+            result = list(check_items(result))  # Ansible makes a list of it, too
         return check_weight(result)
 
     return weighing_function
