@@ -186,6 +186,7 @@ def cases() -> dict[str, Case]:
         name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())]) for name in TOGETHER
     }
     left_out = {"inventories", "quiet", "cron", "transport", "output_dir", "extra_vars"}
+    left_out.add("no_exec")  # it excludes --notify
     every = [
         word for name in TOGETHER if name not in left_out for word in words_for(PARAMETERS[name])
     ]

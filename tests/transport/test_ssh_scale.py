@@ -2,7 +2,8 @@
 lost, none twice.
 
 The connections are what is tested here, so the server runs the probe for the first of them only;
-the others, which are the same machine, get its answer again. Two hundred probes take minutes.
+the others, which are the same machine, get its answer again, with the nonce of their own request.
+Two hundred probes take minutes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import getpass
 import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from bench.fleet import repeat_nonce
 from fleetaudit.probe import protocol
 from tests.support.commands import Workspace
 from tests.support.sshd import Server, Start, require
@@ -42,14 +45,17 @@ def inventory(server: Server) -> str:
 
 ONCE = f"""#!/bin/sh
 echo '{protocol.SHELL_MARK}0 root'
+read -r first
+read -r second
+nonce=${{second##*, \\'}}
 exec 9>"$0.lock"
 flock 9
 if [ -s "$0.answer" ]; then
     flock -u 9
     cat >/dev/null
-    exec cat "$0.answer"
+    exec {sys.executable} -I -S {repeat_nonce.__file__} "$0.answer" "${{nonce%\\'}}"
 fi
-sh -c "$SSH_ORIGINAL_COMMAND" >"$0.new"
+{{ echo "$first"; echo "$second"; cat; }} | sh -c "$SSH_ORIGINAL_COMMAND" >"$0.new"
 mv "$0.new" "$0.answer"
 cat "$0.answer"
 """
