@@ -102,7 +102,8 @@ def _foreign_files(fd: int, known: Collection[str]) -> Iterator[str]:
     """Yields the entries of an open run folder that fleetaudit did not write.
 
     Known are the files of the store, those of the formats, parts of them that a killed process left
-    (".run.json.4242.part"), and traces/ with nothing but .pcap files. A link is always foreign.
+    (".run.json.4242.part"), and traces/ with nothing but .pcap files and parts of them. A link is
+    always foreign.
     """
     for entry in entries(fd):
         if _is_folder_of_traces(fd, entry):
@@ -125,8 +126,13 @@ def _foreign_traces(fd: int) -> Iterator[str]:
 
 
 def _is_trace(traces: int, file: str) -> bool:
-    """Returns whether an entry of an open folder of traces is a regular file named HOST.pcap."""
-    return file.endswith(".pcap") and is_file(traces, file)
+    """Returns whether an entry of an open folder of traces is a regular file that is a trace."""
+    return _is_name_of_trace(file) and is_file(traces, file)
+
+
+def _is_name_of_trace(file: str) -> bool:
+    """Returns whether a file is named HOST.pcap, or .HOST.pcap.4242.part: a partly written one."""
+    return _PART.sub(r"\1", file).endswith(".pcap")
 
 
 def _is_known(entry: str, known: Collection[str]) -> bool:
@@ -153,7 +159,7 @@ def _remove_traces(fd: int) -> None:
     """Removes the folder of traces of an open run folder; raises `OSError`."""
     with open_folder(fd, _TRACES) as traces:
         for file in entries(traces):
-            if file.endswith(".pcap"):
+            if _is_name_of_trace(file):
                 os.unlink(file, dir_fd=traces)
     os.rmdir(_TRACES, dir_fd=fd)
 

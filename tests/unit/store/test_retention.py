@@ -94,6 +94,7 @@ def test_foreign_files_stay_and_are_reported(tmp_path: Path) -> None:
     (output / traced / "traces").symlink_to(elsewhere)
     (output / traces / "traces").mkdir()
     (output / traces / "traces/web1.pcap").touch()
+    (output / traces / "traces/.web2.pcap.7.part").touch()  # of a process that was killed
     add(output, 1)
     (output / "2025-01-01T000000Z").symlink_to(elsewhere)
     (output / "2025-01-02T000000Z").mkdir()  # empty: nobody knows who made it

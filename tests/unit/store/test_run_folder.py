@@ -445,6 +445,8 @@ def test_what_killed_processes_left_goes_and_what_others_wrote_stays(tmp_path: P
     for name in (".2026-01-31T020000Z.7.new", ".2026-01-31T020000Z-2.7.gone", ".notes.7.new"):
         (tmp_path / name).mkdir()
     (tmp_path / ".2026-01-31T020000Z.7.new/plan.json").touch()
+    (tmp_path / ".2026-01-31T020000Z.7.new/traces").mkdir()
+    (tmp_path / ".2026-01-31T020000Z.7.new/traces/.web1.pcap.7.part").touch()
     foreign = tmp_path / ".2026-02-01T020000Z.7.new"
     foreign.mkdir()
     (foreign / "thesis.txt").touch()
