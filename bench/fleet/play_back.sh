@@ -11,11 +11,9 @@ read -r first
 read -r second
 cat >/dev/null
 test "$2" = 0 || sleep "$2"
-nonce=${second##*, \'}
-nonce=${nonce%\'}
 read -r recorded <"$1/nonce"
 case $second in
 *NONCE*"'$recorded'") ;;
-*NONCE*) exec python3 -I -S "$here/repeat_nonce.py" "$1/replies/$5" "$nonce" ;;
+*NONCE*) exec python3 -I -S "$here/repeat_nonce.py" "$1/replies/$5" "$second" ;;
 esac
 exec cat "$1/replies/$5"

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .lab import Lab
-from .repeat_nonce import with_nonce
+from .repeat_nonce import nonce_of, with_nonce
 from .server import PLAY_BACK, RECORD
 
 REPLIES = 4
 COMPRESSED, TIMES = b"zlib:", b'"times":'
-OF_REQUEST = re.compile(r"NONCE = [0-9.]+, '([0-9a-f]+)'")
 MAX_HEAD = 4096
 """Within so many bytes a request has its nonce."""
 MACHINE_ID = re.compile(rb'("machine_id":\s*")[0-9a-f]{32}')
@@ -87,7 +86,7 @@ class Recording:
         for number, address in enumerate((*lab.addresses, *more)):
             ready, newline, rest = replies[number % len(replies)].partition(b"\n")
             varied = vary(rest, number)
-            self._rest(address).write_bytes(with_nonce(varied, self.nonce().encode()))
+            self._rest(address).write_bytes(with_nonce(varied, self.nonce()))
         (self.folder / "ready").write_bytes(ready + newline)
         (self.folder / "nonce").write_text(self.nonce() + "\n")
 
@@ -97,8 +96,7 @@ class Recording:
         Programs that send this request get replies with this nonce, just as they are recorded.
         """
         head = self.request().read_bytes()[:MAX_HEAD].decode("latin-1")
-        found = OF_REQUEST.search(head)
-        return found[1] if found else ""
+        return nonce_of(head)
 
     def _record(self, lab: Lab) -> list[bytes]:
         """Returns genuine replies, the line of the shell included."""

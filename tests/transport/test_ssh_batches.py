@@ -33,10 +33,9 @@ else
     cat >/dev/null
 fi
 flock -u 9
-nonce=${{second##*, \\'}}
 sleep 0.5
 echo "ends $(date +%s.%N)" >>"$0.events"
-exec {sys.executable} -I -S {REPEAT_NONCE} "$0.answer" "${{nonce%\\'}}"
+exec {sys.executable} -I -S {REPEAT_NONCE} "$0.answer" "$second"
 """
 """A host that notes when its command begins and ends; the probe runs once, for all of them."""
 

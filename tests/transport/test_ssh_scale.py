@@ -47,13 +47,12 @@ ONCE = f"""#!/bin/sh
 echo '{protocol.SHELL_MARK}0 root'
 read -r first
 read -r second
-nonce=${{second##*, \\'}}
 exec 9>"$0.lock"
 flock 9
 if [ -s "$0.answer" ]; then
     flock -u 9
     cat >/dev/null
-    exec {sys.executable} -I -S {repeat_nonce.__file__} "$0.answer" "${{nonce%\\'}}"
+    exec {sys.executable} -I -S {repeat_nonce.__file__} "$0.answer" "$second"
 fi
 {{ echo "$first"; echo "$second"; cat; }} | sh -c "$SSH_ORIGINAL_COMMAND" >"$0.new"
 mv "$0.new" "$0.answer"
