@@ -24,9 +24,8 @@ from fleetaudit.probe import protocol, verdict
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.transport import Output
 from tests.support import replies
+from tests.support.reply_numbers import Place, one_of_each, with_text
 from tests.unit.engine.test_scheduler import FAST, FakeTransport
-
-Place = tuple[str | int, ...]
 
 NO_JSON = ("NaN", "Infinity", "-Infinity", "+1", "01", "0x10", "nan", "1e", ".5")
 
@@ -39,33 +38,9 @@ def body_of(name: str) -> dict[str, Any]:
     return body
 
 
-def numbers(value: Any, at: Place = ()) -> Iterator[Place]:
-    """Yields the place of every number in a decoded reply."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from numbers(inner, (*at, key))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield at
-
-
-def one_of_each(body: dict[str, Any]) -> list[Place]:
-    """Returns the first number of every field: a place in a list is any, but in a row that is
-    written as a list.
-    """
-    first = dict[Place, Place]()
-    for at in numbers(body):
-        first.setdefault((*("*" if isinstance(key, int) else key for key in at[:-1]), at[-1]), at)
-    return list(first.values())
-
-
 def with_value(body: dict[str, Any], at: Place, text: str) -> bytes:
     """Returns the result line with `text` in the place of a number."""
-    changed = json.loads(json.dumps(body))
-    inner = changed
-    for key in at[:-1]:
-        inner = inner[key]
-    inner[at[-1]] = "@here@"
-    return protocol.REPLY_MARK + json.dumps(changed).replace('"@here@"', text).encode() + b"\n"
+    return protocol.REPLY_MARK + with_text(body, at, text) + b"\n"
 
 
 PLACES = [(name, at) for name in replies.REPLIES for at in one_of_each(body_of(name))]
