@@ -192,7 +192,7 @@ def first_openssh_only_argument(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that only ssh itself can follow.
 
     Without its value: hosts behind a smart card or Kerberos need it, and so do options that the
-    built-in client does not know. None if there is none, and for arguments that
+    built-in client does not know. Returns None without such an argument, and for arguments that
     `openssh_arguments` refuses: whoever passes them on reports them.
     """
     try:
@@ -221,8 +221,9 @@ def _openssh_only_arguments(words: Iterable[str]) -> Iterator[str]:
 def first_program_argument(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that names a program, without its value.
 
-    So does a file of -F, which may have a ProxyCommand or a Match exec. None if there is none, and
-    for arguments that `openssh_arguments` refuses: whoever passes them on reports them.
+    -F counts, too, because its file may have a ProxyCommand or a Match exec. Returns None without
+    such an argument, and for arguments that `openssh_arguments` refuses: whoever passes them on
+    reports them.
     """
     try:
         words = openssh_arguments(arguments)
@@ -250,7 +251,7 @@ def _program_arguments(words: Iterable[str]) -> Iterator[str]:
 def first_trust_argument(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that decides which host keys are trusted.
 
-    None if there is none, and for arguments that `openssh_arguments` refuses.
+    Returns None without such an argument, and for arguments that `openssh_arguments` refuses.
     """
     try:
         words = openssh_arguments(arguments)

@@ -100,7 +100,7 @@ def open_reply(
     `nonce` is that of the request, which the reply must repeat; "" for a reply that was recorded,
     which repeats none. `cut` names the stream that was cut off at its limit ("stdout", "stderr", ""
     for none). Only the result line counts; `exit_status` and the rest of the output only explain
-    why there is none.
+    why the result line is missing.
 
     Raises `ReplyError` if there is no such line, in the cases of `result_line.find_result`, if it
     is not a reply, or if it answers another call.

@@ -180,7 +180,7 @@ def is_file(at: int, name: str) -> bool:
 
 
 def _mode(at: int, name: str) -> int:
-    """Returns the type and mode of a name in an open folder, 0 if there is none for this user.
+    """Returns the type and mode of a name in an open folder, 0 if this user cannot see the name.
 
     Raises `OSError` if that is unknown, such as on a disk that fails.
     """

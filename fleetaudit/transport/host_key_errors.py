@@ -24,7 +24,7 @@ class ShownKey:
     """The key that a host showed. `name` is the host's name in known_hosts files.
 
     `certificate` is None if the host showed its plain key only; `refused` says why the certificate
-    does not count, "" if there is none.
+    does not count, "" without a reason.
     """
 
     target: SshTarget

@@ -88,7 +88,7 @@ class TunnelLink:
         return LinkError(kinds.get(error.kind, "jump"), texts.get(error.kind, hung_up))
 
     def _why_late(self, out: bytearray) -> str:
-        """Returns what the jump host owes us, as the end of a reason; "" if it is none of it."""
+        """Returns what the jump host has not answered, as the end of a reason; "" if nothing."""
         owed = {
             unanswered.KEYS: self._outer.negotiating,
             unanswered.ROOM: self._end.lacks_room_for(out),

@@ -191,9 +191,9 @@ def _launch(world: World, stdin: bytes) -> tuple[dict[str, Any], bytes, bytes]:
             process.kill()
             process.wait()
         with os.fdopen(report, "rb") as file:
-            told = json.loads(file.read() or b"{}")
-    assert "status" in told, (told, stderr)
-    return told, stdout or b"", stderr
+            reported = json.loads(file.read() or b"{}")
+    assert "status" in reported, (reported, stderr)
+    return reported, stdout or b"", stderr
 
 
 def _write_only(process: subprocess.Popen[bytes], stdin: bytes) -> None:
