@@ -219,5 +219,8 @@ def _why_another_call(reply: SealedReply) -> str:
             "the reply answers another call (other scenarios, sysctls, isolation or program text): "
             "was it made with other playbooks?"
         )
-    version = surround("fleetaudit ", reply.fleetaudit[:40]) or "an unknown version of fleetaudit"
+    version = (
+        surround("fleetaudit ", printable_line(reply.fleetaudit, 40))
+        or "an unknown version of fleetaudit"
+    )
     return f"the reply answers a call of {version}, and this is fleetaudit {__version__}"

@@ -79,8 +79,11 @@ def _entry(word: bytes) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in word[:60]) + '"\n'
 
 
-def fuzz_target(name: str, seconds: float, cache: Path = CACHE) -> Row:
-    """Fuzzes one target for so long; starts it again if an input ended it."""
+def fuzz_target(name: str, seconds: float, cache: Path = CACHE, seed: int = 0) -> Row:
+    """Fuzzes one target for so long; starts it again if an input ended it.
+
+    With a `seed` other than 0 the same inputs come in the same order each time.
+    """
     row, finds = Row(name), cache / "finds" / name
     corpus, seeds = cache / "corpus" / name, cache / "seeds" / name
     for folder in (corpus, finds):
@@ -96,6 +99,7 @@ def fuzz_target(name: str, seconds: float, cache: Path = CACHE) -> Row:
             f"-timeout={TIMEOUT_S}",
             f"-rss_limit_mb={MEMORY_MB}",
             f"-max_len={LONGEST}",
+            f"-seed={seed}",
             "-print_final_stats=1",
         ]
         begin = time.monotonic()

@@ -38,6 +38,13 @@ def test_every_find_has_a_line_that_says_what_it_did() -> None:
     assert sorted(described) == sorted(f"{name}/{path.name}" for name, path in FINDS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_targets() -> None:
+    """Imports every harness first: some import tests with @given, which cannot be nested."""
+    for name in TARGETS:
+        load_target(name)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 @settings(max_examples=40)
 @given(data=st.data())
