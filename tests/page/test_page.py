@@ -25,7 +25,7 @@ from fleetaudit.model import (
     Segment,
     Sysctl,
 )
-from fleetaudit.report.html import escape_invisible
+from fleetaudit.report.document import escape_invisible
 from tests.support.browser import LoadedPage, page_of
 from tests.support.runs import (
     K612,

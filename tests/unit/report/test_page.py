@@ -9,7 +9,7 @@ import re
 import msgspec
 
 from fleetaudit.model import AuditRun, NotAudited, ScenarioRow
-from fleetaudit.report.html import escape_invisible
+from fleetaudit.report.document import escape_invisible
 from tests.support.browser import page_of
 from tests.support.runs import run_of, small_fleet
 

@@ -15,7 +15,8 @@ from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.compare.not_run import MOST_REASONS, OTHER_REASONS
 from fleetaudit.analysis.compare.view_model import Trace
 from fleetaudit.model import Audited, AuditRun
-from fleetaudit.report.html import escape_invisible, render
+from fleetaudit.report.document import escape_invisible
+from fleetaudit.report.html import render
 from fleetaudit.report.page_data import page_data
 from fleetaudit.report.svg import (
     MOST_ROWS,

@@ -10,7 +10,7 @@ import jinja2
 import pytest
 
 from fleetaudit.analysis.compare import compare
-from fleetaudit.report import html, template_cache
+from fleetaudit.report import document, html, template_cache
 from fleetaudit.report.template_cache import TemplateCache, cache_folder
 from tests.support.runs import small_fleet
 
@@ -149,9 +149,9 @@ def test_the_page_is_the_same_with_and_without_the_cache(
         monkeypatch.setenv("XDG_CACHE_HOME", home)
         if not home:
             monkeypatch.delenv("HOME", raising=False)
-        html._environment.cache_clear()
+        document._environment.cache_clear()
         pages.append(html.render(compare(small_fleet())))
-    html._environment.cache_clear()
+    document._environment.cache_clear()
     assert pages[0] == pages[1] == pages[2]
     assert len(compiled) == 2 * len(set(compiled))
     assert {path.name for path in (tmp_path / "fleetaudit/templates").iterdir()} == set(compiled)
