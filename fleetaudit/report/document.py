@@ -26,6 +26,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from fleetaudit.analysis.compare.columns import NOT_IN_PLAYBOOK
+from fleetaudit.analysis.compare.host_links import host_query
 from fleetaudit.analysis.compare.profiles import VERDICT_TEXTS
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import HostRanges
@@ -110,6 +111,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "untrusted": untrusted,
         "hosts": join_hosts,
+        "host_query": host_query,
         "number": format_number,
         "ms": format_milliseconds,
         "quoted": shlex.quote,

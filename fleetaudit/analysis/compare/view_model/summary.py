@@ -28,12 +28,13 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 class TextPart(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a sentence.
 
-    `link` is an anchor of the page, "" without one; `untrusted` text comes from a host or an
-    inventory.
+    `link` is an anchor of the page, "" without one; `hosts` is the query of the hosts that a number
+    counts (`host_links`), "" if it counts none; `untrusted` text comes from a host or an inventory.
     """
 
     text: str
     link: str = ""
+    hosts: str = ""
     strong: bool = False
     untrusted: bool = False
 
