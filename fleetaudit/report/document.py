@@ -35,7 +35,7 @@ from fleetaudit.text.sanitize import cut, escape_text
 from .svg import draw_ladder, is_logarithmic, log_share
 from .template_cache import TemplateCache, cache_folder
 
-STYLES = ("page.css",)
+STYLES = ("page.css", "links.css")
 """The files of the style sheet that every document has, in their order."""
 TEXT_MAX = 16_384
 """Maximum number of characters of one text; a longer one is cut, with "…" at its end."""

@@ -1,0 +1,54 @@
+"""Addresses on the page: of headings, of the hosts behind a number, and of what is elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.page.test_explorer import two_runs
+from tests.support.browser import LoadedPage, page_of
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run, drift = two_runs()
+    file = tmp_path_factory.mktemp("links") / "report.html"
+    file.write_text(page_of(run, drift), "utf-8")
+    return file
+
+
+HEADINGS = """() => Array.from(document.querySelectorAll("main h2, main h3, main h4"))
+    .filter(heading => heading.checkVisibility() && !heading.classList.contains("unseen"))
+    .filter(heading => !heading.closest(".summary, #host")).map(heading => {
+        const link = heading.nextElementSibling;
+        const id = link && link.matches("a.anchor") ? link.getAttribute("href").slice(1) : "";
+        const target = id && document.getElementById(id);
+        return [heading.textContent, Boolean(target) && (target === heading
+            || target.querySelector("h2, h3, h4") === heading), link && link.ariaLabel];
+    })"""
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_every_heading_has_an_address_of_its_own(
+    chromium: Any, path: Path, javascript: bool
+) -> None:
+    with LoadedPage(chromium, path) as visit:
+        found = visit.page.evaluate(HEADINGS)
+    assert len(found) > 20
+    assert [text for text, leads_there, _ in found if not leads_there] == []
+    assert all(label.startswith("Link to ") for *_, label in found)
+    with LoadedPage(chromium, path, java_script_enabled=javascript) as visit:
+        link = visit.page.locator("h2#sysctls-h + a.anchor")
+        assert link.evaluate("e => getComputedStyle(e).opacity") == "0"
+        link.focus()
+        assert link.evaluate("e => getComputedStyle(e).opacity") == "1"
+        link.click()
+        assert visit.page.url.endswith("#sysctls")
+
+
+def test_no_id_is_given_twice(chromium: Any, path: Path) -> None:
+    with LoadedPage(chromium, path) as visit:
+        ids = visit.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(ids) == len(set(ids))
