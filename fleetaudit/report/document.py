@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shlex
 from collections.abc import Iterable
 from functools import cache, lru_cache
@@ -39,6 +40,12 @@ STYLES = ("page.css", "links.css")
 """The files of the style sheet that every document has, in their order."""
 TEXT_MAX = 16_384
 """Maximum number of characters of one text; a longer one is cut, with "…" at its end."""
+_LONG_WORD = re.compile(r"\S{21}")
+"""A word that does not fit in a narrow column."""
+_SEPARATORS = re.compile(r"([-._,/:@=+]+)(?=[^-._,/:@=+\s])")
+"""Where a long name may break: after these signs, not between two of them and not at its end. None
+of them is in what HTML escapes, such as "&amp;".
+"""
 CONSTANTS = {
     # How many kernels, causes or findings the summary names before it links to the rest.
     "NAMED": 6,
@@ -153,8 +160,14 @@ def page_text(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def untrusted(text: str) -> Markup:
-    """Returns text from a host or an inventory, isolated from the text around it."""
-    return Markup("<bdi>{}</bdi>").format(escape_invisible(text))
+    """Returns text from a host or an inventory, isolated from the text around it.
+
+    Long words, such as names of hosts, may break as `breakable` names do.
+    """
+    shown = escape_invisible(text)
+    if _LONG_WORD.search(shown):
+        return breakable(shown)
+    return Markup("<bdi>{}</bdi>").format(shown)
 
 
 def join_hosts(folded: HostRanges) -> Markup:
@@ -177,10 +190,9 @@ def format_milliseconds(microseconds: int) -> str:
 
 @lru_cache(maxsize=4096)  # the names of scenarios are in every profile
 def breakable(name: str) -> Markup:
-    """Returns a name that may break after each of its hyphens, dots and underscores."""
-    broken = escape(escape_invisible(name))
-    for mark in ("-", ".", "_"):
-        broken = broken.replace(mark, Markup("{}<wbr>").format(mark))
+    """Returns a name that may break after each of its hyphens, dots and other separators."""
+    escaped = escape(escape_invisible(name))
+    broken = Markup(_SEPARATORS.sub(r"\1<wbr>", str(escaped)))  # noqa: S704 - escaped above
     return Markup("<bdi>{}</bdi>").format(broken)
 
 

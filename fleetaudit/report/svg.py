@@ -9,6 +9,7 @@ of the arrow.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
@@ -18,13 +19,19 @@ from fleetaudit.analysis.compare.view_model import Trace, TraceRow
 from fleetaudit.model import PastRun
 from fleetaudit.text.phrases import count_noun, surround
 
-CLOSER_X, PEER_X, WIDTH = 88, 408, 432
-"""The two lifelines and the width of the drawing; the time stands left of the closer."""
-TOP, ROW, STEP_ROW, SLOPE = 36, 34, 26, 6
+CLOSER_X, PEER_X, WIDTH = 80, 360, 380
+"""The two lifelines and the width of the drawing; the time stands left of the closer.
+
+A drawing of this width is readable on a phone, where the page scales it to the screen.
+"""
+TOP, ROW, STEP_ROW, SLOPE, LINE = 36, 34, 26, 6, 13
+"""Heights: above the first row, of a row with one line of text, of an arrow, of a further line."""
 MOST_ROWS = 48
 """How many moments a ladder draws; of more it leaves out the middle, and the table has them all."""
-NOTE_LENGTH, ARROW_LENGTH = 46, 44
-"""How many characters fit on a note, and above an arrow."""
+LINE_LENGTH = 38
+"""How many characters fit on one line between the lifelines; longer texts have several lines."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 Shape = Literal["syn", "data", "ack", "fin", "rst"]
 _SHAPES: tuple[tuple[str, Shape], ...] = (("R", "rst"), ("F", "fin"), ("S", "syn"))
@@ -33,7 +40,11 @@ _ACTORS = {"closer": CLOSER_X, "peer": PEER_X}
 
 
 class Arrow(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment: a line from (x1, y1) to (x2, y2), word and details above it, its moment left."""
+    """A segment: a line from (x1, y1) to (x2, y2), text above it, its moment left.
+
+    `y` is the base line of the first line of text, which begins with `word`, the TCP flags;
+    `lines` has the rest of it and the further lines.
+    """
 
     y: int
     x1: int
@@ -42,7 +53,7 @@ class Arrow(msgspec.Struct, frozen=True, kw_only=True):
     y2: int
     shape: Shape
     word: str
-    detail: str
+    lines: tuple[str, ...]
     at_us: int
 
 
@@ -53,7 +64,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     y: int
-    text: str
+    height: int
+    lines: tuple[str, ...]
     at_us: int | None
     actor_x: int | None
 
@@ -85,15 +97,20 @@ class _Drawing(msgspec.Struct):
         if isinstance(row, str):
             self._add_note(row, None, None)
         elif row.who == "step":
-            self._add_note(_cut(row.text, NOTE_LENGTH), row.at_us, _actor(row.text))
+            self._add_note(row.text, row.at_us, _actor(row.text))
         else:
-            self.arrows.append(_arrow(row, self.y))
-            self.y += ROW
+            arrow = _arrow(row, self.y)
+            self.arrows.append(arrow)
+            self.y = arrow.y1 + ROW - 19
 
     def _add_note(self, text: str, at_us: int | None, actor_x: int | None) -> None:
         """Draws a band across both lifelines."""
-        self.notes.append(Note(y=self.y + 3, text=text, at_us=at_us, actor_x=actor_x))
-        self.y += STEP_ROW
+        lines = _wrap(text)
+        height = 20 + LINE * (len(lines) - 1)
+        self.notes.append(
+            Note(y=self.y + 3, height=height, lines=lines, at_us=at_us, actor_x=actor_x)
+        )
+        self.y += height + STEP_ROW - 20
 
 
 def draw_ladder(trace: Trace, differs_at: int | None = None) -> Ladder:
@@ -151,17 +168,43 @@ def _arrow(row: TraceRow, y: int) -> Arrow:
     start, end, inset = PEER_X, CLOSER_X, -4
     if row.who == "closer":
         start, end, inset = CLOSER_X, PEER_X, 4
+    first, *further = _wrap(_label(row))
+    word = first[: len(row.text)]
+    line_y = y + 19 + LINE * len(further)
     return Arrow(
         y=y + 13,
         x1=start + inset,
-        y1=y + 19,
+        y1=line_y,
         x2=end - inset,
-        y2=y + 19 + SLOPE,
+        y2=line_y + SLOPE,
         shape=shape_of(row.flags, row.length),
-        word=row.text,
-        detail=_cut(" · ".join(filter(None, _details(row))), ARROW_LENGTH - len(row.text)),
+        word=word,
+        lines=(first.removeprefix(word), *further),
         at_us=row.at_us,
     )
+
+
+def _label(row: TraceRow) -> str:
+    """Returns the flags of a segment and what it carries; a line ends only between two of them."""
+    parts = " · ".join(_unbroken(part) for part in _details(row) if part)
+    return f"{_unbroken(row.text)} {parts}"
+
+
+def _unbroken(text: str) -> str:
+    """Returns a text with blanks at which no line ends."""
+    return text.replace(" ", NO_BREAK)
+
+
+def _wrap(text: str) -> tuple[str, ...]:
+    """Returns the lines of a text, none of them wider than the space between the lifelines.
+
+    A text of an unknown script may have letters of twice the width.
+    """
+    width = (
+        LINE_LENGTH if text.replace("·", "").replace(NO_BREAK, "").isascii() else LINE_LENGTH // 2
+    )
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    return tuple(line.replace(NO_BREAK, " ").strip("· ") for line in lines) or ("",)
 
 
 def _details(row: TraceRow) -> Iterator[str]:
@@ -187,13 +230,6 @@ def _payload(row: TraceRow) -> str:
 def _actor(step: str) -> int | None:
     """Returns the lifeline of the side that does a step, None for other steps."""
     return _ACTORS.get(step.partition(" ")[0])
-
-
-def _cut(text: str, most: int) -> str:
-    """Returns at most `most` characters of a text."""
-    if len(text) <= most:
-        return text
-    return text[: max(most - 1, 0)] + "…"
 
 
 def log_share(value: float, values: Sequence[float]) -> float:

@@ -49,7 +49,7 @@ _FLAG_NAMES = {
     "S": "SYN",
     "F": "FIN",
     "R": "RST",
-    "P": "push",
+    "P": "PSH",
     ".": "ACK",
     "U": "URG",
     "E": "ECE",

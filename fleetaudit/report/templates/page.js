@@ -12,7 +12,14 @@ const page = {
     return element;
   },
   // Returns text from a host, isolated from the writing direction of the text around it.
-  untrusted(text) { return page.make("bdi", "", text); },
+  // Long words may break after a separator, as on the rest of the page.
+  untrusted(text) {
+    const isolated = page.make("bdi", "", text);
+    if (!/\S{21}/.test(text)) return isolated;
+    const pieces = text.split(/(?<=[-._,/:@=+])(?=[^-._,/:@=+\s])/);
+    isolated.replaceChildren(...pieces.flatMap((piece, i) => (i ? [document.createElement("wbr"), piece] : [piece])));
+    return isolated;
+  },
   announce(text) { document.getElementById("spoken").textContent = text; },
   copy(text) {
     const done = () => page.announce("Copied");

@@ -107,7 +107,7 @@ def test_explain_of_an_older_run_has_no_windows_and_of_a_cut_one_no_scale() -> N
 
 def test_the_ladder_has_windows_in_bytes_and_the_table_both() -> None:
     trace = next(t for p in compare(small_fleet()).profiles for t in p.traces)
-    details = [arrow.detail for arrow in draw_ladder(trace).arrows]
+    details = [" · ".join(arrow.lines).strip() for arrow in draw_ladder(trace).arrows]
     assert details[0] == "seq 0 · win 65,495 · wscale 7"
     assert details[2] == "seq 1 · ack 1 · win 65,536"
     page = page_of(small_fleet())

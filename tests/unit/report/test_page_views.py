@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -19,6 +20,8 @@ from fleetaudit.report.document import escape_invisible
 from fleetaudit.report.html import render
 from fleetaudit.report.page_data import page_data
 from fleetaudit.report.svg import (
+    LINE,
+    LINE_LENGTH,
     MOST_ROWS,
     draw_ladder,
     log_share,
@@ -209,9 +212,35 @@ def test_a_ladder_has_an_arrow_per_segment_and_a_band_per_step_from_top_to_botto
 def test_a_long_ladder_notes_what_it_leaves_out() -> None:
     of = trace("reread-fin-close")
     long = draw_ladder(with_(of, rows=of.rows * 10, omitted=7))
-    notes = " ".join(n.text for n in long.notes)
+    notes = " ".join(" ".join(n.lines) for n in long.notes)
     assert len(long.arrows) + len(long.notes) == MOST_ROWS + 1
     assert "moments are only in the table" in notes
+
+
+def test_a_long_label_has_several_lines_and_none_is_cut() -> None:
+    of = trace("reread-fin-close")
+    rows = [
+        msgspec.structs.replace(row, urgent=10, options="TS MP_CAPABLE DSS MP_FASTCLOSE")
+        for row in of.rows
+    ]
+    long = draw_ladder(with_(of, rows=tuple(rows)))
+    plain = draw_ladder(of)
+    assert long.height > plain.height
+    for arrow, below in pairwise(long.arrows):
+        label = " ".join((arrow.word + arrow.lines[0], *arrow.lines[1:]))
+        assert label.startswith(arrow.word + " ")
+        assert label.endswith("MP_FASTCLOSE")
+        assert "…" not in label
+        assert all(len(line) <= LINE_LENGTH for line in arrow.lines)
+        assert arrow.y + LINE * (len(arrow.lines) - 1) < arrow.y1 < below.y
+
+
+@given(st.text(max_size=64), st.integers(0, 1 << 40))
+def test_the_lines_of_any_label_fit(options: str, at_us: int) -> None:
+    of = trace("reread-fin-close")
+    rows = [msgspec.structs.replace(row, options=options, at_us=at_us) for row in of.rows[:3]]
+    for arrow in draw_ladder(with_(of, rows=tuple(rows))).arrows:
+        assert all(len(line) <= LINE_LENGTH for line in arrow.lines)
 
 
 def with_(of: Trace, **changed: object) -> Trace:
