@@ -117,9 +117,12 @@ def change_summary(comparison: Comparison, notification: Notification, *, width:
     The last line names the report; the line above it counts the lines that are left out. `width` is
     in columns.
     """
-    from fleetaudit.report.terminal import summary
+    from fleetaudit.report.terminal import status_lines, summary
 
     changes = _change_lines(notification.drift, width)
+    if changes:
+        # The whole text begins with the status, that of the problems does not.
+        changes = [*status_lines(comparison, width), "", *changes]
     rest = summary(comparison, width=width, problems_only=bool(changes), changes=False)
     lines = [*notification.heading(width), "", *changes, *rest.splitlines()]
     if len(lines) > MAX_LINES - 1:

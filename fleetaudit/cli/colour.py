@@ -32,8 +32,15 @@ _TONES = {
     "waived": CYAN,
 }
 _LEADING = re.compile(rf"^(  )?({'|'.join(_TONES)})(?=(?: \w+| \(\w+\))?  )", re.MULTILINE)
+_STATUS_TONES = {"Act": RED, "Watch": YELLOW, "All as expected": GREEN, "Cannot say": MAGENTA}
+_STATUS = re.compile(
+    rf"^({'|'.join(_STATUS_TONES)})(?=: (?:[\d,]+|all|the|only|none|no) )", re.MULTILINE
+)
+"""The status of a run, before the words that its sentence may begin with: a host may have its name.
+"""
 _HEADINGS = re.compile(
-    r"^(?:Findings|Waived, not counted|Changed since|Not audited|Not ready|Void|VOID)\b",
+    r"^(?:First(?=(?:, for [^:\n]*)?:  )|"
+    r"(?:Findings|Waived, not counted|Changed since|Not audited|Not ready|Void|VOID)\b)",
     re.MULTILINE,
 )
 _GOOD = re.compile(
@@ -74,6 +81,7 @@ def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
 def add_colour(text: str) -> str:
     """Returns the text of a report with its words in colour; otherwise it is unchanged."""
     text = _LEADING.sub(lambda found: f"{found[1] or ''}{_in(_TONES[found[2]], found[2])}", text)
+    text = _STATUS.sub(lambda found: _in(_STATUS_TONES[found[1]], found[1]), text)
     text = _HEADINGS.sub(lambda found: _in(BOLD, found[0]), text)
     text = _GOOD.sub(lambda found: _in(GREEN, found[0]), text)
     for pattern in _BAD:

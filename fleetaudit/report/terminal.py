@@ -1,7 +1,7 @@
 """A comparison as the closing text of a command.
 
-The verdict comes first, then changes and findings, then the hosts that were not audited, each cause
-with the command to type.
+The status comes first, in the words of the page, then the verdict, changes and findings, then the
+hosts that were not audited, each cause with the command to type.
 
 Rules: pure, and plain text. Text from hosts passes `terminal_line`. A host that was not audited is
 always counted, its cause always shown.
@@ -27,8 +27,10 @@ from fleetaudit.analysis.compare.view_model import (
     FindingGroup,
     FindingRow,
     MetExpectations,
+    NextStep,
     NotRun,
     Remedy,
+    Sentence,
 )
 from fleetaudit.model import (
     SEVERITIES,
@@ -37,6 +39,7 @@ from fleetaudit.model import (
     NotSelected,
     Severity,
 )
+from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.kernel_releases import fold_releases
 from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
@@ -59,12 +62,12 @@ def summary(
 ) -> str:
     """Returns the closing text of a run, sentences wrapped to `width`, commands left whole.
 
-    `problems_only` leaves out everything that needs no action, so the text may be empty. A caller
-    that reports changes itself passes `changes=False`.
+    `problems_only` leaves out everything that needs no action, and the status, so the text may be
+    empty. A caller that reports changes itself passes `changes=False`.
 
-    The blocks are separated by an empty line: verdict, qualifications, changes, findings, waived
-    findings, hosts that were not audited, and the coverage, such as "12 hosts: 10 audited, 2 not
-    audited.".
+    The blocks are separated by an empty line: status, verdict, qualifications, changes, findings,
+    waived findings, hosts that were not audited, and the coverage, such as "12 hosts: 10 audited, 2
+    not audited.".
     """
     if not changes:
         comparison = replace(comparison, changes=None)
@@ -85,6 +88,7 @@ def _problems(comparison: Comparison, width: int) -> Iterator[list[str]]:
 
 def _everything(comparison: Comparison, width: int) -> Iterator[list[str]]:
     """Yields all blocks in their order."""
+    yield status_lines(comparison, width)
     yield _verdict(comparison, width)
     yield _qualifications(comparison, width)
     if comparison.changes is not None:
@@ -109,6 +113,45 @@ def progress(host: HostResult) -> str:
     text = f"{name}: audited, kernel {terminal_line(host.kernel.release)}"
     findings = sum(severity != "info" for severity in open_severities(host.findings))
     return f"{text}, {count_noun(findings, 'finding')}" if findings else text
+
+
+# ---- the status
+
+
+def status_lines(comparison: Comparison, width: int) -> list[str]:
+    """Returns the status with its sentence, what to do first, and what the severities mean.
+
+    The words are those of the page. A command is on one line, so that it can be pasted.
+    """
+    status = comparison.status
+    lines = wrap([f"{status.label}: {_plain_text(status.sentence)}"], width)
+    if status.first is not None:
+        lines += _first_step(status.first, comparison.first_step, width)
+    if comparison.unmet_hosts:
+        lines += wrap([status.meaning], width)
+    return lines
+
+
+def _plain_text(sentence: Sentence) -> str:
+    """Returns a sentence without its links."""
+    return terminal_line("".join(part.text for part in sentence))
+
+
+def _first_step(step: NextStep, text: str, width: int) -> list[str]:
+    """Returns what to do first, and on which hosts; `text` is the whole command or sentence."""
+    label = "First" + surround(", for ", _where(step.hosts))
+    if step.is_typed:
+        return [command_line(label, text)]
+    return wrap([f"{label}:  {terminal_line(text)}"], width)
+
+
+def _where(hosts: HostRanges | None) -> str:
+    """Returns hosts that fit into one range, else their number; "" if the step names no host."""
+    if hosts is None:
+        return ""
+    if len(hosts.ranges) == 1:
+        return join_hosts(hosts)
+    return count_noun(hosts.count, "host")
 
 
 # ---- the verdict

@@ -76,7 +76,9 @@ def inventory_of(**ports: int) -> str:
 def test_status_0_when_all_hosts_are_audited_and_expectations_met(folder: Folder) -> None:
     done = folder.run("run", "localhost,", "-p", "met.yml", "--format", "text")
     assert done.returncode == 0, done.stdout + done.stderr
-    first, second = done.stdout.splitlines()[:2]
+    status, blank, first, second = done.stdout.splitlines()[:4]
+    assert status == "All as expected: the one audited host meets every expectation."
+    assert blank == ""
     assert first == "1 of 1 scenario as expected on 1 host; 1 of 1 other expectation met."
     assert "unread-close, IPv4" in second
     assert "1 host: 1 audited, 0 not audited." in done.stdout

@@ -30,6 +30,7 @@ from .columns import make_columns
 from .common import fold_names
 from .comparison_input import ComparisonInput
 from .findings import count_unmet_hosts, group_findings
+from .highlight import choose_highlight
 from .host_index import index_hosts
 from .kernels import (
     chart_series,
@@ -42,6 +43,7 @@ from .not_run import group_not_run
 from .production import rank_production
 from .profiles import make_profiles
 from .scenario_groups import group_by_scenario
+from .status import decide_status, lead_finding
 from .summary import SummaryInput, summarize
 from .sysctls import view_sysctls
 from .trace_pairs import pair_traces
@@ -78,22 +80,23 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     anchors.update(profiles.anchors)
     anchors.update(cause_anchors)
     changes = summarize_changes(drift, {**source.anchors, **sysctl_anchors}) if drift else None
-    summary = summarize(
-        SummaryInput(
-            coverage=coverage,
-            met=met,
-            kernels=kernels,
-            builds=builds,
-            columns=columns,
-            findings=findings,
-            unmet_hosts=unmet_hosts,
-            changes=changes,
-            causes=causes,
-            production=production,
-        )
+    summary_input = SummaryInput(
+        coverage=coverage,
+        met=met,
+        kernels=kernels,
+        builds=builds,
+        columns=columns,
+        findings=findings,
+        unmet_hosts=unmet_hosts,
+        changes=changes,
+        causes=causes,
+        production=production,
     )
+    trace_pairs = pair_traces(source, columns, profiles.traces)
     return Comparison(
         run=run.run,
+        status=decide_status(summary_input, run.run, source.audited),
+        highlight=choose_highlight(trace_pairs, profiles.profiles, lead_finding(findings)),
         coverage=coverage,
         met=met,
         not_run=group_not_run(source.groups),
@@ -110,9 +113,9 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         scenarios=view_scenarios(source),
         production=production[:MOST_PRODUCTION],
         production_hosts=len(production),
-        summary=summary,
+        summary=summarize(summary_input),
         series=chart_series(builds, columns),
-        trace_pairs=pair_traces(source, columns, profiles.traces),
+        trace_pairs=trace_pairs,
         hosts=index_hosts(run.hosts, source, anchors=anchors, production=production, drift=drift),
         changes=changes,
         past=(*run.history, history_entry(run)) if run.history else (),

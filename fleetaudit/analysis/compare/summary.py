@@ -90,10 +90,26 @@ def summarize(source: SummaryInput) -> tuple[SummaryItem, ...]:
         _item(
             "expectations", "Which hosts do not meet expectations?", _expectations(source), coverage
         ),
-        _item("changes", "What changed?", [_changed(source.changes)], _compared_hosts(source)),
-        _item("not-audited", "Which hosts were not audited?", _not_audited(source), ""),
         _item(
-            "production", "Resets counted in production", _production(source), _counted_on(source)
+            "changes",
+            "What changed?",
+            [_changed(source.changes)],
+            _compared_hosts(source),
+            is_brief=source.changes is None or not source.changes.needs_attention,
+        ),
+        _item(
+            "not-audited",
+            "Which hosts were not audited?",
+            _not_audited(source),
+            "",
+            is_brief=not source.coverage.not_audited,
+        ),
+        _item(
+            "production",
+            "Resets counted in production",
+            _production(source),
+            _counted_on(source),
+            is_brief=not source.production,
         ),
     )
 
@@ -127,8 +143,21 @@ def _all_of(total: int, noun: str) -> str:
     return agree(total, f"the one {noun}", f"all {total:,} {noun}s")
 
 
-def _item(key: str, question: str, sentences: Iterable[Sentence], coverage: str) -> SummaryItem:
-    return SummaryItem(key=key, question=question, sentences=tuple(sentences), coverage=coverage)
+def _item(
+    key: str,
+    question: str,
+    sentences: Iterable[Sentence],
+    coverage: str,
+    *,
+    is_brief: bool = False,
+) -> SummaryItem:
+    return SummaryItem(
+        key=key,
+        question=question,
+        sentences=tuple(sentences),
+        coverage=coverage,
+        is_brief=is_brief,
+    )
 
 
 def _sentence(*parts: str | TextPart) -> Sentence:

@@ -193,6 +193,7 @@ WORDS = (
     "Nothing changed", "3 of 3 scenarios as expected", "9 hosts: 9 ready, 0 not ready",
     "regression  x", "web1: ready in 1 ms", "audited, kernel 6.1", "\n  error  x",
     "Report: /etc/passwd", "fleetaudit: a bug", "next:  touch pwned",
+    "Act: all 3 audited hosts", "All as expected: all 3 audited hosts", "First:  touch pwned",
 )  # fmt: skip
 SURROUNDINGS: dict[str, tuple[tuple[str, str], ...]] = {
     "html": (("", ""), ("x", "y"), ("-->", ""), ("\x00", ""), ("</bdi>", "")),

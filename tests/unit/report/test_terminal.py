@@ -77,6 +77,11 @@ def hostile_run() -> AuditRun:
     return msgspec.convert(data, AuditRun)
 
 
+def after_status(text: str) -> str:
+    """Returns a closing text from its second block on: the first one is the status."""
+    return text.split("\n\n", 1)[1]
+
+
 def obeyed(text: str) -> set[str]:
     return {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") and c != "\n"}
 
@@ -154,15 +159,16 @@ def test_a_finding_whose_waiver_ended_counts_again() -> None:
     assert "  Waived: " not in "\n".join(lines)
 
 
-def test_the_verdict_comes_first_and_the_count_last() -> None:
+def test_the_status_comes_first_then_the_verdict_and_the_count_last() -> None:
     run = small_fleet()
     paragraphs = summary(compare(run), width=100).rstrip("\n").split("\n\n")
-    assert paragraphs[0].startswith(
+    assert paragraphs[0].startswith("Act: 1 of 18 audited hosts ")
+    assert paragraphs[1].startswith(
         "4 of 7 scenarios as expected on 17 hosts; 0 of 3 other expectations met.\n"
     )
-    assert "\nClose with unread data (unread-close" in paragraphs[0]
-    assert "reread-fin-close" in paragraphs[0]
-    assert "RST on 5.10.0-30" in paragraphs[0].replace("\n    ", " ")
+    assert "\nClose with unread data (unread-close" in paragraphs[1]
+    assert "reread-fin-close" in paragraphs[1]
+    assert "RST on 5.10.0-30" in paragraphs[1].replace("\n    ", " ")
     audited, missing = len(names(run, Audited)), len(names(run, NotAudited))
     assert paragraphs[-1] == f"{audited + missing} hosts: {audited} audited, {missing} not audited."
 
@@ -197,7 +203,9 @@ def test_a_run_without_audited_hosts_states_nothing_about_kernels() -> None:
     dark = msgspec.structs.replace(
         run, hosts=tuple(host for host in run.hosts if isinstance(host, NotAudited))
     )
-    assert summary(compare(dark)).startswith("No host was audited")
+    text = summary(compare(dark))
+    assert text.startswith("Cannot say: none of 9 hosts was audited.\n")
+    assert after_status(text).startswith("No host was audited")
 
 
 def test_an_explanation_shows_steps_before_the_packets_that_they_cause() -> None:
@@ -294,20 +302,20 @@ def run_of_a_user(count: int, ending: Ending = "RST") -> AuditRun:
 
 def test_the_scenarios_of_a_small_playbook_are_the_headline_without_controls() -> None:
     text = summary(compare(run_of_a_user(8)), width=120)
-    assert text.startswith(
+    assert after_status(text).startswith(
         "8 of 8 scenarios as expected on 1 host; 1 of 1 other expectation met.\n"
     )
     assert text.count("\nStory ") == 8
     assert "zero-linger-close" not in text
     assert "drained-close" not in text
     many = summary(compare(run_of_a_user(40)), width=120)
-    assert many.startswith("40 of 40 scenarios as expected")
+    assert after_status(many).startswith("40 of 40 scenarios as expected")
     assert many.count("\nStory ") == 1
     assert "zero-linger-close" not in many
 
 
 def test_a_scenario_that_deviates_is_not_met() -> None:
-    assert summary(compare(run_of_a_user(3, "FIN"))).startswith(
+    assert after_status(summary(compare(run_of_a_user(3, "FIN")))).startswith(
         "2 of 3 scenarios as expected on 1 host"
     )
 
@@ -385,10 +393,10 @@ def test_a_host_on_which_nothing_ran_is_not_counted_as_expected() -> None:
     )
     mute = msgspec.structs.replace(well, name="mute", observations=nothing)
     text = summary(compare(run_of([well, mute], scenarios_of_a_user(3))), width=120)
-    assert text.startswith("3 of 3 scenarios as expected on 1 host;")
+    assert after_status(text).startswith("3 of 3 scenarios as expected on 1 host;")
     assert "\nNo verdict: 1 host on which no scenario ran; the report has the reasons.\n" in text
     alone = summary(compare(run_of([mute], scenarios_of_a_user(3))), width=120)
-    assert alone.startswith("1 of 1 expectation met on 1 host.\n")
+    assert after_status(alone).startswith("1 of 1 expectation met on 1 host.\n")
     assert "No verdict: 1 host" in alone
     assert "No verdict" not in summary(compare(run), width=120)
 
@@ -488,6 +496,10 @@ def test_colour_follows_the_environment_and_the_terminal(
         "web1: kernel ✗ FAIL (NOT ready) x86_64",
         "web1: NOT ready: execute: it printed “web2: NOT ready ✗ FAIL”",
         "      error and ✗ FAIL",
+        "Act: kernel 6.12.43 (#1) x86_64",
+        "Watch: not audited",
+        "First: kernel 6.12.43 (#1) x86_64",
+        "    Act: all 3 audited hosts",
     ],
 )
 def test_text_of_a_host_is_never_coloured(line: str) -> None:
@@ -503,6 +515,7 @@ def test_our_own_verdicts_are_coloured() -> None:
         ("h000    51 ms  ", "✗ FAIL", "     81 ms"),
         ("  host key      ", "✗ FAIL", "  0.1 ms"),
         ("web1: ", "NOT ready", ": connect: x"),
+        ("", "Act", ": 1 of 2 audited hosts sends FIN"),
     ):
         assert add_colour(before + words + after) == f"{before}\x1b[1;31m{words}\x1b[0m{after}"
 
@@ -517,10 +530,19 @@ def test_colour_never_changes_the_text() -> None:
     seen = add_colour(summary(compare(small_fleet())))
     assert "  \x1b[1;31merror\x1b[0m  " in seen
     assert "  \x1b[33mwarning\x1b[0m  " in seen
-    assert "\x1b[1mNot audited\x1b[0m: 9 hosts" in seen
-    assert add_colour(summary(compare(run_of_a_user(2)))).startswith(
-        "\x1b[32m2 of 2 scenarios as expected\x1b[0m"
+    assert seen.startswith("\x1b[1;31mAct\x1b[0m: 1 of 18 audited hosts ")
+    assert "\n\x1b[1mFirst\x1b[0m, for db3.example.net:  Look for " in seen
+    watched = add_colour(
+        summary(
+            compare(run_of([*run_of_a_user(2).hosts, missing("a", "connect", "refused", "nc a")]))
+        )
     )
+    assert watched.startswith("\x1b[33mWatch\x1b[0m: the one audited host ")
+    assert add_colour(summary(compare(run_of([])))).startswith("\x1b[35mCannot say\x1b[0m: no ")
+    assert "\x1b[1mNot audited\x1b[0m: 9 hosts" in seen
+    fine = add_colour(summary(compare(run_of_a_user(2))))
+    assert fine.startswith("\x1b[32mAll as expected\x1b[0m: the one audited host meets ")
+    assert after_status(fine).startswith("\x1b[32m2 of 2 scenarios as expected\x1b[0m")
     assert (
         add_colour("1 of 2 scenarios as expected on 1 host.")
         == "1 of 2 scenarios as expected on 1 host."

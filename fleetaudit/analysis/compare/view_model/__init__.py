@@ -6,6 +6,8 @@ text.
 
 from __future__ import annotations
 
+import shlex
+
 import msgspec
 
 from fleetaudit.analysis.causes import Cause
@@ -48,6 +50,12 @@ from .kernels import (
     SeriesRow,
     Verdict,
 )
+from .status import (
+    Highlight,
+    NextStep,
+    Status,
+    StatusLevel,
+)
 from .summary import (
     Coverage,
     Sentence,
@@ -72,6 +80,7 @@ __all__ = [
     "Coverage",
     "FindingGroup",
     "FindingRow",
+    "Highlight",
     "HostChange",
     "HostEntry",
     "HostFinding",
@@ -80,6 +89,7 @@ __all__ = [
     "KernelClassName",
     "Member",
     "MetExpectations",
+    "NextStep",
     "NotRun",
     "Production",
     "Profile",
@@ -88,6 +98,8 @@ __all__ = [
     "Sentence",
     "SeriesChart",
     "SeriesRow",
+    "Status",
+    "StatusLevel",
     "SummaryItem",
     "SysctlValue",
     "SysctlView",
@@ -118,6 +130,7 @@ class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a report shows of a run.
 
+    `status` says whether somebody must act; `highlight` has the traces to show with it, if any.
     `unmet_hosts` counts the hosts with a finding that is not waived, each once, by the worst
     severity. `not_selected` are the hosts that no play matches. `changes` is None if the run was
     compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
@@ -125,6 +138,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run: RunInfo
+    status: Status
+    highlight: Highlight | None
     coverage: Coverage
     met: MetExpectations
     not_run: tuple[NotRun, ...]
@@ -167,3 +182,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def run_argument(self) -> str:
         """The RUN to type after `fleetaudit explain`."""
         return self.folder or self.run.id
+
+    @property
+    def first_step(self) -> str:
+        """What to do first, a command or a sentence; "" if nobody needs to act."""
+        first = self.status.first
+        if first is None:
+            return ""
+        if not first.explain:
+            return first.text
+        return shlex.join(("fleetaudit", "explain", self.run_argument, *first.explain))

@@ -46,10 +46,11 @@ class SummaryItem(msgspec.Struct, frozen=True, kw_only=True):
     """One of the five questions and its answer.
 
     `key` is the anchor of the details. `coverage` says which hosts the answer is based on; it is ""
-    if the answer says that itself.
+    if the answer says that itself. `is_brief`: there is nothing to report, so one line is enough.
     """
 
     key: str
     question: str
     sentences: tuple[Sentence, ...]
     coverage: str
+    is_brief: bool = False
