@@ -18,6 +18,8 @@ HISTORY_FORMAT: Literal["fleetaudit-history/1"] = "fleetaudit-history/1"
 class HistoryRun(Frozen, frozen=True, kw_only=True):
     """One kept run of a job.
 
+    `hosts_unmet` counts the hosts that have a finding without a waiver, null if unknown.
+
     `endings` are (ending of the main scenario, hosts): the ending in words, "RST and FIN" if the
     families differ, "void" if the positive control failed, "not run" without an observation.
     `series` are (kernel series such as "6.12", hosts), in numeric order; the series of a release
@@ -41,6 +43,7 @@ class HistoryRun(Frozen, frozen=True, kw_only=True):
     status: int | None
     hosts: HostCounts
     void: int
+    hosts_unmet: int | None = None
     findings: FindingCounts
     endings: tuple[tuple[str, int], ...]
     series: tuple[tuple[str, int], ...]
