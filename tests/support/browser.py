@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,24 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The accessibility checker's source, out of its package."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed: axe-core is fetched with it")
+    folder = tmp_path_factory.mktemp("axe")
+    packed = subprocess.run(
+        [npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, timeout=300, check=False
+    )
+    if packed.returncode:
+        pytest.skip("axe-core could not be fetched with npm")
+    with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as archive:
+        source = archive.extractfile("package/axe.min.js")
+        assert source
+        return source.read().decode()
+
+
 class LoadedPage:
     """A page opened from its file, with everything that it logged and requested since."""
 
@@ -81,6 +101,15 @@ class LoadedPage:
     def open_all(self) -> None:
         """Unfolds everything."""
         self.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+
+    def violations(self, axe: str) -> list[tuple[str, list[str]]]:
+        """Returns what axe-core finds: rules, and the first elements that break them.
+
+        `axe` is its source. The page must have been opened with `bypass_csp=True`.
+        """
+        self.page.evaluate(axe)
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
+        return [(rule["id"], [n["html"][:200] for n in rule["nodes"][:3]]) for rule in found]
 
     def hosts(self) -> list[str]:
         """Returns the names in the table of hosts, in its order."""
