@@ -55,6 +55,8 @@ CONSTANTS = {
     # How many profiles, and members of one profile, are shown in full; others have one line.
     "WHOLE": 300,
     "WHOLE_MEMBERS": 40,
+    # Of more builds the table that lists each of them is folded.
+    "HEAT_OPEN": 60,
     "NOT_SELECTED": NOT_SELECTED,
     "NOT_IN_PLAYBOOK": NOT_IN_PLAYBOOK,
     "VERDICT_TEXTS": VERDICT_TEXTS,

@@ -102,13 +102,14 @@ class LoadedPage:
         """Unfolds everything."""
         self.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
 
-    def violations(self, axe: str) -> list[tuple[str, list[str]]]:
-        """Returns what axe-core finds: rules, and the first elements that break them.
+    def violations(self, axe: str, within: str = "html") -> list[tuple[str, list[str]]]:
+        """Returns what axe-core finds in an element: rules, and the first that break them.
 
         `axe` is its source. The page must have been opened with `bypass_csp=True`.
         """
         self.page.evaluate(axe)
-        found = self.page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
+        run = "(within) => axe.run(within, {resultTypes: ['violations']}).then(r => r.violations)"
+        found = self.page.evaluate(run, within)
         return [(rule["id"], [n["html"][:200] for n in rule["nodes"][:3]]) for rule in found]
 
     def hosts(self) -> list[str]:

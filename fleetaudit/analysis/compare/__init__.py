@@ -30,6 +30,7 @@ from .columns import make_columns
 from .common import fold_names
 from .comparison_input import ComparisonInput
 from .findings import count_unmet_hosts, group_findings
+from .heat_map import make_heat_map
 from .highlight import choose_highlight
 from .host_index import index_hosts
 from .kernels import (
@@ -103,6 +104,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         kernels=kernels,
         builds=builds,
         columns=columns,
+        heat_map=make_heat_map(builds, columns),
         findings=findings,
         unmet_hosts=unmet_hosts,
         sysctls=sysctls,

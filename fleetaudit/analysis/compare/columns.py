@@ -172,11 +172,45 @@ def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
     return Cell(
         label=_label(counts, all_hosts),
         verdict=_cell_verdict(valid, row, all_hosts),
-        counts=tuple(sorted(counts.items(), key=lambda count: (-count[1], count[0]))),
+        counts=_most_first(counts),
         hosts=counts.total(),
         void=all_hosts - counts.total(),
         on_host=sum(group.hosts for group, _ in valid if group.on_host),
     )
+
+
+def merge_cells(cells: Sequence[Cell]) -> Cell:
+    """Returns the cells of several builds in one scenario as one cell of all their hosts.
+
+    It is "mixed" if builds, or hosts of one build, have different endings.
+    """
+    counts = Counter[str]()
+    for cell in cells:
+        counts.update(dict(cell.counts))
+    void = sum(cell.void for cell in cells)
+    return Cell(
+        label=_label(counts, counts.total() + void),
+        verdict=_merged_verdict(cells),
+        counts=_most_first(counts),
+        hosts=counts.total(),
+        void=void,
+        on_host=sum(cell.on_host for cell in cells),
+    )
+
+
+def _merged_verdict(cells: Sequence[Cell]) -> Verdict:
+    """Returns the worst verdict of the cells with hosts; of none, why there is no verdict."""
+    with_hosts = [cell.verdict for cell in cells if cell.hosts]
+    if with_hosts:
+        return _worst(with_hosts)
+    if any(cell.void for cell in cells):
+        return "void"
+    return "not run"
+
+
+def _most_first(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
+    """Returns (ending, hosts), most hosts first."""
+    return tuple(sorted(counts.items(), key=lambda count: (-count[1], count[0])))
 
 
 def _count_endings(valid: Iterable[GroupObservation]) -> Counter[str]:

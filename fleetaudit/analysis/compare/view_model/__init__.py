@@ -44,6 +44,8 @@ from .kernels import (
     Build,
     Cell,
     Column,
+    HeatMap,
+    HeatMapSeries,
     KernelClass,
     KernelClassName,
     SeriesChart,
@@ -80,6 +82,8 @@ __all__ = [
     "Coverage",
     "FindingGroup",
     "FindingRow",
+    "HeatMap",
+    "HeatMapSeries",
     "Highlight",
     "HostChange",
     "HostEntry",
@@ -134,7 +138,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     `unmet_hosts` counts the hosts with a finding that is not waived, each once, by the worst
     severity. `not_selected` are the hosts that no play matches. `changes` is None if the run was
     compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
-    `folder` is the path of the run's folder, "" if its id is enough to find it.
+    `heat_map` replaces the matrix if there are many builds, else it is None. `folder` is the path
+    of the run's folder, "" if its id is enough to find it.
     """
 
     run: RunInfo
@@ -160,6 +165,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     series: tuple[SeriesChart, ...]
     trace_pairs: tuple[TracePair, ...]
     hosts: tuple[HostEntry, ...]
+    heat_map: HeatMap | None = None
     changes: Changes | None = None
     past: tuple[PastRun, ...] = ()
     folder: str = ""

@@ -43,6 +43,20 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     void: int
     on_host: int
 
+    @property
+    def labelled(self) -> int:
+        """How many hosts the label is about: those with that ending, or all if it is "mixed"."""
+        if self.label == "mixed":
+            return self.hosts
+        return dict(self.counts).get(self.label, 0)
+
+    @property
+    def others(self) -> tuple[tuple[str, int], ...]:
+        """The counts that the label and its number leave open: none if all hosts are equal."""
+        if self.label == "mixed" and len(self.counts) > 1:
+            return self.counts
+        return tuple(count for count in self.counts if count[0] != self.label)
+
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario over the families that agree on every host.
@@ -82,6 +96,28 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     def lacks_verdicts(self) -> bool:
         """Whether the scenario was not run, or its control failed, on some host that has it."""
         return any(cell.void or "not run" in dict(cell.counts) for cell in self.cells)
+
+
+class HeatMapSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel series in the heat map: its cells, and its builds with theirs, one per column."""
+
+    series: str
+    hosts: int
+    cells: tuple[Cell, ...]
+    builds: tuple[tuple[Build, tuple[Cell, ...]], ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all hosts of the series have the same endings; void hosts do not count."""
+        return all(len(cell.counts) <= 1 for cell in self.cells)
+
+
+class HeatMap(msgspec.Struct, frozen=True, kw_only=True):
+    """The notable columns by kernel series; `builds` counts the builds of all series."""
+
+    columns: tuple[Column, ...]
+    series: tuple[HeatMapSeries, ...]
+    builds: int
 
 
 KernelClassName = Literal[
