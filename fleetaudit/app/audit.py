@@ -24,7 +24,7 @@ from fleetaudit import __version__
 from fleetaudit.analysis.judge import HostJudge, judge_fleet
 from fleetaudit.engine import EngineSettings, Outcome, RepeatCommand, StopRequest
 from fleetaudit.engine import audit as audit_hosts
-from fleetaudit.errors import NothingToDoError, OutputError
+from fleetaudit.errors import FleetauditError, NothingToDoError, OutputError
 from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, RunInfo
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from fleetaudit.engine.workers.cluster import Cluster
     from fleetaudit.store.run_search import StoredRun
 
+    from .publish import PublishedSite
+
 __all__ = [
     "AuditControl",
     "AuditRequest",
@@ -80,6 +82,9 @@ __all__ = [
     "judge_run",
     "prepare_run",
 ]
+
+_PUBLISH_WAIT_S = 60.0
+"""How long a run waits for another process that publishes into the same folder."""
 
 OpenProgress = Callable[[int, Activity], AbstractContextManager[Callable[[HostResult], None]]]
 
@@ -127,6 +132,8 @@ class AuditControl(msgspec.Struct, frozen=True, kw_only=True):
 class FinishedAudit(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is written: its folder and reports, its exit status and how many hosts a bug cost.
 
+    `site` is the site that was published, None for none; `not_published` is why it could not be.
+
     `changed` is whether something changed since the last run, or that is unknown; None if no option
     needs it. `problem` is why the run could not be written whole, None if it was.
     """
@@ -139,6 +146,8 @@ class FinishedAudit(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool | None
     notification: Notification
     problem: OutputError | None = None
+    site: PublishedSite | None = None
+    not_published: FleetauditError | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -319,6 +328,8 @@ class _Execution:
     baseline: Baseline = field(init=False)
     is_journal_incomplete: bool = False
     problem: OutputError | None = None
+    site: PublishedSite | None = None
+    not_published: FleetauditError | None = None
 
     def execute(self) -> FinishedAudit:
         """Returns the finished run; raises `FleetauditError`."""
@@ -329,6 +340,7 @@ class _Execution:
             manifest.refuse_changed_plan(
                 resumed.manifest, prepared.plan, __version__, source=str(resumed.path)
             )
+        self._check_site()
         self.waivers = read_waivers(request.run.waivers, prepared.loaded.inventory)
         self.baseline = choose_baseline(request.output, request.run.baseline, prepared.info(id_))
         with (
@@ -342,6 +354,8 @@ class _Execution:
                 written = self._write(folder, started, earlier, outcome)
                 if self.problem is None:
                     self._remove_old_runs(written.run)
+        if self.problem is None and not outcome.interrupted:
+            self._publish()
         return self._finished(folder, written, outcome)
 
     def _open_folder(self) -> tuple[RunFolder, str, dict[str, HostResult]]:
@@ -493,11 +507,53 @@ class _Execution:
         for name in pruned.kept:
             self.reporter.message(f"fleetaudit: warning: an old run stays: {name}")
 
+    def _check_site(self) -> None:
+        """Refuses a folder that cannot become a site before the first connection.
+
+        Not from cron: a folder that is wrong at night must not cost the audit.
+        """
+        run = self.prepared.request.run
+        if run.publish is not None and not run.scheduled:
+            from fleetaudit.store.site_folder import refuse_unsuitable
+
+            refuse_unsuitable(run.publish, self.prepared.request.output)
+
+    def _publish(self) -> None:
+        """Publishes the runs of the output folder; what stops that does not cost the run.
+
+        The output folder is not locked any more: the next run does not wait for the site.
+        """
+        request = self.prepared.request
+        if request.run.publish is None:
+            return
+        from .publish import PublishRequest, publish_site
+
+        site = PublishRequest(
+            folder=request.run.publish,
+            output=request.output,
+            mode=request.run.publish_mode,
+            wait_s=_PUBLISH_WAIT_S,
+        )
+        try:
+            self.site = publish_site(site)
+        except FleetauditError as e:
+            self.not_published = e
+            return
+        for note in self.site.notes():
+            self.reporter.note(note)
+
+    def _report_address(self, written: WrittenRun, folder: RunFolder) -> str:
+        """Returns the address of the report: in the site, if that is published at a URL."""
+        run, info = self.prepared.request.run, written.run.run
+        if self.site is not None and run.report_url is not None:
+            return f"{run.report_url.rstrip('/')}/{self.site.pages[info.id]}"
+        return report_address(next(iter(written.reports), folder.path), run.report_url)
+
     def _finished(self, folder: RunFolder, written: WrittenRun, outcome: Outcome) -> FinishedAudit:
         """Returns the finished run with what its notification needs."""
         run = self.prepared.request.run
         status = self._status(written.run)
-        if self.problem:
+        if self.problem or self.not_published:
             status = OutputError.exit_status
         drift: Drift | None = None
         changed: bool | None = None
@@ -509,7 +565,7 @@ class _Execution:
             status=status,
             controller=platform.node() or "localhost",
             folder=self.prepared.folder,
-            report=report_address(next(iter(written.reports), folder.path), run.report_url),
+            report=self._report_address(written, folder),
             drift=drift,
         )
         return FinishedAudit(
@@ -521,6 +577,8 @@ class _Execution:
             changed=changed,
             notification=notification,
             problem=self.problem,
+            site=self.site,
+            not_published=self.not_published,
         )
 
 

@@ -47,6 +47,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     needs_drift: bool = False
     """Whether somebody is notified of what changed since the last run."""
     report_url: str | None = None
+    publish: Path | None = None
+    """The folder of the site to publish, None for none."""
+    publish_mode: int = 0o600
     engine: str | None = None
 
     def selection(self, limit: str | None) -> HostSelection:

@@ -31,6 +31,8 @@ NOT_REPEATED = frozenset(
         "cron",
         "notify",
         "report_url",
+        "publish",
+        "publish_mode",
         "keep",
         "run_deadline",
         "check",

@@ -67,6 +67,8 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     keep: Annotated[int, Meta(ge=1)] | _Text | None = None
     notify: _Text | None = None
     report_url: _Text | None = None
+    publish: _Text | None = None
+    publish_mode: int | _Text | None = None
 
 
 _FILES = (
@@ -79,6 +81,7 @@ _FILES = (
     "become_password_file",
     "waivers",
     "output_dir",
+    "publish",
 )
 _LISTS = ("inventory", "playbook")
 

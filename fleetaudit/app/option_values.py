@@ -121,6 +121,20 @@ def parse_report_url(text: str, option: str = "--report-url") -> str:
     return text
 
 
+def parse_publish_mode(text: str, option: str = "--publish-mode") -> int:
+    """Returns the mode of --publish-mode, such as 0o644 for "0644".
+
+    Raises `UsageError` with the name of the `option` for one that the files of a site must not
+    have.
+    """
+    from fleetaudit.store.site_folder import parse_mode
+
+    try:
+        return parse_mode(text)
+    except ValueError as e:
+        raise UsageError(f"{option}: {e}") from e
+
+
 def parse_engine(text: str | None) -> str | None:
     """Returns the address of --engine as Dask writes it, None without one: "tcp://host:8786" for
     "dask://host:8786", "tls://…" for "dask+tls://…".

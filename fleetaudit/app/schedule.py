@@ -104,6 +104,7 @@ def make_schedule(request: ScheduleRequest, report: Report) -> ScheduleTexts:
             folder=str(Path.cwd()),
             hour=request.at.hour,
             minute=request.at.minute,
+            written=_site_folder(request, report),
         )
         texts = ScheduleTexts(
             crontab_line=schedule_units.crontab_line(job),
@@ -114,6 +115,23 @@ def make_schedule(request: ScheduleRequest, report: Report) -> ScheduleTexts:
         raise UsageError(f"schedule: {e}") from e
     _warn_of_missing_time(request.at, report)
     return texts
+
+
+def _site_folder(request: ScheduleRequest, report: Report) -> str:
+    """Returns the absolute path of the folder that the job publishes into, "" for none.
+
+    The sandbox of systemd lets nobody create it there, so a missing one is a warning.
+    """
+    publish = request.text("publish")
+    if publish is None:
+        return ""
+    folder = Path.cwd() / expand_home(publish)
+    if not folder.is_dir():
+        report(
+            f"fleetaudit: warning: --publish {publish}: no such folder yet; a systemd service needs"
+            f" it:  mkdir -p {shlex.quote(str(folder))}"
+        )
+    return str(folder)
 
 
 def _read_inputs(request: ScheduleRequest, report: Report) -> None:

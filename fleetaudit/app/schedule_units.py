@@ -28,6 +28,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     hour: int = 4
     minute: int = 17
+    written: str = ""
+    """The absolute path of a folder outside /var/lib that the command writes to, "" for none."""
 
 
 def crontab_line(job: Job) -> str:
@@ -54,8 +56,18 @@ def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
         user=_value(user),
         folder=_value(job.folder),
         command=" ".join(_argument(word) for word in job.command),
+        written=_written_folder(job),
         privileges=_MORE_PRIVILEGES if _becomes(job) else _NO_MORE_PRIVILEGES,
     )
+
+
+def _written_folder(job: Job) -> str:
+    """Returns the setting that lets the job write to its other folder; one may be missing."""
+    if not job.written:
+        return ""
+    _refuse_unusable(job.written)
+    escaped = job.written.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'ReadWritePaths="-{escaped}"\n'
 
 
 def _becomes(job: Job) -> bool:
@@ -117,7 +129,7 @@ StandardInput=null
 UMask=0077
 ProtectSystem=strict
 ProtectHome=read-only
-PrivateTmp=yes
+{written}PrivateTmp=yes
 PrivateDevices=no
 ProtectControlGroups=yes
 TasksMax=2048

@@ -61,6 +61,7 @@ class _Commands(Mapping[str, click.Command]):
         "policy": "policy",
         "probe": "probe",
         "prune": "prune",
+        "publish": "publish",
         "report": "report",
         "run": "run",
         "runs": "runs",

@@ -27,6 +27,7 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("rate", params.parse_rate_option),
     ("notify", params.parse_notify_command),
     ("report_url", params.parse_report_url),
+    ("publish_mode", params.parse_publish_mode),
 )
 """Keys whose text click would accept as it is, and the functions that check it."""
 

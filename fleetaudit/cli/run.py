@@ -123,7 +123,19 @@ from .connection_options import connection_options
 @click.option(
     "--report-url",
     metavar="BASE",
-    help="URL of the output folder, for the links that --cron and --notify print.",
+    help="URL of the output folder, or of the site of --publish, for links in --cron and --notify.",
+)
+@click.option(
+    "--publish",
+    metavar="DIR",
+    help="Then publish the runs of the output folder into this folder, as `publish` does.",
+)
+@click.option(
+    "--publish-mode",
+    metavar="MODE",
+    default="0600",
+    show_default=True,
+    help="Mode of the published files: 0644 for a web server that runs as another user.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only problems.")
 @click.option(

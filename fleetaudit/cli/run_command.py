@@ -13,6 +13,7 @@ from fleetaudit.app.command_line import make_command_line
 from fleetaudit.app.connection_arguments import ConnectionArguments, choose_password_sources
 from fleetaudit.app.notify import change_summary, run_notify_command
 from fleetaudit.app.resume import UnfinishedRun, find_unfinished_run
+from fleetaudit.text.files import expand_home
 
 from . import console, params
 from .garbage import no_garbage_collection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .signals import Signals
 
 CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
+DEFAULT_MODE = 0o600
 
 
 class RunCommand:
@@ -78,7 +80,7 @@ class RunCommand:
         def text(name: str) -> str | None:
             return cast("str | None", values[name])
 
-        report_url = text("report_url")
+        report_url, publish = text("report_url"), text("publish")
         cron_keep, cron_deadline = (CRON_KEEP, CRON_DEADLINE_S) if self.is_cron else (None, None)
         return RunOptions(
             playbooks=cast("tuple[str, ...]", values["playbooks"]),
@@ -99,6 +101,8 @@ class RunCommand:
             needs_drift=self.is_cron or bool(self.notify),
             report_url=params.parse_report_url(report_url) if report_url else None,
             engine=params.parse_engine(text("engine")),
+            publish=expand_home(publish) if publish else None,
+            publish_mode=params.parse_publish_mode(text("publish_mode") or ""),
         )
 
     def run(self) -> int:
@@ -164,6 +168,8 @@ class RunCommand:
                 self._print_summary(finished)
         if finished.problem:
             console.print_message(f"fleetaudit: {finished.problem}")
+        if finished.not_published:
+            self._print_how_to_publish(finished)
         if finished.interrupted or finished.problem:
             folder = shlex.quote(str(finished.folder))
             console.print_message(f"to finish it:  fleetaudit run --resume {folder}")
@@ -172,6 +178,15 @@ class RunCommand:
                 f"{finished.bugs} of the hosts not audited failed because of a bug in fleetaudit;"
                 " its traceback is in the log"
             )
+
+    def _print_how_to_publish(self, finished: FinishedAudit) -> None:
+        """Prints why the run was not published, and the command that does only that."""
+        run = self.request.run
+        command = ["fleetaudit", "publish", str(run.publish), "-o", str(self.request.output)]
+        if run.publish_mode != DEFAULT_MODE:
+            command += ("--publish-mode", f"{run.publish_mode:04o}")
+        console.print_message(f"fleetaudit: not published: {finished.not_published}")
+        console.print_message(f"the run is complete; to publish it:  {shlex.join(command)}")
 
     def _send_changes(self, finished: FinishedAudit) -> None:
         """Prints one screen from cron, and runs the command of --notify."""
@@ -190,5 +205,7 @@ class RunCommand:
         if self.is_quiet and not text:
             return
         report = "".join(f"Report: {path}\n" for path in finished.written.reports[:1])
+        if finished.site:
+            report += f"Site: {finished.site.index}\n"
         with contextlib.suppress(console.ReaderGoneError):  # `| head`: the run is on the disk
             console.print_report(f"{text}\n{report}" if text else report)

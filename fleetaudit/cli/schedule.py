@@ -25,6 +25,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "fail_on": params.parse_fail_on,
     "notify": params.parse_notify_command,
     "report_url": params.parse_report_url,
+    "publish_mode": params.parse_publish_mode,
 }
 """What parses the text of an option; each raises `UsageError`."""
 
@@ -54,6 +55,8 @@ _CHECKS: dict[str, Callable[[str], object]] = {
 @click.option("--fail-on", metavar="LIST", help="As in run.")
 @click.option("--notify", metavar="COMMAND", help="As in run.")
 @click.option("--report-url", metavar="BASE", help="As in run.")
+@click.option("--publish", metavar="DIR", help="As in run.")
+@click.option("--publish-mode", metavar="MODE", help="As in run.")
 @click.option(
     "--at",
     metavar="HH:MM",

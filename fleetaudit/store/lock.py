@@ -62,12 +62,12 @@ def _lock(fd: int, output: Path) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LockedError(
-            f"{output}: another run holds this folder ({_holder(fd)}); wait for it, or write"
-            " elsewhere with -o"
+            f"{output}: another run holds this folder ({describe_holder(fd)}); wait for it, or"
+            " write elsewhere with -o"
         ) from None
 
 
-def _holder(fd: int) -> str:
+def describe_holder(fd: int) -> str:
     """Returns the process that an open lock file names."""
     pid = b""
     with contextlib.suppress(OSError):

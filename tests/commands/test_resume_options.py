@@ -103,6 +103,8 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "keep": ("90d",),
     "notify": ("true",),
     "report_url": ("https://example.org/fleet",),
+    "publish": ("site",),
+    "publish_mode": ("0644",),
 }
 """Values of the options that take any text; of the others the type tells one."""
 WITH = dict.fromkeys(
@@ -185,6 +187,8 @@ def cases() -> dict[str, Case]:
     alone = {
         name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())]) for name in TOGETHER
     }
+    # A site is of one output folder, and the case of all options has another one.
+    alone["publish"] = case("publish", ["--publish", "site of one"])
     left_out = {"inventories", "quiet", "cron", "transport", "output_dir", "extra_vars"}
     left_out.add("no_exec")  # it excludes --notify
     every = [

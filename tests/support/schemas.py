@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fleetaudit.analysis import doctor, drift, waivers
 from fleetaudit.playbook import format as playbook
+from fleetaudit.report import site
 from fleetaudit.store import run_list
 from fleetaudit.store.run_file import run_schema
 from tests import SCHEMAS
@@ -19,6 +20,7 @@ WRITERS: dict[str, Callable[[], bytes | str]] = {
     "playbook": playbook.json_schema,
     "run": run_schema,
     "runs": run_list.json_schema,
+    "site": site.json_schema,
     "waivers": waivers.json_schema,
 }
 

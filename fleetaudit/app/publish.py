@@ -1,0 +1,326 @@
+"""Publishes the runs of an output folder as a static site: index, latest reports, every kept run.
+
+Rules:
+- Only what is new or changed is rendered or copied. A page is copied from the report of its run,
+  byte for byte, and rendered only if the run has none.
+- Pages are written before what links to them, and removed after it. So at no moment does a link
+  lead nowhere, and a process that is killed leaves a site that works, which the next one mends.
+- Nothing but reports is read from a run: no journal, no store, no known_hosts, no log. The output
+  folder is not locked; a run that is pruned meanwhile is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from fleetaudit import __version__
+from fleetaudit.analysis.compare.common import group_by
+from fleetaudit.errors import InputError, NothingToDoError
+from fleetaudit.report import registry
+from fleetaudit.report.site import (
+    DATA,
+    INDEX,
+    LATEST,
+    Site,
+    SiteJob,
+    SiteRun,
+    SiteUnfinished,
+    SiteUnreadable,
+    encode,
+    render_index,
+    render_job,
+)
+from fleetaudit.store.disk import read_bounded
+from fleetaudit.store.names import RUN_FILE, STORE_FILE
+from fleetaudit.store.run_list import (
+    FinishedRun,
+    RunList,
+    UnfinishedRun,
+    UnreadableRun,
+    list_runs,
+)
+from fleetaudit.store.site_folder import (
+    OWNER_ONLY,
+    SiteFolder,
+    name_some,
+    open_site,
+)
+
+from .notify import describe_status
+from .report import render_report
+
+__all__ = [
+    "PublishRequest",
+    "PublishedSite",
+    "publish_site",
+]
+
+_REPORT = registry.FILES["html"]
+
+
+class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to publish where: the folder of the site, the output folder, and the mode of the files.
+
+    `jobs` are the names of the jobs to publish, or their parts before the digits; () for all.
+    `wait_s` is how long to wait for another process that publishes into the same folder.
+    """
+
+    folder: Path
+    output: Path
+    mode: int = OWNER_ONLY
+    jobs: tuple[str, ...] = ()
+    wait_s: float = 0.0
+
+
+class PublishedSite(msgspec.Struct, frozen=True, kw_only=True):
+    """A site that is written: its index, what it has, and what changed in the folder.
+
+    `pages` has the address of the page of each run. `unreadable` are runs without a page, with the
+    reason; `foreign` is what is in the folder and was not written by fleetaudit.
+    """
+
+    index: Path
+    jobs: int
+    pages: dict[str, str]
+    written: int
+    removed: int
+    unreadable: tuple[SiteUnreadable, ...]
+    foreign: tuple[str, ...]
+
+    def text(self) -> str:
+        """Returns what was done, in two lines."""
+        from fleetaudit.text.phrases import count_noun
+
+        return (
+            f"{count_noun(self.jobs, 'job')}, {count_noun(len(self.pages), 'run')}:"
+            f" {count_noun(self.written, 'file')} written, {self.removed:,} removed\n"
+            f"Site: {self.index}\n"
+        )
+
+    def notes(self) -> Iterator[str]:
+        """Yields what somebody may want to know about the folder."""
+        for run in self.unreadable:
+            yield f"fleetaudit: warning: not published: {run.id}: {run.reason}"
+        if self.foreign:
+            names = name_some(self.foreign)
+            yield f"fleetaudit: note: {self.index.parent} has other files, which stay: {names}"
+
+
+def page_of_run(job: str, run: str) -> str:
+    """Returns the address of a run in a site, such as "fleet-1c9e07b2/RUN/index.html"."""
+    return f"{job}/{run}/{INDEX}"
+
+
+def publish_site(request: PublishRequest) -> PublishedSite:
+    """Writes the site of an output folder, or what changed of it since it was last published.
+
+    Raises `NothingToDoError` if there is no output folder or no such job; as
+    `store.site_folder.open_site` for the folder of the site; `OutputError` if it cannot be written.
+    """
+    output = request.output
+    if not output.is_dir():
+        raise NothingToDoError(
+            f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
+        )
+    runs = _selected(list_runs(output, Path.cwd()), request.jobs)
+    with open_site(request.folder, output, mode=request.mode, wait_s=request.wait_s) as folder:
+        return _Publication(request, folder, runs).publish()
+
+
+def _selected(runs: RunList, jobs: Iterable[str]) -> RunList:
+    """Returns the runs of the named jobs, or all; raises `NothingToDoError` for an unknown job."""
+    known = {run.job for run in runs.runs}
+    names = set[str]()
+    for job in jobs:
+        found = {name for name in known if job in (name, name.rpartition("-")[0])}
+        if not found:
+            listed = ", ".join(sorted(known)) or "none"
+            raise NothingToDoError(f"--job {job}: no finished run of it; there are: {listed}")
+        names |= found
+    if not names:
+        return runs
+    return msgspec.structs.replace(
+        runs,
+        runs=tuple(run for run in runs.runs if run.job in names),
+        unfinished=tuple(run for run in runs.unfinished if run.job in names),
+    )
+
+
+@dataclass(slots=True)
+class _Publication:
+    """One publication of a list of runs into an open folder."""
+
+    request: PublishRequest
+    folder: SiteFolder
+    runs: RunList
+    pages: dict[str, str] = field(default_factory=dict)
+    """The addresses of the pages that are written, each with what it was made from."""
+    unreadable: list[SiteUnreadable] = field(default_factory=list)
+
+    def publish(self) -> PublishedSite:
+        """Writes pages, then what links to them, and then removes what no link leads to."""
+        self.unreadable += map(_unreadable, self.runs.unreadable)
+        self.folder.announce(self._all_names())
+        finished = [run for run in self.runs.runs if self._write_run(run)]
+        site = self._site(finished)
+        self._write_latest(site)
+        for job in site.jobs:
+            self._write(job.page, render_job(site, job).encode(errors="replace"))
+        self._write(DATA, encode(site))
+        self._write(INDEX, render_index(site).encode(errors="replace"))
+        removed = self.folder.finish(self.pages)
+        return PublishedSite(
+            index=self.folder.path / INDEX,
+            jobs=len(site.jobs),
+            pages={run.id: page_of_run(run.job, run.id) for run in finished},
+            written=self.folder.written,
+            removed=removed,
+            unreadable=site.unreadable,
+            foreign=tuple(self.folder.foreign_names()),
+        )
+
+    def _all_names(self) -> Iterator[str]:
+        """Yields the name of every file that may be written."""
+        yield from (INDEX, DATA, LATEST)
+        for run in self.runs.runs:
+            yield page_of_run(run.job, run.id)
+        for job in {run.job for run in self.runs.runs}:
+            yield from (_job_page(job), _job_latest(job))
+
+    def _write_run(self, run: FinishedRun) -> bool:
+        """Writes the page of a run unless it is there; returns whether the run has a page.
+
+        A run that was pruned meanwhile has none, nor has one that cannot be read.
+        """
+        path, address = self.request.output / run.id, page_of_run(run.job, run.id)
+        try:
+            file = _file_to_publish(path)
+            source = _fingerprint(file)
+            if not self.folder.is_current(address, source):
+                self.folder.write(address, source, _page(file))
+        except (InputError, NothingToDoError) as e:
+            if path.is_dir():
+                self.unreadable.append(SiteUnreadable(id=run.id, reason=str(e)))
+            return False
+        self.pages[address] = source
+        return True
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Writes a file unless it is there with the same bytes."""
+        self._write_from(name, hashlib.sha256(data).hexdigest(), lambda: data)
+
+    def _write_from(self, name: str, source: str, make: Callable[[], bytes]) -> None:
+        """Writes a file unless it is there and was made from `source`."""
+        if not self.folder.is_current(name, source):
+            self.folder.write(name, source, make())
+        self.pages[name] = source
+
+    def _write_latest(self, site: Site) -> None:
+        """Writes the reports whose addresses stay: copies, because not every server has links."""
+        by_id = {run.id: run.report for job in site.jobs for run in job.runs}
+        copies = {job.latest: job.runs[0].report for job in site.jobs}
+        if site.latest:
+            copies[LATEST] = by_id[site.latest]
+        for name, page in copies.items():
+            source = f"{page} {self.pages[page]}"
+            self._write_from(name, source, partial(self.folder.read, page))
+
+    def _site(self, finished: list[FinishedRun]) -> Site:
+        """Returns the site of the runs that have a page; they come the last one first."""
+        latest = next((run for run in finished if run.latest), next(iter(finished), None))
+        jobs = group_by(finished, lambda run: run.job)
+        first = () if latest is None else (latest.job,)
+        order = dict.fromkeys((*first, *jobs))
+        return Site(
+            fleetaudit=__version__,
+            latest=latest.id if latest else None,
+            jobs=tuple(self._job(job, jobs[job]) for job in order),
+            unfinished=tuple(map(_unfinished, self.runs.unfinished)),
+            unreadable=tuple(self.unreadable),
+        )
+
+    def _job(self, job: str, runs: list[FinishedRun]) -> SiteJob:
+        """Returns a job with its runs, of which there is at least one."""
+        return SiteJob(
+            job=job,
+            description=runs[0].description,
+            scheduled=runs[0].scheduled,
+            page=_job_page(job),
+            latest=_job_latest(job),
+            runs=tuple(map(_run, runs)),
+        )
+
+
+def _job_page(job: str) -> str:
+    """Returns the address of the page of a job."""
+    return f"{job}/{INDEX}"
+
+
+def _job_latest(job: str) -> str:
+    """Returns the address of the last report of a job."""
+    return f"{job}/{LATEST}"
+
+
+def _run(run: FinishedRun) -> SiteRun:
+    """Returns a run as the site has it."""
+    result = "unknown" if run.status is None else describe_status(run.status)
+    return SiteRun(
+        id=run.id,
+        started=run.started,
+        finished=run.finished,
+        status=run.status,
+        result=result,
+        hosts=run.hosts,
+        findings=run.findings,
+        report=page_of_run(run.job, run.id),
+    )
+
+
+def _unfinished(run: UnfinishedRun) -> SiteUnfinished:
+    """Returns an unfinished run as the site has it."""
+    return SiteUnfinished(
+        id=run.id, job=run.job, done=run.done, selected=run.selected, reason=run.reason
+    )
+
+
+def _unreadable(run: UnreadableRun) -> SiteUnreadable:
+    """Returns a run that cannot be read as the site has it."""
+    return SiteUnreadable(id=run.id, reason=run.reason)
+
+
+def _file_to_publish(path: Path) -> Path:
+    """Returns the report of a run, or, if it has none, the file that a report is rendered from.
+
+    A link is no report: what it points to may be anything.
+    """
+    report, store = path / _REPORT, path / STORE_FILE
+    if report.is_file() and not report.is_symlink():
+        return report
+    return store if store.exists() else path / RUN_FILE
+
+
+def _fingerprint(file: Path) -> str:
+    """Returns a text that changes whenever a file is written again.
+
+    Raises `NothingToDoError` if there is no such file, `InputError` if the disk fails.
+    """
+    try:
+        info = file.stat()
+    except FileNotFoundError as e:
+        raise NothingToDoError(f"{file}: no such file") from e
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", source=str(file)) from e
+    return f"{file.name} {info.st_size} {info.st_mtime_ns}"
+
+
+def _page(file: Path) -> bytes:
+    """Returns the report of a run: its bytes, or rendered from its store; raises as `read_run`."""
+    if file.name == _REPORT:
+        return read_bounded(file)
+    return b"".join(render_report([file.parent], "html", width=100).chunks)
