@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from fleetaudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fleetaudit.engine.batches import BatchSize
     from fleetaudit.store.retention import RetentionPolicy
 
@@ -119,6 +121,13 @@ def parse_report_url(text: str, option: str = "--report-url") -> str:
             f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"
         )
     return text
+
+
+def parse_publish_folder(text: str | None) -> Path | None:
+    """Returns the folder of --publish, None without one."""
+    from fleetaudit.text.files import expand_home
+
+    return expand_home(text) if text else None
 
 
 def parse_publish_mode(text: str, option: str = "--publish-mode") -> int:

@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -136,13 +136,7 @@ def publish_site(request: PublishRequest) -> PublishedSite:
 def _selected(runs: RunList, jobs: Iterable[str]) -> RunList:
     """Returns the runs of the named jobs, or all; raises `NothingToDoError` for an unknown job."""
     known = {run.job for run in runs.runs}
-    names = set[str]()
-    for job in jobs:
-        found = {name for name in known if job in (name, name.rpartition("-")[0])}
-        if not found:
-            listed = ", ".join(sorted(known)) or "none"
-            raise NothingToDoError(f"--job {job}: no finished run of it; there are: {listed}")
-        names |= found
+    names = set[str]().union(*(_jobs_named(job, known) for job in jobs))
     if not names:
         return runs
     return msgspec.structs.replace(
@@ -150,6 +144,18 @@ def _selected(runs: RunList, jobs: Iterable[str]) -> RunList:
         runs=tuple(run for run in runs.runs if run.job in names),
         unfinished=tuple(run for run in runs.unfinished if run.job in names),
     )
+
+
+def _jobs_named(text: str, known: Collection[str]) -> set[str]:
+    """Returns the jobs that have a name, or have it before the digits.
+
+    Raises `NothingToDoError` for none.
+    """
+    found = {job for job in known if text in (job, job.rpartition("-")[0])}
+    if not found:
+        listed = ", ".join(sorted(known)) or "none"
+        raise NothingToDoError(f"--job {text}: no finished run of it; there are: {listed}")
+    return found
 
 
 @dataclass(slots=True)
@@ -223,23 +229,27 @@ class _Publication:
 
     def _write_latest(self, site: Site) -> None:
         """Writes the reports whose addresses stay: copies, because not every server has links."""
-        by_id = {run.id: run.report for job in site.jobs for run in job.runs}
-        copies = {job.latest: job.runs[0].report for job in site.jobs}
+        for job in site.jobs:
+            self._copy(job.runs[0].report, job.latest)
         if site.latest:
-            copies[LATEST] = by_id[site.latest]
-        for name, page in copies.items():
-            source = f"{page} {self.pages[page]}"
-            self._write_from(name, source, partial(self.folder.read, page))
+            self._copy(site.latest.report, LATEST)
+
+    def _copy(self, page: str, name: str) -> None:
+        """Writes a copy of a page of a run unless it is there."""
+        source = f"{page} {self.pages[page]}"
+        self._write_from(name, source, partial(self.folder.read, page))
 
     def _site(self, finished: list[FinishedRun]) -> Site:
         """Returns the site of the runs that have a page; they come the last one first."""
-        latest = next((run for run in finished if run.latest), next(iter(finished), None))
-        jobs = group_by(finished, lambda run: run.job)
-        first = () if latest is None else (latest.job,)
-        order = dict.fromkeys((*first, *jobs))
+        latest, jobs = None, group_by(finished, lambda run: run.job)
+        order = [*jobs]
+        if finished:
+            main = next((run for run in finished if run.latest), finished[0])
+            latest = _run(main)
+            order.sort(key=lambda job: job != main.job)
         return Site(
             fleetaudit=__version__,
-            latest=latest.id if latest else None,
+            latest=latest,
             jobs=tuple(self._job(job, jobs[job]) for job in order),
             unfinished=tuple(map(_unfinished, self.runs.unfinished)),
             unreadable=tuple(self.unreadable),

@@ -13,7 +13,6 @@ from fleetaudit.app.command_line import make_command_line
 from fleetaudit.app.connection_arguments import ConnectionArguments, choose_password_sources
 from fleetaudit.app.notify import change_summary, run_notify_command
 from fleetaudit.app.resume import UnfinishedRun, find_unfinished_run
-from fleetaudit.text.files import expand_home
 
 from . import console, params
 from .garbage import no_garbage_collection
@@ -80,7 +79,7 @@ class RunCommand:
         def text(name: str) -> str | None:
             return cast("str | None", values[name])
 
-        report_url, publish = text("report_url"), text("publish")
+        report_url = text("report_url")
         cron_keep, cron_deadline = (CRON_KEEP, CRON_DEADLINE_S) if self.is_cron else (None, None)
         return RunOptions(
             playbooks=cast("tuple[str, ...]", values["playbooks"]),
@@ -101,8 +100,8 @@ class RunCommand:
             needs_drift=self.is_cron or bool(self.notify),
             report_url=params.parse_report_url(report_url) if report_url else None,
             engine=params.parse_engine(text("engine")),
-            publish=expand_home(publish) if publish else None,
-            publish_mode=params.parse_publish_mode(text("publish_mode") or ""),
+            publish=params.parse_publish_folder(text("publish")),
+            publish_mode=params.parse_publish_mode(str(values["publish_mode"])),
         )
 
     def run(self) -> int:

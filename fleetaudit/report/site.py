@@ -88,13 +88,13 @@ class SiteUnreadable(Frozen, frozen=True, kw_only=True):
 
 
 class Site(Frozen, frozen=True, kw_only=True):
-    """A site: `latest` is the id of the run whose report is at latest/index.html, null without a
-    run; `jobs` in the order of their last runs, that of `latest` first.
+    """A site: `latest` is the run whose report is at latest/index.html, null without a run; `jobs`
+    in the order of their last runs, that of `latest` first.
     """
 
     format: Literal["fleetaudit-site/1"] = "fleetaudit-site/1"
     fleetaudit: str
-    latest: str | None
+    latest: SiteRun | None
     jobs: tuple[SiteJob, ...]
     unfinished: tuple[SiteUnfinished, ...] = ()
     unreadable: tuple[SiteUnreadable, ...] = ()
@@ -138,15 +138,9 @@ def _render(site: Site, jobs: Sequence[SiteJob], *, most: int, home: str) -> str
         jobs=[(job, draw_bars(job.runs)) for job in jobs],
         most=most,
         home=home,
-        main=next((job for job in site.jobs if _has_run(job, site.latest)), None),
         seconds=seconds_between,
         worst=worst_severity,
     )
-
-
-def _has_run(job: SiteJob, id_: str | None) -> bool:
-    """Returns whether a run is one of a job."""
-    return any(run.id == id_ for run in job.runs)
 
 
 def worst_severity(findings: FindingCounts) -> str:

@@ -85,12 +85,11 @@ def refuse_unsuitable(folder: Path, output: Path) -> None:
     folder, and for a folder that holds something else. Creates nothing.
     """
     _refuse_overlap(folder, output)
-    with output_errors(folder, "cannot be read"):
-        if folder.is_symlink():
+    with output_errors(folder, "cannot be read"), contextlib.suppress(FileNotFoundError):
+        mode = folder.lstat().st_mode
+        if stat.S_ISLNK(mode):
             _refuse_link(folder)
-        if not os.path.lexists(folder):
-            return
-        if not folder.is_dir():
+        if not stat.S_ISDIR(mode):
             raise OutputError(f"{folder}: not a folder; name a new or an empty folder")
         with open_folder(None, str(folder)) as fd:
             _refuse_foreign_folder(fd, folder)
@@ -272,15 +271,13 @@ class SiteFolder:
         Its mode is corrected if it is; raises `OutputError`.
         """
         known = self.files.get(name)
-        if known is None or known.source != source:
-            return False
         with self._folder_of(name) as (folder, base):
             if not is_file(folder, base):
                 return False
             info = os.stat(base, dir_fd=folder, follow_symlinks=False)
             if stat.S_IMODE(info.st_mode) != self._mode:
                 os.chmod(base, self._mode, dir_fd=folder)
-        return (info.st_size, info.st_mtime_ns) == (known.size, known.mtime_ns)
+        return known == SiteFile(source, info.st_size, info.st_mtime_ns)
 
     def write(self, name: str, source: str, data: bytes) -> None:
         """Writes one whole file in one step; raises `OutputError`."""
@@ -317,9 +314,12 @@ class SiteFolder:
     def _names(self) -> Iterator[str]:
         """Yields everything in the folders that have files of the site, the folders included."""
         for folder in ("", *self._own_folders()):
-            with self._opened(folder) as fds:
-                for name in entries(fds[-1]) if fds else ():
-                    yield f"{folder}/{name}".lstrip("/")
+            yield from (_join(folder, name) for name in self._entries(folder))
+
+    def _entries(self, folder: str) -> list[str]:
+        """Returns the names in a folder of the site, none if it is missing or a link."""
+        with self._opened(folder) as fds:
+            return entries(fds[-1]) if fds else []
 
     def _own_folders(self) -> frozenset[str]:
         """Returns the folders that have files of the site: "JOB" and "JOB/RUN"."""
@@ -395,9 +395,8 @@ class SiteFolder:
         with output_errors(self.path / name, "cannot be removed"), self._opened(folder) as fds:
             if fds and is_file(fds[-1], base):
                 os.unlink(base, dir_fd=fds[-1])
-            names = folder.split("/")
-            for at, inside in reversed([*zip(fds, names, strict=False)]):
-                with contextlib.suppress(OSError):  # not empty
+            with contextlib.suppress(OSError):  # not empty
+                for at, inside in reversed([*zip(fds, folder.split("/"), strict=False)]):
                     os.rmdir(inside, dir_fd=at)
 
     def _remove_parts(self) -> None:
@@ -423,8 +422,13 @@ def _parts_of(fd: int, folder: str, own: Collection[str]) -> Iterator[str]:
     """Yields the parts of files of the site in an open folder, which is `folder` of the site."""
     for name in entries(fd):
         match = _PART.fullmatch(name)
-        if match and f"{folder}/{match[1]}".lstrip("/") in own and is_file(fd, name):
+        if match and _join(folder, match[1]) in own and is_file(fd, name):
             yield name
+
+
+def _join(folder: str, name: str) -> str:
+    """Returns the name of a file in a folder of a site, "" for the site itself."""
+    return f"{folder}/{name}".lstrip("/")
 
 
 def _set_folder_mode(fd: int, mode: int) -> None:
