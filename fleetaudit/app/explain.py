@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
+import msgspec
+
+from fleetaudit.analysis import explanation
 from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import Audited, AuditRun, HostResult, Observation
 from fleetaudit.report import pcap
@@ -19,6 +22,28 @@ MOST_NAMES = 8
 """How many hosts are named if none is similar to the one that was typed."""
 
 
+class _Subject(msgspec.Struct, frozen=True):
+    """A host of a run, and those of its observations that a scenario names; None for all."""
+
+    run: AuditRun
+    host: HostResult
+    scenario: str
+    observations: Sequence[Observation] | None
+
+    def text(self, width: int) -> str:
+        """Returns the text about the host, or about each of the observations."""
+        if self.observations is None or not isinstance(self.host, Audited):
+            return host_text(self.run, self.host, width=width)
+        return "\n".join(
+            verdict_text(self.run, self.host, o, width=width) for o in self.observations
+        )
+
+    def write_packets(self, file: Path | None) -> None:
+        """Writes the packets into `file`, if there is one; raises `OutputError`."""
+        if file is not None and isinstance(self.host, Audited):
+            write_atomically(file, pcap.render(self.host, self.scenario, self.run.scenarios))
+
+
 def explain_host(
     run_path: Path, host_name: str, scenario: str | None, *, width: int, pcap_file: Path | None
 ) -> str:
@@ -29,22 +54,42 @@ def explain_host(
     that the run does not have, and for packets of a host that was not audited; `InputError` for
     what is not a run; `OutputError` if `pcap_file` cannot be written.
     """
+    subject = _find_subject(run_path, host_name, scenario, pcap_file)
+    text = subject.text(width)
+    subject.write_packets(pcap_file)
+    return text
+
+
+def explain_host_as_json(
+    run_path: Path, host_name: str, scenario: str | None, *, pcap_file: Path | None
+) -> bytes:
+    """Returns what `explain_host` explains as JSON, format "fleetaudit-explain/1".
+
+    The packets are written as `explain_host` writes them. Raises as it does.
+    """
+    subject = _find_subject(run_path, host_name, scenario, pcap_file)
+    data = explanation.encode(explanation.explain(subject.run, subject.host, subject.observations))
+    subject.write_packets(pcap_file)
+    return data
+
+
+def _find_subject(
+    run_path: Path, host_name: str, scenario: str | None, pcap_file: Path | None
+) -> _Subject:
+    """Returns what to explain; raises as `explain_host`.
+
+    A host that was not audited has no observations, whatever the scenario is.
+    """
     run = read_hosts(run_path, (host_name,))
     host = _find_host(run, host_name, run_path)
-    if not isinstance(host, Audited):
-        if pcap_file:
-            raise NothingToDoError(
-                f"{run_path}: {host_name} was not audited, so there are no packets for --pcap"
-            )
-        return host_text(run, host, width=width)
-    if scenario is None:
-        text = host_text(run, host, width=width)
-    else:
+    if scenario is not None and isinstance(host, Audited):
         observations = _find_observations(run, host, scenario, run_path)
-        text = "\n".join(verdict_text(run, host, o, width=width) for o in observations)
-    if pcap_file:
-        write_atomically(pcap_file, pcap.render(host, scenario or "", run.scenarios))
-    return text
+        return _Subject(run, host, scenario, observations)
+    if pcap_file and not isinstance(host, Audited):
+        raise NothingToDoError(
+            f"{run_path}: {host_name} was not audited, so there are no packets for --pcap"
+        )
+    return _Subject(run, host, "", None)
 
 
 def _find_host(run: AuditRun, name: str, run_path: Path) -> HostResult:

@@ -59,6 +59,7 @@ from .playbook import (
 from .run import (
     MAX_SEQUENCE,
     RUN_FORMAT,
+    UNDECLARED,
     AuditRun,
     HostPosition,
     PastRun,
@@ -89,6 +90,7 @@ __all__ = [
     "NO_CAPTURE",
     "RUN_FORMAT",
     "SEVERITIES",
+    "UNDECLARED",
     "AuditRun",
     "Audited",
     "Become",

@@ -41,6 +41,12 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
         return self.control is None and self.expect == ("RST",)
 
 
+UNDECLARED = ScenarioRow(
+    name="", title="", steps=(), expect=(), severity="info", control=None, because=""
+)
+"""Stands for a scenario that a merged or cut run does not declare: no step, no expectation."""
+
+
 def step_text(steps: Sequence[str], index: int) -> str:
     """Returns the text of the step `index`, counted from 0; "step 3" if the scenario has no
     third.

@@ -11,15 +11,10 @@ from fleetaudit.model import (
     AuditRun,
     Finding,
     HostResult,
-    ScenarioRow,
     Severity,
 )
 from fleetaudit.store.jobs import job_name
 
-UNDECLARED = ScenarioRow(
-    name="", title="", steps=(), expect=(), severity="info", control=None, because=""
-)
-"""Stands for a scenario that a merged or cut run does not declare: no step, no expectation."""
 RECEIVERS = {"closer": "peer", "peer": "closer"}
 """The side that a segment goes to, by its sender."""
 

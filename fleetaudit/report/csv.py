@@ -20,6 +20,7 @@ from operator import attrgetter
 from fleetaudit.analysis.judge import expectation_status
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
+    UNDECLARED,
     Audited,
     AuditRun,
     Finding,
@@ -30,7 +31,6 @@ from fleetaudit.model import (
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (
-    UNDECLARED,
     findings_by_id,
     most_severe,
     scenario_finding_id,

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.analysis.compare.traces import sequence_range, tcp_state
+from fleetaudit.analysis.explanation import ended_waivers
 from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (
+    UNDECLARED,
     Audited,
     AuditRun,
     Connection,
@@ -30,7 +32,7 @@ from fleetaudit.probe.segments import syn_scale, window_bytes
 from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
-from .common import RECEIVERS, UNDECLARED
+from .common import RECEIVERS
 from .text_lines import align, join_lines, wrap
 
 _STATUS_TEXTS = {
@@ -97,14 +99,8 @@ def _waiver_texts(run: AuditRun, host: HostResult, finding: Finding) -> list[str
     """Returns the waiver of a finding, or those that it had in the earlier run."""
     if finding.waived is not None:
         return [f"Waived: {terminal_line(finding.waived)}"]
-    if run.drift is None:
-        return []
-    ended = ("waiver", host.name, finding.id)
-    return [
-        f"No longer waived; it was: {terminal_line(change.before)}"
-        for change in run.drift.changes
-        if (change.kind, change.host, change.what) == ended
-    ]
+    ended = ended_waivers(run, host, finding)
+    return [f"No longer waived; it was: {terminal_line(waiver)}" for waiver in ended]
 
 
 def _fix(fix: str, width: int) -> list[str]:

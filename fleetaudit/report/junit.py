@@ -24,6 +24,7 @@ import msgspec
 from fleetaudit.analysis.judge import describe_endings
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
+    UNDECLARED,
     Audited,
     AuditRun,
     Finding,
@@ -37,7 +38,6 @@ from fleetaudit.model import (
 from fleetaudit.text.sanitize import escape_line
 
 from .common import (
-    UNDECLARED,
     findings_by_id,
     most_severe,
     parse_moment,

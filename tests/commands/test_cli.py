@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from fleetaudit import __version__
@@ -25,6 +26,7 @@ from fleetaudit.store.latest import point_latest
 from fleetaudit.store.lock import hold_lock
 from fleetaudit.store.run_file import encode_run, read_run
 from fleetaudit.store.run_folder import create_run_folder
+from tests import SCHEMAS
 from tests.support.commands import Workspace, until
 from tests.support.runs import small_fleet
 from tests.support.timing import BUSY_S
@@ -463,6 +465,29 @@ def test_explain_shows_every_verdict_of_a_host_and_the_packets_of_one(fleet: Fol
     assert "-- closer closes" in one.stdout
     assert "TCPAbortOnClose +1" in one.stdout
     assert "ipv6" not in one.stdout.split("Why")[0]
+
+
+def test_explain_as_json_has_what_the_text_has_and_the_same_statuses(fleet: Folder) -> None:
+    run = read_run(fleet.path / "reports/latest")
+    schema = json.loads((SCHEMAS / "explain.schema.json").read_text("utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    for host in run.hosts:
+        done = fleet.run("explain", "reports/latest", host.name, "--format", "json", LC_ALL="C")
+        assert (done.returncode, done.stderr) == (0, "")
+        found = json.loads(done.stdout)
+        validator.validate(found)
+        assert found["host"] == host.name
+        assert len(found["verdicts"]) == len(host.observations)
+    name = next(h.name for h in run.hosts if h.kernel is not None)
+    words = ("explain", "reports/latest", name, "unread-close/ipv4", "--format", "json")
+    done = fleet.run(*words, "--pcap", "one.pcap")
+    [verdict] = json.loads(done.stdout)["verdicts"]
+    assert (verdict["scenario"], verdict["family"]) == ("unread-close", "ipv4")
+    assert any("R" in segment[2] for segment in verdict["evidence"]["wire"])
+    assert (fleet.path / "one.pcap").stat().st_size > 0
+    for wrong in (("nobody",), (name, "unread-clse")):
+        done = fleet.run("explain", "reports/latest", *wrong, "--format", "json")
+        assert (done.returncode, done.stdout) == (66, "")
 
 
 def test_explain_of_a_host_that_was_not_audited_says_why(fleet: Folder) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fleetaudit.analysis import doctor, drift, waivers
+from fleetaudit.analysis import doctor, drift, explanation, waivers
 from fleetaudit.playbook import format as playbook
 from fleetaudit.report import site
 from fleetaudit.store import run_list
@@ -17,6 +17,7 @@ from tests import SCHEMAS
 WRITERS: dict[str, Callable[[], bytes | str]] = {
     "doctor": doctor.json_schema,
     "drift": drift.json_schema,
+    "explain": explanation.json_schema,
     "playbook": playbook.json_schema,
     "run": run_schema,
     "runs": run_list.json_schema,

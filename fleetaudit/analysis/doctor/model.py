@@ -13,7 +13,7 @@ import msgspec
 
 from fleetaudit.analysis.stages import CheckStage
 from fleetaudit.model import Frozen, Kernel, Os
-from fleetaudit.text.json_schema import encode_json, json_schema_of
+from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
 
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
 """The last one means unknown: a later stage failed, and nobody reported whether this one was
@@ -111,8 +111,11 @@ class DoctorReport(Frozen, frozen=True, kw_only=True):
 
 
 def encode(report: DoctorReport) -> bytes:
-    """Returns the report as JSON, with a line feed at the end."""
-    return encode_json(report) + b"\n"
+    """Returns the report as JSON in UTF-8, with a line feed at the end.
+
+    Invisible characters are escaped, so that a terminal obeys no text of a host.
+    """
+    return escape_json(encode_json(report)) + b"\n"
 
 
 def json_schema() -> bytes:

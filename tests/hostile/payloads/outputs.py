@@ -184,6 +184,7 @@ def _stored_commands(folder: Path) -> Score:
         ["report", RUN, "--format", "json"],
         ["diff", BEFORE, RUN, "--format", "json"],
         ["runs", "--format", "json"],
+        *(["explain", RUN, "--format", "json", "--", name] for name in names[:9]),
     ):
         text = shells.run(words, folder).stdout.decode()
         if hidden := hidden_in(text):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from typing import Any
 
 import msgspec
@@ -398,6 +400,16 @@ def test_a_long_result_of_a_stage_is_wrapped_and_not_cut() -> None:
     text = host_check_text(many, width=80, next_="")
     assert "192.0.2.59" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_as_json_a_terminal_obeys_no_text_of_a_host_and_none_is_lost() -> None:
+    hostile = "\x1b]0;owned\x07\u202eevil\x9b31m\u200b<script>"
+    stopped = HostCheck(name="web1" + hostile, ready=False, stage="connect", reason=hostile)
+    report = DoctorReport(fleetaudit="1", started="2026-11-22T02:00:00Z", hosts=(stopped,))
+    data = doctor.encode(report)
+    assert not {c for c in data.decode("utf-8") if unicodedata.category(c) in ("Cc", "Cf")} - {"\n"}
+    [found] = json.loads(data)["hosts"]
+    assert (found["name"], found["reason"]) == (stopped.name, hostile)
 
 
 def test_the_published_schema_is_current() -> None:
