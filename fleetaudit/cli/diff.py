@@ -1,10 +1,12 @@
-"""`fleetaudit diff`: what changed between two runs, for people and as JSON."""
+"""`fleetaudit diff`: what changed between two runs, as text, as JSON and as a page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+
+from fleetaudit.app.render import DIFF_FORMATS, TEXT_DIFF_FORMATS
 
 from . import completion, console, params
 from .garbage import no_garbage_collection
@@ -21,7 +23,7 @@ DRIFT = 8
     "after_path", metavar="RUN", type=params.RunPath(), shell_complete=completion.complete_runs
 )
 @click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format", "format_", type=click.Choice(DIFF_FORMATS), default="text", show_default=True
 )
 @click.option(
     "-o",
@@ -34,20 +36,23 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     """Shows what changed from the first RUN to the second: regressions first, then fixes, then the
     rest.
 
-    RUN is a run folder or its run.json. What is unknown in one of the two is not a regression.
-    Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
+    RUN is a run folder or its run.json. What is unknown in one of the two is not a regression. The
+    page of --format html also has both runs by kernel and scenario, and the packets before and
+    after; it is written even if the two cannot be compared. Exit status: 0 nothing changed, 8
+    something did, 65 the two cannot be compared.
     """
-    from fleetaudit.app.diff import diff_files, render_drift
+    from fleetaudit.app.diff import compare_files, render_diff
     from fleetaudit.app.output_file import write_file
 
-    with no_garbage_collection():
-        drift = diff_files(before_path, after_path)
     width = console.width() if output is None else 100
-    rendered = render_drift(drift, format_, width=width)
+    with no_garbage_collection():
+        compared = compare_files(before_path, after_path)
+        rendered = render_diff(compared, format_, width=width, output=output)
     if output is not None:
         write_file(output, rendered)
-    elif format_ == "json":
-        console.print_bytes(rendered)
-    else:
+    elif format_ in TEXT_DIFF_FORMATS:
         console.print_report(rendered.decode())
-    return DRIFT if drift.changes else 0
+    else:
+        console.print_bytes(rendered)
+    compared.require_comparable()
+    return DRIFT if compared.drift.changes else 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -378,6 +379,43 @@ def test_diff_of_runs_that_cannot_be_compared_ends_with_65_and_says_why(
     assert "the steps of “" in told.stderr
     assert "differ between the two runs" in told.stderr
     assert folder.run("diff", one, folder.path / "reports/nothing").returncode == 66
+
+
+def test_diff_as_a_page_names_the_regression_and_the_command_and_keeps_the_exit_status(
+    pair: tuple[Folder, Path, Path],
+) -> None:
+    folder, one, two = pair
+    latest = folder.path / "reports/latest"
+    latest.symlink_to(two.name)
+    arguments = ("diff", one, "reports/latest", "--format", "html")
+    told = folder.run(*arguments, "-o", "diff.html")
+    assert (told.returncode, told.stdout, told.stderr) == (8, "", "")
+    page = (folder.path / "diff.html").read_text()
+    assert "Regressions: " in page
+    command = f"fleetaudit diff --format html -o diff.html {one} reports/{two.name}"
+    (shown,) = re.findall("again: (<code.*</code>)", page)
+    assert re.sub("<[^>]*>", "", shown) == command
+    on_the_screen = folder.run(*arguments)
+    assert on_the_screen.returncode == 8
+    plain = on_the_screen.stdout.replace("<wbr>", "")
+    assert plain == page.replace("<wbr>", "").replace(" -o diff.html", "")
+    same = folder.run("diff", one, one, "--format", "html")
+    assert same.returncode == 0, same.stderr
+    assert "Nothing changed on 27 hosts." in same.stdout
+
+
+def test_a_page_of_runs_that_cannot_be_compared_is_written_and_says_why(
+    pair: tuple[Folder, Path, Path],
+) -> None:
+    folder, one, two = pair
+    run = read_run(two)
+    hosts = tuple(msgspec.structs.replace(host, name=f"new-{host.name}") for host in run.hosts)
+    (two / RUN_FILE).write_bytes(encode_run(msgspec.structs.replace(run, hosts=hosts)))
+    told = folder.run("diff", one, two, "--format", "html", "-o", "diff.html")
+    assert (told.returncode, told.stdout) == (65, "")
+    assert "the two runs have no host in common" in told.stderr
+    page = (folder.path / "diff.html").read_text()
+    assert "The two runs cannot be compared: <bdi>the two runs have no host in common" in page
 
 
 def test_the_help_of_diff_says_what_its_exit_status_means(folder: Folder) -> None:

@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 
 from fleetaudit.analysis.compare import compare
+from fleetaudit.analysis.drift import compute_drift
+from fleetaudit.analysis.run_diff import lay_out
 from fleetaudit.model import AuditRun, Drift
+from fleetaudit.report import diff_page
 from fleetaudit.report.html import render
 
 GENERATED = "2026-11-22T02:03:41Z"
@@ -28,6 +31,11 @@ ARGUMENTS = [
 def page_of(run: AuditRun, drift: Drift | None = None) -> str:
     """Returns the page of a run."""
     return render(compare(run, drift), generated=GENERATED)
+
+
+def diff_page_of(before: AuditRun, after: AuditRun, *, command: str = "fleetaudit diff") -> str:
+    """Returns the page of two runs."""
+    return diff_page.render(lay_out(before, after, compute_drift(before, after)), command=command)
 
 
 @pytest.fixture(scope="module")

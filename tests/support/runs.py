@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec.structs import replace
+
 from fleetaudit.analysis.judge import judge_host
 from fleetaudit.model import (
     Audited,
@@ -577,3 +579,40 @@ def small_fleet() -> AuditRun:
         ),
     ]
     return run_of([*web, *app, *db, *gone])
+
+
+def upgraded_fleet() -> tuple[AuditRun, AuditRun]:
+    """Returns a fleet before and after another kernel: each sort of change is on some host.
+
+    web001 to web003 are fixed by it, app1 gets worse, app2 gets worse and is waived, app3 only has
+    another kernel. db1 is not audited any more, db2 is void in the later run, and db3 is another
+    machine. old1 is gone, new1 is new, and nothing is known of lost1.
+    """
+    fleet, unread = Fleet(), by_name("unread-close")
+    worse = [observe(unread, family, "FIN") for family in unread.families]
+    lost = missing("lost1", "connect", "no answer from lost1:22", "nc -vz lost1 22")
+    webs = [f"web{number:03}" for number in range(1, 4)]
+    apps = ["app1", "app2", "app3"]
+    before: list[HostResult] = [
+        *(fleet.host(name, K510, groups=("web",)) for name in webs),
+        *(fleet.host(name, K612, groups=("app",)) for name in apps),
+        *(fleet.host(name, K612) for name in ("db1", "db2", "old1")),
+        replace(fleet.host("db3", K612), machine_id="one"),
+        lost,
+    ]
+    waived = fleet.host("app2", K618, groups=("app",), instead=worse)
+    findings = tuple(replace(found, waived="ann until 2027-01-01") for found in waived.findings)
+    after: list[HostResult] = [
+        *(fleet.host(name, K612, groups=("web",)) for name in webs),
+        fleet.host("app1", K618, groups=("app",), instead=worse),
+        replace(waived, findings=findings),
+        fleet.host("app3", K618, groups=("app",)),
+        missing("db1", "connect", "no answer from db1:22", "nc -vz db1 22"),
+        fleet.host("db2", K618, void="the control zero-linger-close ended in FIN"),
+        replace(fleet.host("db3", K618), machine_id="another"),
+        fleet.host("new1", K618),
+        lost,
+    ]
+    earlier, later = run_of(before), run_of(after)
+    info = replace(later.run, id="2026-11-23T020000Z", started="2026-11-23T02:00:00Z")
+    return earlier, replace(later, run=replace(info, finished="2026-11-23T02:03:41Z"))

@@ -50,7 +50,13 @@ from .sysctls import view_sysctls
 from .trace_pairs import pair_traces
 from .view_model import NOT_SELECTED, Comparison, Coverage
 
-__all__ = ["Comparison", "compare", "history_entry", "summarize_changes"]
+__all__ = [
+    "Comparison",
+    "compare",
+    "history_entry",
+    "summarize_changes",
+    "undeclared_scenario",
+]
 
 MOST_PRODUCTION = 20
 """How many hosts with most aborts are listed."""
@@ -180,10 +186,12 @@ def _input(run: AuditRun) -> ComparisonInput:
 def _scenarios(declared: Iterable[ScenarioRow], observed: Iterable[str]) -> dict[str, ScenarioRow]:
     """Returns the scenarios by name, also those that a merged or cut run does not declare."""
     scenarios = {row.name: row for row in declared}
-    return scenarios | {name: _undeclared(name) for name in observed if name not in scenarios}
+    return scenarios | {
+        name: undeclared_scenario(name) for name in observed if name not in scenarios
+    }
 
 
-def _undeclared(name: str) -> ScenarioRow:
+def undeclared_scenario(name: str) -> ScenarioRow:
     """Returns the row of a scenario of which only the name is known."""
     because = "The run does not say what this scenario is."
     return ScenarioRow(

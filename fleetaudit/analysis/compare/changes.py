@@ -46,7 +46,7 @@ def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> C
         compared=drift.hosts,
         # In the order of the changes, which drift has sorted.
         counts=tuple((_count_hosts(of), _counted_text(effect)) for effect, of in by_effect.items()),
-        regressed=_count_by_subject(by_effect.get("regression", ())),
+        regressed=count_by_subject(by_effect.get("regression", ())),
         rows=rows[:MOST_CHANGES],
         omitted=len(rows[MOST_CHANGES:]),
         rates=_highest_rates(drift.rates),
@@ -79,7 +79,7 @@ def _count_hosts(changes: Iterable[Change]) -> int:
     return len({change.host for change in changes})
 
 
-def _count_by_subject(changes: Iterable[Change]) -> tuple[tuple[str, int], ...]:
+def count_by_subject(changes: Iterable[Change]) -> tuple[tuple[str, int], ...]:
     """Returns scenarios and sysctls with their number of hosts, most hosts first."""
     by_subject = group_by(changes, lambda change: _subject(change)[0])
     counts = [(subject, _count_hosts(of)) for subject, of in by_subject.items()]

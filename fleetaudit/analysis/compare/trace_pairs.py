@@ -88,7 +88,7 @@ def _pair(
         return None
     # The one that resets stands first: it is what a reader looks for.
     one, two = sorted(candidates.values(), key=lambda candidate: "RST" not in candidate.ending)[:2]
-    one_at, two_at = _first_difference(one.trace.rows, two.trace.rows)
+    one_at, two_at = first_difference(one.trace.rows, two.trace.rows)
     return TracePair(
         anchor="",
         scenario=column.scenario,
@@ -111,7 +111,7 @@ def _endings(source: ComparisonInput, column: Column) -> Iterator[tuple[BuildKey
                 yield key, ending, hosts
 
 
-def _first_difference(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple[int, int]:
+def first_difference(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple[int, int]:
     """Returns the index of the row at which the segments differ, on each side.
 
     Steps do not count: they stand at their moments and may interleave differently. If one side has

@@ -88,7 +88,8 @@ class TraceStore:
         key = (host.isolation, bool(host.void), self._evidence_number(first))
         trace = self._by_evidence.get(key)
         if trace is None and len(self) < MOST_TRACES:
-            trace = self._by_evidence[key] = self._make(host, first, row)
+            anchor, build = f"trace-{len(self) + 1}", self.builds[build_key(host)]
+            trace = self._by_evidence[key] = make_trace(anchor, host, build, first, row)
         if trace and not host.void:
             self._register(trace, build_key(host), families)
         return trace
@@ -110,27 +111,30 @@ class TraceStore:
         for o in families:
             self.by_ending.setdefault((key, o.scenario, o.family, o.ending), trace)
 
-    def _make(self, host: Audited, observation: Observation, row: ScenarioRow) -> Trace:
-        """Returns the trace of an observation."""
-        evidence = observation.evidence
-        rows = sorted(_rows(evidence, row.steps), key=_row_order)
-        note = "" if evidence.wire else "No segment was captured."
-        return Trace(
-            anchor=f"trace-{len(self) + 1}",
-            title=f"{row.name} over {FAMILY_NAMES[observation.family]}",
-            host=host.name,
-            build=self.builds[build_key(host)],
-            observed=describe_endings(observation),
-            verdict="void" if host.void else verdict_of(observation, row),
-            on_host=host.isolation == "host",
-            rows=tuple(rows),
-            wire_note=evidence.wire_note or note,
-            omitted=evidence.wire_omitted,
-            peer=_describe_peer(evidence.peer),
-            kernel=_sorted_items(evidence.kernel),
-            queue=tuple(sorted(evidence.queue.items())),
-            bytes=tuple(sorted(evidence.bytes.items())),
-        )
+
+def make_trace(
+    anchor: str, host: Audited, build: Build, observation: Observation, row: ScenarioRow
+) -> Trace:
+    """Returns the trace of an observation of `host`; `row` is the scenario that judges it."""
+    evidence = observation.evidence
+    rows = sorted(_rows(evidence, row.steps), key=_row_order)
+    note = "" if evidence.wire else "No segment was captured."
+    return Trace(
+        anchor=anchor,
+        title=f"{row.name} over {FAMILY_NAMES[observation.family]}",
+        host=host.name,
+        build=build,
+        observed=describe_endings(observation),
+        verdict="void" if host.void else verdict_of(observation, row),
+        on_host=host.isolation == "host",
+        rows=tuple(rows),
+        wire_note=evidence.wire_note or note,
+        omitted=evidence.wire_omitted,
+        peer=_describe_peer(evidence.peer),
+        kernel=_sorted_items(evidence.kernel),
+        queue=tuple(sorted(evidence.queue.items())),
+        bytes=tuple(sorted(evidence.bytes.items())),
+    )
 
 
 def _has_content(evidence: Evidence) -> bool:
