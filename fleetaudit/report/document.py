@@ -27,7 +27,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from fleetaudit.analysis.compare.columns import NOT_IN_PLAYBOOK
-from fleetaudit.analysis.compare.host_links import host_query
+from fleetaudit.analysis.compare.host_links import cell_filters, ending_filters, host_query
 from fleetaudit.analysis.compare.profiles import VERDICT_TEXTS
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import HostRanges
@@ -121,6 +121,8 @@ def _environment() -> jinja2.Environment:
         "untrusted": untrusted,
         "hosts": join_hosts,
         "host_query": host_query,
+        "cell_filters": cell_filters,
+        "ending_filters": ending_filters,
         "number": format_number,
         "ms": format_milliseconds,
         "quoted": shlex.quote,

@@ -10,7 +10,7 @@ from .document import page_text, render_document
 from .page_data import page_data
 from .svg import draw_history
 
-SCRIPTS = ("page.js", "matrix.js", "host.js", "explorer.js")
+SCRIPTS = ("page.js", "matrix.js", "host.js", "filters.js", "copies.js", "explorer.js")
 """The files of the page's script in their order."""
 STYLES = ("status.css", "matrix.css")
 """The files of its style sheet, besides those of every document."""

@@ -128,7 +128,7 @@ def test_a_saved_link_to_unknown_hosts_by_the_old_name_of_that_state_still_works
 
 def test_a_count_in_the_table_of_builds_links_to_its_hosts(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
-        visit.page.locator("#kernels a[data-filter='kernel=2']").click()
+        visit.page.locator("#kernel-3 a[data-filter='build=6.18.44-amd64']").click()
         assert visit.hosts() == [f"db{i}.example.net" for i in range(1, 5)]
 
 

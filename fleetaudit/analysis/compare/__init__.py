@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fleetaudit.analysis.causes import group_by_cause
 from fleetaudit.caching.shared_parts import distinct_objects
@@ -25,7 +25,7 @@ from fleetaudit.model import (
 )
 
 from .behaviour_groups import group_by_behaviour
-from .changes import summarize_changes
+from .changes import number_changes, summarize_changes
 from .columns import make_columns
 from .common import fold_names
 from .comparison_input import ComparisonInput
@@ -48,7 +48,7 @@ from .status import decide_status, lead_finding
 from .summary import SummaryInput, summarize
 from .sysctls import view_sysctls
 from .trace_pairs import pair_traces
-from .view_model import NOT_SELECTED, Comparison, Coverage
+from .view_model import NOT_SELECTED, Changes, Comparison, Coverage
 
 __all__ = [
     "Comparison",
@@ -75,7 +75,8 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     columns = make_columns(source)
     kernels = classify_kernels(builds, columns)
     met = count_met(columns, source.audited, source.groups)
-    sysctls = view_sysctls(source.audited)
+    sysctl_table = view_sysctls(source.audited)
+    sysctls = sysctl_table.views
     sysctl_anchors = {sysctl.key: sysctl.anchor for sysctl in sysctls}
     findings = group_findings(source, sysctl_anchors)
     unmet_hosts = count_unmet_hosts(source.audited)
@@ -86,7 +87,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     anchors = {host.name: NOT_SELECTED for host in not_selected}
     anchors.update(profiles.anchors)
     anchors.update(cause_anchors)
-    changes = summarize_changes(drift, {**source.anchors, **sysctl_anchors}) if drift else None
+    changes, change_rows = _changes(drift, {**source.anchors, **sysctl_anchors})
     summary_input = SummaryInput(
         coverage=coverage,
         met=met,
@@ -124,10 +125,27 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         summary=summarize(summary_input),
         series=chart_series(builds, columns),
         trace_pairs=trace_pairs,
-        hosts=index_hosts(run.hosts, source, anchors=anchors, production=production, drift=drift),
+        hosts=index_hosts(
+            run.hosts,
+            source,
+            anchors=anchors,
+            production=production,
+            sysctls=sysctl_table.rows_by_host(),
+            drift=drift,
+            change_rows=change_rows,
+        ),
         changes=changes,
         past=(*run.history, history_entry(run)) if run.history else (),
     )
+
+
+def _changes(
+    drift: Drift | None, links: Mapping[str, str]
+) -> tuple[Changes | None, Mapping[int, int]]:
+    """Returns what changed and the row of each change, None without an earlier run."""
+    if drift is None:
+        return None, {}
+    return number_changes(drift, links)
 
 
 def history_entry(run: AuditRun) -> PastRun:

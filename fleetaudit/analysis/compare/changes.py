@@ -6,6 +6,9 @@ Rules: nothing is compared here; `analysis.drift` did that, and its order stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import chain
+
+import msgspec
 
 from fleetaudit.analysis.causes import HOST_PLACEHOLDER
 from fleetaudit.model import (
@@ -15,9 +18,11 @@ from fleetaudit.model import (
     ResetRate,
 )
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
+from fleetaudit.text.phrases import surround
 
 from .common import group_by
 from .findings import join_family_ids, parse_finding_id
+from .host_links import unique_labels
 from .view_model import ChangeRow, Changes
 
 MOST_CHANGES = 200
@@ -36,9 +41,20 @@ def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> C
     Without `links` no row has a link. At most `MOST_CHANGES` rows and `MOST_RATES` rates are
     listed; more rows are counted.
     """
+    return number_changes(drift, links)[0]
+
+
+def number_changes(
+    drift: Drift, links: Mapping[str, str] | None = None
+) -> tuple[Changes, Mapping[int, int]]:
+    """Returns what `summarize_changes` returns, and the index of the row of each change.
+
+    The index is by the id() of the change; a change in a row that is not listed has none.
+    """
     by_effect = group_by(drift.changes, _effect)
-    rows = _rows(drift.changes, links or {})
-    return Changes(
+    grouped = list(group_by(_same_changes(drift.changes), _row_key).values())
+    rows = _label_rows([_row(groups, links or {}) for groups in grouped[:MOST_CHANGES]])
+    changes = Changes(
         before=drift.before,
         since=drift.since,
         refused=drift.refused,
@@ -47,11 +63,38 @@ def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> C
         # In the order of the changes, which drift has sorted.
         counts=tuple((_count_hosts(of), _counted_text(effect)) for effect, of in by_effect.items()),
         regressed=count_by_subject(by_effect.get("regression", ())),
-        rows=rows[:MOST_CHANGES],
-        omitted=len(rows[MOST_CHANGES:]),
+        rows=rows,
+        omitted=len(grouped[MOST_CHANGES:]),
         rates=_highest_rates(drift.rates),
         unrated=_hosts_without_rate(drift.rates),
     )
+    return changes, _index_rows(grouped[:MOST_CHANGES])
+
+
+def _index_rows(grouped: Iterable[Sequence[Sequence[Change]]]) -> dict[int, int]:
+    """Returns the index of the row of each change, by its id()."""
+    return {
+        id(change): row
+        for row, groups in enumerate(grouped)
+        for change in chain.from_iterable(groups)
+    }
+
+
+def _label_rows(rows: Sequence[ChangeRow]) -> tuple[ChangeRow, ...]:
+    """Returns the rows with their labels: "regression: unread-close IPv4", and more if needed."""
+    labels = unique_labels(list(map(_row_texts, rows)))
+    return tuple(map(_with_label, rows, labels))
+
+
+def _with_label(row: ChangeRow, label: str) -> ChangeRow:
+    return msgspec.structs.replace(row, label=label)
+
+
+def _row_texts(row: ChangeRow) -> tuple[str, ...]:
+    """Returns texts that name a row, each with more detail than the one before it."""
+    subject = f"{row.effect_text}: {row.subject}{surround(' ', row.detail)}"
+    values = f"{subject}, {row.before} → {row.after}"
+    return subject, values, f"{values}, since {row.since}", f"{values}, {row.waived or ''}"
 
 
 def effect_text(effect: Effect) -> str:
@@ -105,10 +148,12 @@ def _fold_hosts(changes: Iterable[Change | ResetRate]) -> HostRanges:
     return fold_hosts(change.host for change in changes)
 
 
-def _rows(changes: Sequence[Change], links: Mapping[str, str]) -> tuple[ChangeRow, ...]:
-    """Returns the changes as rows; the families of a scenario with the same hosts share one."""
-    same_change = group_by(changes, _change_key).values()
-    return tuple(_row(groups, links) for groups in group_by(same_change, _row_key).values())
+def _same_changes(changes: Iterable[Change]) -> Iterable[Sequence[Change]]:
+    """Returns the changes in groups: the hosts of each group have the same change.
+
+    The groups of a scenario's families with the same hosts share a row.
+    """
+    return group_by(changes, _change_key).values()
 
 
 def _change_key(change: Change) -> Hashable:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, repeat
 
+import msgspec
+
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
@@ -46,6 +48,39 @@ Pair = tuple[int, Finding]
 SortKey = tuple[int, int, int, str, str]
 
 
+class _Links(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a finding links to.
+
+    `scenarios` and `sysctls` are anchors by name; `ids` counts the expectations of each id.
+    """
+
+    scenarios: Mapping[str, str]
+    sysctls: Mapping[str, str]
+    ids: Mapping[str, int]
+
+    def anchor(self, kind: str, subject: str) -> str:
+        """Returns the anchor of what a finding is about, "" without one."""
+        anchors = self.sysctls if kind == "sysctl" else self.scenarios
+        return anchors.get(subject, "")
+
+    def filters(self, name: str, finding: Finding) -> dict[str, str]:
+        """Returns the filters of the hosts with the expectation of a finding.
+
+        `name` is "finding" or "waived". Severity and expectation are named if plays differ in them.
+        """
+        filters = {name: finding.id}
+        if self.ids[finding.id] > 1:
+            filters |= {"severity": finding.severity, "expected": finding.expected}
+        return filters
+
+    def row_filters(self, finding: Finding) -> dict[str, str]:
+        """Returns the filters of the hosts with the same observation and waiver."""
+        observed = {"observed": finding.observed}
+        if finding.waived is None:
+            return self.filters("finding", finding) | observed
+        return self.filters("waived", finding) | observed | {"waiver": finding.waived}
+
+
 def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
     """Returns one group per expectation: most severe first, then by kind, then in order.
 
@@ -58,12 +93,15 @@ def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple
     )
     pairs = chain.from_iterable(map(_pairs, count(), hosts.firsts))
     by_expectation = group_by(pairs, _expectation).values()
+    ids = Counter(pairs[0][1].id for pairs in by_expectation)
     places = {name: place for place, name in enumerate(source.scenarios)}
     together = sorted(
         group_by(by_expectation, _group_key).values(), key=lambda same: _sort_key(same, places)
     )
+    links = _Links(scenarios=source.anchors, sysctls=sysctls, ids=ids)
     return tuple(
-        _group(f"finding-{i}", same, source, sysctls, hosts) for i, same in enumerate(together, 1)
+        _group(f"finding-{i}", same, links, source.builds, hosts)
+        for i, same in enumerate(together, 1)
     )
 
 
@@ -147,8 +185,8 @@ def _sort_key(same: Sequence[Sequence[Pair]], places: Mapping[str, int]) -> Sort
 def _group(
     anchor: str,
     same: Sequence[Sequence[Pair]],
-    source: ComparisonInput,
-    sysctls: Mapping[str, str],
+    links: _Links,
+    builds: Mapping[BuildKey, Build],
     hosts: HostSets[HostResult],
 ) -> FindingGroup:
     """Returns the group of one expectation; each element of `same` has the findings of a family."""
@@ -157,7 +195,6 @@ def _group(
     ids = tuple(pairs[0][1].id for pairs in same)
     kind, subject, _ = parse_finding_id(first.id)
     families = [parse_finding_id(id_)[2] for id_ in ids]
-    links = sysctls if kind == "sysctl" else source.anchors
     open_ = hosts.count(number for number, finding in members if finding.is_open)
     return FindingGroup(
         anchor=anchor,
@@ -165,14 +202,16 @@ def _group(
         kind=kind,
         subject=subject,
         detail=join_family_ids(filter(None, families)),
-        link=links.get(subject, ""),
+        link=links.anchor(kind, subject),
         severity=first.severity,
         expected=first.expected,
         because=first.because,
         remedies=_remedies(members, hosts),
         hosts=open_,
         waived=hosts.count(_numbers(members)) - open_,
-        rows=_rows(members, hosts, source.builds),
+        rows=_rows(members, links, builds, hosts),
+        open_filters=links.filters("finding", first),
+        waived_filters=links.filters("waived", first),
     )
 
 
@@ -190,7 +229,10 @@ def _remedies(members: Sequence[Pair], hosts: HostSets[HostResult]) -> tuple[Rem
 
 
 def _rows(
-    members: Sequence[Pair], hosts: HostSets[HostResult], builds: Mapping[BuildKey, Build]
+    members: Sequence[Pair],
+    links: _Links,
+    builds: Mapping[BuildKey, Build],
+    hosts: HostSets[HostResult],
 ) -> tuple[FindingRow, ...]:
     """Returns a row per observation and waiver, that of most hosts first."""
     by_observation = group_by(members, lambda pair: (pair[1].observed, pair[1].waived))
@@ -201,6 +243,7 @@ def _rows(
             since=_first_seen(pairs),
             builds=tuple(map(builds.__getitem__, hosts.builds(_numbers(pairs)))),
             hosts=hosts.names(_numbers(pairs)),
+            filters=links.row_filters(pairs[0][1]),
         )
         for (observed, waived), pairs in _largest_first(by_observation, hosts)
     )

@@ -16,7 +16,9 @@ from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     Audited,
     Change,
+    ChangeKind,
     Drift,
+    Effect,
     Finding,
     HostResult,
     NotAudited,
@@ -41,6 +43,7 @@ from .view_model import (
     HostFinding,
     HostState,
     Production,
+    SysctlRows,
 )
 
 _NO_PRODUCTION = Production(
@@ -64,6 +67,8 @@ class _Lookups(msgspec.Struct, frozen=True, kw_only=True):
     anchors: Mapping[str, str]
     production: Mapping[str, Production]
     changes: Mapping[str, Sequence[Change]]
+    change_rows: Mapping[int, int]
+    sysctls: Mapping[str, SysctlRows]
     unknown: frozenset[str]
     findings: Callable[[tuple[Finding, ...]], tuple[HostFinding, ...]] = msgspec.field(
         default_factory=lambda: once_per_object(view_findings)
@@ -79,18 +84,24 @@ def index_hosts(
     *,
     anchors: Mapping[str, str],
     production: Iterable[Production],
+    sysctls: Mapping[str, SysctlRows],
     drift: Drift | None,
+    change_rows: Mapping[int, int],
 ) -> tuple[HostEntry, ...]:
     """Returns one entry per host, in the order of `hosts`.
 
     `anchors` are those of profiles and causes by host name, `NOT_SELECTED` included: every host has
-    one. `drift` is None if the run was compared with no other.
+    one. `sysctls` are the rows of audited hosts by host name (`sysctls.rows_by_host`). `drift` is
+    None if the run was compared with no other; `change_rows` is the row of each of its changes by
+    id().
     """
     lookups = _Lookups(
         builds={key: i for i, key in enumerate(source.builds)},
         anchors=anchors,
         production={counters.host: counters for counters in production},
         changes=_changes_by_host(drift),
+        change_rows=change_rows,
+        sysctls=sysctls,
         unknown=_hosts_with_unknown(source.groups),
     )
     return tuple(_entry(host, lookups) for host in hosts)
@@ -125,11 +136,12 @@ def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
         build=_build(host, lookups.builds),
         about=_about(host),
         findings=lookups.findings(host.findings),
-        changes=tuple(map(_change, lookups.changes.get(host.name, ()))),
+        changes=_changes(lookups.changes.get(host.name, ()), lookups.change_rows),
         per_thousand=production.per_thousand,
         unread_sockets=production.unread_sockets,
         hint=host.hint,
         hint_is_command=is_command(host.hint),
+        sysctls=lookups.sysctls.get(host.name),
     )
 
 
@@ -140,8 +152,13 @@ def _build(host: HostResult, builds: Mapping[BuildKey, int]) -> int | None:
     return builds[build_key(host)]
 
 
-def _change(change: Change) -> HostChange:
-    """Returns a change as the page shows it."""
+def _changes(changes: Iterable[Change], rows: Mapping[int, int]) -> tuple[HostChange, ...]:
+    """Returns the changes of one host as the page shows them, each with its row."""
+    return tuple((*_texts(change), rows.get(id(change), -1)) for change in changes)
+
+
+def _texts(change: Change) -> tuple[Effect, ChangeKind, str, str, str, str]:
+    """Returns the texts of a change in the order of `HostChange`."""
     return change.effect, change.kind, change.what, change.before, change.after, change.since
 
 

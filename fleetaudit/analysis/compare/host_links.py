@@ -29,18 +29,25 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from fleetaudit.text.sanitize import cut, escape_text
 
+from .view_model import Build, Column, SeriesChart, TracePair
+
 MAX_VALUE = 200
 """Maximum number of characters of a value; a longer text is cut, with "…" at its end, and stands
 for every text that begins so.
 """
+MAX_LABEL = 180
+"""Maximum number of characters of a label, before its number."""
 _READABLE = ":/,.@"
 """Characters besides letters, digits and "_.-~" that a query may have unescaped (RFC 3986, 3.5)."""
 
+_Endings = Column | SeriesChart | TracePair
+"""What is about one scenario over some families."""
 Values = str | Sequence[str]
 """One value, or several alternatives."""
 
@@ -58,8 +65,38 @@ def host_query(filters: Mapping[str, Values]) -> str:
 
 
 def filter_value(text: str) -> str:
-    """Returns a text as filters compare it: as the page shows it, at most `MAX_VALUE` long."""
-    return escape_text(cut(text, MAX_VALUE))
+    """Returns a text as filters compare it: as the page shows it, at most `MAX_VALUE` long.
+
+    The value of a value is the value itself.
+    """
+    return cut(escape_text(cut(text, MAX_VALUE)), MAX_VALUE)
+
+
+def cell_filters(build: Build, column: Column, endings: Values) -> dict[str, Values]:
+    """Returns the filters of the hosts of a build with these endings in a column."""
+    return {"build": build.label, **ending_filters(column, endings)}
+
+
+def ending_filters(column: _Endings, endings: Values) -> dict[str, Values]:
+    """Returns the filters of the hosts with these endings, whatever their build."""
+    return {"scenario": column.scenario, "family": column.families, "ending": endings}
+
+
+def unique_labels(items: Sequence[Sequence[str]]) -> list[str]:
+    """Returns a text for each item, of its texts the first that is the text of no other item.
+
+    Every item has as many texts, each with more detail than the one before it. Items that are equal
+    in all of them are numbered: "kernel (2)". No label is longer than `filter_value` keeps.
+    """
+    levels = [
+        [filter_value(cut(text, MAX_LABEL)) for text in of] for of in zip(*items, strict=True)
+    ]
+    counts = list(map(Counter, levels))
+    labels = list[str]()
+    for place, texts in enumerate(zip(*levels, strict=True), 1):
+        unique = (text for text, of in zip(texts, counts, strict=True) if of[text] == 1)
+        labels.append(next(unique, f"{texts[-1][:MAX_LABEL]} ({place})"))
+    return labels
 
 
 def _pairs(filters: Mapping[str, Values]) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from .common import (
     system_name,
 )
 from .comparison_input import ComparisonInput
+from .host_links import unique_labels
 from .scenario_groups import ScenarioGroup
 from .view_model import (
     Build,
@@ -54,7 +55,11 @@ def make_builds(audited: Iterable[Audited]) -> dict[BuildKey, Build]:
     """
     hosts = group_by(audited, build_key)
     order = sorted(hosts, key=_numeric_order)
-    return {key: _build(f"kernel-{i}", hosts[key]) for i, key in enumerate(order, 1)}
+    labels = unique_labels([(key[0], " ".join(key)) for key in order])
+    return {
+        key: _build(f"kernel-{i}", label, hosts[key])
+        for i, (key, label) in enumerate(zip(order, labels, strict=True), 1)
+    }
 
 
 def _numeric_order(key: BuildKey) -> tuple[object, ...]:
@@ -66,12 +71,13 @@ def _numeric_order(key: BuildKey) -> tuple[object, ...]:
     return release_key(release), release, release_key(version.lstrip("#")), version, machine
 
 
-def _build(anchor: str, hosts: Sequence[Audited]) -> Build:
+def _build(anchor: str, label: str, hosts: Sequence[Audited]) -> Build:
     """Returns the view of one build."""
     kernel = hosts[0].kernel
     systems = dict.fromkeys(filter(None, map(system_name, hosts)))
     return Build(
         anchor=anchor,
+        label=label,
         kernel=kernel,
         series=release_series(kernel.release),
         hosts=fold_names(hosts),

@@ -21,6 +21,7 @@ from fleetaudit.text.host_ranges import fold_hosts
 from .behaviour_groups import outcome_key
 from .columns import differing_scenarios
 from .common import (
+    FAMILY_NAMES,
     BehaviourGroup,
     build_key,
     fold_names,
@@ -96,6 +97,8 @@ class _ProfileMaker:
         self.unanimous = {column.scenario for column in columns} - notable
         self.traces = TraceStore(source.builds, differing_scenarios(columns))
         self._rows_of_scenario = once_per_object(self._make_rows)
+        self._columns = group_by(columns, lambda column: column.scenario)
+        self._endings_of_scenario = once_per_object(self._make_endings)
         numbers = dict[Hashable, int]()
         self._findings_number = once_per_object(
             lambda findings: numbers.setdefault(view_findings(findings), len(numbers))
@@ -106,6 +109,7 @@ class _ProfileMaker:
         first = group[0]
         known_traces = len(self.traces)
         rows = self._verdict_rows(first)
+        endings = self._endings(first)
         return Profile(
             anchor=anchor,
             build=self.source.builds[build_key(first)],
@@ -115,6 +119,8 @@ class _ProfileMaker:
             void=first.void,
             members=self._members(group),
             tally=_tally(rows),
+            endings=endings,
+            not_run=_reasons_not_run(first),
             verdicts=rows,
             traces=self.traces.since(known_traces),
         )
@@ -137,6 +143,21 @@ class _ProfileMaker:
                 outcomes = self._rows_of_scenario(is_void, row, *of_scenario)
                 rows += [self._with_trace(outcome, host) for outcome in outcomes]
         return tuple(rows)
+
+    def _endings(self, host: Audited) -> tuple[str, ...]:
+        """Returns the ending of a host in each column, in the order of the columns."""
+        by_scenario, is_void = observations_by_name(host), bool(host.void)
+        endings = list[str]()
+        for name, row in self.source.scenarios.items():
+            endings += self._endings_of_scenario(is_void, row, *by_scenario.get(name, ()))
+        return tuple(endings)
+
+    def _make_endings(
+        self, is_void: bool, row: ScenarioRow, *observations: Observation
+    ) -> list[str]:
+        """Returns the endings in the columns of one scenario."""
+        columns = self._columns.get(row.name, ())
+        return [_ending_in(column, observations, is_void) for column in columns]
 
     def _make_rows(
         self, is_void: bool, row: ScenarioRow, *observations: Observation
@@ -186,6 +207,28 @@ class _ProfileMaker:
             trace_host="",
             unanimous=verdict in ("met", "not run") and row.name in self.unanimous,
         )
+
+
+def _ending_in(column: Column, observations: Iterable[Observation], is_void: bool) -> str:
+    """Returns the ending in a column as its cells count it.
+
+    It is "void" on a void host, "mixed" if trials disagree, and "" if the host has none.
+    """
+    families = column.families.split(" and ")
+    found = [o for o in observations if FAMILY_NAMES[o.family] in families]
+    if not found:
+        return ""
+    if is_void:
+        return "void"
+    # The families of a column agree on each host.
+    return "mixed" if found[-1].is_mixed else found[-1].ending
+
+
+def _reasons_not_run(host: Audited) -> tuple[str, ...]:
+    """Returns the reasons why scenarios were not run on a host, each once; () on a void host."""
+    if host.void:
+        return ()
+    return tuple(dict.fromkeys(o.reason for o in host.observations if o.ending == "not run"))
 
 
 def _tally(rows: Iterable[VerdictRow]) -> tuple[tuple[Verdict, int], ...]:

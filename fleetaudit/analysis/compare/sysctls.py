@@ -14,11 +14,13 @@ import msgspec
 
 from fleetaudit.caching.shared_parts import distinct_objects, once_per_object
 from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
+from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import shorten
 
 from .common import group_by
+from .host_links import unique_labels
 from .host_sets import HostSets
-from .view_model import SysctlValue, SysctlView, Verdict
+from .view_model import SysctlRows, SysctlValue, SysctlView, Verdict, listed_sysctls
 
 CHANGED = "changed"
 MOST_VALUES = 12
@@ -27,6 +29,8 @@ MAX_VALUE = 400
 """Maximum number of characters of a value that are shown; run.json has all of them."""
 _ID_PREFIX = "sysctl:"
 
+NO_ROW = -1
+"""Stands for the row of a host that has no reading of a sysctl."""
 NOT_READ = Sysctl()
 """Stands for the sysctl of a host that has none although one is expected."""
 
@@ -43,7 +47,36 @@ class _ValueKey(msgspec.Struct, frozen=True):
     used: str
 
 
-def view_sysctls(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
+class Sysctls(msgspec.Struct, frozen=True, kw_only=True):
+    """The sysctls worth showing, and the hosts in each of their rows.
+
+    `sets` are the numbers of the sets of hosts by sysctl, then by row: one for each listed value,
+    and one for all others.
+    """
+
+    views: tuple[SysctlView, ...]
+    sets: Mapping[str, Sequence[Sequence[int]]]
+    hosts: HostSets[Audited]
+
+    def rows_by_host(self) -> Mapping[str, SysctlRows]:
+        """Returns the rows of the listed sysctls of each audited host, by its name.
+
+        Hosts of one set share one object. A row that is `SysctlView.usual_row` is left out.
+        """
+        rows = [list[tuple[int, int]]() for _ in self.hosts.firsts]
+        for index, sysctl in enumerate(listed_sysctls(self.views)):
+            row_of = _row_of_set(self.sets[sysctl.key])
+            for number, of_set in enumerate(rows):
+                row = row_of.get(number, NO_ROW)
+                if row != sysctl.usual_row:
+                    of_set.append((index, row))
+        found = dict[str, SysctlRows]()
+        for number, of_set in enumerate(rows):
+            found |= dict.fromkeys((h.name for h in self.hosts.hosts((number,))), tuple(of_set))
+        return found
+
+
+def view_sysctls(audited: Sequence[Audited]) -> Sysctls:
     """Returns the sysctls worth showing, by name; anchors count from "sysctl-1" in that order."""
     hosts = HostSets(audited, lambda host: (host.sysctls, host.findings))
     expected, missing = _expected_values(audited), _missing(hosts.firsts)
@@ -53,10 +86,24 @@ def view_sysctls(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
         for key in sorted(read.union(missing))
         if (why := _why_shown(_distinct(key, hosts.firsts, missing), key in expected))
     ]
-    return tuple(
-        _view(f"sysctl-{i}", why, _Table(key, expected.get(key), missing.get(key, ()), hosts))
-        for i, (key, why) in enumerate(shown, 1)
-    )
+    views, sets = list[SysctlView](), dict[str, Sequence[Sequence[int]]]()
+    for i, (key, why) in enumerate(shown, 1):
+        table = _Table(key, expected.get(key), missing.get(key, ()), hosts)
+        view, sets[key] = _view(f"sysctl-{i}", why, table)
+        views.append(view)
+    return Sysctls(views=tuple(views), sets=sets, hosts=hosts)
+
+
+def _row_of_set(sets: Iterable[Iterable[int]]) -> dict[int, int]:
+    """Returns the row of each set of hosts that has a reading of a sysctl."""
+    return {number: row for row, numbers in enumerate(sets) for number in numbers}
+
+
+def _usual_row(sets: Sequence[Sequence[int]], hosts: HostSets[Audited]) -> int:
+    """Returns the row of most hosts, `NO_ROW` if most have no reading."""
+    sizes = dict(enumerate(map(hosts.count, sets)))
+    sizes[NO_ROW] = sum(hosts.sizes) - sum(sizes.values())
+    return max(sizes, key=sizes.__getitem__)
 
 
 def _distinct(key: str, hosts: Iterable[Audited], missing: Container[str]) -> Iterable[Sysctl]:
@@ -154,12 +201,16 @@ def _why_shown(readings: Iterable[Sysctl], unexpected: bool) -> str:
     return ", ".join(text for holds, text in reasons if holds)
 
 
-def _view(anchor: str, why: str, table: _Table) -> SysctlView:
-    """Returns the view of one sysctl."""
+def _view(anchor: str, why: str, table: _Table) -> tuple[SysctlView, Sequence[Sequence[int]]]:
+    """Returns the view of one sysctl, and the numbers of the sets of hosts in each row."""
     rows, hosts = table.rows(), table.hosts
     # A value that breaks an expectation is never left out.
     order = sorted(rows, key=lambda row: (row.verdict not in SEVERITIES, -hosts.count(rows[row])))
-    return SysctlView(
+    listed, others = order[:MOST_VALUES], order[MOST_VALUES:]
+    labels = unique_labels([_texts(table.key, row) for row in listed])
+    other_sets = tuple(chain.from_iterable(map(rows.__getitem__, others)))
+    sets = (*map(rows.__getitem__, listed), other_sets)
+    view = SysctlView(
         anchor=anchor,
         key=table.key,
         why=why,
@@ -170,13 +221,23 @@ def _view(anchor: str, why: str, table: _Table) -> SysctlView:
                 relation=shorten(row.relation, MAX_VALUE),
                 verdict=row.verdict,
                 used=shorten(row.used, MAX_VALUE),
+                label=label,
                 hosts=hosts.names(rows[row]),
             )
-            for row in order[:MOST_VALUES]
+            for row, label in zip(listed, labels, strict=True)
         ),
-        omitted=len(order[MOST_VALUES:]),
-        omitted_hosts=hosts.count(chain.from_iterable(rows[row] for row in order[MOST_VALUES:])),
+        omitted=len(others),
+        omitted_hosts=hosts.count(other_sets),
+        usual_row=_usual_row(sets, hosts),
     )
+    return view, sets
+
+
+def _texts(key: str, row: _ValueKey) -> tuple[str, ...]:
+    """Returns texts that name a row, each with more detail than the one before it."""
+    value = f"{key}={row.value}"
+    compared = f"{value} ({row.relation})"
+    return value, compared, f"{compared}, {row.verdict}{surround(', used ', row.used)}"
 
 
 def _value(sysctl: Sysctl) -> str:

@@ -1,11 +1,14 @@
 
 // All hosts: search, filters and order are kept in the fragment of the address, so that a link to them can be sent.
-// #hosts?q=db&group=db&changed=ending&sort=-rate shows hosts, #host?name=db1 one of them.
+// #hosts?q=db&group=db&changed=ending&sort=-rate shows hosts, #host?name=db1 one of them. The filters are in filters.js.
 (function () {
   const { data, make, untrusted } = page;
   const box = document.getElementById("explorer");
   const form = box.querySelector("form");
-  const output = form.parentElement.querySelector("output");
+  const output = box.querySelector(".found output");
+  const chips = document.getElementById("chips");
+  const copies = document.getElementById("copies");
+  const omitted = document.getElementById("omitted");
   const body = box.querySelector("table.hosts tbody");
   const list = document.getElementById("list");
   const more = document.getElementById("more");
@@ -16,19 +19,22 @@
   const count = data.names.length;
   if (!count) return;
 
-  const texts = data.names.map((name, i) => (name + "\n" + data.groups[data.group[i]].join("\n")).toLowerCase());
+  const search = data.names.map((name, i) => (name + "\n" + data.groups[data.group[i]].join("\n")).toLowerCase());
   const gravity = data.findings.map((all) => all.filter((one) => one[4] === null).length);
+  const number = (n, digits) => (n ? n.toFixed(digits || 0) : "");
+  const known = (n, digits) => (n === null ? "" : n.toFixed(digits));
   const columns = [
-    ["name", "Host", (i) => i, (i) => { const a = make("a", "", untrusted(data.names[i])); a.href = "#host?name=" + encodeURIComponent(data.names[i]); return a; }],
-    ["state", "State", (i) => data.state[i], (i) => page.verdict(data.states[data.state[i]])],
-    ["kernel", "Kernel", (i) => data.kernel[i], (i) => (data.kernel[i] < 0 ? "" : make("span", "code", untrusted(data.kernels[data.kernel[i]][0])))],
-    ["group", "Groups", (i) => data.group[i], (i) => untrusted(data.groups[data.group[i]].join(", "))],
-    ["findings", "Findings", (i) => gravity[data.finding[i]], (i) => String(gravity[data.finding[i]] || ""), "num"],
-    ["changes", "Changes", (i) => data.changes[data.change[i]].length, (i) => String(data.changes[data.change[i]].length || ""), "num"],
-    ["rate", "Aborts per 1,000", (i) => (data.rate[i] === null ? -1 : data.rate[i]), (i) => (data.rate[i] === null ? "" : data.rate[i].toFixed(2)), "num"],
-    ["unread", "Unread sockets", (i) => (data.unread[i] === null ? -1 : data.unread[i]), (i) => (data.unread[i] === null ? "" : String(data.unread[i])), "num"],
+    { key: "name", title: "Host", by: (i) => i, text: (i) => data.names[i], cell: (i) => { const a = make("a", "", untrusted(data.names[i])); a.href = "#host?name=" + encodeURIComponent(data.names[i]); return a; } },
+    { key: "state", title: "State", by: (i) => data.state[i], text: (i) => data.states[data.state[i]], cell: (i) => page.verdict(data.states[data.state[i]]) },
+    { key: "kernel", title: "Kernel", by: (i) => data.kernel[i], text: (i) => (data.kernel[i] < 0 ? "" : data.kernels[data.kernel[i]][0]), cell: (i, text) => (text ? make("span", "code", untrusted(text)) : "") },
+    { key: "group", title: "Groups", by: (i) => data.group[i], text: (i) => data.groups[data.group[i]].join(", "), cell: (i, text) => untrusted(text) },
+    { key: "findings", title: "Findings", kind: "num", by: (i) => gravity[data.finding[i]], text: (i) => number(gravity[data.finding[i]]) },
+    { key: "changes", title: "Changes", kind: "num", by: (i) => data.changes[data.change[i]].length, text: (i) => number(data.changes[data.change[i]].length) },
+    { key: "rate", title: "Aborts per 1,000", kind: "num", by: (i) => (data.rate[i] === null ? -1 : data.rate[i]), text: (i) => known(data.rate[i], 2) },
+    { key: "unread", title: "Unread sockets", kind: "num", by: (i) => (data.unread[i] === null ? -1 : data.unread[i]), text: (i) => known(data.unread[i], 0) },
   ];
-  const shown = columns.filter(([key]) => key !== "changes" || data.changes.some((all) => all.length));
+  const shown = columns.filter(({ key }) => key !== "changes" || data.changes.some((all) => all.length));
+  let query = new URLSearchParams();
   let order = "name";
   let found = [];
   let built = 0;
@@ -49,7 +55,7 @@
   options("changed", effects.length ? [["any", "anything"], ["ending", "an ending"], ...effects.map((e) => [e, page.effectText(e)])] : []);
 
   const head = box.querySelector("table.hosts thead tr");
-  for (const [key, title, , , kind] of shown) {
+  for (const { key, title, kind } of shown) {
     const button = make("button", "sort", title);
     button.type = "button";
     const cell = make("th", (kind || "") + " col-" + key, button);
@@ -66,27 +72,44 @@
   }
 
   function address() {
-    const query = new URLSearchParams();
-    for (const name of names) if (form.elements[name].value.trim()) query.set(name, form.elements[name].value.trim());
-    if (order !== "name") query.set("sort", order);
-    const text = query.toString();
+    const asked = Array.from(query).filter(([name, value]) => value && name !== "sort");
+    if (order !== "name") asked.push(["sort", order]);
+    // A colon and a slash need no escape, and addresses are read by people.
+    const text = new URLSearchParams(asked).toString().replace(/%3A/g, ":").replace(/%2F/g, "/");
     return text ? "#hosts?" + text : "#hosts";
   }
 
-  function fits() {
-    const filters = Object.fromEntries(names.map((name) => [name, form.elements[name].value]));
-    const words = filters.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const groups = data.groups.map((all) => !filters.group || all.includes(filters.group));
-    const states = data.states.map((s) => !filters.state || s === filters.state || (filters.state === "short" && ["error", "warning", "info"].includes(s)));
-    const changes = data.changes.map((all) => !filters.changed || (filters.changed === "any" ? all.length > 0
-      : all.some((one) => (filters.changed === "ending" ? one[1] === "scenario" : one[0] === filters.changed))));
-    const result = [];
-    for (let i = 0; i < count; i++) {
-      if (groups[data.group[i]] && states[data.state[i]] && changes[data.change[i]] &&
-          (filters.kernel === "" || data.kernel[i] === Number(filters.kernel)) &&
-          words.every((word) => texts[i].includes(word))) result.push(i);
-    }
-    return result;
+  const counted = (n) => n.toLocaleString("en") + (n === 1 ? " host" : " hosts");
+  const label = ([name, value]) => page.filters.title(name) + ": " + page.filters.text(name, value);
+
+  // Shows each filter as a button that removes it.
+  function showChips(unknown) {
+    const asked = Array.from(query).filter(([name, value]) => value && name !== "sort");
+    chips.replaceChildren(...asked.map((pair, n) => {
+      const [name, value] = pair;
+      const isUnknown = unknown.some((one) => one[0] === name && one[1] === value);
+      const sign = make("span", "chip-sign", "×");
+      sign.setAttribute("aria-hidden", "true");
+      const button = make("button", isUnknown ? "chip chip-unknown" : "chip", page.filters.title(name) + ": ", untrusted(page.filters.text(name, value)), " ", sign);
+      button.type = "button";
+      button.setAttribute("aria-label", "Remove the filter " + label(pair));
+      button.addEventListener("click", () => {
+        query = new URLSearchParams(Array.from(query).filter((one) => one[0] !== name || one[1] !== value));
+        fill();
+        show();
+        history.pushState(null, "", address());
+        page.announce("Removed " + label(pair) + "; " + counted(found.length));
+        // The focus stays where it was: on the next filter, or else on the list.
+        (chips.querySelectorAll("button")[Math.min(n, chips.children.length - 1)] || list).focus();
+      });
+      return make("li", "", button);
+    }));
+    chips.hidden = !asked.length;
+  }
+
+  // Sets the fields to what the address asks for; a value that a field does not have is only among the chips.
+  function fill() {
+    for (const name of names) form.elements[name].value = query.get(name) || "";
   }
 
   // Builds rows as they scroll into view.
@@ -98,8 +121,8 @@
     const rows = document.createDocumentFragment();
     for (const i of found.slice(built, built + most)) {
       const row = make("tr", "");
-      shown.forEach(([key, , , cell, kind], n) => {
-        const one = make(n ? "td" : "th", (kind || "") + " col-" + key, cell(i));
+      shown.forEach(({ key, text, cell, kind }, n) => {
+        const one = make(n ? "td" : "th", (kind || "") + " col-" + key, cell ? cell(i, text(i)) : text(i));
         if (!n) one.scope = "row";
         row.append(one);
       });
@@ -116,27 +139,42 @@
   function show() {
     // First, while the layout is valid: after a change to the rows it would be computed once more.
     list.scrollTop = 0;
-    found = fits();
+    const { fits, unknown } = page.filters.read(query);
+    const words = (query.get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
+    found = [];
+    for (let i = 0; i < count; i++) if (fits(i) && words.every((word) => search[i].includes(word))) found.push(i);
     const key = order.replace("-", "");
-    const by = (columns.find((column) => column[0] === key) || columns[0])[2];
+    const { by } = columns.find((column) => column.key === key) || columns[0];
     const sign = order[0] === "-" ? -1 : 1;
     found.sort((a, b) => sign * (by(a) - by(b)) || a - b);
-    shown.forEach(([name], n) => head.cells[n].setAttribute("aria-sort", name !== key ? "none" : sign > 0 ? "ascending" : "descending"));
+    shown.forEach((column, n) => head.cells[n].setAttribute("aria-sort", column.key !== key ? "none" : sign > 0 ? "ascending" : "descending"));
     body.textContent = "";
     built = 0;
     build(AT_ONCE);
-    output.textContent = found.length === count ? count.toLocaleString("en") + (count === 1 ? " host" : " hosts")
-      : found.length.toLocaleString("en") + " of " + count.toLocaleString("en") + (count === 1 ? " host" : " hosts");
+    showChips(unknown);
+    omitted.textContent = "";
+    for (const button of copies.querySelectorAll("button")) button.disabled = !found.length;
+    const text = found.length === count ? counted(count) : found.length.toLocaleString("en") + " of " + counted(count);
+    output.replaceChildren(text, ...(unknown.length ? [". No host of this report has ", untrusted(unknown.map(label).join(", ")), "."] : []));
+  }
+
+  // Whoever follows a number reads on at the list, also by keyboard. At once: a page is long.
+  function arrive() {
+    const heading = document.getElementById("hosts-h");
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+    document.getElementById("hosts").scrollIntoView({ behavior: "instant" });
   }
 
   // Shows what the fragment of the address asks for.
   function read() {
-    const [place, query] = location.hash.split(/\?(.*)/s);
-    if (place === "#host" && query) {
-      const i = data.names.indexOf(new URLSearchParams(query).get("name"));
+    const [place, text] = location.hash.split(/\?(.*)/s);
+    if (place === "#host" && text) {
+      const i = data.names.indexOf(new URLSearchParams(text).get("name"));
       own.hidden = false;
       list.hidden = form.hidden = true;
-      output.textContent = "";
+      chips.hidden = copies.hidden = true;
+      output.textContent = omitted.textContent = "";
       if (i < 0) {
         const back = make("a", "", "all hosts");
         back.href = "#hosts";
@@ -152,32 +190,56 @@
     }
     const was = !own.hidden;
     own.hidden = true;
-    list.hidden = form.hidden = false;
+    list.hidden = form.hidden = copies.hidden = false;
     if (place === "#hosts" || was) {
-      const filters = new URLSearchParams(query || "");
+      query = new URLSearchParams(text || "");
       // Links from earlier versions have the state by its old name.
-      if (filters.get("state") === "untold") filters.set("state", "unknown");
-      for (const name of names) form.elements[name].value = filters.get(name) || "";
-      const sort = filters.get("sort") || "name";
-      order = columns.some((column) => column[0] === sort.replace("-", "")) ? sort : "name";
+      if (query.get("state") === "untold") query.set("state", "unknown");
+      const sort = query.get("sort") || "name";
+      order = columns.some((column) => column.key === sort.replace("-", "")) ? sort : "name";
+      fill();
       show();
-      if (place === "#hosts") document.getElementById("hosts").scrollIntoView();
+      if (place === "#hosts") arrive();
     } else if (!built) show();
   }
 
   form.addEventListener("input", (event) => {
+    const { name, value } = event.target;
+    query.delete(name);
+    if (value.trim()) query.set(name, value.trim());
     show();
-    if (event.target.name === "q") history.replaceState(null, "", address());
+    if (name === "q") history.replaceState(null, "", address());
     else history.pushState(null, "", address());
   });
   form.addEventListener("reset", () => setTimeout(() => {
     order = "name";
+    query = new URLSearchParams();
     show();
     history.pushState(null, "", "#hosts");
     form.elements.q.focus();
   }));
   form.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("copy-link").addEventListener("click", () => page.copy(location.href.split("#")[0] + address()));
+
+  function rows() {
+    return [columns.map(({ title }) => title), ...found.map((i) => columns.map(({ text }) => text(i)))];
+  }
+  document.getElementById("copy-table").addEventListener("click", () => page.copy(page.copies.table(rows()), "Copied " + counted(found.length) + " as a table"));
+  document.getElementById("copy-csv").addEventListener("click", () => page.copy(page.copies.csv(rows()), "Copied " + counted(found.length) + " as CSV"));
+  document.getElementById("copy-limit").addEventListener("click", () => {
+    const { text, isFile, omitted: names } = page.copies.limit(found);
+    const copied = text ? "Copied " + counted(found.length - names.length) : "Nothing was copied";
+    const file = isFile ? ": too many for a command line. Save them as the file hosts.txt and type --limit @hosts.txt" : "";
+    const without = names.length ? ". Left out, because no pattern selects them alone: " : "";
+    omitted.replaceChildren(copied + file + without, ...names.slice(0, 20).flatMap((name, n) => [n ? ", " : "", untrusted(name)]), names.length > 20 ? " and " + (names.length - 20) + " more" : "");
+    if (text) page.copy(text, omitted.textContent);
+    else page.announce(omitted.textContent);
+  });
+  // A second click on the same number changes no address.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#host']");
+    if (link && link.getAttribute("href") === location.hash) read();
+  });
   window.addEventListener("hashchange", read);
   window.addEventListener("popstate", read);
   box.hidden = false;

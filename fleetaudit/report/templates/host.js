@@ -12,7 +12,7 @@ page.states = {
 };
 
 // Effects whose word in the data is not the word that people read.
-page.effectText = (effect) => ({ "no longer told": "no longer known", "told again": "known again" })[effect] || effect;
+page.effectText = (effect) => (effect === "no longer told" ? "no longer known" : effect === "told again" ? "known again" : effect);
 
 page.verdict = function (state) {
   const [kind, mark, text] = page.states[state];
@@ -21,7 +21,7 @@ page.verdict = function (state) {
   return page.make("span", "verdict verdict-" + kind, sign, " " + text);
 };
 
-page.quoted = (text) => (/^[\w@%+=:,.\/-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\"'\"'") + "'");
+page.quoted = (text, always) => (!always && /^[\w@%+=:,.\/-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\"'\"'") + "'");
 
 page.host = function (i) {
   const { data, make, untrusted } = page;
@@ -34,6 +34,8 @@ page.host = function (i) {
   heading.tabIndex = -1;
   const back = make("a", "", "All hosts");
   back.href = "#hosts";
+  const like = make("a", "", "Hosts that behave the same");
+  like.href = "#hosts?like=" + encodeURIComponent(name);
   const facts = make("dl", "facts-list");
   const fact = (title, ...content) => facts.append(make("div", "", make("dt", "", title), make("dd", "", ...content)));
   const list = (texts) => texts.flatMap((text, n) => (n ? [", ", untrusted(text)] : [untrusted(text)]));
@@ -61,7 +63,7 @@ page.host = function (i) {
   const [pieces, isCommand] = at("hint", "hints").length ? at("hint", "hints") : [[explain], true];
   const next = pieces.join(name);
   if (state !== "not selected") fact(state === "not audited" ? "Next" : "Details", isCommand ? make("code", "command", untrusted(next)) : untrusted(next));
-  box.append(make("p", "back", back), heading, facts);
+  box.append(make("p", "back", back, data.kernel[i] < 0 ? "" : " · ", data.kernel[i] < 0 ? "" : like), heading, facts);
   const profile = document.getElementById(anchor);
   const behaviour = profile && profile.querySelector(".behaviour");
   if (behaviour) {

@@ -21,8 +21,8 @@ const page = {
     return isolated;
   },
   announce(text) { document.getElementById("spoken").textContent = text; },
-  copy(text) {
-    const done = () => page.announce("Copied");
+  copy(text, message) {
+    const done = () => page.announce(message || "Copied");
     const copyBySelection = () => {
       const area = page.make("textarea", "unseen");
       area.value = text;

@@ -21,6 +21,7 @@ from fleetaudit.text.host_ranges import HostRanges
 
 from .changes import ChangeRow, Changes
 from .expectations import (
+    MOST_SYSCTLS,
     FindingGroup,
     FindingRow,
     MetExpectations,
@@ -28,6 +29,7 @@ from .expectations import (
     Remedy,
     SysctlValue,
     SysctlView,
+    listed_sysctls,
 )
 from .hosts import (
     NOT_SELECTED,
@@ -38,6 +40,7 @@ from .hosts import (
     Member,
     Production,
     Profile,
+    SysctlRows,
     VerdictRow,
 )
 from .kernels import (
@@ -72,6 +75,7 @@ from .traces import (
 )
 
 __all__ = [
+    "MOST_SYSCTLS",
     "NOT_SELECTED",
     "Build",
     "Cell",
@@ -105,6 +109,7 @@ __all__ = [
     "Status",
     "StatusLevel",
     "SummaryItem",
+    "SysctlRows",
     "SysctlValue",
     "SysctlView",
     "TextPart",
@@ -114,11 +119,8 @@ __all__ = [
     "TraceSide",
     "Verdict",
     "VerdictRow",
+    "listed_sysctls",
 ]
-
-
-MOST_SYSCTLS = 400
-"""How many sysctls the page lists; run.json has all of them."""
 
 
 class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,12 +174,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sysctls_listed(self) -> tuple[SysctlView, ...]:
-        """The sysctls that the page lists: at most `MOST_SYSCTLS`, those with a finding first.
-
-        One host may report thousands that no other host has.
-        """
-        by_finding = sorted(self.sysctls, key=lambda sysctl: not sysctl.expected)
-        return tuple(by_finding[:MOST_SYSCTLS])
+        """The sysctls that the page lists, those with a finding first."""
+        return listed_sysctls(self.sysctls)
 
     @property
     def sysctls_omitted(self) -> int:

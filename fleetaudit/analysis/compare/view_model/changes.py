@@ -18,7 +18,8 @@ class ChangeRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `effect_text` is `effect` as the report prints it. `subject` is the scenario, the sysctl or
     another noun, `detail` its families, `link` its anchor ("" without one); `since` is the date
-    first seen. `waived` is the reason of the waiver that holds now.
+    first seen. `waived` is the reason of the waiver that holds now. `label` names the row in
+    addresses.
     """
 
     effect: Effect
@@ -33,6 +34,7 @@ class ChangeRow(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None
     waived: str | None
     hosts: HostRanges
+    label: str = ""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
 from fleetaudit.model import Severity
@@ -50,7 +52,7 @@ class FindingRow(msgspec.Struct, frozen=True, kw_only=True):
     """The hosts of a finding with the same observation.
 
     `waived` is the reason of the waiver, None without one; `since` is the date on which the finding
-    was first seen, "" if unknown.
+    was first seen, "" if unknown. `filters` lead to the hosts (`host_links`).
     """
 
     observed: str
@@ -58,6 +60,7 @@ class FindingRow(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     builds: tuple[Build, ...]
     hosts: HostRanges
+    filters: Mapping[str, str]
 
     @property
     def is_open(self) -> bool:
@@ -78,7 +81,8 @@ class FindingGroup(msgspec.Struct, frozen=True, kw_only=True):
 
     `subject` is the scenario or the sysctl, `link` its anchor; `ids` are the stable ids of the
     findings. `hosts` counts the hosts without a waiver, `waived` those with one. `remedies` come
-    with most hosts first; a host without a known remedy is in none of them.
+    with most hosts first; a host without a known remedy is in none of them. `open_filters` and
+    `waived_filters` lead to the hosts that `hosts` and `waived` count.
     """
 
     anchor: str
@@ -94,6 +98,8 @@ class FindingGroup(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int
     waived: int
     rows: tuple[FindingRow, ...]
+    open_filters: Mapping[str, str]
+    waived_filters: Mapping[str, str]
 
     @property
     def fix(self) -> str:
@@ -124,20 +130,24 @@ class SysctlValue(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts with the same value of a sysctl.
 
     `relation` compares it with the default of that kernel, in words; `used` is the value under
-    which the experiment ran, "" if it is the same.
+    which the experiment ran, "" if it is the same. `label` is "KEY=VALUE" in addresses, and more
+    where two rows have the same value.
     """
 
     value: str
     relation: str
     verdict: Verdict
     used: str
+    label: str
     hosts: HostRanges
 
 
 class SysctlView(msgspec.Struct, frozen=True, kw_only=True):
     """One sysctl worth showing; `why` says so in words.
 
-    `omitted` more values, on `omitted_hosts` hosts, are not listed.
+    `omitted` more values, on `omitted_hosts` hosts, are not listed. `usual_row` is the index of
+    the value that most hosts have: the number of listed values for one of the others, -1 if most
+    hosts have no reading.
     """
 
     anchor: str
@@ -147,3 +157,17 @@ class SysctlView(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[SysctlValue, ...]
     omitted: int
     omitted_hosts: int
+    usual_row: int
+
+
+MOST_SYSCTLS = 400
+"""How many sysctls the page lists; run.json has all of them."""
+
+
+def listed_sysctls(sysctls: Iterable[SysctlView]) -> tuple[SysctlView, ...]:
+    """Returns the sysctls that the page lists: at most `MOST_SYSCTLS`, those with a finding first.
+
+    One host may report thousands that no other host has.
+    """
+    by_finding = sorted(sysctls, key=lambda sysctl: not sysctl.expected)
+    return tuple(by_finding[:MOST_SYSCTLS])

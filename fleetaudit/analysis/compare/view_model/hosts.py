@@ -14,8 +14,15 @@ from .traces import Trace
 
 HostFinding = tuple[Severity, str, str, str, str | None, str]
 """Severity, id, expected, observed, reason of the waiver, and the date first seen of a finding."""
-HostChange = tuple[Effect, ChangeKind, str, str, str, str]
-"""Effect, kind, subject, before, after, and the date first seen of a change."""
+HostChange = tuple[Effect, ChangeKind, str, str, str, str, int]
+"""Effect, kind, subject, before, after, the date first seen, and the row of a change: its index in
+`Changes.rows`, -1 if the row is not listed.
+"""
+SysctlRows = tuple[tuple[int, int], ...]
+"""(index of a listed sysctl, row of its value) of one host, without those in the usual row.
+
+The row after the last listed one stands for all other values, -1 for none.
+"""
 
 
 class VerdictRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +63,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """A behaviour group: hosts of one build with the same observations, and their evidence once.
 
     `first` names one of the hosts. `tally` counts the verdicts worth noting, worst first; it is ()
-    for void hosts.
+    for void hosts. `endings` has the ending in each column, as cells count it: "void" for void
+    hosts, "" if the host did not report the scenario. `not_run` are the reasons why scenarios were
+    not run.
     """
 
     anchor: str
@@ -67,6 +76,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     void: str
     members: tuple[Member, ...]
     tally: tuple[tuple[Verdict, int], ...]
+    endings: tuple[str, ...]
+    not_run: tuple[str, ...]
     verdicts: tuple[VerdictRow, ...]
     traces: tuple[Trace, ...]
 
@@ -106,6 +117,7 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `anchor` is its profile, or the cause why it was not audited, or NOT_SELECTED. `build` is the
     index of its kernel among the builds. `hint_is_command` is true if `hint` is a command to type.
+    `sysctls` is None if the host was not audited.
     """
 
     name: str
@@ -120,3 +132,4 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
     unread_sockets: int | None
     hint: str
     hint_is_command: bool
+    sysctls: SysctlRows | None

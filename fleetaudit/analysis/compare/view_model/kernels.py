@@ -17,10 +17,12 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     """One kernel build (release, version, machine) and its hosts.
 
     `void` counts the hosts whose positive control failed, `on_host` those measured in their own
-    network namespace.
+    network namespace. `label` names the build in addresses: its release, with version and machine
+    if another build has the same release.
     """
 
     anchor: str
+    label: str
     kernel: Kernel
     series: str
     hosts: HostRanges
