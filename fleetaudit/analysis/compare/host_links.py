@@ -35,7 +35,7 @@ from urllib.parse import quote
 
 from fleetaudit.text.sanitize import cut, escape_text
 
-from .view_model import Build, Column, SeriesChart, TracePair
+from .view_model import Build, Column, Highlight, SeriesChart, TracePair
 
 MAX_VALUE = 200
 """Maximum number of characters of a value; a longer text is cut, with "…" at its end, and stands
@@ -46,7 +46,7 @@ MAX_LABEL = 180
 _READABLE = ":/,.@"
 """Characters besides letters, digits and "_.-~" that a query may have unescaped (RFC 3986, 3.5)."""
 
-_Endings = Column | SeriesChart | TracePair
+_Endings = Column | Highlight | SeriesChart | TracePair
 """What is about one scenario over some families."""
 Values = str | Sequence[str]
 """One value, or several alternatives."""

@@ -41,7 +41,7 @@
       fits: {
         kernel: ([i], value) => String(i) === value,
         build: ([, release, , , , label], value) => same(label, value) || release === value,
-        series: ([, , , , series], value) => series === value,
+        series: ([, , , , series], value) => (series || "none") === value,
       },
     },
     {

@@ -22,13 +22,13 @@
     table.addEventListener("focusout", () => highlight(null));
   }
 
-  // What takes the focus in a cell: its link, else the cell itself.
-  const stop = (cell) => cell.querySelector("a") || cell;
+  // What takes the focus in a cell of the heat map: its link, else the cell itself.
+  const linkOf = (cell) => cell.querySelector("a") || cell;
   const STEPS = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], PageDown: [10, 0], PageUp: [-10, 0] };
 
   // One cell of the table is a stop of the Tab key; the arrow keys move on from it. `rows` returns the rows in their
-  // order, and `show` puts one of them into the document.
-  function moveByKeys(table, rows, show) {
+  // order, `show` puts one of them into the document, and `stop` returns what takes the focus in a cell.
+  function moveByKeys(table, rows, show, stop) {
     const first = stop(table.querySelector("td"));
     let current = first;
     first.tabIndex = 0;
@@ -61,9 +61,10 @@
 
   for (const table of page.all("table.matrix")) {
     const rows = page.all("tr:not(.series)", table);
-    page.all("td", table).forEach((cell) => { stop(cell).tabIndex = -1; });
+    page.all("td", table).forEach((cell) => { cell.tabIndex = -1; });
     highlightCross(table);
-    moveByKeys(table, () => rows, () => {});
+    // A cell may have several numbers, each of which leads to its hosts.
+    moveByKeys(table, () => rows, () => {}, (cell) => cell);
   }
 
   const box = document.getElementById("heat");
@@ -85,7 +86,7 @@
         to.href = "#hosts?" + row.dataset.hosts + "&" + heads[cell.cellIndex].dataset.hosts + ending;
         cell.append(to);
       }
-      stop(cell).tabIndex = -1;
+      linkOf(cell).tabIndex = -1;
     }
   }
 
@@ -130,7 +131,7 @@
   table.tHead.rows[0].setAttribute("aria-rowindex", 1);
   every.forEach((row, i) => row.setAttribute("aria-rowindex", i + 2));
   sums.forEach(link);
-  const repair = moveByKeys(table, shown, (row) => { if (partOf.has(row)) fill(partOf.get(row)); });
+  const repair = moveByKeys(table, shown, (row) => { if (partOf.has(row)) fill(partOf.get(row)); }, linkOf);
   highlightCross(table);
 
   const near = new IntersectionObserver((changes) => {
