@@ -15,6 +15,7 @@ from fleetaudit.model import (
     Audited,
     AuditRun,
     Drift,
+    Ending,
     HostResult,
     Kernel,
     Sysctl,
@@ -34,7 +35,7 @@ from tests.support.runs import (
 HOSTS = 200
 K612_OTHER = Kernel(release=K612.release, version="#2 SMP another build", machine=K612.machine)
 KERNELS = (K510, K612, K612_OTHER, Kernel(release="custom", version="#1", machine="x86_64"))
-FRACTIONS = ("FIN", "RST", "sent, not delivered", "not run", "inconclusive")
+ENDINGS: tuple[Ending, ...] = ("FIN", "RST", "sent, not delivered", "not run", "inconclusive")
 
 
 def hosts(*, later: bool) -> Iterator[HostResult]:
@@ -44,12 +45,12 @@ def hosts(*, later: bool) -> Iterator[HostResult]:
     for n in range(HOSTS):
         name, group = f"web{n:03}.example.net", ("web", "db", "cache & more", "a=b#c?d%")[n % 4]
         if n % 20 == 19:
-            stage, text = (("connect", "refused"), ("resolve", "unknown & <name>"))[n // 20 % 2]
-            yield missing(name, stage, f"{text} on {name}", f"nc -vz {name} 22", group)
+            reason = ("refused", "not routed: <&>")[n // 20 % 2]
+            yield missing(name, "connect", f"{reason} on {name}", f"nc -vz {name} 22", group)
             continue
         instead = []
         if n % 7 == 0:
-            instead += [observe(unread, f, FRACTIONS[n // 7 % 5]) for f in unread.families[:1]]
+            instead += [observe(unread, f, ENDINGS[n // 7 % 5]) for f in unread.families[:1]]
         if n % 9 == 0 and not (later and n % 2):
             instead += [observe(reread, f, "RST") for f in reread.families]
         timeout = {
