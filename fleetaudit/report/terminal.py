@@ -39,7 +39,6 @@ from fleetaudit.model import (
     NotSelected,
     Severity,
 )
-from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.kernel_releases import fold_releases
 from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
@@ -139,19 +138,10 @@ def _plain_text(sentence: Sentence) -> str:
 
 def _first_step(step: NextStep, text: str, width: int) -> list[str]:
     """Returns what to do first, and on which hosts; `text` is the whole command or sentence."""
-    label = "First" + surround(", for ", _where(step.hosts))
+    label = "First" + surround(", for ", terminal_line(step.hosts))
     if step.is_typed:
         return [command_line(label, text)]
     return wrap([f"{label}:  {terminal_line(text)}"], width)
-
-
-def _where(hosts: HostRanges | None) -> str:
-    """Returns hosts that fit into one range, else their number; "" if the step names no host."""
-    if hosts is None:
-        return ""
-    if len(hosts.ranges) == 1:
-        return join_hosts(hosts)
-    return count_noun(hosts.count, "host")
 
 
 # ---- the verdict

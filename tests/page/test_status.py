@@ -74,6 +74,29 @@ def test_status_and_sentences_are_on_the_first_screen_of_a_phone(
         assert visit.width() <= PHONE["width"]
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", RUNS)
+def test_axe_finds_no_violation_on_the_first_screen(
+    chromium: Any, axe: str, tmp_path: Path, name: str, scheme: str
+) -> None:
+    with loaded(chromium, tmp_path, name, PHONE, scheme=scheme) as visit:
+        assert visit.violations(axe) == []
+        assert (visit.console, visit.requests) == ([], [visit.url])
+
+
+def test_on_paper_the_status_comes_first_without_the_ladders_that_follow(
+    chromium: Any, tmp_path: Path
+) -> None:
+    with loaded(chromium, tmp_path, "small fleet", NOTEBOOK) as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.page.locator(".status-sentence").is_visible()
+        assert not visit.page.locator(".highlight").is_visible()
+        assert visit.page.locator("#duel-1 svg.ladder").first.is_visible()
+    with loaded(chromium, tmp_path, "one trace", NOTEBOOK) as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.page.locator(".highlight svg.ladder").is_visible()
+
+
 def test_an_answer_without_anything_to_report_takes_one_line(chromium: Any, tmp_path: Path) -> None:
     with loaded(chromium, tmp_path, "all met", NOTEBOOK) as visit:
         card = visit.page.locator(".summary-brief", has_text="There is no earlier run").first

@@ -43,6 +43,8 @@ MEANING = "Error: act now. Warning: plan a fix. Info: seen, nobody needs to act.
 """What the severities mean."""
 MOST_EXPECTED = 60
 """How many characters of an expectation are in the sentence."""
+MOST_NAME = 40
+"""How many characters the range of several hosts may have."""
 
 Clause = tuple[TextPart, ...]
 ENDING_VERBS: Mapping[str, tuple[str, str]] = {
@@ -402,7 +404,7 @@ def _remedy(facts: _Facts, group: FindingGroup) -> NextStep | None:
     """Returns the remedy of most hosts of a finding; without one, where to see the evidence."""
     if group.remedies:
         remedy = group.remedies[0]
-        hosts = None if group.waived else remedy.hosts
+        hosts = "" if group.waived else _name_or_count(remedy.hosts)
         return NextStep(text=remedy.text, is_command=remedy.is_command, hosts=hosts)
     if not group.audited:
         return _reach(facts)
@@ -437,8 +439,15 @@ def _reach(facts: _Facts) -> NextStep | None:
         return None
     cause = max(hinted, key=_cause_hosts)
     host, hint = cause.hints[0]
-    hosts = HostRanges(count=1, ranges=(host,))
-    return NextStep(text=hint, is_command=cause.typed, hosts=hosts)
+    return NextStep(text=hint, is_command=cause.typed, hosts=host)
+
+
+def _name_or_count(hosts: HostRanges) -> str:
+    """Returns the hosts as one range, or how many they are if one range is too long or too few."""
+    one = hosts.ranges[0]
+    if hosts.count == 1 or (hosts.ranges == (one,) and not hosts.more and len(one) <= MOST_NAME):
+        return one
+    return count_noun(hosts.count, "host")
 
 
 def _cause_hosts(cause: Cause) -> int:

@@ -285,6 +285,24 @@ def test_ten_thousand_hosts_are_counted_with_commas() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["web1"], "web1"),
+        ([f"web{n}" for n in range(1, 13)], "web[1-12]"),
+        ([f"web{n}" for n in range(1, 99, 3)], "33 hosts"),
+        (["a", "b"], "2 hosts"),
+        (["x" * 253], "x" * 253),
+    ],
+)
+def test_the_first_step_names_or_counts_its_hosts(names: list[str], words: str) -> None:
+    model = FLEET.host("a", K618, sysctls={"net.ipv4.tcp_fin_timeout": Sysctl(value="120")})
+    hosts = [msgspec.structs.replace(model, name=name) for name in names]
+    first = compare(run_of(hosts)).status.first
+    assert first is not None
+    assert first.hosts == words
+
+
 def test_a_regression_without_a_finding_above_info_is_worth_watching() -> None:
     before = run_of(fine(2))
     after = run_of([*fine(1), ends("web2", "reread-fin-close", "RST")])

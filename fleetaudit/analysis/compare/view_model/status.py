@@ -6,8 +6,6 @@ from typing import Literal
 
 import msgspec
 
-from fleetaudit.text.host_ranges import HostRanges
-
 from .summary import Sentence
 from .traces import TraceSide
 
@@ -20,13 +18,13 @@ class NextStep(msgspec.Struct, frozen=True, kw_only=True):
 
     `text` is a command to type if `is_command`, else a sentence without its full stop. If `explain`
     is not empty, the step is `fleetaudit explain RUN` with these arguments instead, a host and
-    perhaps a scenario. `hosts` are those that the step is for, None if the text says it.
+    perhaps a scenario. `hosts` names or counts the hosts that the step is for, "" if it names them.
     """
 
     text: str = ""
     is_command: bool = False
     explain: tuple[str, ...] = ()
-    hosts: HostRanges | None = None
+    hosts: str = ""
 
     @property
     def is_typed(self) -> bool:
