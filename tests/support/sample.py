@@ -1,20 +1,24 @@
-"""Makes docs/sample: the report of a run over real kernels, and its screenshots.
+"""Makes docs/sample from real kernels: a report, a site, a page of an upgrade, and screenshots.
 
     python -m tests.support.sample
 
 Boots the kernels that `tests.support.kernels` has, those before the fix of 2025 next to those after
-it, under QEMU: minutes.
+it, under QEMU: minutes. The site is that of a small fleet which is upgraded over four nights; the
+page of an upgrade compares the first night with the last.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from tests import ROOT
 
@@ -22,29 +26,131 @@ from .browser import ARGUMENTS
 from .kernels import kernels
 
 FOLDER = ROOT / "docs" / "sample"
-SHOTS: tuple[tuple[str, Literal["light", "dark"], int, int], ...] = (
-    ("light", "light", 1280, 900),
-    ("dark", "dark", 1280, 900),
-    ("phone", "light", 390, 844),
+REPORT, DIFF, SITE = FOLDER / "report.html", FOLDER / "diff.html", FOLDER / "site"
+
+
+class Shot(NamedTuple):
+    """A screenshot: its name, the page, and what is taken of it ("" for the first screen)."""
+
+    name: str
+    page: Path
+    scheme: Literal["light", "dark"] = "light"
+    width: int = 1280
+    height: int = 900
+    element: str = ""
+
+
+SHOTS = (
+    Shot("light", REPORT),
+    Shot("dark", REPORT, "dark"),
+    Shot("phone", REPORT, width=390, height=844),
+    Shot("ladders", REPORT, element="#duel-1"),
+    Shot("diff", DIFF, element="#kernels .diff-matrix"),
 )
+
+NIGHTS = (
+    {"web1": "5.10-before", "web2": "5.10-before", "db1": "6.12-before", "db2": "6.12-before"},
+    {"web1": "5.10-before", "web2": "5.10-before", "db1": "6.12-after", "db2": "6.12-before"},
+    {"web1": "6.12-after", "web2": "5.10-before", "db1": "6.12-after", "db2": "6.12-after"},
+    {"web1": "6.12-after", "web2": "6.12-after", "db1": "6.12-after", "db2": "6.12-after"},
+)
+"""The kernel of each host in each night: an upgrade that spreads."""
+SCENARIOS = (
+    "unread-close",
+    "partly-read-close",
+    "drained-close",
+    "reread-fin-close",
+    "urgent-reread-fin-close",
+    "mptcp-unread-close",
+    "mptcp-zero-linger-close",
+    "unix-urgent-read-close",
+)
+"""The scenarios of the small fleet, so that its site stays small."""
+_DAY_S, _TWO_O_CLOCK_S = 86_400, 7_200
+
+
+def fleetaudit(folder: Path, *arguments: str, status: Collection[int] = (0,), now: int = 0) -> None:
+    """Runs the command in `folder`; `now` (seconds since 1970) stops its clock.
+
+    Raises `SystemExit` if the command ends with another status.
+    """
+    environment = dict(os.environ)
+    if now:
+        environment["SOURCE_DATE_EPOCH"] = str(now)
+    command = [sys.executable, "-m", "fleetaudit", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, check=False)
+    if done.returncode not in status:
+        raise SystemExit(f"{' '.join(arguments)} ended with status {done.returncode}")
+
+
+def write_inventory(folder: Path, name: str, images: dict[str, Path]) -> None:
+    """Writes an inventory of kernel images by host, which are links in `folder`."""
+    hosts = {}
+    for host, image in images.items():
+        link = folder / f"vmlinuz-{host}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(image)
+        hosts[host] = {"ansible_connection": "kernel", "kernel_image": link.name}
+    (folder / name).write_text(json.dumps({"all": {"hosts": hosts}}))
 
 
 def report_of_kernels(folder: Path) -> Path:
     """Runs fleetaudit in `folder` over the available kernels, and returns the page."""
-    hosts = {}
-    for kernel in kernels():
-        image = folder / f"vmlinuz-{kernel.name}"
-        image.symlink_to(kernel.image)
-        hosts[f"linux-{kernel.name}"] = {"ansible_connection": "kernel", "kernel_image": image.name}
-    (folder / "kernels.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
-    subprocess.run(
-        [sys.executable, "-m", "fleetaudit", "run", "kernels.yml"], cwd=folder, check=True
-    )
+    images = {f"linux-{kernel.name}": kernel.image for kernel in kernels()}
+    write_inventory(folder, "kernels.yml", images)
+    fleetaudit(folder, "run", "kernels.yml")
     return folder / "reports" / "latest" / "report.html"
 
 
+def nights_of_an_upgrade(folder: Path) -> list[str]:
+    """Runs fleetaudit in `folder` as if in the last nights, and returns the runs, oldest first."""
+    images = {kernel.name: kernel.image for kernel in kernels()}
+    scenarios = [f"unread-close/{name}" for name in SCENARIOS]
+    play = {"name": "Close with unread data", "hosts": "all", "scenarios": scenarios}
+    (folder / "nightly.yml").write_text(json.dumps([play]))
+    for night, now in zip(NIGHTS, _times(len(NIGHTS)), strict=True):
+        write_inventory(folder, "fleet.yml", {host: images[name] for host, name in night.items()})
+        fleetaudit(folder, "run", "fleet.yml", "-p", "nightly.yml", now=now)
+    return sorted(path.name for path in (folder / "reports").glob("2*"))
+
+
+def _times(nights: int) -> Iterator[int]:
+    """Yields two o'clock of the last nights, in seconds since 1970, oldest first."""
+    today = int(time.time()) // _DAY_S
+    for day in range(today - nights + 1, today + 1):
+        yield day * _DAY_S + _TWO_O_CLOCK_S
+
+
+def write_pages() -> None:
+    """Writes the report, the site and the page of an upgrade."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        REPORT.write_bytes(report_of_kernels(Path(name)).read_bytes())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        first, *_, last = nights_of_an_upgrade(folder)
+        runs = (f"reports/{first}", f"reports/{last}")
+        fleetaudit(folder, "diff", *runs, "--format", "html", "-o", DIFF.name, status=(8,))
+        DIFF.write_bytes((folder / DIFF.name).read_bytes())
+        fleetaudit(folder, "publish", "--publish-mode", "0644", "site")
+        shutil.rmtree(SITE, ignore_errors=True)
+        shutil.copytree(folder / "site", SITE, ignore=shutil.ignore_patterns(".*"))
+
+
+def take(browser: Any, shot: Shot) -> None:
+    """Takes one screenshot."""
+    context = browser.new_context(
+        color_scheme=shot.scheme, viewport={"width": shot.width, "height": shot.height}
+    )
+    tab = context.new_page()
+    tab.goto(shot.page.as_uri())
+    target = tab.locator(shot.element) if shot.element else tab
+    target.screenshot(path=FOLDER / f"{shot.name}.png")
+    context.close()
+
+
 def main() -> None:
-    """Writes the report, then its screenshots where there is a Chromium."""
+    """Writes the pages, then their screenshots."""
     from playwright.sync_api import sync_playwright
 
     executable = (
@@ -54,22 +160,11 @@ def main() -> None:
     )
     if executable is None:
         raise SystemExit("chromium is not installed, so there could be no screenshots")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    report = FOLDER / "report.html"
-    with tempfile.TemporaryDirectory() as folder:
-        report.write_bytes(report_of_kernels(Path(folder)).read_bytes())
+    write_pages()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        for name, scheme, width, height in SHOTS:
-            context = browser.new_context(
-                color_scheme=scheme, viewport={"width": width, "height": height}
-            )
-            tab = context.new_page()
-            tab.goto(report.as_uri())
-            tab.screenshot(path=FOLDER / f"{name}.png")
-            if name == "light":
-                tab.locator("#duel-1").screenshot(path=FOLDER / "ladders.png")
-            context.close()
+        for shot in SHOTS:
+            take(browser, shot)
         browser.close()
 
 
