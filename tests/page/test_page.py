@@ -262,15 +262,19 @@ def test_the_first_tab_stop_skips_to_the_summary(chromium: Any, path: Path) -> N
         assert visit.page.evaluate("document.activeElement.id") == "answers"
 
 
-def test_on_paper_everything_is_open_and_there_are_no_buttons(chromium: Any, path: Path) -> None:
+def test_on_paper_all_but_the_table_of_agreement_is_open_and_there_are_no_buttons(
+    chromium: Any, path: Path
+) -> None:
+    opened = "details.unfold:not(#agreed) > :not(summary)"
     with LoadedPage(chromium, path) as visit:
+        assert not visit.page.locator(opened).first.is_visible()
         visit.page.emulate_media(media="print")
-        assert (
-            visit.page.evaluate(
-                "document.querySelector('#agreed table').getBoundingClientRect().height"
-            )
-            > 50
+        assert visit.page.locator(opened).count() > 0
+        heights = visit.page.locator(opened).evaluate_all(
+            "all => all.map(e => e.getBoundingClientRect().height)"
         )
+        assert min(heights) > 10
+        assert not visit.page.is_visible("#agreed table")
         for hidden in ("nav", "#explorer", "button.copy"):
             assert not visit.page.is_visible(hidden)
         pdf = visit.page.pdf(format="A4")

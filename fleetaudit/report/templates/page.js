@@ -55,9 +55,9 @@ page.addCopyButtons(document);
 for (const link of page.all("a[data-host]")) link.href = "#host?name=" + encodeURIComponent(link.dataset.host);
 for (const link of page.all("a[data-filter]")) link.href = "#hosts?" + link.dataset.filter;
 
-// Opens everything for printing, for browsers that cannot do so by style.
+// Opens for printing what the style sheet prints open, for browsers that cannot do so by style.
 window.addEventListener("beforeprint", () => {
-  for (const one of page.all("details.unfold:not([open])")) { one.open = true; one.dataset.folded = "yes"; }
+  for (const one of page.all("details.unfold:not([open], #agreed)")) { one.open = true; one.dataset.folded = "yes"; }
 });
 window.addEventListener("afterprint", () => {
   for (const one of page.all("details[data-folded]")) { one.open = false; delete one.dataset.folded; }
