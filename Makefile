@@ -28,7 +28,7 @@ HOSTILE := faults lies payloads inputs secrets crashes duress privilege
 
 .DEFAULT_GOAL := help
 .PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth fuzz hostile $(HOSTILE) \
-  schemas sample wheel clean
+  schemas sample screenshots wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -106,6 +106,9 @@ schemas: $(STAMP)  ## write fleetaudit/schema/ again, from the types
 
 sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (minutes), and takes screenshots
 	$(RUN)/python -m tests.support.sample
+
+screenshots: $(STAMP)  ## take the screenshots again that tests/page compares the page with; look at them
+	$(RUN)/python -m tests.support.screenshots
 
 wheel: $(STAMP)  ## build dist/*.whl, and the SBOM that it contains beside it
 	$(RUN)/python -m build --wheel --no-isolation --outdir dist .
