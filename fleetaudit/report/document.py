@@ -33,6 +33,7 @@ from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.sanitize import cut, escape_text
 
+from .distribution import draw_distribution
 from .svg import draw_ladder, is_logarithmic, log_share
 from .template_cache import TemplateCache, cache_folder
 
@@ -128,6 +129,7 @@ def _environment() -> jinja2.Environment:
         "quoted": shlex.quote,
         "parts": breakable,
         "ladder": draw_ladder,
+        "distribution": draw_distribution,
         "log_share": log_share,
         "is_log": is_logarithmic,
         "groupby_run": group_runs,

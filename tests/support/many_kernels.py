@@ -12,7 +12,7 @@ SERIES = ("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.17", "6.18")
 """The first three end reread-fin-close with RST, and two of the builds of 6.12."""
 HOSTS = 3
 """How many hosts every build has."""
-MEMORY = (190_000, 380_000, 760_000)
+MEMORY = (100_000, 380_000, 760_000)
 """What a host has as the second number of tcp_mem, by its memory."""
 
 
@@ -83,7 +83,7 @@ def _sysctls(number: int, place: int) -> dict[str, Sysctl]:
     return {
         "net.ipv4.tcp_mem": Sysctl(value=f"{pages * 3 // 4}\t{pages}\t{pages * 3 // 2}"),
         "net.ipv4.tcp_rmem": Sysctl(value=f"4096\t131072\t{min(share, 6291456)}"),
-        "net.ipv4.tcp_wmem": Sysctl(value=f"4096\t16384\t{4194304 if place else 8388608}"),
+        "net.ipv4.tcp_wmem": Sysctl(value=f"4096\t16384\t{min(share, 4194304)}"),
         "net.ipv4.tcp_fin_timeout": Sysctl(value=timeout, default="60"),
         "net.ipv4.tcp_limit_output_bytes": Sysctl(value=limit, default=limit),
         "net.core.somaxconn": Sysctl(value=somaxconn, default="4096"),

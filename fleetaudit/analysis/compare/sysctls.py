@@ -7,11 +7,12 @@ reports, never from a table of ours.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
 
+from fleetaudit.analysis.memory_sysctls import part_without_memory
 from fleetaudit.caching.shared_parts import distinct_objects, once_per_object
 from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
 from fleetaudit.text.phrases import surround
@@ -20,7 +21,14 @@ from fleetaudit.text.sanitize import shorten
 from .common import group_by
 from .host_links import unique_labels
 from .host_sets import HostSets
-from .view_model import SysctlRows, SysctlValue, SysctlView, Verdict, listed_sysctls
+from .view_model import (
+    KERNEL_DEFAULT,
+    SysctlRows,
+    SysctlValue,
+    SysctlView,
+    Verdict,
+    listed_sysctls,
+)
 
 CHANGED = "changed"
 MOST_VALUES = 12
@@ -80,6 +88,7 @@ def view_sysctls(audited: Sequence[Audited]) -> Sysctls:
     """Returns the sysctls worth showing, by name; anchors count from "sysctl-1" in that order."""
     hosts = HostSets(audited, lambda host: (host.sysctls, host.findings))
     expected, missing = _expected_values(audited), _missing(hosts.firsts)
+    at_boot = set[str]().union(*distinct_objects(host.sysctl_places or {} for host in audited))
     read = set[str]().union(*distinct_objects(host.sysctls for host in audited))
     shown = [
         (key, why)
@@ -88,7 +97,7 @@ def view_sysctls(audited: Sequence[Audited]) -> Sysctls:
     ]
     views, sets = list[SysctlView](), dict[str, Sequence[Sequence[int]]]()
     for i, (key, why) in enumerate(shown, 1):
-        table = _Table(key, expected.get(key), missing.get(key, ()), hosts)
+        table = _Table(key, expected.get(key), missing.get(key, ()), hosts, key in at_boot)
         view, sets[key] = _view(f"sysctl-{i}", why, table)
         views.append(view)
     return Sysctls(views=tuple(views), sets=sets, hosts=hosts)
@@ -125,12 +134,14 @@ class _Table(msgspec.Struct, frozen=True):
     """The readings of one sysctl; `expected` is None if no host has a finding about it.
 
     `missing` are the numbers of the sets of hosts that have none although one is expected.
+    `set_at_boot`: a file sets it on some host.
     """
 
     key: str
     expected: str | None
     missing: Container[int]
     hosts: HostSets[Audited]
+    set_at_boot: bool
 
     def rows(self) -> dict[_ValueKey, tuple[int, ...]]:
         """Returns the numbers of the sets of hosts in each row."""
@@ -214,6 +225,7 @@ def _view(anchor: str, why: str, table: _Table) -> tuple[SysctlView, Sequence[Se
         anchor=anchor,
         key=table.key,
         why=why,
+        by_memory=_differ_by_memory(table, rows),
         expected=table.expected or "",
         values=tuple(
             SysctlValue(
@@ -240,6 +252,19 @@ def _texts(key: str, row: _ValueKey) -> tuple[str, ...]:
     return value, compared, f"{compared}, {row.verdict}{surround(', used ', row.used)}"
 
 
+def _differ_by_memory(table: _Table, rows: Collection[_ValueKey]) -> bool:
+    """Returns whether values differ, and only as the memory of their hosts does.
+
+    Where somebody has changed a value, it is a difference: a finding, a line of a file that sets it
+    at boot, or a value that is known to differ from the default of its kernel.
+    """
+    if table.expected is not None or table.set_at_boot or len({row.value for row in rows}) < 2:
+        return False
+    if any(not row.relation or row.relation.startswith(CHANGED) for row in rows):
+        return False
+    return len({part_without_memory(table.key, row.value) for row in rows}) == 1
+
+
 def _value(sysctl: Sysctl) -> str:
     """Returns the value in words: as it was read, else why there is none.
 
@@ -257,7 +282,7 @@ def _relation(sysctl: Sysctl) -> str:
     if sysctl.default is None:
         return "default unknown"
     if _collapse(sysctl.value) == _collapse(sysctl.default):
-        return "kernel default"
+        return KERNEL_DEFAULT
     return CHANGED
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from fleetaudit.analysis.memory_sysctls import BY_MEMORY
 from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import (
     EXPECTABLE_ENDINGS,
@@ -23,17 +24,12 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.host_ranges import count_of_hosts
 
-# Why a sysctl is not expected of other hosts. Source: Documentation/networking/ip-sysctl of Linux
-# 6.18.
-BY_MEMORY = "its default follows from the memory of the host"
+# Why a sysctl is not expected of other hosts.
+FROM_MEMORY = "its default follows from the memory of the host"
 _BY_MODULES = "it lists the modules that happen to be loaded"
 LEFT_OUT: Mapping[str, str] = {
-    "net.ipv4.tcp_mem": BY_MEMORY,
-    "net.ipv4.udp_mem": BY_MEMORY,
-    "net.ipv4.tcp_max_orphans": BY_MEMORY,
-    "net.ipv4.tcp_max_syn_backlog": BY_MEMORY,
-    "net.ipv4.tcp_max_tw_buckets": BY_MEMORY,
-    "net.ipv4.tcp_ehash_entries": f"a size of a table; {BY_MEMORY}",
+    **dict.fromkeys(sorted(BY_MEMORY), FROM_MEMORY),
+    "net.ipv4.tcp_ehash_entries": f"a size of a table; {FROM_MEMORY}",
     "net.ipv4.tcp_fastopen_key": "a secret of the host",
     "net.ipv4.tcp_available_congestion_control": _BY_MODULES,
     "net.ipv4.tcp_available_ulp": _BY_MODULES,

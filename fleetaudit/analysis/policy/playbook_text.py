@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from fleetaudit.analysis.memory_sysctls import MAXIMUM_BY_MEMORY
 from fleetaudit.errors import InputError
 from fleetaudit.model import (
     SEVERITIES,
@@ -24,10 +25,8 @@ from fleetaudit.playbook import POSITIVE_CONTROL, parse_playbook
 from fleetaudit.playbook.expectation_tests import normalize_spaces, ordinal
 from fleetaudit.text.sanitize import escape_code, printable_line
 
-from .behaviour import BY_MEMORY, MAX_TEXT, Behaviour, Omitted
+from .behaviour import FROM_MEMORY, MAX_TEXT, Behaviour, Omitted
 
-FIRST_TWO = frozenset({"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"})
-"""The third number of these, the maximum, follows from the host's memory; the others do not."""
 _RESETS: frozenset[Ending] = frozenset({"RST", "FIN, then RST"})
 _USUAL_CONTROL = "drained-close"
 _DEFAULT_TRIALS = 3
@@ -298,10 +297,10 @@ def _expectation_lines(key: str, value: str | None, notes: list[str]) -> Iterato
         yield f"      {key}: {{present: false}}"
         return
     words = value.split()
-    if key not in FIRST_TWO or len(words) != 3:
+    if key not in MAXIMUM_BY_MEMORY or len(words) != 3:
         yield f"      {key}: {{equals: {_quote(normalize_spaces(value))}}}"
         return
-    notes.append(f"{key}, {ordinal(3)} number ({words[2]}): {BY_MEMORY}")
+    notes.append(f"{key}, {ordinal(3)} number ({words[2]}): {FROM_MEMORY}")
     yield f"      {key}:"
     for position, word in enumerate(words[:2], 1):
         yield f"        - {{position: {position}, equals: {_quote(word)}}}"

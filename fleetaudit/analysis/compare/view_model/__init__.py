@@ -21,6 +21,7 @@ from fleetaudit.text.host_ranges import HostRanges
 
 from .changes import ChangeRow, Changes
 from .expectations import (
+    KERNEL_DEFAULT,
     MOST_SYSCTLS,
     FindingGroup,
     FindingRow,
@@ -75,6 +76,7 @@ from .traces import (
 )
 
 __all__ = [
+    "KERNEL_DEFAULT",
     "MOST_SYSCTLS",
     "NOT_SELECTED",
     "Build",
@@ -181,6 +183,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def sysctls_omitted(self) -> int:
         """How many sysctls the page does not list."""
         return max(0, len(self.sysctls) - MOST_SYSCTLS)
+
+    @property
+    def sysctls_by_memory(self) -> tuple[SysctlView, ...]:
+        """The sysctls that vary only because the memory of the hosts does."""
+        return tuple(sysctl for sysctl in self.sysctls if sysctl.by_memory)
 
     @property
     def run_argument(self) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
-from fleetaudit.model import Severity
+from fleetaudit.model import SEVERITIES, Severity
 from fleetaudit.text.host_ranges import HostRanges
 
 from .kernels import Build, Verdict
@@ -126,6 +127,12 @@ class FindingGroup(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind != "host-key"
 
 
+KERNEL_DEFAULT = "kernel default"
+"""`SysctlValue.relation` of a value that is the default of the kernel of its hosts."""
+SysctlKind = Literal["default", "changed", "unknown", "info", "warning", "error"]
+"""The severity of the finding about a value, else how it compares with the kernel default."""
+
+
 class SysctlValue(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts with the same value of a sysctl.
 
@@ -141,23 +148,45 @@ class SysctlValue(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     hosts: HostRanges
 
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the default of the kernel of its hosts."""
+        return self.relation == KERNEL_DEFAULT
+
+    @property
+    def kind(self) -> SysctlKind:
+        """The kind of the value, as the report colours it."""
+        if self.verdict in SEVERITIES:
+            return self.verdict
+        if self.is_default:
+            return "default"
+        if self.relation.startswith("changed"):
+            return "changed"
+        return "unknown"
+
 
 class SysctlView(msgspec.Struct, frozen=True, kw_only=True):
     """One sysctl worth showing; `why` says so in words.
 
-    `omitted` more values, on `omitted_hosts` hosts, are not listed. `usual_row` is the index of
-    the value that most hosts have: the number of listed values for one of the others, -1 if most
-    hosts have no reading.
+    `by_memory`: its values differ only as the memory of the hosts does. `omitted` more values, on
+    `omitted_hosts` hosts, are not listed. `usual_row` is the index of the value that most hosts
+    have: the number of listed values for one of the others, -1 if most hosts have no reading.
     """
 
     anchor: str
     key: str
     why: str
+    by_memory: bool
     expected: str
     values: tuple[SysctlValue, ...]
     omitted: int
     omitted_hosts: int
     usual_row: int
+
+    @property
+    def only_defaults(self) -> bool:
+        """Whether every listed value is the default of the kernel of its hosts."""
+        return all(value.is_default for value in self.values) and not self.omitted
 
 
 MOST_SYSCTLS = 400
