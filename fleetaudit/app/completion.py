@@ -15,6 +15,8 @@ from fleetaudit.store.names import LATEST_LINK
 from fleetaudit.store.run_file import read_host_names, read_hosts
 from fleetaudit.store.run_search import run_names
 
+from .history import list_jobs
+
 T = TypeVar("T")
 
 
@@ -30,6 +32,13 @@ def list_run_names(output: Path) -> list[str]:
     if (output / LATEST_LINK).exists():
         names.insert(0, LATEST_LINK)
     return names
+
+
+def list_job_names(output: Path) -> tuple[str, ...]:
+    """Returns the jobs of an output folder, that of `latest` first; none of one that cannot be
+    read.
+    """
+    return _read(list_jobs, output) or ()
 
 
 def list_hosts(run_path: Path | None) -> list[str]:

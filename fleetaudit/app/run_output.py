@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from fleetaudit.analysis.compare import compare
+from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.errors import FleetauditError, OutputError
 from fleetaudit.log import get_logger
 from fleetaudit.model import AuditRun, HostResult, NotAudited
 from fleetaudit.report import registry
 from fleetaudit.store.deduplication import reassign_evidence
 from fleetaudit.store.disk import output_errors
-from fleetaudit.store.names import RUN_FILE
+from fleetaudit.store.names import OUTLINE_FILE, RUN_FILE
+from fleetaudit.store.outline import encode_outline
 from fleetaudit.store.store_file import encode_store
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ class _Writing(msgspec.Struct, frozen=True):
         """Does everything that `write` does, and keeps nothing."""
         run, comparison = self._finish(hosts)
         registry.render_all(run, self.formats, comparison)
+        encode_outline(outline_of(run))
         for _ in encode_store(run):
             pass
 
@@ -142,6 +145,7 @@ class _Writing(msgspec.Struct, frozen=True):
         written_in = self.folder.path
         reports = registry.write_all(self.folder, run, self.formats, comparison)
         export = self._write_export(run)
+        self._write_outline(run)
         store = self.folder.finish(run)  # which may give the folder its name
         names = [path.relative_to(written_in) for path in reports or export]
         return [self.folder.path / name for name in names] or [store]
@@ -153,6 +157,12 @@ class _Writing(msgspec.Struct, frozen=True):
             return []
         return [self.folder.write(RUN_FILE, registry.render_in_chunks(run, "json"))]
 
+    def _write_outline(self, run: AuditRun) -> None:
+        """Writes what the history of the job needs of a run; before its store, so that every
+        finished run has it.
+        """
+        self.folder.write(OUTLINE_FILE, encode_outline(outline_of(run)))
+
     def save_despite_bug(self) -> None:
         """Writes what can be written of a run despite a bug, its store first."""
         run = self.bare
@@ -161,6 +171,8 @@ class _Writing(msgspec.Struct, frozen=True):
         self.folder.finish(run)
         with _ignoring_bugs():
             self._write_export(run)
+        with _ignoring_bugs():
+            self._write_outline(run)
         for format_ in self.formats:
             with _ignoring_bugs():
                 registry.write_all(self.folder, run, (format_,), compare(run))

@@ -56,6 +56,7 @@ class _Commands(Mapping[str, click.Command]):
         "doctor": "doctor",
         "explain": "explain",
         "help": "help_",
+        "history": "history",
         "inventory": "inventory",
         "merge": "merge",
         "policy": "policy",

@@ -1,4 +1,4 @@
-"""Shell completion of runs, hosts and scenarios; click completes commands, options and files.
+"""Shell completion of runs, jobs, hosts and scenarios; click completes commands, options and files.
 
 Rules: it reads the output folder and connects to nothing. What cannot be read completes nothing: an
 error message would appear in the middle of the line that somebody types. Every command imports this
@@ -31,9 +31,17 @@ def complete_runs(
 
     from fleetaudit.app.completion import list_run_names
 
-    named = context.params.get("output_dir") or os.environ.get("FLEETAUDIT_OUTPUT_DIR")
-    names = list_run_names(params.output_folder(str(named) if named else None))
+    names = list_run_names(_output_folder(context))
     return [*_matching(names, incomplete), CompletionItem(incomplete, type="file")]
+
+
+def complete_jobs(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Returns the jobs of the output folder, that of `latest` first."""
+    from fleetaudit.app.completion import list_job_names
+
+    return _matching(list_job_names(_output_folder(context)), incomplete)
 
 
 def complete_hosts(
@@ -59,6 +67,12 @@ def complete_scenarios(
         CompletionItem(item.value, help=terminal_line(titles[item.value]))
         for item in _matching(titles, incomplete)
     ]
+
+
+def _output_folder(context: click.Context) -> Path:
+    """Returns the output folder of the line that is typed."""
+    named = context.params.get("output_dir") or os.environ.get("FLEETAUDIT_OUTPUT_DIR")
+    return params.output_folder(str(named) if named else None)
 
 
 def _typed_run(context: click.Context) -> Path | None:

@@ -146,6 +146,17 @@ def width() -> int:
     return max(60, min(shutil.get_terminal_size((80, 24)).columns, 160))
 
 
+def can_draw_bars() -> bool:
+    """Returns whether stdout is a terminal whose encoding has the characters of bars."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    try:
+        "▁█".encode(sys.stdout.encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def sanitize_indented(line: str) -> str:
     """Returns a line sanitized for a terminal, with its indentation."""
     from fleetaudit.text.sanitize import terminal_line

@@ -8,6 +8,7 @@ JOURNAL_FILE = "hosts.jsonl"
 RUN_FILE = "run.json"
 STORE_FILE = "store.jsonl"
 PLAN_FILE = "plan.json"
+OUTLINE_FILE = "outline.json"
 LATEST_LINK = "latest"
 LOCK_FILE = "lock"
 RUN_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z)(?:-([1-9][0-9]{0,3}))?")

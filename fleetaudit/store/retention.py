@@ -25,6 +25,7 @@ from .jobs import job_name
 from .names import (
     JOURNAL_FILE,
     LATEST_LINK,
+    OUTLINE_FILE,
     PLAN_FILE,
     RUN_FILE,
     RUN_NAME,
@@ -120,7 +121,7 @@ def remove_leftovers_in(output: Path, files: Iterable[str]) -> None:
 
 def _known_files(files: Iterable[str]) -> frozenset[str]:
     """Returns the names of the files that a run folder may have."""
-    return frozenset({STORE_FILE, RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
+    return frozenset({STORE_FILE, RUN_FILE, JOURNAL_FILE, PLAN_FILE, OUTLINE_FILE, *files})
 
 
 def _remove_runs(output: int, names: Iterable[str], known: Collection[str]) -> Pruned:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fleetaudit.analysis import doctor, drift, explanation, waivers
+from fleetaudit.analysis import doctor, drift, explanation, history, waivers
 from fleetaudit.playbook import format as playbook
 from fleetaudit.report import site
 from fleetaudit.store import run_list
@@ -18,6 +18,7 @@ WRITERS: dict[str, Callable[[], bytes | str]] = {
     "doctor": doctor.json_schema,
     "drift": drift.json_schema,
     "explain": explanation.json_schema,
+    "history": history.json_schema,
     "playbook": playbook.json_schema,
     "run": run_schema,
     "runs": run_list.json_schema,

@@ -1,0 +1,172 @@
+"""Reads and writes outline.json: what the history of a job needs of one run, in a small file.
+
+    {"format":"fleetaudit-outline/1","run":…,"expectations":[["sysctl:a","warning","2026-01-31"],…],
+     "checks":[[[0],[]]],"releases":["6.1.0-18-amd64"],"groups":[{"hosts":["web1","web2"],…}],…}
+
+Rules: the file is a copy of what the store has, in a form that is quick to read, and is never
+trusted more than the store. A file that is missing, cut, of another version or of another run is
+not used: `read_outline` returns None, and the run is read from its store. Names are written once;
+groups of equal hosts refer to them by index.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fleetaudit.errors import FleetauditError
+from fleetaudit.model import DECODE_ERRORS, Frozen, RunInfo, Severity
+from fleetaudit.text.json_schema import encode_json
+
+from .disk import read_bounded
+from .names import OUTLINE_FILE
+from .run_head import FindingCounts, HostCounts
+
+MAX_BYTES = 256 * 1024 * 1024
+"""The largest outline that is read, in bytes; a larger one is not used."""
+Index = Annotated[int, Meta(ge=0, le=1 << 32)]
+HostStatus = Literal["audited", "not audited", "not selected"]
+
+
+class ExpectationOutline(Frozen, frozen=True, array_like=True):
+    """What findings of one id have in common: the worst severity, null if no host has a finding,
+    and the first date on which one was seen, "" if unknown.
+    """
+
+    id: str
+    severity: Severity | None = None
+    since: str = ""
+
+
+class CheckOutline(Frozen, frozen=True, array_like=True):
+    """The indexes of the expectations that a host meets, and of those without a verdict."""
+
+    met: tuple[Index, ...] = ()
+    unknown: tuple[Index, ...] = ()
+
+
+class GroupOutline(Frozen, frozen=True, kw_only=True, omit_defaults=True):
+    """Hosts with the same outcome, in inventory order; every number is an index.
+
+    `ending` is that of the main scenario in words, `release` that of the kernel. Both are of
+    audited hosts only; null for others, as is `check`. `waived` are those of `findings` with a
+    waiver.
+    """
+
+    hosts: tuple[str, ...]
+    status: HostStatus = "audited"
+    void: bool = False
+    ending: str | None = None
+    release: Index | None = None
+    check: Index | None = None
+    findings: tuple[Index, ...] = ()
+    waived: tuple[Index, ...] = ()
+
+
+class ResetsOutline(Frozen, frozen=True, kw_only=True):
+    """Growth of the counters of `hosts` hosts since the run `since`: connections, and those of them
+    that were closed with unread data.
+    """
+
+    since: str
+    hosts: int
+    connections: int
+    aborts: int
+
+
+class RunOutline(Frozen, frozen=True, kw_only=True):
+    """One run as the history of its job needs it; every host of the run is in one group.
+
+    `scenario` is the main scenario, "" if the run has no scenario. `resets` is null without an
+    earlier run to compare with.
+    """
+
+    format: Literal["fleetaudit-outline/1"] = "fleetaudit-outline/1"
+    run: RunInfo
+    hosts: HostCounts
+    findings: FindingCounts
+    scenario: str
+    expectations: tuple[ExpectationOutline, ...]
+    checks: tuple[CheckOutline, ...]
+    releases: tuple[str, ...]
+    groups: tuple[GroupOutline, ...]
+    resets: ResetsOutline | None = None
+
+
+_decoder = msgspec.json.Decoder(RunOutline)
+
+
+def encode_outline(outline: RunOutline) -> bytes:
+    """Returns the bytes of outline.json, with a line feed at the end."""
+    return encode_json(outline) + b"\n"
+
+
+def read_outline(folder: Path, info: RunInfo) -> RunOutline | None:
+    """Returns the outline of the run in a folder, None if it has none that can be used.
+
+    `info` is that of the store. An outline with another one is of another run, or of this run
+    before it was resumed. Raises nothing.
+    """
+    try:
+        data = read_bounded(folder / OUTLINE_FILE, MAX_BYTES)
+        outline = _decoder.decode(data)
+    except (FleetauditError, *DECODE_ERRORS):
+        return None
+    return outline if outline.run == info and _is_consistent(outline) else None
+
+
+def count_hosts(groups: Iterable[GroupOutline]) -> HostCounts:
+    """Returns how many hosts the groups have, by status."""
+    statuses = Counter[HostStatus]()
+    for group in groups:
+        statuses[group.status] += len(group.hosts)
+    return HostCounts(
+        selected=statuses.total(),
+        audited=statuses["audited"],
+        not_audited=statuses["not audited"],
+        not_selected=statuses["not selected"],
+    )
+
+
+def _is_consistent(outline: RunOutline) -> bool:
+    """Returns whether the counts add up, every host is there once, and every index is valid."""
+    names = set(chain.from_iterable(group.hosts for group in outline.groups))
+    if count_hosts(outline.groups) != outline.hosts or len(names) != outline.hosts.selected:
+        return False
+    found = set(chain.from_iterable(group.findings for group in outline.groups))
+    return _are_valid_indexes(outline) and all(
+        outline.expectations[index].severity for index in found
+    )
+
+
+def _are_valid_indexes(outline: RunOutline) -> bool:
+    """Returns whether every index of an outline is one of the list that it refers to.
+
+    An audited host has a release and a check; no other host has one.
+    """
+    expectations = set(chain.from_iterable(map(_expectations_of_check, outline.checks)))
+    expectations.update(chain.from_iterable(map(_expectations_of_group, outline.groups)))
+    audited = [group for group in outline.groups if group.status == "audited"]
+    others = [group for group in outline.groups if group.status != "audited"]
+    return (
+        expectations <= set(range(len(outline.expectations)))
+        and {group.release for group in audited} <= set(range(len(outline.releases)))
+        and {group.check for group in audited} <= set(range(len(outline.checks)))
+        and all(group.release is group.check is None for group in others)
+    )
+
+
+def _expectations_of_check(check: CheckOutline) -> tuple[int, ...]:
+    """Returns the indexes of the expectations that a check refers to."""
+    return *check.met, *check.unknown
+
+
+def _expectations_of_group(group: GroupOutline) -> tuple[int, ...]:
+    """Returns the indexes of the expectations that a group refers to."""
+    return *group.findings, *group.waived
