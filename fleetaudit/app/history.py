@@ -63,12 +63,17 @@ def list_jobs(output: Path) -> tuple[str, ...]:
 
 
 def render_history(history: JobHistory, format_: str, *, width: int, bars: bool) -> bytes:
-    """Returns a history as "json" or, for any other format, as text, in UTF-8.
+    """Returns a history as "json", as "html" or, for any other format, as text, in UTF-8.
 
-    `width` is that of the text in columns; `bars`: the terminal can show bars.
+    `width` is that of the text in columns; `bars`: the terminal can show bars. The page has the end
+    of the last run as its time, so that the same runs give the same page.
     """
     if format_ == "json":
         return encode(history)
+    if format_ == "html":
+        from fleetaudit.report import history_page  # Jinja takes its time to load
+
+        return history_page.render(history, generated=history.runs[-1].finished).encode()
     return history_text(history, width=width, bars=bars).encode()
 
 

@@ -10,7 +10,11 @@ from . import completion, console, params
 @click.command(short_help="Show a job over time.")
 @click.argument("job", required=False, metavar="[JOB]", shell_complete=completion.complete_jobs)
 @click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    show_default=True,
 )
 @click.option(
     "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
@@ -28,7 +32,7 @@ def history(job: str | None, format_: str, output_dir: str | None) -> None:
     found = read_history(params.output_folder(output_dir), job)
     bars = console.can_draw_bars()
     rendered = render_history(found, format_, width=console.width(), bars=bars)
-    if format_ == "json":
-        console.print_bytes(rendered)
-    else:
+    if format_ == "text":
         console.print_report(rendered.decode())
+    else:
+        console.print_bytes(rendered)

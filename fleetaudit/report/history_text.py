@@ -7,31 +7,29 @@ the two numbers that it goes from and to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain, filterfalse, repeat
+from operator import attrgetter, methodcaller
 
 from fleetaudit.analysis.history import JobHistory
 from fleetaudit.analysis.history.model import BuildHistory, FindingHistory, HistoryRun
-from fleetaudit.analysis.history.trend import Direction, Trend, open_since, trend_of, worst_open
+from fleetaudit.analysis.history.open_findings import open_since, worst_open
 from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
+from .history_trend import Sentence, trend_of
 from .text_lines import align, join_lines, wrap
 
 MOST_RUNS, MOST_FINDINGS, MOST_CLOSED, MOST_BUILDS = 20, 12, 6, 20
 """How many runs, open and other findings and kernel releases are shown."""
 BARS = "▁▂▃▄▅▆▇█"
-MOST_BARS = 32
-"""How many runs a row of bars has, the last ones."""
+MOST_BARS, FEWEST_BARS = 32, 8
+"""How many bars a row has, and the fewest that are drawn."""
 _RELEASE_WIDTH = 40
 
-_DIRECTIONS: dict[Direction, str] = {
-    "better": "Yes",
-    "worse": "No, it is getting worse",
-    "unchanged": "Neither better nor worse",
-    "unknown": "Unknown: it takes two runs that audited a host",
-}
 _RUN_HEADING = ("RUN", "AUDITED", "ERRORS", "WARNINGS", "OPENED", "CLOSED", "RESETS/1000")
-_BUILD_HEADING = ("KERNEL", "FIRST SEEN", "LAST SEEN", "HOSTS")
+_BUILD_HEADING = ("KERNEL", "FIRST SEEN", "LAST SEEN", "HOSTS NOW", "AT MOST")
 
 
 def history_text(history: JobHistory, *, width: int = 80, bars: bool = False) -> str:
@@ -46,7 +44,7 @@ def history_text(history: JobHistory, *, width: int = 80, bars: bool = False) ->
         _runs(history.runs),
         _open_findings(history, width),
         _other_findings(history, width),
-        _kernels(history, bars),
+        _kernels(history, width, bars),
         _unreadable(history),
     )
     return "\n".join(map(join_lines, filter(None, blocks)))
@@ -65,24 +63,17 @@ def _heading(history: JobHistory, width: int) -> list[str]:
 
 def _answers(history: JobHistory, width: int) -> list[str]:
     """Returns whether the job is getting better, and since when it has its worst findings."""
-    return wrap([_better(trend_of(history)), _since_when(history)], width)
+    trend = trend_of(history.runs)
+    return [
+        *wrap([f"Is it getting better? {_text(trend.answer)}"], width),
+        *wrap(map(_text, trend.details), width, "  "),
+        *wrap([_since_when(history)], width),
+    ]
 
 
-def _better(trend: Trend) -> str:
-    """Returns whether a job is getting better, with the numbers behind that."""
-    answer = f"Is it getting better? {_DIRECTIONS[trend.direction]}"
-    if trend.direction == "unknown":
-        return f"{answer}."
-    first, last = trend.first, trend.last
-    then, now = first.hosts.not_audited, last.hosts.not_audited
-    missing = f" Not audited: {now:,} hosts now, {then:,} then." if now or then else ""
-    return f"{answer}: {_unmet(last)} on {_date(last)}, {_unmet(first)} on {_date(first)}.{missing}"
-
-
-def _unmet(run: HistoryRun) -> str:
-    """Returns the findings of a run above info that are not waived."""
-    findings = run.findings
-    return f"{count_noun(findings.error, 'error')} and {count_noun(findings.warning, 'warning')}"
+def _text(sentence: Sentence) -> str:
+    """Returns a sentence, with the day of a run that is named in it."""
+    return "".join(_date(part) if isinstance(part, HistoryRun) else part for part in sentence)
 
 
 def _since_when(history: JobHistory) -> str:
@@ -108,56 +99,64 @@ def _over_time(history: JobHistory, bars: bool) -> list[str]:
     """Returns a row per measure of the runs: its first value, bars, and its last value."""
     if len(history.runs) < 2:
         return []
-    measures: tuple[tuple[str, Sequence[float | None]], ...] = (
-        (
-            "errors and warnings",
-            [run.findings.error + run.findings.warning for run in history.runs],
-        ),
-        ("hosts audited", [run.hosts.audited for run in history.runs]),
-        *_endings(history),
-        ("resets per 1,000", [run.resets_per_thousand for run in history.runs]),
-    )
-    known = [(name, values) for name, values in measures if any(values)]
-    rows = [_row(name, values, bars) for name, values in known]
+    measures: dict[str, Sequence[float | None]] = {
+        "hosts audited": [run.hosts.audited for run in history.runs],
+        "hosts with open findings": [*map(attrgetter("hosts_unmet"), history.runs)],
+        **_endings(history),
+        "resets per 1,000": [*map(attrgetter("resets_per_thousand"), history.runs)],
+    }
+    rows = [_row(name, values, bars) for name, values in measures.items() if any(values)]
     return ["From the first run to the last:", *align(rows, "  ")] if rows else []
 
 
-def _endings(history: JobHistory) -> Iterator[tuple[str, list[int]]]:
-    """Yields the hosts with each ending of the main scenario, run by run."""
+def _endings(history: JobHistory) -> dict[str, list[int]]:
+    """Returns the hosts with each ending of the main scenario, run by run, by what they are."""
     by_run = [dict(run.endings) for run in history.runs]
-    for ending in dict.fromkeys(name for endings in by_run for name in endings):
-        yield (
-            f"hosts with {terminal_line(ending)}",
-            [endings.get(ending, 0) for endings in by_run],
-        )
+    words = dict.fromkeys(chain.from_iterable(by_run))
+    return {
+        f"{terminal_line(history.scenario)}: {terminal_line(word)}": [
+            *map(methodcaller("get", word, 0), by_run)
+        ]
+        for word in words
+    }
 
 
 def _row(name: str, values: Sequence[float | None], bars: bool) -> tuple[str, ...]:
     """Returns the cells of one measure."""
-    between = draw_bars(values) if bars else "to"
+    between = draw_bars(values, MOST_BARS) if bars else "to"
     return name, _number(_first_known(values)), between, _number(_first_known(values[::-1]))
 
 
-def draw_bars(values: Sequence[float | None]) -> str:
-    """Returns a bar per value, the last `MOST_BARS` of them; a blank for an unknown one.
+def draw_bars(values: Sequence[float | None], most: int) -> str:
+    """Returns a bar for each of at most `most` values, taken at equal distances from the first to
+    the last; a blank for an unknown one.
 
-    The bars begin at 0, and the greatest value has the highest.
+    The lowest bar is 0, and the greatest value has the highest. "" if `most` is too few to see
+    anything.
     """
-    shown = values[-MOST_BARS:]
-    greatest = max((value for value in shown if value is not None), default=0) or 1
-    return "".join(_bar(value, greatest) for value in shown)
+    if most < FEWEST_BARS:
+        return ""
+    last, number = len(values) - 1, min(most, len(values))
+    shown = [values[round(place * last / max(number - 1, 1))] for place in range(number)]
+    greatest = max(filter(None, shown), default=1)
+    return "".join(map(_bar, shown, repeat(greatest)))
 
 
 def _bar(value: float | None, greatest: float) -> str:
-    """Returns the bar of one value."""
+    """Returns the bar of one value; whatever is above 0 is higher than the lowest."""
     if value is None:
         return " "
-    return BARS[round(value / greatest * (len(BARS) - 1))]
+    return BARS[math.ceil(value / greatest * (len(BARS) - 1))]
 
 
 def _first_known(values: Iterable[float | None]) -> float | None:
     """Returns the first value that is known."""
-    return next((value for value in values if value is not None), None)
+    return next(filter(_is_known, values), None)
+
+
+def _is_known(value: float | None) -> bool:
+    """Returns whether a value is known."""
+    return value is not None
 
 
 def _number(value: float | None) -> str:
@@ -172,11 +171,8 @@ def _number(value: float | None) -> str:
 
 def _runs(runs: Sequence[HistoryRun]) -> list[str]:
     """Returns the last runs as a table, the newest last."""
-    lines = align([_RUN_HEADING, *map(_run_row, runs[-MOST_RUNS:])])
-    earlier = len(runs) - MOST_RUNS
-    if earlier > 0:
-        lines.insert(1, f"({count_noun(earlier, 'earlier run')}: --format json has all)")
-    return lines
+    rows = align([_RUN_HEADING, *map(_run_row, runs[-MOST_RUNS:])])
+    return [*rows, *_more(len(runs) - MOST_RUNS, "earlier")]
 
 
 def _run_row(run: HistoryRun) -> tuple[str, ...]:
@@ -195,37 +191,38 @@ def _run_row(run: HistoryRun) -> tuple[str, ...]:
 
 def _open_findings(history: JobHistory, width: int) -> list[str]:
     """Returns the findings that are open, the most severe first."""
-    found = [finding for finding in history.findings if finding.open]
-    rows = [f"{_finding(finding)}: {_open_hosts(finding, history)}" for finding in found]
-    return _findings("Open findings:", rows, MOST_FINDINGS, width)
+    found = filter(attrgetter("open"), history.findings)
+    return _findings(
+        "Open findings:", [*map(_open_finding, found, repeat(history))], MOST_FINDINGS, width
+    )
 
 
-def _open_hosts(finding: FindingHistory, history: JobHistory) -> str:
-    """Returns how many hosts have a finding, and since when."""
+def _open_finding(finding: FindingHistory, history: JobHistory) -> str:
+    """Returns a finding, how many hosts have it, and since when."""
     now = finding.hosts[-1]
     hosts = "hosts unknown" if now is None else count_noun(now, "host")
-    return f"{hosts}, first seen {terminal_line(open_since(finding, history))}"
+    since = terminal_line(open_since(finding, history))
+    return f"{_finding(finding)}: {hosts}, first seen {since}"
 
 
 def _other_findings(history: JobHistory, width: int) -> list[str]:
     """Returns the findings that are closed, waived or gone, those seen last first."""
-    found = [finding for finding in history.findings if not finding.open]
-    found.sort(key=lambda finding: finding.last_seen.started, reverse=True)
-    rows = [
-        f"{_finding(finding)}: first seen {_day(finding.first_seen.started)}, last seen"
-        f" {_day(finding.last_seen.started)}"
-        for finding in found
-    ]
-    return _findings("Closed, waived or gone:", rows, MOST_CLOSED, width)
+    closed = filterfalse(attrgetter("open"), history.findings)
+    last_first = sorted(closed, key=attrgetter("last_seen.started"), reverse=True)
+    return _findings("Closed, waived or gone:", [*map(_seen, last_first)], MOST_CLOSED, width)
+
+
+def _seen(finding: FindingHistory) -> str:
+    """Returns a finding, and the days on which it was seen first and last."""
+    first, last = finding.first_seen.started, finding.last_seen.started
+    return f"{_finding(finding)}: first seen {_day(first)}, last seen {_day(last)}"
 
 
 def _findings(title: str, rows: Sequence[str], most: int, width: int) -> list[str]:
     """Returns rows of findings below a title, [] without any."""
     if not rows:
         return []
-    more = len(rows) - most
-    rest = [f"  and {more:,} more: --format json has all"] if more > 0 else []
-    return [title, *wrap(rows[:most], width, "  "), *rest]
+    return [title, *wrap(rows[:most], width, "  "), *_more(len(rows) - most, "more")]
 
 
 def _finding(finding: FindingHistory) -> str:
@@ -238,26 +235,35 @@ def _subject(finding: FindingHistory) -> str:
     return terminal_line(finding.subject, 200)
 
 
-def _kernels(history: JobHistory, bars: bool) -> list[str]:
+def _kernels(history: JobHistory, width: int, bars: bool) -> list[str]:
     """Returns the kernel releases as they spread, in numeric order; those seen last if there are
     too many.
     """
-    builds = sorted(history.builds, key=lambda build: build.last_seen.started)[-MOST_BUILDS:]
-    shown = [build for build in history.builds if build in builds]
-    rows = [_build_row(build, bars) for build in shown]
-    left_out = len(history.builds) - len(shown)
-    rest = [f"and {left_out:,} earlier kernels: --format json has all"] if left_out else []
-    return [*align([_BUILD_HEADING, *rows]), *rest] if rows else []
+    last = sorted(history.builds, key=attrgetter("last_seen.started"))[-MOST_BUILDS:]
+    shown = [build for build in history.builds if build in last]
+    if not shown:
+        return []
+    rows = align([_BUILD_HEADING, *map(_build_row, shown)])
+    if bars:
+        most = min(MOST_BARS, width - len(rows[0]) - 2)
+        drawn = map(draw_bars, map(attrgetter("hosts"), shown), repeat(most))
+        rows = [*map("  ".join, zip(rows, ("", *drawn), strict=True))]
+    return [*rows, *_more(len(history.builds) - len(shown), "earlier kernels")]
 
 
-def _build_row(build: BuildHistory, bars: bool) -> tuple[str, ...]:
+def _more(number: int, what: str) -> list[str]:
+    """Returns the line that counts what is not shown, [] if everything is."""
+    return [f"  and {number:,} {what}: --format json has all"] if number > 0 else []
+
+
+def _build_row(build: BuildHistory) -> tuple[str, ...]:
     """Returns the cells of one kernel release."""
-    drawn = f" {draw_bars(build.hosts)} " if bars else " to "
     return (
         terminal_line(build.release, _RELEASE_WIDTH),
         _day(build.first_seen.started),
         _day(build.last_seen.started),
-        f"{build.hosts[0]:,}{drawn}{build.hosts[-1]:,}",
+        f"{build.hosts[-1]:,}",
+        f"{max(build.hosts):,}",
     )
 
 

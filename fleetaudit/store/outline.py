@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +51,10 @@ class CheckOutline(Frozen, frozen=True, array_like=True):
     met: tuple[Index, ...] = ()
     unknown: tuple[Index, ...] = ()
 
+    def lists(self) -> tuple[tuple[int, ...], ...]:
+        """Returns both lists of indexes."""
+        return self.met, self.unknown
+
 
 class GroupOutline(Frozen, frozen=True, kw_only=True, omit_defaults=True):
     """Hosts with the same outcome, in inventory order; every number is an index.
@@ -68,6 +73,11 @@ class GroupOutline(Frozen, frozen=True, kw_only=True, omit_defaults=True):
     findings: tuple[Index, ...] = ()
     waived: tuple[Index, ...] = ()
 
+    def is_consistent(self) -> bool:
+        """Returns whether audited hosts, and no others, have a release, an ending and a check."""
+        of_audited = {self.release is None, self.check is None, self.ending is None}
+        return of_audited == {self.status != "audited"} and set(self.waived) <= set(self.findings)
+
 
 class ResetsOutline(Frozen, frozen=True, kw_only=True):
     """Growth of the counters of `hosts` hosts since the run `since`: connections, and those of them
@@ -78,6 +88,14 @@ class ResetsOutline(Frozen, frozen=True, kw_only=True):
     hosts: int
     connections: int
     aborts: int
+
+    @property
+    def per_thousand(self) -> float | None:
+        """Connections that were closed with unread data per 1,000, None without connections."""
+        return 1000 * self.aborts / self.connections if self.connections else None
+
+
+NO_RESETS = ResetsOutline(since="", hosts=0, connections=0, aborts=0)
 
 
 class RunOutline(Frozen, frozen=True, kw_only=True):
@@ -136,37 +154,31 @@ def count_hosts(groups: Iterable[GroupOutline]) -> HostCounts:
 
 def _is_consistent(outline: RunOutline) -> bool:
     """Returns whether the counts add up, every host is there once, and every index is valid."""
-    names = set(chain.from_iterable(group.hosts for group in outline.groups))
-    if count_hosts(outline.groups) != outline.hosts or len(names) != outline.hosts.selected:
-        return False
-    found = set(chain.from_iterable(group.findings for group in outline.groups))
-    return _are_valid_indexes(outline) and all(
-        outline.expectations[index].severity for index in found
-    )
-
-
-def _are_valid_indexes(outline: RunOutline) -> bool:
-    """Returns whether every index of an outline is one of the list that it refers to.
-
-    An audited host has a release and a check; no other host has one.
-    """
-    expectations = set(chain.from_iterable(map(_expectations_of_check, outline.checks)))
-    expectations.update(chain.from_iterable(map(_expectations_of_group, outline.groups)))
-    audited = [group for group in outline.groups if group.status == "audited"]
-    others = [group for group in outline.groups if group.status != "audited"]
+    names = set(chain.from_iterable(map(attrgetter("hosts"), outline.groups)))
     return (
-        expectations <= set(range(len(outline.expectations)))
-        and {group.release for group in audited} <= set(range(len(outline.releases)))
-        and {group.check for group in audited} <= set(range(len(outline.checks)))
-        and all(group.release is group.check is None for group in others)
+        count_hosts(outline.groups) == outline.hosts
+        and len(names) == outline.hosts.selected
+        and all(map(GroupOutline.is_consistent, outline.groups))
+        and _has_valid_indexes(outline)
     )
 
 
-def _expectations_of_check(check: CheckOutline) -> tuple[int, ...]:
-    """Returns the indexes of the expectations that a check refers to."""
-    return *check.met, *check.unknown
+def _has_valid_indexes(outline: RunOutline) -> bool:
+    """Returns whether every index is one of the list that it refers to, and whether every finding
+    has a severity.
+    """
+    groups = outline.groups
+    severities = dict(enumerate(map(attrgetter("severity"), outline.expectations)))
+    found = set(chain.from_iterable(map(attrgetter("findings"), groups)))
+    met = set(chain.from_iterable(chain.from_iterable(map(CheckOutline.lists, outline.checks))))
+    return (
+        met <= severities.keys()
+        and all(map(severities.get, found))
+        and _are_below(map(attrgetter("release"), groups), len(outline.releases))
+        and _are_below(map(attrgetter("check"), groups), len(outline.checks))
+    )
 
 
-def _expectations_of_group(group: GroupOutline) -> tuple[int, ...]:
-    """Returns the indexes of the expectations that a group refers to."""
-    return *group.findings, *group.waived
+def _are_below(indexes: Iterable[int | None], count: int) -> bool:
+    """Returns whether every index, except None, is one of a list of `count` items."""
+    return set(indexes) <= {None, *range(count)}

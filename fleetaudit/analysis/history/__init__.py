@@ -7,16 +7,21 @@ were audited.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, compress
+from operator import attrgetter, itemgetter, methodcaller
 
+from msgspec.structs import replace
+
+from fleetaudit.analysis.compare.common import K, group_by
 from fleetaudit.analysis.compare.findings import join_family_ids, parse_finding_id
-from fleetaudit.model import SEVERITIES, Severity
+from fleetaudit.model import SEVERITIES, RunInfo
 from fleetaudit.store.jobs import describe_job, job_name
-from fleetaudit.store.outline import GroupOutline, RunOutline
+from fleetaudit.store.outline import NO_RESETS, ExpectationOutline, GroupOutline, RunOutline
 from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
-from fleetaudit.text.kernel_releases import release_key, release_series
+from fleetaudit.text.kernel_releases import ReleaseKey, release_key, release_series
 from fleetaudit.text.phrases import surround
 
 from .model import (
@@ -33,8 +38,8 @@ from .timeline import RunFindings, Timeline
 
 __all__ = ["JobHistory", "encode", "history_of", "json_schema"]
 
-_FIRST_ENDINGS = ("FIN", "FIN, then RST", "RST")
-_LAST_ENDINGS = (VOID, NOT_RUN)
+_PLACES = {"FIN": 0, "FIN, then RST": 1, "RST": 2, VOID: 4, NOT_RUN: 5}
+"""The places of endings in their order; the others are at 3, by name."""
 _KINDS = {"control": "positive control ", "kernel": "same ending of "}
 """What is written before the subject of a finding of this kind."""
 
@@ -46,13 +51,14 @@ def history_of(outlines: Sequence[RunOutline], unreadable: Iterable[LeftOutRun] 
     output folder that cannot be read.
     """
     timeline = Timeline()
-    found = [timeline.add(outline) for outline in outlines]
+    found = [*map(timeline.add, outlines)]
+    first = replace(found[0], opened=(), added=())  # there is no run to compare it with
     last = outlines[-1]
     return JobHistory(
         job=job_name(last.run),
         description=describe_job(last.run),
         scenario=last.scenario,
-        runs=tuple(map(_history_run, outlines, found)),
+        runs=tuple(map(_history_run, outlines, (first, *found[1:]))),
         findings=tuple(sorted(_findings(outlines, found), key=_finding_order)),
         builds=tuple(_builds(outlines)),
         unreadable=tuple(unreadable),
@@ -71,21 +77,19 @@ def json_schema() -> bytes:
 
 def _history_run(outline: RunOutline, found: RunFindings) -> HistoryRun:
     """Returns one run."""
-    info, resets = outline.run, outline.resets
-    audited = [group for group in outline.groups if group.status == "audited"]
-    per_thousand = None
-    if resets is not None and resets.connections:
-        per_thousand = 1000 * resets.aborts / resets.connections
+    info, resets = outline.run, outline.resets or NO_RESETS
+    endings = _count_hosts(outline, _ending)
     return HistoryRun(
         id=info.id,
         started=info.started,
         finished=info.finished,
         status=info.status,
         hosts=outline.hosts,
-        void=sum(len(group.hosts) for group in audited if group.void),
+        void=endings[VOID],
+        hosts_unmet=_count_hosts(outline, _is_unmet)[True],
         findings=outline.findings,
-        endings=_endings(audited),
-        series=_series(outline.releases, audited),
+        endings=tuple(sorted(endings.items(), key=_ending_order)),
+        series=_series(outline),
         opened=found.opened,
         closed=found.closed,
         gone=found.gone,
@@ -93,53 +97,66 @@ def _history_run(outline: RunOutline, found: RunFindings) -> HistoryRun:
         removed=fold_hosts(found.removed).ranges,
         hosts_added=len(found.added),
         hosts_removed=len(found.removed),
-        resets_per_thousand=per_thousand,
-        resets_since=resets.since if resets else "",
-        hosts_measured=resets.hosts if resets else 0,
+        resets_per_thousand=resets.per_thousand,
+        resets_since=resets.since,
+        hosts_measured=resets.hosts,
     )
 
 
-def _endings(audited: Iterable[GroupOutline]) -> tuple[tuple[str, int], ...]:
-    """Returns the hosts by the ending of the main scenario, the usual endings first."""
-    hosts = Counter[str]()
-    for group in audited:
-        hosts[group.ending or NOT_RUN] += len(group.hosts)
-    return tuple(sorted(hosts.items(), key=lambda item: ending_order(item[0])))
-
-
-def ending_order(ending: str) -> tuple[int, str]:
-    """Returns the key that sorts endings: the usual ones, others by name, then those without a
-    verdict.
+def _count_hosts(outline: RunOutline, key: Callable[[GroupOutline], K | None]) -> Counter[K]:
+    """Returns the hosts of a run by a key of their groups; groups whose key is None do not
+    count.
     """
-    if ending in _LAST_ENDINGS:
-        return len(_FIRST_ENDINGS) + 1 + _LAST_ENDINGS.index(ending), ""
-    return (*_FIRST_ENDINGS, ending).index(ending), ending
-
-
-def _hosts_by_release(releases: Sequence[str], audited: Iterable[GroupOutline]) -> Counter[str]:
-    """Returns the audited hosts by kernel release."""
-    hosts = Counter[str]()
-    for group in audited:
-        if group.release is not None:
-            hosts[releases[group.release]] += len(group.hosts)
+    hosts = Counter[K]()
+    for group in outline.groups:
+        value = key(group)
+        if value is not None:
+            hosts[value] += len(group.hosts)
     return hosts
 
 
-def _series(
-    releases: Sequence[str], audited: Iterable[GroupOutline]
-) -> tuple[tuple[str, int], ...]:
+def _ending(group: GroupOutline) -> str | None:
+    """Returns the ending of the audited hosts of a group, None of other hosts."""
+    return group.ending
+
+
+def _is_unmet(group: GroupOutline) -> bool:
+    """Returns whether hosts have a finding without a waiver."""
+    return len(group.findings) > len(group.waived)
+
+
+def _ending_order(item: tuple[str, int]) -> tuple[int, str]:
+    """Returns the key that sorts (ending, hosts): the usual endings, others by name, then those
+    without a verdict.
+    """
+    ending = item[0]
+    return _PLACES.get(ending, 3), ending
+
+
+def _series(outline: RunOutline) -> tuple[tuple[str, int], ...]:
     """Returns the audited hosts by kernel series, in numeric order."""
     hosts = Counter[str]()
-    for release, number in _hosts_by_release(releases, audited).items():
+    for release, number in _releases(outline).items():
         hosts[release_series(release)] += number
-    return tuple(sorted(hosts.items(), key=lambda item: release_key(item[0])))
+    return tuple(sorted(hosts.items(), key=_numeric_order))
+
+
+def _numeric_order(item: tuple[str, int]) -> tuple[ReleaseKey, str]:
+    """Returns the key that sorts (release, hosts) by the numbers of the release."""
+    return release_key(item[0]), item[0]
+
+
+def _releases(outline: RunOutline) -> Counter[str]:
+    """Returns the audited hosts of a run by kernel release."""
+    names: dict[int | None, str] = dict(enumerate(outline.releases))
+    return _count_hosts(outline, lambda group: names.get(group.release))
 
 
 def _builds(outlines: Sequence[RunOutline]) -> Iterator[BuildHistory]:
     """Yields the kernel releases, in numeric order."""
-    hosts = [_hosts_by_release(outline.releases, outline.groups) for outline in outlines]
-    for release in sorted(set().union(*hosts), key=lambda name: (release_key(name), name)):
-        counts = [of_run[release] for of_run in hosts]
+    hosts = [*map(_releases, outlines)]
+    for release, _ in sorted(sum(hosts, Counter[str]()).items(), key=_numeric_order):
+        counts = [*map(itemgetter(release), hosts)]
         first, last = _seen(outlines, counts)
         yield BuildHistory(
             release=release,
@@ -154,33 +171,40 @@ def _findings(
     outlines: Sequence[RunOutline], found: Sequence[RunFindings]
 ) -> Iterator[FindingHistory]:
     """Yields the findings of all runs."""
-    severities, dates = dict[str, Severity](), defaultdict[str, set[str]](set)
-    for outline in outlines:
-        for expectation in outline.expectations:
-            if expectation.severity:
-                severities[expectation.id] = expectation.severity
-                dates[expectation.id].add(expectation.since)
-    for id_, severity in severities.items():
-        counts = [of_run.count(id_) for of_run in found]
+    named = filter(_has_finding, chain.from_iterable(map(_EXPECTATIONS, outlines)))
+    for id_, in_runs in group_by(named, attrgetter("id")).items():
+        counts = tuple(map(methodcaller("count", id_), found))
         first, last = _seen(outlines, counts)
         yield FindingHistory(
             id=id_,
             subject=_subject(id_),
-            severity=severity,
+            severity=in_runs[-1].severity or "info",
             first_seen=first,
             last_seen=last,
-            since=min(filter(None, dates[id_]), default=""),
+            since=min(filter(None, map(attrgetter("since"), in_runs)), default=""),
             open=id_ in found[-1].open,
-            hosts=tuple(counts),
-            waived=tuple(of_run.waived.get(id_, 0) for of_run in found),
+            hosts=counts,
+            waived=tuple(map(methodcaller("count_waived", id_), found)),
         )
+
+
+_EXPECTATIONS = attrgetter("expectations")
+
+
+def _has_finding(expectation: ExpectationOutline) -> bool:
+    """Returns whether some host of the run does not meet an expectation."""
+    return expectation.severity is not None
 
 
 def _seen(outlines: Sequence[RunOutline], counts: Sequence[int | None]) -> tuple[Seen, Seen]:
     """Returns the first and the last run that has hosts."""
-    runs = [outline.run for outline, number in zip(outlines, counts, strict=True) if number]
-    first, last = runs[0], runs[-1]
-    return Seen(run=first.id, started=first.started), Seen(run=last.id, started=last.started)
+    runs = [*compress(outlines, counts)]
+    return _seen_in(runs[0].run), _seen_in(runs[-1].run)
+
+
+def _seen_in(run: RunInfo) -> Seen:
+    """Returns a run as that in which something was seen."""
+    return Seen(run=run.id, started=run.started)
 
 
 def _subject(id_: str) -> str:

@@ -8,7 +8,8 @@ finding.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, filterfalse, repeat, starmap
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -40,6 +41,7 @@ from fleetaudit.store.outline import (
 )
 from fleetaudit.store.run_head import head_of
 
+_ID = attrgetter("id")
 VOID, NOT_RUN = "void", "not run"
 """The words for the ending of a host whose positive control failed, or that has no observation."""
 
@@ -47,10 +49,8 @@ VOID, NOT_RUN = "void", "not run"
 def outline_of(run: AuditRun) -> RunOutline:
     """Returns the outline of a run; its groups are in the order of their first hosts."""
     maker = _OutlineMaker(run.scenarios)
-    groups = tuple(
-        replace(outcome, hosts=tuple(host.name for host in hosts))
-        for outcome, hosts in group_by(run.hosts, maker.outcome).items()
-    )
+    by_outcome = group_by(run.hosts, maker.outcome)
+    groups = tuple(starmap(_with_hosts, by_outcome.items()))
     return RunOutline(
         run=run.run,
         hosts=count_hosts(groups),
@@ -64,14 +64,24 @@ def outline_of(run: AuditRun) -> RunOutline:
     )
 
 
+def _with_hosts(outcome: GroupOutline, hosts: Iterable[HostResult]) -> GroupOutline:
+    """Returns a group with the names of its hosts."""
+    return replace(outcome, hosts=tuple(map(attrgetter("name"), hosts)))
+
+
 def main_scenario(scenarios: Sequence[ScenarioRow]) -> str:
     """Returns the scenario that the run is about: `MAIN_SCENARIO` if the run has it, else the first
     that must end in RST and has a control, else the first; "" without any.
     """
-    names = [row.name for row in scenarios]
-    with_control = [row.name for row in scenarios if row.control and row.expect == ("RST",)]
-    known = [name for name in names if name == MAIN_SCENARIO]
-    return next(iter((*known, *with_control, *names)), "")
+    in_order = sorted(scenarios, key=_importance)
+    return in_order[0].name if in_order else ""
+
+
+def _importance(row: ScenarioRow) -> int:
+    """Returns the key that sorts scenarios: what the run is about comes first."""
+    if row.name == MAIN_SCENARIO:
+        return 0
+    return 1 if row.control and row.expect == ("RST",) else 2
 
 
 class _OutlineMaker:
@@ -122,7 +132,7 @@ class _OutlineMaker:
     ) -> GroupOutline:
         """Returns the group of an audited host; `others` are its expectations besides scenarios."""
         found, waived = self._findings(findings)
-        check = self._check(is_void, observations, {f.id for f in findings}, others)
+        check = self._check(is_void, observations, {*map(_ID, findings)}, others)
         return GroupOutline(
             hosts=(),
             void=is_void,
@@ -137,14 +147,13 @@ class _OutlineMaker:
         """Returns the indexes of the findings of a host, and of those with a waiver."""
         for finding in findings:
             self._note(finding)
-        found = self._indexes(finding.id for finding in findings)
-        return found, self._indexes(finding.id for finding in findings if not finding.is_open)
+        waived = filterfalse(attrgetter("is_open"), findings)
+        return self._indexes(map(_ID, findings)), self._indexes(map(_ID, waived))
 
     def _note(self, finding: Finding) -> None:
         """Notes the worst severity and the earliest date of the findings with one id."""
-        id_, severities = finding.id, [finding.severity]
-        if id_ in self._worst:
-            severities.append(self._worst[id_])
+        id_ = finding.id
+        severities = (finding.severity, self._worst.get(id_, finding.severity))
         self._worst[id_] = max(severities, key=SEVERITIES.index)
         dates = filter(None, (finding.since, self._since.get(id_)))
         self._since[id_] = min(dates, default="")
@@ -163,9 +172,11 @@ class _OutlineMaker:
         """
         ids: dict[bool, list[str]] = {True: [], False: []}
         for id_, is_met in chain(self._scenarios(is_void, observations), _others(is_void, others)):
-            if id_ not in unmet:
-                ids[is_met].append(id_)
-        return CheckOutline(self._indexes(ids[True]), self._indexes(ids[False]))
+            ids[is_met].append(id_)
+        return CheckOutline(
+            self._indexes(filterfalse(unmet.__contains__, ids[True])),
+            self._indexes(filterfalse(unmet.__contains__, ids[False])),
+        )
 
     def _scenarios(
         self, is_void: bool, observations: Iterable[Observation]
@@ -178,7 +189,7 @@ class _OutlineMaker:
 
     def _indexes(self, ids: Iterable[str]) -> tuple[int, ...]:
         """Returns the indexes of expectations."""
-        return tuple(_index(id_, self._ids) for id_ in ids)
+        return tuple(map(_index, ids, repeat(self._ids)))
 
 
 _IS_MET: dict[ExpectationStatus, bool] = {"met": True, "untold": False, "not run": False}
@@ -200,7 +211,7 @@ def _index(value: K, known: dict[K, int]) -> int:
 def _ending(scenario: str, observations: Iterable[Observation]) -> str:
     """Returns the ending of one scenario in words, "RST and FIN" if the families differ."""
     endings = {o.family: o.ending for o in observations if o.scenario == scenario}
-    in_order = (endings[family] for family in FAMILY_NAMES if family in endings)
+    in_order = filter(None, map(endings.get, FAMILY_NAMES))
     return " and ".join(dict.fromkeys(in_order)) or NOT_RUN
 
 
@@ -212,6 +223,6 @@ def _resets(drift: Drift | None) -> ResetsOutline | None:
     return ResetsOutline(
         since=drift.before,
         hosts=len(known),
-        connections=sum(rate.connections or 0 for rate in known),
-        aborts=sum(rate.aborts or 0 for rate in known),
+        connections=sum(map(attrgetter("connections"), known)),
+        aborts=sum(map(attrgetter("aborts"), known)),
     )

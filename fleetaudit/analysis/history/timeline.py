@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import repeat
+from itertools import filterfalse, repeat
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -43,6 +44,10 @@ class Outcome(NamedTuple):
     met_kinds: Ids
     unknown: Ids | None
 
+    def is_met(self, id_: str) -> bool:
+        """Returns whether the hosts, which do not have a finding, show that they do not."""
+        return id_ in self.met or kind_of(id_) in self.met_kinds
+
 
 class Step(msgspec.Struct, frozen=True, eq=False):
     """What is known of the findings of a host after a run, and what the run changed.
@@ -56,6 +61,14 @@ class Step(msgspec.Struct, frozen=True, eq=False):
     waived: Ids
     closed: Ids
     gone: Ids
+
+    def alive(self) -> Ids:
+        """Returns the findings that the host has or may have."""
+        return self.seen | self.possible
+
+    def open(self) -> Ids:
+        """Returns those of them without a waiver."""
+        return self.alive() - self.waived
 
 
 _START = Step(_NONE, _NONE, _NONE, _NONE, _NONE)
@@ -89,6 +102,10 @@ class RunFindings(msgspec.Struct, frozen=True, kw_only=True):
             return hosts
         return None
 
+    def count_waived(self, id_: str) -> int:
+        """Returns how many hosts have a finding with a waiver."""
+        return self.waived.get(id_, 0)
+
     def _is_met(self, id_: str) -> bool:
         """Returns whether some host shows that it does not have a finding."""
         return id_ in self.met or kind_of(id_) in self.met_kinds
@@ -106,7 +123,6 @@ class Timeline:
         self._steps = dict[str, Step]()
         self._alive = _NONE
         self._known = dict[tuple[Ids, ...], Step]()
-        self._is_first = True
 
     def add(self, outline: RunOutline) -> RunFindings:
         """Returns the findings of the next run."""
@@ -119,15 +135,13 @@ class Timeline:
             steps.update(zip(group.hosts, of_group, strict=True))
             tally.update(of_group)
         found = self._run_findings(steps, tally, outcomes)
-        self._steps, self._alive, self._is_first = steps, _alive(tally), False
+        self._steps, self._alive = steps, _union(map(Step.alive, tally))
         return found
 
     def _advance(self, before: Step, outcome: Outcome) -> Step:
         """Returns what is known of a host after a run with this outcome."""
-        lost = (before.seen | before.possible) - outcome.findings
-        closed = frozenset(
-            id_ for id_ in lost if id_ in outcome.met or kind_of(id_) in outcome.met_kinds
-        )
+        lost = before.alive() - outcome.findings
+        closed = frozenset(filter(outcome.is_met, lost))
         left = lost - closed
         possible = left if outcome.unknown is None else left & outcome.unknown
         waived = outcome.waived | (before.waived & possible)
@@ -142,28 +156,22 @@ class Timeline:
         for step, number in tally.items():
             hosts.update(dict.fromkeys(step.seen, number))
             waived.update(dict.fromkeys(step.seen & step.waived, number))
-        alive = _alive(tally)
+        alive = _union(map(Step.alive, tally))
         left = self._alive - alive
-        closed = left & _union(step.closed for step in tally)
-        opened = _NONE if self._is_first else alive - self._alive
+        closed = left & _union(map(attrgetter("closed"), tally))
         return RunFindings(
             hosts=hosts,
             waived=waived,
-            possible=_union(step.possible for step in tally),
-            open=_union((step.seen | step.possible) - step.waived for step in tally),
-            met=_union(outcome.met for outcome in outcomes),
-            met_kinds=_union(outcome.met_kinds for outcome in outcomes),
-            opened=tuple(sorted(opened)),
+            possible=_union(map(attrgetter("possible"), tally)),
+            open=_union(map(Step.open, tally)),
+            met=_union(map(attrgetter("met"), outcomes)),
+            met_kinds=_union(map(attrgetter("met_kinds"), outcomes)),
+            opened=tuple(sorted(alive - self._alive)),
             closed=tuple(sorted(closed)),
             gone=tuple(sorted(left - closed)),
-            added=() if self._is_first else _missing(steps, self._steps),
+            added=_missing(steps, self._steps),
             removed=_missing(self._steps, steps),
         )
-
-
-def _alive(steps: Collection[Step]) -> Ids:
-    """Returns the findings that some host has or may have."""
-    return _union(step.seen | step.possible for step in steps)
 
 
 def _union(sets: Iterable[Ids]) -> Ids:
@@ -173,14 +181,12 @@ def _union(sets: Iterable[Ids]) -> Ids:
 
 def _missing(names: Mapping[str, Step], others: Mapping[str, Step]) -> tuple[str, ...]:
     """Returns the names that are not among the others, in their order."""
-    if names.keys() <= others.keys():
-        return ()
-    return tuple(name for name in names if name not in others)
+    return tuple(filterfalse(others.__contains__, names))
 
 
 def _outcomes(outline: RunOutline) -> list[Outcome]:
     """Returns the outcome of each group of a run."""
-    ids = [expectation.id for expectation in outline.expectations]
+    ids = [*map(attrgetter("id"), outline.expectations)]
     checks = [(_ids(check.met, ids), _ids(check.unknown, ids)) for check in outline.checks]
     return [_outcome(group, ids, checks) for group in outline.groups]
 
