@@ -15,7 +15,7 @@ Each package has one job, and imports go down this list (tests/unit/test_archite
     cli         parses options, calls app, prints; the only package that imports click and rich
     app         use cases without a terminal: audit, merge, doctor, diff…; the Python API
     report      one module per output format, and a registry of them; decides nothing
-    analysis    pure: judge (expectations), compare (a run), drift (two runs), waivers, remediation
+    analysis    pure: judge (expectations), compare (a run), drift and run_diff (two), waivers…
     store       a run folder: journal, manifest, lock, retention, evidence deduplication
     engine      many hosts at once: scheduling, deadlines, retries; one result for every host
     transport   moves bytes under one deadline; knows no JSON and no scenarios

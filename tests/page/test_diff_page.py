@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,20 @@ from msgspec.structs import replace
 
 from fleetaudit.model import Audited, AuditRun
 from tests.support.browser import LoadedPage, diff_page_of
-from tests.support.runs import K510, K612, K618, Fleet, by_name, observe, run_of, upgraded_fleet
+from tests.support.long_names import extreme_names, ordinary_names
+from tests.support.runs import (
+    K510,
+    K612,
+    K618,
+    Fleet,
+    by_name,
+    observe,
+    run_of,
+    small_fleet,
+    upgraded_fleet,
+)
 
+from .test_layout import NOTHING, WIDTHS, measure
 from .test_page import SEEDS, hostile_run
 
 SIDEWAYS = (320, 390, 768, 1440)
@@ -33,6 +46,17 @@ def test_the_page_logs_nothing_and_requests_nothing(chromium: Any, path: Path) -
         visit.open_all()
         assert visit.console == []
         assert visit.requests == [visit.url]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("fleet", [ordinary_names, extreme_names, small_fleet])
+def test_long_names_fit(
+    chromium: Any, tmp_path: Path, fleet: Callable[[], AuditRun], width: int
+) -> None:
+    file, run = tmp_path / "long.html", fleet()
+    file.write_text(diff_page_of(run, changed_in_everything(run)), "utf-8")
+    with LoadedPage(chromium, file, viewport={"width": width, "height": 900}) as visit:
+        assert measure(visit) == NOTHING
 
 
 @pytest.mark.parametrize("width", SIDEWAYS)
@@ -126,13 +150,15 @@ def changed_in_everything(run: AuditRun) -> AuditRun:
         return replace(host, observations=other, sysctls=values, kernel=kernel, void="")
 
     hosts = tuple(later(host) if isinstance(host, Audited) else host for host in run.hosts)
-    return replace(run, hosts=hosts, run=replace(run.run, id=SEEDS[0], playbooks=SEEDS))
+    return replace(run, hosts=hosts, run=replace(run.run, id="2026-11-24T020000Z"))
 
 
 def test_no_text_of_a_host_runs(chromium: Any, tmp_path: Path) -> None:
     run, spent = hostile_run()
     file = tmp_path / "hostile.html"
-    file.write_text(diff_page_of(run, changed_in_everything(run), command=SEEDS[0]), "utf-8")
+    later = changed_in_everything(run)
+    later = replace(later, run=replace(later.run, id=SEEDS[0], playbooks=SEEDS))
+    file.write_text(diff_page_of(run, later, command=SEEDS[0]), "utf-8")
     text = file.read_text("utf-8")
     ends = [f"~{payload.split('~')[-2]}~" for payload in spent]
     assert sum(end in text for end in ends) > 100  # names, kernels, reasons and witnesses are there
