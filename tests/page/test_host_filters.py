@@ -73,7 +73,7 @@ def hosts(*, later: bool) -> Iterator[HostResult]:
             exposure=exposure_of(n, 4000, n % 3),
         )
         host = msgspec.structs.replace(host, machine_id=str(n))
-        yield waive(host, f"accepted, see ticket {n % 36}") if n % 18 == 0 else host
+        yield waive(host, f"accepted, see ticket {n % 54}") if n % 27 == 0 else host
 
 
 def waive(host: Audited, reason: str) -> Audited:
@@ -133,3 +133,137 @@ def test_as_many_hosts_are_listed_as_every_number_counts(chromium: Any, path: Pa
         "build", "cause", "change", "ending", "family", "finding", "like", "namespace", "notrun",
         "observed", "scenario", "series", "state", "sysctl", "unlisted", "waived", "waiver",
     }  # fmt: skip
+
+
+FINDING = "scenario:reread-fin-close/ipv4"
+
+
+def listed(visit: LoadedPage) -> int:
+    """Returns the number of listed hosts; only some of them have a row until one scrolls."""
+    return int(visit.page.inner_text(".found output").split()[0])
+
+
+def test_filters_are_buttons_that_remove_one_each(chromium: Any, path: Path) -> None:
+    fragment = f"#hosts?finding={FINDING}&group=web&ending=RST&scenario=reread-fin-close"
+    with LoadedPage(chromium, path, fragment) as visit:
+        chips = visit.page.get_by_role("list", name="Filters").get_by_role("button")
+        assert chips.evaluate_all("all => all.map(one => one.ariaLabel)") == [
+            f"Remove the filter Finding: {FINDING}",
+            "Remove the filter Group: web",
+            "Remove the filter Ending: RST",
+            "Remove the filter Scenario: reread-fin-close",
+        ]
+        few = listed(visit)
+        assert 0 < few < HOSTS / 4
+        assert visit.page.input_value("#by-group") == "web"
+        chips.nth(1).focus()
+        visit.page.keyboard.press("Enter")
+        assert chips.count() == 3
+        assert visit.page.input_value("#by-group") == ""
+        assert few < listed(visit) < HOSTS
+        assert visit.page.evaluate("document.activeElement.ariaLabel").endswith("Ending: RST")
+        assert "Removed Group: web; " in visit.page.inner_text("#spoken")
+        assert visit.page.url.endswith(
+            f"#hosts?finding={FINDING}&ending=RST&scenario=reread-fin-close"
+        )
+        for _ in range(3):
+            visit.page.keyboard.press("Enter")
+        assert not visit.page.is_visible("#chips")
+        assert visit.page.inner_text(".found output") == f"{HOSTS} hosts"
+        assert visit.page.evaluate("document.activeElement.id") == "list"
+
+
+def test_filters_combine_with_the_fields_and_survive_reload_and_back(
+    chromium: Any, path: Path
+) -> None:
+    with LoadedPage(chromium, path, f"#hosts?finding={FINDING}") as visit:
+        every = listed(visit)
+        visit.page.select_option("#by-group", "cache & more")
+        visit.page.click("button.sort:has-text('Aborts')")
+        some = visit.hosts()
+        assert 0 < len(some) < every < HOSTS
+        address = visit.page.url
+        assert address.endswith(f"#hosts?finding={FINDING}&group=cache+%26+more&sort=-rate")
+        visit.page.reload()
+        assert (visit.page.url, visit.hosts()) == (address, some)
+        visit.page.fill("#filter", "web01")
+        assert visit.hosts() == [name for name in some if "web01" in name] != []
+        visit.page.fill("#filter", "")
+        visit.page.locator("table.hosts a").first.click()
+        visit.page.go_back()
+        visit.page.locator("#list").wait_for(state="visible")
+        assert (visit.page.url, visit.hosts()) == (address, some)
+        visit.page.go_back()
+        visit.page.wait_for_function("() => !location.hash.includes('sort')")
+        assert sorted(visit.hosts()) == sorted(some)
+        visit.page.go_back()
+        visit.page.wait_for_function("() => !location.hash.includes('group')")
+        assert listed(visit) == every
+        assert (visit.console, set(visit.requests)) == ([], {visit.url})
+
+
+def test_two_values_of_one_filter_are_alternatives(chromium: Any, path: Path) -> None:
+    found = {}
+    for series in ("series=5.10", "series=none", "series=5.10&series=none"):
+        with LoadedPage(chromium, path, f"#hosts?{series}&state=audited") as visit:
+            found[series] = listed(visit)
+    first, second, both = found.values()
+    assert min(first, second) > 0
+    assert both == first + second
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("finding=scenario:no-such/ipv4", "Finding: scenario:no-such/ipv4"),
+        ("sysctl=net.ipv4.tcp_fin_timeout=7", "Sysctl: net.ipv4.tcp_fin_timeout=7"),
+        ("group=nobody", "Group: nobody"),
+        ("kernel=99", "Kernel: 99"),
+        ("state=great", "State: great"),
+        ("changed=everything", "Changed: everything"),
+        ("colour=red", "colour: red"),
+        ("constructor=x&__proto__=y", "constructor: x, __proto__: y"),
+        ("state=constructor", "State: constructor"),
+        ("like=nobody", "Behaves like: nobody"),
+        ("observed=<img src=x onerror=ran=1>", "Observed: <img src=x onerror=ran=1>"),
+        ("cause=%E2%80%AE%00%ff", "Not audited: \u202e\x00\ufffd"),
+        ("worst=", None),
+    ],
+)  # fmt: skip
+def test_what_no_host_has_is_named_and_nothing_is_shown(
+    chromium: Any, path: Path, query: str, named: str | None
+) -> None:
+    with LoadedPage(chromium, path, f"#hosts?{query}") as visit:
+        text = visit.page.evaluate("document.querySelector('.found output').textContent")
+        if named is None:
+            assert text == f"{HOSTS} hosts"
+        else:
+            assert text == f"0 of {HOSTS} hosts. No host of this report has {named}."
+            assert visit.hosts() == []
+            assert visit.page.locator(".chip-unknown").count() >= 1
+        assert (visit.console, visit.page.evaluate("globalThis.ran")) == ([], None)
+
+
+def test_the_focus_follows_a_number_to_the_list_again_and_again(chromium: Any, path: Path) -> None:
+    with LoadedPage(chromium, path, reduced_motion="reduce") as visit:
+        number = visit.page.locator("#expectations a[data-filter]").first
+        for _ in range(2):
+            number.focus()
+            visit.page.keyboard.press("Enter")
+            visit.page.wait_for_function("() => document.activeElement.id === 'hosts-h'")
+            top = visit.page.evaluate(
+                "document.getElementById('hosts').getBoundingClientRect().top"
+            )
+            assert abs(top) < 100
+
+
+def test_without_a_script_every_number_leads_to_its_details(chromium: Any, path: Path) -> None:
+    with LoadedPage(chromium, path, java_script_enabled=False) as visit:
+        numbers = visit.page.locator("a[data-filter]")
+        places = numbers.evaluate_all("all => all.map(one => one.getAttribute('href'))")
+        assert len(places) > 150
+        ids = set(visit.page.locator("[id]").evaluate_all("all => all.map(one => '#' + one.id)"))
+        assert set(places) <= ids
+        visit.page.locator("#not-audited a[data-filter]").nth(1).click()
+        assert "#cause-" in visit.page.url
+        assert not visit.page.is_visible("#explorer")

@@ -30,7 +30,8 @@
       // A comma makes colons, blanks and brackets part of a name, also of the only one.
       const pattern = parts.length === 1 && /[\s:\[\]]/.test(parts[0]) ? parts[0] + "," : parts.join(",");
       if (new TextEncoder().encode(pattern).length > ARGUMENT_MAX) return { text: parts.join("\n") + "\n", isFile: true, omitted };
-      return { text: parts.length ? "--limit " + page.quoted(pattern, true) : "", isFile: false, omitted };
+      // With "=", because a name may begin with "-".
+      return { text: parts.length ? "--limit=" + page.quoted(pattern, true) : "", isFile: false, omitted };
     },
   };
 })();
