@@ -24,11 +24,15 @@ from typing import get_args
 import msgspec
 
 from fleetaudit.analysis.compare.common import group_by
+from fleetaudit.analysis.history import history_of
+from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
     AuditRun,
+    Change,
+    Effect,
     Finding,
     HostResult,
     Kernel,
@@ -58,7 +62,7 @@ class _Metric(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     help: str
-    values: Mapping[Labels, int]
+    values: Mapping[Labels, float]
 
 
 def render(run: AuditRun) -> str:
@@ -73,6 +77,7 @@ def render(run: AuditRun) -> str:
         *_host_counts(run, audited, not_audited),
         *_kernel_metrics(run, audited),
         _finding_counts(run.hosts),
+        *_over_time(run),
         *_deviating_hosts(not_audited, _open_findings(run.hosts)),
     )
     job = _labels(audit_job=job_of(run))
@@ -115,6 +120,8 @@ def _run_metrics(run: AuditRun) -> Iterator[_Metric]:
     seconds = seconds_between(info.started, info.finished)
     if seconds is not None:
         yield _number("run_duration_seconds", "Duration of the last run in seconds.", seconds)
+    if info.status is not None:
+        yield _number("run_status", "Exit status of the last run.", info.status)
     yield _number(
         "run_notes",
         "Notes about the last run: expired waivers, and waivers that excuse nothing.",
@@ -218,6 +225,59 @@ def _finding_labels(finding: Finding) -> Labels:
     return _labels(severity=finding.severity, waived=str(finding.waived is not None).lower())
 
 
+def _over_time(run: AuditRun) -> Iterator[_Metric]:
+    """Yields what the history of a job shows of each of its runs, from the same numbers."""
+    outline = outline_of(run)
+    (found,) = history_of([outline]).runs
+    yield _number("hosts_unmet", "Hosts with a finding that is not waived.", found.hosts_unmet or 0)
+    yield _Metric(
+        name="hosts_by_ending",
+        help="Audited hosts by their ending of the main scenario, over all families.",
+        values={
+            _labels(scenario=outline.scenario, ending=ending): hosts
+            for ending, hosts in found.endings
+        },
+    )
+    yield _Metric(
+        name="hosts_by_series",
+        help="Audited hosts by kernel series.",
+        values=_count_by_series(found.series),
+    )
+    if found.resets_per_thousand is not None:
+        yield _number(
+            "resets_per_thousand",
+            "Connections closed with unread data per 1,000 connections, since the run before.",
+            found.resets_per_thousand,
+        )
+    yield _number(
+        "hosts_measured",
+        "Hosts whose counters are in fleetaudit_resets_per_thousand.",
+        found.hosts_measured,
+    )
+    if run.drift is not None and not run.drift.refused:
+        yield _Metric(
+            name="changes",
+            help="Changes since the run before, by what they mean.",
+            values=_count_changes(run.drift.changes),
+        )
+
+
+def _count_by_series(series: Sequence[tuple[str, int]]) -> Counter[Labels]:
+    """Returns the hosts by kernel series; those with most hosts have a label of their own."""
+    kept = frozenset(dict(Counter(dict(series)).most_common(MOST_RELEASES)))
+    hosts = Counter[Labels]()
+    for name, number in series:
+        hosts[_labels(series=_keep(name, kept))] += number
+    return hosts
+
+
+def _count_changes(changes: Iterable[Change]) -> Counter[Labels]:
+    """Returns the number of changes by effect, 0 for effects that none has."""
+    found = Counter({_labels(effect=effect): 0 for effect in get_args(Effect)})
+    found.update(_labels(effect=change.effect) for change in changes)
+    return found
+
+
 def _open_findings(hosts: Iterable[HostResult]) -> list[HostFindings]:
     """Returns the hosts with a warning or an error that is not waived, and these findings."""
     found = list[HostFindings]()
@@ -259,7 +319,7 @@ def _deviating_hosts(
 # ---- the text format
 
 
-def _number(name: str, help_: str, value: int) -> _Metric:
+def _number(name: str, help_: str, value: float) -> _Metric:
     """Returns a gauge with one value and no labels."""
     return _Metric(name=name, help=help_, values={(): value})
 

@@ -20,15 +20,20 @@ import pytest
 import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetaudit.analysis.compare import compare
+from fleetaudit.analysis.history import history_of
+from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.analysis.judge import judge_host
 from fleetaudit.cli import params
 from fleetaudit.model import (
     Audited,
     AuditRun,
+    Change,
+    Drift,
     Exposure,
     Finding,
     HostResult,
@@ -36,6 +41,7 @@ from fleetaudit.model import (
     Location,
     NotAudited,
     Os,
+    ResetRate,
     RunInfo,
     ScenarioRow,
     Sysctl,
@@ -585,6 +591,62 @@ def test_sarif_fingerprints_are_the_same_in_every_run_and_different_for_every_ho
 # ---- Prometheus
 
 
+def compared() -> AuditRun:
+    """Returns the run with an exit status, and compared with an earlier one."""
+    rates = (
+        ResetRate(host="a", seconds=1.0, connections=1000, aborts=1, per_thousand=1.0),
+        ResetRate(host="b", seconds=1.0, connections=3000, aborts=5, per_thousand=5 / 3),
+        ResetRate(host="c", seconds=1.0, reason="rebooted"),
+    )
+    change = Change(effect="regression", kind="scenario", host="a", what="x", before="", after="")
+    drift = Drift(
+        before="2026-11-21T020000Z", after="x", since="", until="", changes=(change,), rates=rates
+    )
+    return replace(RUN, drift=drift, run=replace(RUN.run, status=2))
+
+
+def test_metrics_have_what_the_history_of_the_job_shows() -> None:
+    run = compared()
+    (found,) = history_of([outline_of(run)]).runs
+    metrics = read_metrics(prometheus.render(run))
+    by_ending = values(metrics["fleetaudit_hosts_by_ending"], "scenario", "ending")
+    assert by_ending == {("unread-close", ending): hosts for ending, hosts in found.endings}
+    by_series = values(metrics["fleetaudit_hosts_by_series"], "series")
+    assert by_series == {(series,): hosts for series, hosts in found.series}
+    audited = values(metrics["fleetaudit_hosts_audited"])[()]
+    assert sum(by_ending.values()) == sum(by_series.values()) == audited
+    assert values(metrics["fleetaudit_hosts_unmet"]) == {(): found.hosts_unmet}
+    assert values(metrics["fleetaudit_resets_per_thousand"]) == {(): 1.5}
+    assert values(metrics["fleetaudit_hosts_measured"]) == {(): 2}
+    assert values(metrics["fleetaudit_run_status"]) == {(): 2}
+    changes = values(metrics["fleetaudit_changes"], "effect")
+    assert changes["regression",] == sum(changes.values()) == 1
+    assert ("fix",) in changes
+
+
+def test_what_is_unknown_has_no_metric() -> None:
+    metrics = read_metrics(prometheus.render(RUN))
+    for name in ("changes", "resets_per_thousand", "run_status"):
+        assert f"fleetaudit_{name}" not in metrics
+    assert values(metrics["fleetaudit_hosts_measured"]) == {(): 0}
+    drift = Drift(before="x", after="y", since="", until="", refused="other steps")
+    refused = replace(compared(), drift=drift)
+    assert "fleetaudit_changes" not in read_metrics(prometheus.render(refused))
+
+
+def test_series_of_kernels_are_bounded() -> None:
+    fleet = Fleet()
+    hosts = [
+        fleet.host(f"h{n}", Kernel(release=f"{n}.{n}", version="#1", machine="x86_64"))
+        for n in range(60)
+    ]
+    found = values(
+        read_metrics(prometheus.render(run_of(hosts)))["fleetaudit_hosts_by_series"], "series"
+    )
+    assert len(found) == prometheus.MOST_RELEASES + 1
+    assert found["other",] == 10
+
+
 def test_metrics_have_heartbeat_coverage_and_findings() -> None:
     metrics = read_metrics(prometheus.render(RUN))
     assert values(metrics["fleetaudit_run_finished_timestamp_seconds"]) == {(): 1795313021}
@@ -902,6 +964,6 @@ def test_json_is_exactly_run_json() -> None:
 
 def test_the_documentation_names_every_format_file_column_and_metric_and_no_other() -> None:
     told = set(re.findall(r"`([a-z_.]+)`", (ROOT / "docs" / "formats.md").read_text("utf-8")))
-    metrics = read_metrics(prometheus.render(RUN)).keys()
+    metrics = read_metrics(prometheus.render(compared())).keys()
     assert {*params.FORMATS, *registry.FILES.values(), *table.COLUMNS, *metrics} <= told
     assert {word for word in told if word.startswith("fleetaudit_")} == metrics
