@@ -2,8 +2,8 @@
 
 Rules: no markup and no colour here; a template draws what this module computes. Time runs down, the
 closer stands left. A row has its place by its order, not by its clock, because some are
-microseconds and others seconds apart. Data, FIN and RST are told apart by a word and by the shape
-of the arrow.
+microseconds and others seconds apart. Data, FIN and RST are distinguished by a word and by the
+shape of the arrow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ A drawing of this width is readable on a phone, where the page scales it to the 
 TOP, ROW, STEP_ROW, SLOPE, LINE = 36, 34, 26, 6, 13
 """Heights: above the first row, of a row with one line of text, of an arrow, of a further line."""
 MOST_ROWS = 48
-"""How many moments a ladder draws; of more it leaves out the middle, and the table has them all."""
+"""Maximum number of rows of a ladder. Of a longer trace the middle is omitted."""
 LINE_LENGTH = 38
 """How many characters fit on one line between the lifelines; longer texts have several lines."""
 
@@ -117,7 +117,7 @@ def draw_ladder(trace: Trace, differs_at: int | None = None) -> Ladder:
     """Returns the ladder of `trace`; rows from number `differs_at` on are marked.
 
     Rows are counted from 0, those that are left out too. A ladder is `WIDTH` wide; its height grows
-    with its rows, of which there are at most `MOST_ROWS` and a text about the rest.
+    with its rows, of which there are at most `MOST_ROWS`, and a text about the rest.
     """
     drawing = _Drawing()
     marked: int | None = None
@@ -137,14 +137,14 @@ def draw_ladder(trace: Trace, differs_at: int | None = None) -> Ladder:
 
 
 def _rows_to_draw(trace: Trace) -> list[tuple[int, TraceRow | str]]:
-    """Returns the rows with their numbers; texts stand for those that are left out."""
+    """Returns the rows with their numbers; a text replaces the rows that are left out."""
     rows: list[tuple[int, TraceRow | str]] = list(enumerate(trace.rows))
     if trace.omitted:
         # The probe cuts long traces in the middle and keeps what opens, closes or resets.
-        rows.insert(len(rows) // 2, (-1, f"{trace.omitted:,} segments were not kept"))
+        rows.insert(len(rows) // 2, (-1, f"{trace.omitted:,} segments were not recorded"))
     omitted = len(rows) - MOST_ROWS
     if omitted > 0:
-        text = f"{omitted:,} moments are only in the table"
+        text = f"{omitted:,} more rows are only in the table"
         rows[MOST_ROWS // 2 : -MOST_ROWS // 2] = [(-1, text)]
     return rows
 

@@ -128,18 +128,11 @@ def is_heading(line: str, headings: frozenset[str]) -> bool:
 
 def test_rst_is_the_darkest_ending_without_backgrounds(printed: dict[str, Printed]) -> None:
     paper = printed["six"]
-    title = "What close() put on the wire"
-    sheet, lines = next(
-        (number, lines)
-        for number, lines in enumerate(paper.sheets)
-        if any(title in line.text for line in lines)
-    )
-    legend = [line for line in lines if line.top > next(x.top for x in lines if title in x.text)]
+    lines = [(sheet, line) for sheet, found in enumerate(paper.sheets) for line in found]
+    title = next(i for i, (_, line) in enumerate(lines) if "What close() put" in line.text)
+    legend = {line.text: (sheet, line) for sheet, line in reversed(lines[title:])}
     endings = ("RST", "FIN", "nothing", "inconclusive", "mixed")
-    dark = {
-        text: paper.darkness(sheet, next(line for line in legend if line.text == text))
-        for text in endings
-    }
+    dark = {text: paper.darkness(*legend[text]) for text in endings}
     assert dark.pop("RST") > 1.3 * max(dark.values())
 
 

@@ -7,8 +7,8 @@
 
   // Linux refuses an argument of 128 KiB.
   const ARGUMENT_MAX = 100000;
-  // A part of a pattern that is the name of a host is that host, whatever else it looks like. Read otherwise are: a first "!" or "&"
-  // as without and only, a first "@" as the name of a file, blanks at the ends as nothing, and a comma as the end of the part.
+  // A part of a pattern that is the name of a host selects that host, with exceptions: for Ansible a first "!" or "&" means
+  // without or only, a first "@" begins the name of a file, blanks at the ends are dropped, and a comma ends the part.
   const isMisread = (name) => /^[!&@]|^\s|\s$|,/.test(name);
   // Then it is a regular expression, in which every character but letters and digits is escaped.
   const expression = (name) => "~" + name.replace(/[^A-Za-z0-9_\u0080-\uffff]/g, (sign) => "\\x" + sign.charCodeAt(0).toString(16).padStart(2, "0")) + "\\Z";

@@ -20,7 +20,7 @@
   if (!count) return;
 
   const search = data.names.map((name, i) => (name + "\n" + data.groups[data.group[i]].join("\n")).toLowerCase());
-  const gravity = data.findings.map((all) => all.filter((one) => one[4] === null).length);
+  const openFindings = data.findings.map((all) => all.filter((one) => one[4] === null).length);
   const number = (n, digits) => (n ? n.toFixed(digits || 0) : "");
   const known = (n, digits) => (n === null ? "" : n.toFixed(digits));
   const columns = [
@@ -28,7 +28,7 @@
     { key: "state", title: "State", by: (i) => data.state[i], text: (i) => data.states[data.state[i]], cell: (i) => page.verdict(data.states[data.state[i]]) },
     { key: "kernel", title: "Kernel", by: (i) => data.kernel[i], text: (i) => (data.kernel[i] < 0 ? "" : data.kernels[data.kernel[i]][0]), cell: (i, text) => (text ? make("span", "code", untrusted(text)) : "") },
     { key: "group", title: "Groups", by: (i) => data.group[i], text: (i) => data.groups[data.group[i]].join(", "), cell: (i, text) => untrusted(text) },
-    { key: "findings", title: "Findings", kind: "num", by: (i) => gravity[data.finding[i]], text: (i) => number(gravity[data.finding[i]]) },
+    { key: "findings", title: "Findings", kind: "num", by: (i) => openFindings[data.finding[i]], text: (i) => number(openFindings[data.finding[i]]) },
     { key: "changes", title: "Changes", kind: "num", by: (i) => data.changes[data.change[i]].length, text: (i) => number(data.changes[data.change[i]].length) },
     { key: "rate", title: "Aborts per 1,000", kind: "num", by: (i) => (data.rate[i] === null ? -1 : data.rate[i]), text: (i) => known(data.rate[i], 2) },
     { key: "unread", title: "Unread sockets", kind: "num", by: (i) => (data.unread[i] === null ? -1 : data.unread[i]), text: (i) => known(data.unread[i], 0) },
@@ -72,10 +72,10 @@
   }
 
   function address() {
-    const asked = Array.from(query).filter(([name, value]) => value && name !== "sort");
-    if (order !== "name") asked.push(["sort", order]);
+    const filters = Array.from(query).filter(([name, value]) => value && name !== "sort");
+    if (order !== "name") filters.push(["sort", order]);
     // A colon and a slash need no escape, and addresses are read by people.
-    const text = new URLSearchParams(asked).toString().replace(/%3A/g, ":").replace(/%2F/g, "/");
+    const text = new URLSearchParams(filters).toString().replace(/%3A/g, ":").replace(/%2F/g, "/");
     return text ? "#hosts?" + text : "#hosts";
   }
 
@@ -84,8 +84,8 @@
 
   // Shows each filter as a button that removes it.
   function showChips(unknown) {
-    const asked = Array.from(query).filter(([name, value]) => value && name !== "sort");
-    chips.replaceChildren(...asked.map((pair, n) => {
+    const filters = Array.from(query).filter(([name, value]) => value && name !== "sort");
+    chips.replaceChildren(...filters.map((pair, n) => {
       const [name, value] = pair;
       const isUnknown = unknown.some((one) => one[0] === name && one[1] === value);
       const sign = make("span", "chip-sign", "×");
@@ -104,10 +104,10 @@
       });
       return make("li", "", button);
     }));
-    chips.hidden = !asked.length;
+    chips.hidden = !filters.length;
   }
 
-  // Sets the fields to what the address asks for; a value that a field does not have is only among the chips.
+  // Sets the fields to the filters of the address; a value that a field does not have is only among the chips.
   function fill() {
     for (const name of names) form.elements[name].value = query.get(name) || "";
   }
@@ -158,7 +158,7 @@
     output.replaceChildren(text, ...(unknown.length ? [". No host of this report has ", untrusted(unknown.map(label).join(", ")), "."] : []));
   }
 
-  // Whoever follows a number reads on at the list, also by keyboard. At once: a page is long.
+  // A link from a number leads to the list, for the keyboard, too. Without smooth scrolling, because the page is long.
   function arrive() {
     const heading = document.getElementById("hosts-h");
     heading.tabIndex = -1;
@@ -166,7 +166,7 @@
     document.getElementById("hosts").scrollIntoView({ behavior: "instant" });
   }
 
-  // Shows what the fragment of the address asks for.
+  // Shows the hosts, or the one host, that the fragment of the address names.
   function read() {
     const [place, text] = location.hash.split(/\?(.*)/s);
     if (place === "#host" && text) {

@@ -1,7 +1,7 @@
 
 // What the list of hosts can be filtered by. The names of the filters are those of addresses (analysis/compare/host_links.py).
-// Values of one name are alternatives; a host must have something of every name. Filters of one kind are about the same thing:
-// finding=ID&observed=RST is one finding, not a finding and another one.
+// Values of one name are alternatives; a host must match a value of every name. Filters of one kind are about the same thing:
+// finding=ID&observed=RST asks for one finding with both.
 (function () {
   const { data } = page;
 
@@ -115,7 +115,7 @@
     build: "Kernel", series: "Series", scenario: "Scenario", family: "Over", ending: "Ending", namespace: "Measured in namespace", notrun: "Not run",
     change: "Change", like: "Behaves like", unread: "Unread data",
   };
-  // Addresses are written by anyone: a value may be the name of something that every object has.
+  // Anyone can write an address: a value may be the name of a property that every object has.
   const find = (object, key, otherwise) => (Object.hasOwn(object, key) ? object[key] : otherwise);
   const texts = {
     kernel: (value) => (data.kernels.find((_, i) => String(i) === value) || [value])[0],

@@ -34,7 +34,7 @@ if (data) {
     slider.setAttribute("aria-valuetext", head.textContent + " UTC");
   };
 
-  // Says the numbers of the first chart, once the slider rests.
+  // Announces the numbers of the first chart when the slider has stopped.
   let resting = 0;
   const announce = () => {
     clearTimeout(resting);

@@ -11,7 +11,7 @@ page.states = {
   "met": ["met", "✓", "as expected"],
 };
 
-// Effects whose word in the data is not the word that people read.
+// Returns the words of an effect; two of them have older names in the data.
 page.effectText = (effect) => (effect === "no longer told" ? "no longer known" : effect === "told again" ? "known again" : effect);
 
 page.verdict = function (state) {
@@ -47,7 +47,7 @@ page.host = function (i) {
     fact("Kernel", link, " ", make("span", "quiet", untrusted(version)));
   }
   if (at("group", "groups").length) fact("Groups", ...list(at("group", "groups")));
-  fact(state === "not audited" ? "Why" : "About", ...list(at("about", "abouts")));
+  fact(data.kernel[i] < 0 ? "Reason" : "System", ...list(at("about", "abouts")));
   if (data.rate[i] !== null) fact("Production", data.rate[i].toFixed(2) + " of 1,000 connections since boot were closed with unread data");
   if (data.unread[i] !== null) fact("Now", data.unread[i] + (data.unread[i] === 1 ? " socket holds" : " sockets hold") + " unread data");
   for (const [severity, id, expected, observed, waived, since] of at("finding", "findings")) {
@@ -69,7 +69,7 @@ page.host = function (i) {
   if (behaviour) {
     const copy = behaviour.cloneNode(true);
     box.append(copy);
-    // Its packets too, once each, without their ids, which stay unique.
+    // Its packets too, each trace once. The copies have no ids, because an id is unique.
     for (const of of new Set(page.all("td a[href^='#trace-']", copy).map((link) => link.getAttribute("href").slice(1)))) {
       const trace = document.getElementById(of).closest("details").cloneNode(true);
       page.all("[id]", trace).forEach((one) => one.removeAttribute("id"));

@@ -1,10 +1,10 @@
 
 "use strict";
-// The script only adds comfort: the page has everything without it. Text from hosts is only ever set as text.
+// Without the script, the page has the same content. Text from hosts is only ever inserted as text, never as markup.
 const page = {
   data: JSON.parse(document.getElementById("data").textContent),
   all(selector, root) { return Array.from((root || document).querySelectorAll(selector)); },
-  // Returns an element with its class and children; a string becomes text, null and "" are left out.
+  // Returns an element with its class and children; a string becomes text, null and "" are omitted.
   make(name, kind, ...children) {
     const element = document.createElement(name);
     if (kind) element.className = kind;

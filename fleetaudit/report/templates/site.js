@@ -11,6 +11,6 @@ function age(milliseconds) {
 for (const place of document.querySelectorAll(".age")) {
   const then = Date.parse(place.previousElementSibling.dateTime);
   const passed = Date.now() - then;
-  // A clock that is behind, or a time that nobody can read: say nothing.
+  // Nothing is shown for a time in the future (the clock is behind) or one that cannot be read.
   if (passed >= 0) place.textContent = " (" + age(passed) + ")";
 }

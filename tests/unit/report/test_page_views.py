@@ -214,7 +214,7 @@ def test_a_long_ladder_notes_what_it_leaves_out() -> None:
     long = draw_ladder(with_(of, rows=of.rows * 10, omitted=7))
     notes = " ".join(" ".join(n.lines) for n in long.notes)
     assert len(long.arrows) + len(long.notes) == MOST_ROWS + 1
-    assert "moments are only in the table" in notes
+    assert "more rows are only in the table" in notes
 
 
 def test_a_long_label_has_several_lines_and_none_is_cut() -> None:
