@@ -8,6 +8,11 @@ which other kernels may have with other values.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
 BY_MEMORY = frozenset(
     {
         # Pages that the protocol may use: a share of nr_free_buffer_pages().
@@ -27,22 +32,22 @@ the greatest number, in bytes, that a kernel computes. That of tcp_rmem was 6 MB
 """
 
 
+def differ_by_memory(key: str, values: Iterable[str]) -> bool:
+    """Returns whether values of one sysctl differ at most as the memory of their hosts does."""
+    return len({part_without_memory(key, value) for value in values}) == 1
+
+
 def part_without_memory(key: str, value: str) -> str:
     """Returns what of a value does not follow from the memory of the host.
 
     Of tcp_rmem "4096 131072 6291456" it is "4096 131072", of tcp_mem "", of any other sysctl all of
     it, and also of a value that no kernel computes.
     """
+    words = value.split()
+    if not all(map(_NUMBER.fullmatch, words)):
+        return value
     if key in BY_MEMORY:
         return ""
-    words = value.split()
-    if key in MAXIMUM_BY_MEMORY and _is_computed(words, MAXIMUM_BY_MEMORY[key]):
+    if len(words) == 3 and int(words[2]) <= MAXIMUM_BY_MEMORY.get(key, -1):
         return " ".join(words[:2])
     return value
-
-
-def _is_computed(words: list[str], greatest: int) -> bool:
-    """Returns whether a kernel may have computed the third of three numbers."""
-    if len(words) != 3 or not words[2].isascii() or not words[2].isdigit():
-        return False
-    return len(words[2]) < 12 and int(words[2]) <= greatest

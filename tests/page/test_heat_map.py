@@ -4,6 +4,7 @@ as ordinary tables without a script.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,21 @@ def test_with_forced_colours_every_cell_has_a_border(chromium: Any, pages: dict[
         cell = visit.page.locator("td.h-info").first
         assert cell.evaluate("one => getComputedStyle(one).borderBlockEndWidth") == "1px"
         assert "RST" in cell.inner_text()
+
+
+def test_a_cell_leads_to_the_hosts_that_it_counts(chromium: Any, pages: dict[int, Path]) -> None:
+    with LoadedPage(chromium, pages[40]) as visit:
+        visit.page.click("text=Open all series")
+        cells = visit.page.locator("table.heat td a").evaluate_all(
+            "all => all.map(a => [a.getAttribute('href'), a.querySelector('b').textContent,"
+            " parseInt(a.childNodes[1].textContent)])"
+        )
+        assert len(cells) == 4 * (40 + len(SERIES))
+        chosen = [*cells[:9], *(cell for cell in cells if cell[1] in ("mixed", "inconclusive"))]
+        for href, word, count in chosen:
+            visit.page.evaluate("to => { location.hash = to }", href)
+            text = visit.page.locator(
+                ".found output", has_text=re.compile(rf"^{count} of 120 hosts")
+            )
+            text.wait_for()
+            assert ("ending=" in href) is (word != "mixed")

@@ -11,6 +11,7 @@ from itertools import chain
 import msgspec
 
 from fleetaudit.analysis.causes import HOST_PLACEHOLDER
+from fleetaudit.analysis.memory_sysctls import differ_by_memory
 from fleetaudit.model import (
     Change,
     Drift,
@@ -33,6 +34,7 @@ EFFECT_TEXTS: dict[Effect, str] = {"no longer told": "no longer known", "told ag
 """Effects whose word in run.json is not the word that people read."""
 _COUNTED_TEXTS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", "new host": "new"}
 """Effects that read differently after "2 hosts"."""
+_FOLLOWS_MEMORY = "with another value that follows from the memory"
 
 
 def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
@@ -51,7 +53,7 @@ def number_changes(
 
     The index is by the id() of the change; a change in a row that is not listed has none.
     """
-    by_effect = group_by(drift.changes, _effect)
+    by_text = group_by(drift.changes, _counted_text)
     grouped = list(group_by(_same_changes(drift.changes), _row_key).values())
     rows = _label_rows([_row(groups, links or {}) for groups in grouped[:MOST_CHANGES]])
     changes = Changes(
@@ -60,9 +62,9 @@ def number_changes(
         refused=drift.refused,
         notes=drift.notes,
         compared=drift.hosts,
-        # In the order of the changes, which drift has sorted.
-        counts=tuple((_count_hosts(of), _counted_text(effect)) for effect, of in by_effect.items()),
-        regressed=count_by_subject(by_effect.get("regression", ())),
+        # In the order of the changes, which drift has sorted; what the memory explains is last.
+        counts=tuple((_count_hosts(by_text[text]), text) for text in sorted(by_text, key=_is_last)),
+        regressed=count_by_subject(by_text.get(_COUNTED_TEXTS["regression"], ())),
         rows=rows,
         omitted=len(grouped[MOST_CHANGES:]),
         rates=_highest_rates(drift.rates),
@@ -105,16 +107,25 @@ def effect_text(effect: Effect) -> str:
     return EFFECT_TEXTS.get(effect, effect)
 
 
-def _counted_text(effect: Effect) -> str:
-    """Returns an effect as it reads after "2 hosts".
+def _counted_text(change: Change) -> str:
+    """Returns the effect of a change as it reads after "2 hosts".
 
-    Such as "regressed" for "regression".
+    Such as "regressed" for "regression". A value that changed only as the memory did is apart.
     """
-    return _COUNTED_TEXTS.get(effect) or effect_text(effect)
+    if _follows_memory(change):
+        return _FOLLOWS_MEMORY
+    return _COUNTED_TEXTS.get(change.effect) or effect_text(change.effect)
 
 
-def _effect(change: Change) -> Effect:
-    return change.effect
+def _follows_memory(change: Change) -> bool:
+    """Returns whether a sysctl has another value only because the host has another memory."""
+    if (change.kind, change.effect) != ("sysctl", "changed"):
+        return False
+    return differ_by_memory(_subject(change)[0], (change.before, change.after))
+
+
+def _is_last(text: str) -> bool:
+    return text == _FOLLOWS_MEMORY
 
 
 def _count_hosts(changes: Iterable[Change]) -> int:

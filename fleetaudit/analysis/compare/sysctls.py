@@ -12,7 +12,7 @@ from itertools import chain
 
 import msgspec
 
-from fleetaudit.analysis.memory_sysctls import part_without_memory
+from fleetaudit.analysis.memory_sysctls import differ_by_memory
 from fleetaudit.caching.shared_parts import distinct_objects, once_per_object
 from fleetaudit.model import SEVERITIES, Audited, Finding, Sysctl
 from fleetaudit.text.phrases import surround
@@ -258,11 +258,12 @@ def _differ_by_memory(table: _Table, rows: Collection[_ValueKey]) -> bool:
     Where somebody has changed a value, it is a difference: a finding, a line of a file that sets it
     at boot, or a value that is known to differ from the default of its kernel.
     """
-    if table.expected is not None or table.set_at_boot or len({row.value for row in rows}) < 2:
+    values = {row.value for row in rows}
+    if table.expected is not None or table.set_at_boot or len(values) < 2:
         return False
-    if any(not row.relation or row.relation.startswith(CHANGED) for row in rows):
+    if any(row.relation.startswith(CHANGED) for row in rows):
         return False
-    return len({part_without_memory(table.key, row.value) for row in rows}) == 1
+    return differ_by_memory(table.key, values)
 
 
 def _value(sysctl: Sysctl) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.analysis.compare import compare
+from fleetaudit.analysis.compare import compare, summarize_changes
 from fleetaudit.analysis.compare.view_model import SysctlView
+from fleetaudit.analysis.drift import compute_drift
 from fleetaudit.analysis.memory_sysctls import part_without_memory
 from fleetaudit.model import Finding, Sysctl
 from tests.support.runs import K612, Fleet, run_of
@@ -22,6 +23,7 @@ BACKLOG, ORPHANS = "net.ipv4.tcp_max_syn_backlog", "net.ipv4.tcp_max_orphans"
     ("key", "value", "rest"),
     [
         (MEM, "1 2 3", ""),
+        (MEM, "absent", "absent"),
         ("net.ipv4.udp_mem", "1 2 3", ""),
         (RMEM, "4096 131072 6291456", "4096 131072"),
         (RMEM, "4096 131072 33554432", "4096 131072"),
@@ -95,3 +97,34 @@ def test_an_expected_value_is_a_difference() -> None:
         fix="",
     )
     assert not view(MEM, of("1 2 3"), of("4 5 6"), findings=(finding,)).by_memory
+
+
+def counted(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[tuple[int, str], ...]:
+    """Returns how the changes of the sysctls of one host are counted."""
+    runs = [
+        run_of(
+            [Fleet().host("web1", K612, sysctls={key: of(text) for key, text in values.items()})]
+        )
+        for values in (before, after)
+    ]
+    return summarize_changes(compute_drift(*runs)).counts
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "texts"),
+    [
+        ({MEM: "1 2 3"}, {MEM: "4 5 6"}, ["with another value that follows from the memory"]),
+        ({"net.core.somaxconn": "128"}, {"net.core.somaxconn": "4096"}, ["changed"]),
+        ({WMEM: "4096 16384 4194304"}, {WMEM: "4096 16384 9000000"}, ["changed"]),
+        (
+            {MEM: "1 2 3", WMEM: "1 2 3"},
+            {MEM: "4 5 6", WMEM: "2 2 3"},
+            ["changed", "with another value that follows from the memory"],
+        ),
+        ({MEM: "1 2 3"}, {MEM: "1 2 3"}, []),
+    ],
+)
+def test_what_the_memory_explains_is_not_counted_among_the_changes(
+    before: Mapping[str, str], after: Mapping[str, str], texts: list[str]
+) -> None:
+    assert counted(before, after) == tuple((1, text) for text in texts)
