@@ -355,7 +355,7 @@ class _Execution:
                 if self.problem is None:
                     self._remove_old_runs(written.run)
         if self.problem is None and not outcome.interrupted:
-            self._publish()
+            self._publish(written)
         return self._finished(folder, written, outcome)
 
     def _open_folder(self) -> tuple[RunFolder, str, dict[str, HostResult]]:
@@ -518,7 +518,7 @@ class _Execution:
 
             refuse_unsuitable(run.publish, self.prepared.request.output)
 
-    def _publish(self) -> None:
+    def _publish(self, written: WrittenRun) -> None:
         """Publishes the runs of the output folder; what stops that does not cost the run.
 
         The output folder is not locked any more: the next run does not wait for the site.
@@ -533,6 +533,7 @@ class _Execution:
             output=request.output,
             mode=request.run.publish_mode,
             wait_s=_PUBLISH_WAIT_S,
+            known={written.run.run.id: written.comparison.status},
         )
         try:
             self.site = publish_site(site)

@@ -160,7 +160,15 @@ def _option_value(key: str, value: Any, folder: Path, here: Path) -> Any:
         return files if key in _LISTS else files[0]
     if isinstance(value, list):
         return ",".join(map(str, value))
+    if key == "publish_mode":
+        return _mode_text(value)
     return value
+
+
+def _mode_text(value: int | str) -> str:
+    """Returns a mode as it is typed: YAML has made a number of 0644, and another one of 644."""
+    is_octal = isinstance(value, int) and value <= 0o777
+    return f"{value:04o}" if is_octal else str(value)
 
 
 def _file_name(name: str, folder: Path, here: Path) -> str:

@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,11 @@ from pathlib import Path
 import msgspec
 
 from fleetaudit import __version__
+from fleetaudit.analysis.compare import compare
 from fleetaudit.analysis.compare.common import group_by
-from fleetaudit.errors import InputError, NothingToDoError
+from fleetaudit.analysis.compare.view_model import Status
+from fleetaudit.errors import FleetauditError, InputError, NothingToDoError
+from fleetaudit.model import DECODE_ERRORS
 from fleetaudit.report import registry
 from fleetaudit.report.site import (
     DATA,
@@ -30,6 +33,7 @@ from fleetaudit.report.site import (
     Site,
     SiteJob,
     SiteRun,
+    SiteStatus,
     SiteUnfinished,
     SiteUnreadable,
     encode,
@@ -38,6 +42,7 @@ from fleetaudit.report.site import (
 )
 from fleetaudit.store.disk import read_bounded
 from fleetaudit.store.names import RUN_FILE, STORE_FILE
+from fleetaudit.store.run_file import read_run
 from fleetaudit.store.run_list import (
     FinishedRun,
     RunList,
@@ -51,6 +56,7 @@ from fleetaudit.store.site_folder import (
     name_some,
     open_site,
 )
+from fleetaudit.text.sanitize import bounded_text
 
 from .notify import describe_status
 from .report import render_report
@@ -68,7 +74,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to publish where: the folder of the site, the output folder, and the mode of the files.
 
     `jobs` are the names of the jobs to publish, or their parts before the digits; () for all.
-    `wait_s` is how long to wait for another process that publishes into the same folder.
+    `wait_s` is how long to wait for another process that publishes into the same folder. `known`
+    has the status of runs that the caller has compared, by their ids.
     """
 
     folder: Path
@@ -76,6 +83,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     mode: int = OWNER_ONLY
     jobs: tuple[str, ...] = ()
     wait_s: float = 0.0
+    known: Mapping[str, Status] = {}
 
 
 class PublishedSite(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +166,24 @@ def _jobs_named(text: str, known: Collection[str]) -> set[str]:
     return found
 
 
+class KeptStatus(msgspec.Struct, frozen=True):
+    """The status of a run, and what the page of that run was made from."""
+
+    source: str
+    status: SiteStatus
+
+
+_status_decoder = msgspec.json.Decoder(KeptStatus)
+
+
+def _decode_status(text: str) -> KeptStatus | None:
+    """Returns a status that was kept, None for anything else."""
+    try:
+        return _status_decoder.decode(text)
+    except DECODE_ERRORS:
+        return None
+
+
 @dataclass(slots=True)
 class _Publication:
     """One publication of a list of runs into an open folder."""
@@ -168,6 +194,8 @@ class _Publication:
     pages: dict[str, str] = field(default_factory=dict)
     """The addresses of the pages that are written, each with what it was made from."""
     unreadable: list[SiteUnreadable] = field(default_factory=list)
+    statuses: dict[str, str] = field(default_factory=dict)
+    """The statuses to keep for the next time, as JSON by the ids of their runs."""
 
     def publish(self) -> PublishedSite:
         """Writes pages, then what links to them, and then removes what no link leads to."""
@@ -175,6 +203,7 @@ class _Publication:
         self.folder.announce(self._all_names())
         finished = [run for run in self.runs.runs if self._write_run(run)]
         site = self._site(finished)
+        self.folder.notes = self.statuses
         self._write_latest(site)
         for job in site.jobs:
             self._write(job.page, render_job(site, job).encode(errors="replace"))
@@ -239,6 +268,29 @@ class _Publication:
         source = f"{page} {self.pages[page]}"
         self._write_from(name, source, partial(self.folder.read, page))
 
+    def _status(self, run: FinishedRun) -> SiteStatus | None:
+        """Returns the status of a run, None if the run cannot be read.
+
+        It is kept with the list of files, so that a run is read and compared only once.
+        """
+        source = self.pages[page_of_run(run.job, run.id)]
+        kept = _decode_status(self.folder.notes.get(run.id, ""))
+        if kept is None or kept.source != source:
+            try:
+                kept = KeptStatus(source, self._new_status(run.id))
+            except FleetauditError:  # it has a report, which is published, and no store any more
+                return None
+        self.statuses[run.id] = msgspec.json.encode(kept).decode()
+        return kept.status
+
+    def _new_status(self, id_: str) -> SiteStatus:
+        """Returns the status of a run as its report has it; raises as `read_run`."""
+        status = self.request.known.get(id_)
+        if status is None:
+            status = compare(read_run(self.request.output / id_)).status
+        sentence = "".join(part.text for part in status.sentence)
+        return SiteStatus(level=status.level, label=status.label, sentence=bounded_text(sentence))
+
     def _site(self, finished: list[FinishedRun]) -> Site:
         """Returns the site of the runs that have a page; they come the last one first."""
         latest, jobs = None, group_by(finished, lambda run: run.job)
@@ -263,6 +315,7 @@ class _Publication:
             scheduled=runs[0].scheduled,
             page=_job_page(job),
             latest=_job_latest(job),
+            status=self._status(runs[0]),
             runs=tuple(map(_run, runs)),
         )
 

@@ -30,7 +30,7 @@ from fleetaudit.text.json_schema import encode_json, file_name_text
 
 from .disk import close_after_use, output_errors, write_all
 from .lock import describe_holder
-from .removal import entries, is_file, open_folder
+from .removal import entries, is_file, is_folder, open_folder
 
 LIST_FILE = ".fleetaudit-site"
 LOCK_FILE = ".fleetaudit-site.lock"
@@ -97,7 +97,8 @@ def refuse_unsuitable(folder: Path, output: Path) -> None:
 
 def _refuse_overlap(folder: Path, output: Path) -> None:
     """Raises `UsageError` if one folder is, or is in, the other."""
-    site, runs = folder.resolve(), output.resolve()
+    # realpath: a loop of links is no error here.
+    site, runs = (Path(os.path.realpath(path)) for path in (folder, output))
     if site.is_relative_to(runs) or runs.is_relative_to(site):
         raise UsageError(
             f"{folder}: a site and the output folder {output} must not be inside each other;"
@@ -107,7 +108,7 @@ def _refuse_overlap(folder: Path, output: Path) -> None:
 
 def _refuse_link(folder: Path) -> None:
     """Raises `OutputError` that names the folder that a link points to."""
-    target = shlex.quote(str(folder.resolve()))
+    target = shlex.quote(os.path.realpath(folder))
     raise OutputError(
         f"{folder}: a symbolic link, which is not followed; to name the folder itself:\n"
         f"  fleetaudit publish {target}"
@@ -157,10 +158,12 @@ def open_site(
     """
     refuse_unsuitable(folder, output)
     with contextlib.ExitStack() as stack:
-        with output_errors(folder):
+        with _errors(folder):
             created = _create(folder, folder_mode(mode))
             fd = stack.enter_context(open_folder(None, str(folder)))
+        with _errors(folder / LOCK_FILE):
             stack.enter_context(_locked(fd, folder, wait_s))
+        with _errors(folder / LIST_FILE, "cannot be read"):
             _refuse_foreign_folder(fd, folder)
             files = _read_list(fd, folder, output)
         files = files or SiteFiles(output=file_name_text(output.resolve()), created=created)
@@ -168,6 +171,15 @@ def open_site(
         site.files |= files.files
         site.notes |= files.notes
         yield site
+
+
+@contextlib.contextmanager
+def _errors(path: Path, problem: str = "cannot be written") -> Iterator[None]:
+    """Raises `OutputError` that names `path` for an `OSError`, which has a name without folders."""
+    try:
+        yield
+    except OSError as e:
+        raise OutputError(f"{path}: {problem}: {e.strerror or e}") from e
 
 
 def folder_mode(mode: int) -> int:
@@ -307,9 +319,13 @@ class SiteFolder:
         return len(old)
 
     def foreign_names(self) -> list[str]:
-        """Returns what is in the site and was not written by publish, in order."""
+        """Returns what is in the site and was not written by publish, in order.
+
+        Raises `OutputError`.
+        """
         known = {*self.files, *self._own_folders(), LIST_FILE, LOCK_FILE}
-        return sorted(name for name in self._names() if name not in known)
+        with _errors(self.path, "cannot be read"):
+            return sorted(name for name in self._names() if name not in known)
 
     def _names(self) -> Iterator[str]:
         """Yields everything in the folders that have files of the site, the folders included."""
@@ -362,29 +378,24 @@ class SiteFolder:
             for folder in folders:
                 path /= folder
                 fd = stack.enter_context(self._open_inside(fd, folder, path))
-            try:
+            with _errors(path / base):
                 yield fd, base
-            except OSError as e:
-                raise OutputError(f"{path / base}: cannot be written: {e.strerror}") from e
 
     @contextlib.contextmanager
     def _open_inside(self, at: int, folder: str, path: Path) -> Iterator[int]:
         """Opens one folder of the site, creates it if needed, and gives it its mode."""
         mode = folder_mode(self._mode)
-        with contextlib.ExitStack() as stack:
-            try:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(folder, mode, dir_fd=at)
-                fd = stack.enter_context(open_folder(at, folder))
-                _set_folder_mode(fd, mode)
-            except NotADirectoryError:
+        with _errors(path):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, mode, dir_fd=at)
+            if not is_folder(at, folder):
                 raise OutputError(
                     f"{path}: a link or a file is where a folder of the site belongs; it was not"
                     " followed; move it away, then publish again"
-                ) from None
-            except OSError as e:
-                raise OutputError(f"{path}: cannot be written: {e.strerror}") from e
-            yield fd
+                )
+            with open_folder(at, folder) as fd:
+                _set_folder_mode(fd, mode)
+                yield fd
 
     def _remove(self, name: str) -> None:
         """Removes one file of the site, and its folders if nothing is left in them.
@@ -392,7 +403,7 @@ class SiteFolder:
         What is no regular file any more stays.
         """
         folder, _, base = name.rpartition("/")
-        with output_errors(self.path / name, "cannot be removed"), self._opened(folder) as fds:
+        with _errors(self.path / name, "cannot be removed"), self._opened(folder) as fds:
             if fds and is_file(fds[-1], base):
                 os.unlink(base, dir_fd=fds[-1])
             with contextlib.suppress(OSError):  # not empty
@@ -412,7 +423,7 @@ class SiteFolder:
         files = SiteFiles(
             output=self._output, created=self._created, files=self.files, notes=self.notes
         )
-        with output_errors(self.path / LIST_FILE):
+        with _errors(self.path / LIST_FILE):
             if self._created:
                 _set_folder_mode(self._fd, folder_mode(self._mode))
             _replace(self._fd, LIST_FILE, encode_json(files), OWNER_ONLY)

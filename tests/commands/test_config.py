@@ -8,6 +8,7 @@ import pytest
 
 from fleetaudit.app import config
 from fleetaudit.app.config import ConfigFile, load_config
+from fleetaudit.app.option_values import parse_publish_mode
 from fleetaudit.cli.configuration import RENAMED
 from fleetaudit.cli.run import run
 from fleetaudit.errors import ConfigError
@@ -45,6 +46,17 @@ def test_each_key_of_a_later_file_replaces_that_of_an_earlier_one(tmp_path: Path
     one = write(tmp_path / "one.yml", "{retries: 5}")
     assert values(here, HOME=str(home), FLEETAUDIT_CONFIG=str(one)) == {"retries": 5}
     assert values(here, HOME=str(home), FLEETAUDIT_CONFIG="")["forks"] == 3
+
+
+@pytest.mark.parametrize("text", ["0644", '"0644"', "644", '"644"', "0o644"])
+def test_a_mode_is_what_was_typed_whatever_yaml_makes_of_it(tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / "one.yml", f"{{publish_mode: {text}, publish: site}}")
+    found = values(tmp_path, FLEETAUDIT_CONFIG=str(file))
+    if text == "0o644":
+        assert found["publish_mode"] == text
+        return
+    assert parse_publish_mode(str(found["publish_mode"])) == 0o644
+    assert found["publish"] == "site"
 
 
 def test_no_file_is_no_configuration(tmp_path: Path) -> None:

@@ -208,6 +208,26 @@ def test_a_service_without_become_gains_no_privileges() -> None:
     assert settings(service(job, user="audit"))["NoNewPrivileges"] == "yes"
 
 
+def test_a_job_that_publishes_may_write_there_and_says_that_the_folder_is_missing(
+    place: Workspace,
+) -> None:
+    words = ("schedule", "web1,", "--publish", "a site %h", "--publish-mode", "0644")
+    line = place.run(*words).stdout
+    assert "--publish 'a site \\%h' --publish-mode 0644" in line
+    done = place.run(*words, "--systemd")
+    assert f'ReadWritePaths="-{place.path}/a site %%h"\n' in done.stdout
+    assert "--publish a site %h: no such folder yet; a systemd service needs it:" in done.stderr
+    (place.path / "a site %h").mkdir()
+    assert "no such folder" not in place.run(*words, "--systemd").stderr
+    unit = place.write("fleetaudit.service", done.stdout.partition("# ---- fleetaudit.timer\n")[0])
+    checked = subprocess.run(
+        [systemd_analyze(), "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    assert "ReadWritePaths" not in place.run("schedule", "web1,", "--systemd").stdout
+    assert place.run("schedule", "web1,", "--publish-mode", "0666").returncode == 64
+
+
 def test_systemd_takes_a_service_that_becomes_another_user_without_a_word(place: Workspace) -> None:
     verify = systemd_analyze()
     done = place.run("schedule", "--systemd", "-b", "web1,")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from fleetaudit.errors import FleetauditError
 from fleetaudit.store.names import RUN_NAME
 from fleetaudit.store.run_file import read_run
+from fleetaudit.store.site_folder import LIST_FILE, LOCK_FILE
 
 from . import library
 from .server import EPOCH, PLAYBOOK, Done, Fault, Server
@@ -60,7 +61,8 @@ class Worlds:
 
     `reports/` has two finished runs, one that was killed after some hosts, and `latest`.
     `reports.one/` and `reports.two/` have runs to merge, `reports.all/` an earlier merge, and
-    `reports.page/` a page of the first run.
+    `reports.page/` a page of the first run; `reports.site/` is a site of `reports.kept/` as that
+    was before its oldest run was removed and another one was added.
     """
 
     def __init__(self) -> None:
@@ -80,6 +82,7 @@ class Worlds:
             self._run("run", hosts, "-p", "two.yml", "-o", f"reports.{name}", days=5)
         self._run(*MERGE.arguments, days=4)
         self._run("report", f"reports/{OLDEST}", *REPORT.arguments[2:], days=4)
+        self._publish_then_change()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,6 +93,15 @@ class Worlds:
         (self.template / "reports.page").mkdir(exist_ok=True)
         done = self.server.run(self.template, *arguments, epoch=EPOCH - days * DAY)
         assert done.status in (0, 4), done
+
+    def _publish_then_change(self) -> None:
+        """Leaves a site of two runs, of which one is removed since, and one is new."""
+        audit = ("run", "web07,", "-p", "two.yml", "-o", "reports.kept")
+        self._run(*audit, days=3)
+        self._run(*audit, days=2)
+        self._run(*SITE.arguments, days=2)
+        self._run("prune", "--keep", "1", "-o", "reports.kept", days=2)
+        self._run(*audit, days=1)
 
     def _kill_after_hosts(self, days: int) -> None:
         """Leaves a run that was killed while it audited."""
@@ -105,10 +117,10 @@ class Worlds:
         self._count += 1
         world = self.root / f"w{self._count:05}"
         shutil.copytree(of, world, symlinks=True)
-        plans = [*world.glob("reports*/*/plan.json")]
-        for plan in plans:  # `--resume` refuses to continue a run of another folder
-            text = plan.read_text()
-            plan.write_text(text.replace(f'"{of}"', f'"{world}"'))
+        # `--resume` refuses to continue a run of another folder, `publish` the site of another one.
+        for file in (*world.glob("reports*/*/plan.json"), *world.glob(f"reports*/{LIST_FILE}")):
+            text = file.read_text()
+            file.write_text(text.replace(f'"{of}', f'"{world}'))
         return world
 
     @contextlib.contextmanager
@@ -155,12 +167,14 @@ REPORT = Job(
 )
 
 
+SITE = Job("site", ("publish", "reports.site", "-o", "reports.kept"), "reports.site")
 JOBS = (
     Job("run", (*RUN, "--keep", "2")),
     Job("resume", ("run", "--resume", f"reports/{UNFINISHED}")),
     REPORT,
     Job("prune", ("prune", "--keep", "1", "-o", "reports")),
     MERGE,
+    SITE,
     Job("publish", ("runs", "--latest", OLDEST, "-o", "reports")),
 )
 """The commands that change a world."""
@@ -178,10 +192,14 @@ def run_names(output: Path) -> list[str]:
     return sorted(path.name for path in output.iterdir() if RUN_NAME.fullmatch(path.name))
 
 
+NOT_COMPARED = {"lock", LIST_FILE, LOCK_FILE}
+
+
 def tree(world: Path) -> dict[str, bytes]:
     """Returns what is in a world by relative path: the content of a file, the target of a link.
 
-    A lock may stay, with any number in it, and is left out.
+    A lock may stay, with any number in it, and is left out. So is the list of files of a site,
+    which has the times of its files.
     """
     found = dict[str, bytes]()
     for folder, folders, files in os.walk(world):
@@ -190,7 +208,7 @@ def tree(world: Path) -> dict[str, bytes]:
             key = str(path.relative_to(world))
             if path.is_symlink():
                 found[key] = b"-> " + bytes(path.readlink())
-            elif path.is_file() and name != "lock":
+            elif path.is_file() and name not in NOT_COMPARED:
                 found[key] = path.read_bytes().replace(bytes(world), b"WORLD")
             elif path.is_dir() and name.startswith("."):
                 found[key] = b"a folder"

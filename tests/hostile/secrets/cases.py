@@ -75,6 +75,8 @@ def _run(place: Workspace, attack: Attack) -> tuple[int, dict[str, bytes]]:
         FORMATS,
         "--notify",
         "bin/notify",
+        "--publish",
+        "site",
         "-vvvvv",
         "--known-hosts",
         "known",
@@ -180,6 +182,7 @@ def _kind_of(path: Path) -> str:
     if first.startswith("core"):
         return "core files"
     known = {"reports": "run folder", "log.txt": "log", "notified": "--notify", "tmp": "TMPDIR"}
+    known["site"] = "published site"
     return known.get(first, "home folder")
 
 

@@ -400,13 +400,15 @@ def test_a_folder_that_holds_something_else_is_refused_and_not_changed(
     assert publish(site / "fleetaudit", output).written > 0
 
 
-@pytest.mark.parametrize("make", ["link", "dangling", "file", "fifo"])
+@pytest.mark.parametrize("make", ["link", "dangling", "loop", "file", "fifo"])
 def test_what_is_no_folder_is_refused(output: Path, tmp_path: Path, make: str) -> None:
     path, target = tmp_path / "it", tmp_path / "target"
     if make == "link":
         target.mkdir()
     if make in ("link", "dangling"):
         path.symlink_to(target)
+    elif make == "loop":
+        path.symlink_to(path)
     elif make == "file":
         path.write_text("mine")
     else:
