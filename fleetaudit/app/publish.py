@@ -12,9 +12,9 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -23,11 +23,14 @@ from fleetaudit import __version__
 from fleetaudit.analysis.compare import compare
 from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.analysis.compare.view_model import Status
+from fleetaudit.analysis.history import encode as history_json
+from fleetaudit.analysis.history.model import JobHistory
 from fleetaudit.errors import FleetauditError, InputError, NothingToDoError
 from fleetaudit.model import DECODE_ERRORS
-from fleetaudit.report import registry
+from fleetaudit.report import history_page, registry
 from fleetaudit.report.site import (
     DATA,
+    HISTORY,
     INDEX,
     LATEST,
     Site,
@@ -58,6 +61,7 @@ from fleetaudit.store.site_folder import (
 )
 from fleetaudit.text.sanitize import bounded_text
 
+from .history import read_history
 from .notify import describe_status
 from .report import render_report
 
@@ -226,7 +230,7 @@ class _Publication:
         for run in self.runs.runs:
             yield page_of_run(run.job, run.id)
         for job in {run.job for run in self.runs.runs}:
-            yield from (_job_page(job), _job_latest(job))
+            yield from (f"{job}/{name}" for name in (INDEX, LATEST, HISTORY, DATA))
 
     def _write_run(self, run: FinishedRun) -> bool:
         """Writes the page of a run unless it is there; returns whether the run has a page.
@@ -248,7 +252,7 @@ class _Publication:
 
     def _write(self, name: str, data: bytes) -> None:
         """Writes a file unless it is there with the same bytes."""
-        self._write_from(name, hashlib.sha256(data).hexdigest(), lambda: data)
+        self._write_from(name, _digest(data), lambda: data)
 
     def _write_from(self, name: str, source: str, make: Callable[[], bytes]) -> None:
         """Writes a file unless it is there and was made from `source`."""
@@ -307,17 +311,49 @@ class _Publication:
             unreadable=tuple(self.unreadable),
         )
 
+    def _write_history(self, job: str, runs: Sequence[FinishedRun]) -> bool:
+        """Writes the weeks of a job unless they are there; returns whether they can be read."""
+        page, data = f"{job}/{HISTORY}", f"{job}/{DATA}"
+        sources = [self.pages[page_of_run(run.job, run.id)] for run in runs]
+        known = (__version__, *sources, *(run.id for run in self.runs.unreadable))
+        source = _digest(repr(known).encode())
+        history = cache(lambda: read_history(self.request.output, job))
+        try:
+            self._write_from(page, source, lambda: _history_page(history(), runs))
+            self._write_from(data, source, lambda: history_json(history()))
+        except (InputError, NothingToDoError):  # the reports are there, and the stores are not
+            return False
+        return True
+
     def _job(self, job: str, runs: list[FinishedRun]) -> SiteJob:
         """Returns a job with its runs, of which there is at least one."""
+        history = data = ""
+        if self._write_history(job, runs):
+            history, data = f"{job}/{HISTORY}", f"{job}/{DATA}"
         return SiteJob(
             job=job,
             description=runs[0].description,
             scheduled=runs[0].scheduled,
             page=_job_page(job),
             latest=_job_latest(job),
+            history=history,
+            data=data,
             status=self._status(runs[0]),
             runs=tuple(map(_run, runs)),
         )
+
+
+def _digest(data: bytes) -> str:
+    """Returns the digest of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _history_page(history: JobHistory, runs: Sequence[FinishedRun]) -> bytes:
+    """Returns the page of the weeks of a job, with links to the pages of its runs."""
+    links = {run.id: f"{run.id}/{INDEX}" for run in runs}
+    generated = history.runs[-1].finished
+    page = history_page.render(history, links=links, generated=generated, home=f"../{INDEX}")
+    return page.encode(errors="replace")
 
 
 def _job_page(job: str) -> str:

@@ -74,11 +74,18 @@ class _Runs(msgspec.Struct, frozen=True, kw_only=True):
     links: Mapping[str, RunLink]
 
 
-def render(history: JobHistory, *, links: Mapping[str, str] | None = None, generated: str) -> str:
+def render(
+    history: JobHistory,
+    *,
+    links: Mapping[str, str] | None = None,
+    generated: str,
+    home: str = "",
+) -> str:
     """Returns the page of a job.
 
     `links` are the addresses of the reports, relative to the page, by the id of their run.
-    `generated` is the moment to print on it, RFC 3339.
+    `generated` is the moment to print on it, RFC 3339. `home` is the address of the site that the
+    page is in, "" if it is in none.
     """
     run_links = {run.id: _run_link(run, links or {}) for run in history.runs}
     dated = _dated_runs(history.runs, run_links)
@@ -88,6 +95,7 @@ def render(history: JobHistory, *, links: Mapping[str, str] | None = None, gener
         styles=STYLES,
         h=history,
         generated=generated,
+        home=home,
         all_runs=_all_runs(history, run_links),
         MOST_ROWS=MOST_ROWS,
         SPARK_HEIGHT=SPARK_HEIGHT,

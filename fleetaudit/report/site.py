@@ -20,7 +20,8 @@ from .common import seconds_between
 from .document import render_document
 
 INDEX, DATA, LATEST = "index.html", "history.json", "latest/index.html"
-"""The addresses of a site that never change."""
+HISTORY = "history.html"
+"""The addresses of a site, and of the folder of each job, that never change."""
 MOST_RUNS = 10
 """How many runs of a job the index has; the page of the job has them all."""
 MOST_BARS = 60

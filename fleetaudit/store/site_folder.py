@@ -102,7 +102,7 @@ def _refuse_overlap(folder: Path, output: Path) -> None:
     if site.is_relative_to(runs) or runs.is_relative_to(site):
         raise UsageError(
             f"{folder}: a site and the output folder {output} must not be inside each other;"
-            " name a folder beside it"
+            " name a folder outside of it"
         )
 
 

@@ -193,6 +193,11 @@ def test_a_reader_clicks_from_the_index_to_latest_to_a_run_and_back(
         assert visit.click("Report of the last run") == f"{job}/latest/index.html"
         visit.page.go_back()
         assert visit.click("fleetaudit") == "index.html"
+        assert visit.click("History over weeks") == f"{job}/history.html"
+        visit.page.locator(f"a[href='{run.partition('/')[2]}']").first.click()
+        assert visit.path() == run
+        visit.page.go_back()
+        assert visit.click("fleetaudit") == "index.html"
         assert visit.faults() == []
 
 
@@ -252,7 +257,7 @@ def test_a_page_is_never_wider_than_the_screen_and_axe_finds_no_violation(
         assert visit.violations(axe) == []
 
 
-def test_how_long_ago_is_said_with_the_script_and_the_time_without_it(
+def test_how_long_ago_is_shown_with_the_script_and_the_time_without_it(
     chromium: Any, www: Path
 ) -> None:
     page = www / FOLDER / "index.html"

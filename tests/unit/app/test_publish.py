@@ -14,6 +14,7 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from fleetaudit.app import publish as publishing
+from fleetaudit.app.history import read_history, render_history
 from fleetaudit.app.option_values import parse_publish_mode
 from fleetaudit.app.report import RenderedReport, render_report
 from fleetaudit.errors import LockedError, NothingToDoError, OutputError, UsageError
@@ -22,7 +23,7 @@ from fleetaudit.store.names import JOURNAL_FILE, STORE_FILE
 from fleetaudit.store.run_list import list_runs
 from fleetaudit.store.site_folder import LIST_FILE, LOCK_FILE
 from tests import SCHEMAS
-from tests.support.published import add_run, dead_links, files_of, publish
+from tests.support.published import FIRST, add_run, dead_links, files_of, publish
 from tests.support.stored_runs import as_killed
 
 SCHEMA = SCHEMAS / "site.schema.json"
@@ -71,6 +72,8 @@ def test_a_site_has_every_run_byte_for_byte_and_the_last_ones_at_addresses_that_
     assert set(files_of(site)) == {
         "index.html", "history.json", "latest/index.html",
         f"{main}/index.html", f"{main}/latest/index.html",
+        f"{main}/history.html", f"{main}/history.json",
+        f"{other}/history.html", f"{other}/history.json",
         f"{other}/index.html", f"{other}/latest/index.html",
         *(f"{main}/{id_}/index.html" for id_ in ids[:3]), f"{other}/{ids[3]}/index.html",
     }  # fmt: skip
@@ -93,7 +96,7 @@ def test_the_index_has_jobs_runs_results_in_words_and_history_json_satisfies_its
     assert "expectations not met" in page
     assert "27: 18 audited, 9 not audited" in page
     assert "fleet.yml -p unread-close.yml -l web" in page
-    assert page.count("Report of the last run") == 2
+    assert page.count("Report of the last run") == page.count("History over weeks") == 2
     schema = json.loads(SCHEMA.read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(data_of(site))
@@ -185,17 +188,35 @@ def test_the_same_runs_write_nothing_and_a_new_one_only_what_shows_it(
         return render_report(paths, *arguments, width=width)
 
     monkeypatch.setattr(publishing, "render_report", render)
-    assert publish(site, output).written == 45
+    assert publish(site, output).written == 47
     before = {path: path.stat() for path in site.rglob("*.html")}
     assert publish(site, output).written == 0
     new = add_run(output, 50)
     done = publish(site, output)
-    # The run, latest/ twice, the page of the job, index.html and history.json.
-    assert done.written == 6
+    # The run, latest/ twice, the page of the job, its weeks twice, index.html and history.json.
+    assert done.written == 8
     changed = {path for path, info in before.items() if path.stat().st_mtime_ns != info.st_mtime_ns}
-    assert len(changed) == 4
+    assert len(changed) == 5
     assert new in done.pages
     assert len(rendered) == 1
+
+
+def test_the_weeks_of_a_job_are_those_of_the_command_with_links_to_its_runs(
+    output: Path, site: Path
+) -> None:
+    publish(site, output)
+    job = jobs_of(site)[0]
+    assert (site / job / "history.json").read_bytes() == render_history(
+        read_history(output, job), "json", width=100, bars=False
+    )
+    page = (site / job / "history.html").read_text("utf-8")
+    assert f'href="{FIRST:%Y-%m-%dT%H%M%SZ}/index.html"' in page
+    assert 'href="../index.html"' in page
+    for path in output.glob("2026*/report.html"):
+        path.parent.joinpath(STORE_FILE).unlink()
+        path.parent.joinpath("outline.json").unlink(missing_ok=True)
+    assert publish(site, output).pages == {}
+    assert set(files_of(site)) == {"index.html", "history.json"}
 
 
 @pytest.mark.parametrize(
