@@ -64,6 +64,11 @@ def needs(program: str, package: str) -> str:
 # -----------------------------------------------------------------------------------------------
 
 
+def statuses(text: str) -> list[str]:
+    """Returns the label of each status in a text."""
+    return re.findall(r"^(?:Act|Watch|All as expected|Cannot say): ", text, re.MULTILINE)
+
+
 def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_otherwise(
     place: Workspace,
 ) -> None:
@@ -72,6 +77,7 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     first = place.run(*arguments)
     assert (first.returncode, first.stderr) == (2, "")
     assert "Findings: 1 warning" in first.stdout
+    assert statuses(first.stdout) == ["Watch: "]
     assert first.stdout == told.read_text()
     assert len(first.stdout.splitlines()) <= news.MAX_LINES
 
@@ -86,6 +92,7 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     place.locals(2)
     changed = place.run(*arguments)
     assert changed.returncode == 2
+    assert statuses(changed.stdout) == ["Watch: "]
     assert changed.stdout.count("1 host new") == 1
     assert changed.stdout.count("new host  host") == 1
     assert "host01" in changed.stdout

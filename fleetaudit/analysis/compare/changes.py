@@ -32,7 +32,8 @@ MOST_RATES = 10
 """How many hosts with most aborts are listed."""
 EFFECT_TEXTS: dict[Effect, str] = {"no longer told": "no longer known", "told again": "known again"}
 """Effects whose word in run.json is not the word that people read."""
-_COUNTED_TEXTS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", "new host": "new"}
+REGRESSED = "regressed"
+_COUNTED_TEXTS: dict[Effect, str] = {"regression": REGRESSED, "fix": "fixed", "new host": "new"}
 """Effects that read differently after "2 hosts"."""
 _FOLLOWS_MEMORY = "with another value that follows from the memory"
 

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fleetaudit.analysis.causes import Cause
@@ -20,6 +20,7 @@ from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.phrases import agree, count_noun
 from fleetaudit.text.sanitize import cut
 
+from .changes import REGRESSED
 from .summary import SummaryInput
 from .view_model import (
     NOT_SELECTED,
@@ -74,8 +75,6 @@ _KIND_VERBS: Mapping[str, tuple[str, str]] = {
     "exposure": ("has an unexpected number", "have an unexpected number"),
 }
 """What hosts with a finding do, in the singular and in the plural, by the kind of the finding."""
-_KIND_ORDER = ("host-key", "scenario", "kernel", "sysctl", "exposure")
-"""Which kind is named first among findings of one severity; a control that failed comes last."""
 
 
 class _Facts(NamedTuple):
@@ -152,7 +151,7 @@ def lead_finding(findings: Iterable[FindingGroup]) -> FindingGroup | None:
 def _lead_key(group: FindingGroup) -> tuple[int, bool, int]:
     """Returns the key that sorts findings: the one to name first."""
     severity = -SEVERITIES.index(group.severity)
-    return severity, group.kind not in _KIND_ORDER, -group.hosts
+    return severity, group.kind == "control", -group.hosts
 
 
 # ---- the rules, in their order
@@ -340,7 +339,7 @@ def _count_regressed(changes: Changes | None) -> int:
     regressions = [row for row in changes.rows if row.effect == "regression"]
     if all(row.waived is not None for row in regressions):
         return 0
-    return sum(hosts for hosts, text in changes.counts if text == "regressed")
+    return sum(hosts for hosts, text in changes.counts if text == REGRESSED)
 
 
 def _all_met(facts: _Facts) -> list[Clause]:
@@ -406,20 +405,16 @@ def _remedy(facts: _Facts, group: FindingGroup) -> NextStep | None:
         remedy = group.remedies[0]
         hosts = "" if group.waived else _name_or_count(remedy.hosts)
         return NextStep(text=remedy.text, is_command=remedy.is_command, hosts=hosts)
-    if not group.audited:
-        return _reach(facts)
-    host = _first_host(facts.audited, group)
-    scenario = (group.subject,) if group.kind in ("scenario", "kernel", "control") else ()
-    return NextStep(explain=(host, *scenario))
-
-
-def _first_host(audited: Iterable[Audited], group: FindingGroup) -> str:
-    """Returns the name of the first host with an open finding of the group."""
     ids = {*group.ids}
-    return next(host.name for host in audited if _has_open(host, ids))
+    host = next((host for host in facts.audited if _has_open(host, ids)), None)
+    if host is None:
+        return _reach(facts)
+    observed = {o.scenario for o in host.observations}
+    scenario = {group.subject} & observed
+    return NextStep(explain=(host.name, *scenario))
 
 
-def _has_open(host: Audited, ids: set[str]) -> bool:
+def _has_open(host: Audited, ids: Container[str]) -> bool:
     """Returns whether a host has an open finding with one of the ids."""
     return any(finding.id in ids and finding.is_open for finding in host.findings)
 

@@ -353,6 +353,13 @@ def test_a_finding_of_an_unknown_kind_has_a_sentence(severity: Severity) -> None
     )
 
 
+def test_a_finding_that_only_a_host_without_verdicts_has_needs_no_audited_host() -> None:
+    """A run.json of another program may have it."""
+    odd = Finding(id="scenario:x/ipv4", severity="error", expected="FIN", observed="RST")
+    lost = msgspec.structs.replace(LOST, findings=(odd,))
+    assert compare(run_of([*fine(1), lost])).first_step == "nc -vz lost 22"
+
+
 def test_a_hostile_run_id_and_host_stay_one_argument_each() -> None:
     host = msgspec.structs.replace(ends("a", "unread-close", "FIN"), name="a; rm -rf /")
     assert compare(run_of([host])).first_step.endswith(" 'a; rm -rf /' unread-close")
