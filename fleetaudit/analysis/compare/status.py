@@ -296,7 +296,7 @@ def _describe(group: FindingGroup, coverage: Coverage) -> Clause:
     verb = agree(group.hosts, *_verbs(group))
     if group.kind in _WHOLE_VERBS:
         return _clause(number, f" {verb} ({group.severity})")
-    subject = TextPart(text=group.subject, link=group.link, untrusted=True)
+    subject = TextPart(text=group.subject, link=group.link or group.anchor, untrusted=True)
     expected = TextPart(text=cut(group.expected, MOST_EXPECTED), untrusted=True)
     where = ", where the playbook expects "
     return _clause(number, f" {verb} in ", subject, where, expected, f" ({group.severity})")

@@ -29,13 +29,17 @@ _STRUCTURE = """() => {
   const walk = (element, path) => {
     const names = element.getAttributeNames().filter((name) => name !== "open").sort().join(",");
     const own = `${path}/${element.localName}[${names}]`;
-    if (element.localName !== "wbr") paths[own] = (paths[own] || 0) + 1;
+    const ofText = element.matches("wbr, .ladder text > tspan[dy]:not(:has(*))");
+    if (!ofText) paths[own] = (paths[own] || 0) + 1;
     for (const child of element.children) walk(child, own);
   };
   walk(document.documentElement, "");
   return paths;
 }"""
-"""Counts elements by the names of their parents and the names of their attributes."""
+"""Counts elements by the names of their parents and the names of their attributes.
+
+Where a word may break, and the further lines of a label in a ladder, depend on the text.
+"""
 _TEXT = """() => {
   const texts = [document.title];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

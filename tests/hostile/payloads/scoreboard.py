@@ -125,7 +125,9 @@ class Score:
                 if (placed := self.placed.get(found[0])) is None:
                     continue
                 self.seen.add(found[0])
-                if not text.endswith(_SURROGATES.sub("\ufffd", placed.text), 0, found.end()):
+                expected = _SURROGATES.sub("\ufffd", placed.text)
+                # The description of a job is a command, which has it in quotes for a shell.
+                if not text.endswith((expected, expected.replace("'", _QUOTE)), 0, found.end()):
                     self.fail(f"{placed.path} ({placed.kind}): {placed.text!r} is {text!r}")
 
     def refuse_hidden(self, output: str, allowed: str = "\n") -> None:
