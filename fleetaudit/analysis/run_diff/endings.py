@@ -11,9 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat, starmap
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from fleetaudit.analysis.compare.changes import effect_text
 from fleetaudit.analysis.compare.columns import NOT_IN_PLAYBOOK
@@ -39,6 +40,9 @@ Subject = tuple[str, Family]
 NOT_REPORTED = "not reported"
 """Stands for an ending that the run asked for and the host did not report."""
 
+_IF_PLANNED = {NOT_IN_PLAYBOOK: NOT_REPORTED}
+_Presence = Literal["no result", "void", "valid"]
+"""What one run knows of a host: it did not audit it, its control failed, or its endings count."""
 _MOST_EXAMPLES = 20
 """How many hosts of a group are kept, to find one with packets."""
 
@@ -90,8 +94,9 @@ def count_endings(
         return sides.move, observed, voids, _change_keys(by_host.get(sides.name, {}))
 
     counts = EndingCounts({}, set(), defaultdict(lambda: defaultdict(Counter)), defaultdict(list))
+    counter = _Counter(counts, rows)
     for group in group_by(_each_host(pairs), shared_parts).values():
-        _count_group(counts, group, by_host.get(group[0].name, {}), rows)
+        counter.add(group, by_host.get(group[0].name, {}))
     return counts
 
 
@@ -161,77 +166,96 @@ def _label_of(observation: Observation) -> str:
     return "mixed" if observation.is_mixed else observation.ending
 
 
-def _count_group(
-    counts: EndingCounts,
-    group: Sequence[HostSides],
-    changes: Mapping[str, Change],
-    rows: Mapping[str, ScenarioRow],
-) -> None:
-    """Counts hosts that share all their endings; `changes` are those of each of them."""
-    first = group[0]
-    counts.hosts.setdefault(first.move, []).extend(group)
-    sides = _Side.of(first.before), _Side.of(first.after)
-    for subject in dict.fromkeys((*sides[1].observed, *sides[0].observed)):
-        row = rows[subject[0]]
-        change = changes.get(f"scenario:{subject[0]}/{subject[1]}")
-        ending = _ending_change(sides, subject, row, change)
-        counts.counts[subject][first.move][ending] += len(group)
-        if change:
-            counts.changed.add(first.move)
-            counts.examples[subject, ending].extend(group[:_MOST_EXAMPLES])
+class _Counter:
+    """Counts groups of hosts into `counts`; an ending that many hosts share is made once."""
+
+    def __init__(self, counts: EndingCounts, rows: Mapping[str, ScenarioRow]) -> None:
+        self._counts, self._rows = counts, rows
+        self._endings = once_per_object(_compare_endings)
+
+    def add(self, group: Sequence[HostSides], changes: Mapping[str, Change]) -> None:
+        """Counts hosts that share all their endings; `changes` are those of each of them."""
+        first, counts = group[0], self._counts
+        move = first.move
+        counts.hosts.setdefault(move, []).extend(group)
+        before, after = map(_presence_of, first)
+        earlier, later = map(_by_subject, first)
+        for subject in later | earlier:
+            row, observed = self._rows[subject[0]], (earlier.get(subject), later.get(subject))
+            ending = self._endings(row, before, after, *observed)
+            change = changes.get(f"scenario:{subject[0]}/{subject[1]}")
+            if change:
+                ending = _with_effect(ending, change)
+                counts.changed.add(move)
+                counts.examples[subject, ending].extend(group[:_MOST_EXAMPLES])
+            counts.counts[subject][move][ending] += len(group)
 
 
-class _Side(NamedTuple):
-    """One run's side of a host, with its observations by subject."""
-
-    host: Audited | None
-    observed: Mapping[Subject, Observation]
-
-    @classmethod
-    def of(cls, host: Audited | None) -> _Side:
-        """Returns the side of a host that this run audited, or did not."""
-        return cls(host, {(o.scenario, o.family): o for o in _observations(host)})
-
-    def label(self, subject: Subject, absent: str) -> str:
-        """Returns the ending, or why there is none; `absent` if the host has not reported it."""
-        match self.host, self.observed.get(subject):
-            case None, _:
-                return ""
-            case Audited(void=void), _ if void:
-                return "void"
-            case _, None:
-                return absent
-            case _, Observation() as observation:
-                return _label_of(observation)
-
-    def verdict(self, subject: Subject, row: ScenarioRow) -> Verdict:
-        """Returns the verdict on the ending, by the present expectation."""
-        match self.host, self.observed.get(subject):
-            case Audited(void=void), _ if void:
-                return "void"
-            case _, Observation() as observation:
-                return verdict_of(observation, row)
-            case _:
-                return "not run"
+def _presence_of(host: Audited | None) -> _Presence:
+    """Returns what is known of a host in one run."""
+    match host:
+        case None:
+            return "no result"
+        case Audited(void=void) if void:
+            return "void"
+        case _:
+            return "valid"
 
 
-def _ending_change(
-    sides: Sequence[_Side], subject: Subject, row: ScenarioRow, change: Change | None
+def _by_subject(host: Audited | None) -> dict[Subject, Observation]:
+    """Returns the observations of a host by scenario and family."""
+    return host.observations_by_scenario() if host else {}
+
+
+def _compare_endings(
+    row: ScenarioRow,
+    before: _Presence,
+    after: _Presence,
+    earlier: Observation | None,
+    later: Observation | None,
 ) -> EndingChange:
-    """Returns how a host ended a scenario in each run; `change` is None if that is no change."""
-    before, after = sides
-    if change is None:
-        return EndingChange(
-            before=before.label(subject, NOT_IN_PLAYBOOK),
-            after=after.label(subject, NOT_IN_PLAYBOOK),
-            verdict_before=before.verdict(subject, row),
-            verdict_after=after.verdict(subject, row),
-        )
+    """Returns how hosts ended the scenario `row` in each run, as if that were no change.
+
+    `earlier` and `later` are None if the host reported nothing.
+    """
     return EndingChange(
-        before=before.label(subject, NOT_REPORTED),
-        after=after.label(subject, NOT_REPORTED),
-        verdict_before=before.verdict(subject, row),
-        verdict_after=after.verdict(subject, row),
+        before=_label(before, earlier),
+        after=_label(after, later),
+        verdict_before=_verdict(before, earlier, row),
+        verdict_after=_verdict(after, later, row),
+    )
+
+
+def _label(presence: _Presence, observation: Observation | None) -> str:
+    """Returns the ending, or why there is none."""
+    match presence, observation:
+        case "no result", _:
+            return ""
+        case "void", _:
+            return "void"
+        case _, None:
+            return NOT_IN_PLAYBOOK
+        case _, Observation():
+            return _label_of(observation)
+
+
+def _verdict(presence: _Presence, observation: Observation | None, row: ScenarioRow) -> Verdict:
+    """Returns the verdict on the ending, by the present expectation."""
+    match presence, observation:
+        case "void", _:
+            return "void"
+        case _, Observation():
+            return verdict_of(observation, row)
+        case _:
+            return "not run"
+
+
+def _with_effect(ending: EndingChange, change: Change) -> EndingChange:
+    """Returns an ending with what its change means; both runs asked for the scenario."""
+    return replace(
+        ending,
+        before=_IF_PLANNED.get(ending.before, ending.before),
+        after=_IF_PLANNED.get(ending.after, ending.after),
         effect=change.effect,
         effect_text=effect_text(change.effect),
         severity=change.severity,

@@ -21,7 +21,7 @@ from fleetaudit.model import Effect, PastRun, RunInfo, Severity
 from fleetaudit.text.host_ranges import HostRanges
 
 
-class EndingChange(msgspec.Struct, frozen=True, kw_only=True):
+class EndingChange(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """How hosts ended one scenario in each of two runs.
 
     `before` and `after` are endings, or "void", "not in playbook" or "not reported"; "" stands for
