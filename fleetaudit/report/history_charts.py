@@ -24,7 +24,7 @@ HEIGHT = 208
 """The height of a chart, in pixels."""
 MOST_SERIES = 8
 """Maximum number of kernel series with a layer of their own; the rest is "other"."""
-OTHER = "other"
+OTHER, NO_SERIES = "other", "no series"
 _SHADES = 7
 """The greatest number of a shade; shade 1 is the strongest."""
 _ENDINGS = {
@@ -135,7 +135,7 @@ def _series_chart(axis: TimeAxis, runs: Sequence[HistoryRun]) -> Chart:
     drawn, small = _largest(counted)
     layers = [
         Column(
-            name=name or "no series", kind=kind, values=_named(counted, (name,)), is_host_text=True
+            name=name or NO_SERIES, kind=kind, values=_named(counted, (name,)), is_host_text=True
         )
         for name, kind in zip(drawn, _shades(len(drawn)), strict=True)
     ]

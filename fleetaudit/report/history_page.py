@@ -7,8 +7,7 @@ and is never taken for 0.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,12 +19,14 @@ from fleetaudit.text.kernel_releases import release_key
 
 from .charts import stack
 from .common import parse_moment
-from .document import render_document
-from .history_charts import history_charts
+from .document import page_text, render_document
+from .history_charts import HEIGHT, Chart, history_charts
+from .history_hosts import host_data, host_rows
 from .history_trend import trend_of
+from .page_data import encode_data
 from .time_axis import TimeAxis, time_axis
 
-SCRIPTS = ("history.js",)
+SCRIPTS = ("history.js", "history_host.js")
 STYLES = ("charts.css",)
 MOST_ROWS = 200
 """Maximum number of findings and of builds in a table; a text names how many more there are."""
@@ -108,17 +109,31 @@ def _over_time(history: JobHistory, dated: _Runs) -> dict[str, object]:
     findings = sorted(history.findings, key=_finding_order)
     builds = sorted(history.builds, key=_build_order, reverse=True)
     charted = [dated.links[run.id] for run in dated.runs]
-    data = {"at": dated.axis.positions}
+    charts = history_charts(dated.axis, dated.runs, history.scenario)
+    # A timeline has the indexes of runs in the history: on the axis they must be the same.
+    has_hosts = dated.order == tuple(range(len(history.runs)))
+    data: dict[str, object] = {"at": dated.axis.positions}
+    if has_hosts:
+        gaps = [(gap.start, gap.width) for gap in dated.axis.gaps]
+        data |= {"pad": dated.axis.pad, "gaps": gaps, "height": HEIGHT}
+        data |= host_data(history, _kinds(charts))
     return {
         "axis": dated.axis,
         "links": dated.links,
         "trend": trend_of(dated.runs),
-        "charts": history_charts(dated.axis, dated.runs, history.scenario),
+        "charts": charts,
         "charted": charted,
         "findings": [_row(item, dated) for item in findings[:MOST_ROWS]],
         "builds": [_row(item, dated) for item in builds[:MOST_ROWS]],
-        "data": Markup(json.dumps(data, separators=(",", ":"))),  # noqa: S704 - numbers only
+        "host_rows": list(host_rows(history)) if has_hosts else [],
+        "data": Markup(encode_data(data, page_text)),  # noqa: S704 - no <, > and & in it
     }
+
+
+def _kinds(charts: Iterable[Chart]) -> dict[str, str]:
+    """Returns the classes of the layers of kernel series, by series."""
+    layers = next(chart.layers for chart in charts if chart.id == "kernels")
+    return {layer.name: layer.kind for layer in layers}
 
 
 def _run_link(run: HistoryRun, links: Mapping[str, str]) -> RunLink:

@@ -55,6 +55,14 @@ def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:
     for name, column in zip(_SHARED, columns[len(_OWN) :], strict=True):
         data[name], data[f"{name}s"] = _index(column)
     data |= _filter_data(comparison, data["anchors"], escape)
+    return encode_data(data, escape)
+
+
+def encode_data(data: Any, escape: Callable[[str], str]) -> str:
+    """Returns data of a page as JSON that cannot end the element that it stands in.
+
+    `escape` makes invisible characters visible.
+    """
     text = json.dumps(_escape_all(data, escape), ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

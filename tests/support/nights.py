@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from fleetaudit.analysis.drift import compute_drift
 from fleetaudit.model import Audited, AuditRun, Exposure, HostResult, Kernel, RunInfo
 from fleetaudit.store.jobs import job_name
 from fleetaudit.store.run_folder import create_run_folder
@@ -50,10 +51,16 @@ def night_time(night: int) -> datetime:
 
 
 def nights(count: int = NIGHTS, hosts: int = HOSTS) -> Iterator[AuditRun]:
-    """Yields the runs of `count` nights, without that of the night that has none."""
+    """Yields the runs of `count` nights, each compared with the run before.
+
+    The night `NO_RUN_NIGHT` has none.
+    """
+    before = None
     for night in range(count):
         if night != NO_RUN_NIGHT:
-            yield run_of_night(night, hosts)
+            run = run_of_night(night, hosts)
+            yield run if before is None else replace(run, drift=compute_drift(before, run))
+            before = run
 
 
 def run_of_night(night: int, hosts: int = HOSTS) -> AuditRun:
@@ -131,10 +138,9 @@ def exposure_on(number: int, night: int, hosts: int) -> Exposure:
     while boot and kernel_of(number, boot - 1, hosts) == kernel_of(number, night, hosts):
         boot -= 1
     per_day = 6 if kernel_of(number, night, hosts).release.startswith("6.12") else 35
-    days = range(boot - 40 if boot == 0 else boot, night + 1)
-    aborts = sum(per_day + day * day % 7 for day in days)
-    exposure = exposure_of(aborts, len(days) * 4_000)
-    return replace(exposure, uptime_s=len(days) * 86_400.0 - 3_600)
+    days = night - boot + (40 if boot == 0 else 1)
+    aborts = per_day * days + night * night % 5
+    return replace(exposure_of(aborts, days * 4_000), uptime_s=days * 86_400.0 - 3_600)
 
 
 def store_nights(output: Path, count: int = NIGHTS, hosts: int = HOSTS) -> list[str]:

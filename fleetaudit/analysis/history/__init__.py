@@ -24,6 +24,7 @@ from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
 from fleetaudit.text.kernel_releases import ReleaseKey, release_key, release_series
 from fleetaudit.text.phrases import surround
 
+from .host_timelines import host_timelines
 from .model import (
     HISTORY_FORMAT,
     BuildHistory,
@@ -54,6 +55,7 @@ def history_of(outlines: Sequence[RunOutline], unreadable: Iterable[LeftOutRun] 
     found = [*map(timeline.add, outlines)]
     first = replace(found[0], opened=(), added=())  # there is no run to compare it with
     last = outlines[-1]
+    states, timelines = host_timelines(outlines)
     return JobHistory(
         job=job_name(last.run),
         description=describe_job(last.run),
@@ -61,6 +63,8 @@ def history_of(outlines: Sequence[RunOutline], unreadable: Iterable[LeftOutRun] 
         runs=tuple(map(_history_run, outlines, (first, *found[1:]))),
         findings=tuple(sorted(_findings(outlines, found), key=_finding_order)),
         builds=tuple(_builds(outlines)),
+        host_states=states,
+        host_timelines=timelines,
         unreadable=tuple(unreadable),
     )
 

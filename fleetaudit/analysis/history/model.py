@@ -13,6 +13,8 @@ from fleetaudit.model import Frozen, Severity
 from fleetaudit.store.run_head import FindingCounts, HostCounts
 
 HISTORY_FORMAT: Literal["fleetaudit-history/1"] = "fleetaudit-history/1"
+HostStatus = Literal["audited", "void", "not audited", "not selected", "absent"]
+"""The status of a host in one run; "absent" if the run does not have it."""
 
 
 class HistoryRun(Frozen, frozen=True, kw_only=True):
@@ -97,6 +99,25 @@ class BuildHistory(Frozen, frozen=True, kw_only=True):
     hosts: tuple[int, ...]
 
 
+class HostState(Frozen, frozen=True, kw_only=True):
+    """What hosts showed in a run: the kernel, null unless audited, and the ids of open findings."""
+
+    status: HostStatus
+    release: str | None = None
+    findings: tuple[str, ...] = ()
+
+
+class HostTimeline(Frozen, frozen=True, kw_only=True):
+    """Hosts that changed in the same way.
+
+    `changes` are (index of a run, index of a state in `host_states`), for each run in which their
+    state is not that of the run before. Before the first one they were not in the job.
+    """
+
+    hosts: tuple[str, ...]
+    changes: tuple[tuple[int, int], ...]
+
+
 class LeftOutRun(Frozen, frozen=True, kw_only=True):
     """A run that cannot be read, and why."""
 
@@ -110,6 +131,7 @@ class JobHistory(Frozen, frozen=True, kw_only=True):
     `description` is the job as in a command line. `scenario` is the main scenario, whose endings
     the runs have; it is the one of the last run, "" without one. `findings` come most severe first,
     those that are open before the others; `builds` in numeric order of their releases.
+    `host_timelines` have every host once.
     `unreadable` are the runs of the output folder that cannot be read, whatever job they are of.
     """
 
@@ -120,4 +142,6 @@ class JobHistory(Frozen, frozen=True, kw_only=True):
     runs: tuple[HistoryRun, ...]
     findings: tuple[FindingHistory, ...]
     builds: tuple[BuildHistory, ...]
+    host_states: tuple[HostState, ...] = ()
+    host_timelines: tuple[HostTimeline, ...] = ()
     unreadable: tuple[LeftOutRun, ...] = ()
