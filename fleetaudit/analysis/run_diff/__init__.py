@@ -34,9 +34,6 @@ from .view_model import BuildRow, DiffMatrix, DiffPair, RunDiff, RunSide
 
 __all__ = ["RunDiff", "lay_out"]
 
-MOST_PAIRS = 12
-"""How many endings that changed are shown packet by packet."""
-
 
 def lay_out(before: AuditRun, after: AuditRun, drift: Drift) -> RunDiff:
     """Returns everything that a page shows of two runs; `drift` is what changed between them.
@@ -53,8 +50,7 @@ def lay_out(before: AuditRun, after: AuditRun, drift: Drift) -> RunDiff:
     builds = make_builds((*before.audited, *after.audited))
     counts = count_endings(pairs, drift.changes, rows)
     matrix = make_matrix(counts, builds, rows)
-    found = pair_before_and_after(matrix, counts, builds, rows)
-    shown = found[:MOST_PAIRS]
+    shown, more_pairs = pair_before_and_after(matrix, counts, builds, rows)
     anchors = _anchors(shown)
     changes = summarize_changes(drift, anchors)
     return RunDiff(
@@ -66,7 +62,7 @@ def lay_out(before: AuditRun, after: AuditRun, drift: Drift) -> RunDiff:
         builds=_build_rows(builds, before, after),
         matrix=_with_links(matrix, anchors),
         pairs=shown,
-        more_pairs=len(found) - len(shown),
+        more_pairs=more_pairs,
     )
 
 

@@ -7,7 +7,7 @@ side says why it has none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress, repeat
+from itertools import repeat
 
 from msgspec.structs import replace
 
@@ -26,6 +26,8 @@ from .endings import EndingCounts, HostSides, Subject, observation_of
 from .matrix import change_order
 from .view_model import DiffColumn, DiffMatrix, DiffPair, DiffSide, EndingChange
 
+MOST_PAIRS = 12
+"""How many endings that changed are shown packet by packet."""
 _Changed = tuple[DiffColumn, EndingChange]
 
 
@@ -34,15 +36,17 @@ def pair_before_and_after(
     counts: EndingCounts,
     builds: Mapping[BuildKey, Build],
     rows: Mapping[str, ScenarioRow],
-) -> tuple[DiffPair, ...]:
-    """Returns one pair for each ending that changed in the columns of `matrix`, worst first.
+) -> tuple[tuple[DiffPair, ...], int]:
+    """Returns at most `MOST_PAIRS` pairs, and how many more endings changed.
 
-    Anchors are "pair-1" and so on in that order; those of the traces are "pair-1-before" and
-    "pair-1-after".
+    Each ending that changed in the columns of `matrix` has one pair, the worst first. Anchors are
+    "pair-1" and so on in that order; those of the traces are "pair-1-before" and "pair-1-after".
     """
     changed = sorted(_changed_endings(matrix.changed), key=lambda item: change_order(item[1]))
-    maker = _PairMaker(matrix, counts, builds, rows)
-    return tuple(maker.make(f"pair-{i}", *item) for i, item in enumerate(changed, 1))
+    maker = _PairMaker(counts, builds, rows)
+    shown = enumerate(changed[:MOST_PAIRS], 1)
+    pairs = tuple(maker.make(f"pair-{i}", *item) for i, item in shown)
+    return pairs, len(changed[MOST_PAIRS:])
 
 
 def _changed_endings(columns: Iterable[DiffColumn]) -> list[_Changed]:
@@ -56,16 +60,14 @@ def _changed_endings(columns: Iterable[DiffColumn]) -> list[_Changed]:
 
 
 class _PairMaker:
-    """Makes the pairs of one matrix."""
+    """Makes the pairs of two runs."""
 
     def __init__(
         self,
-        matrix: DiffMatrix,
         counts: EndingCounts,
         builds: Mapping[BuildKey, Build],
         rows: Mapping[str, ScenarioRow],
     ) -> None:
-        self._moves = matrix.moves
         self._counts, self._builds, self._rows = counts, builds, rows
 
     def make(self, anchor: str, column: DiffColumn, change: EndingChange) -> DiffPair:
@@ -94,12 +96,12 @@ class _PairMaker:
             self._trace(f"{anchor}-after", sides.after, subject),
         )
         before_at, after_at = _differences(*traces)
-        has_change = (change in dict(cell.endings) for cell in column.cells)
-        moves = list(compress(self._moves, has_change))
+        by_move = self._counts.counts[subject]
+        moves = [move for move, endings in by_move.items() if change in endings]
         before = DiffSide(
             ending=change.before,
             verdict=change.verdict_before,
-            builds=_distinct(move.before for move in moves),
+            builds=self._distinct(move[0] for move in moves),
             hosts=dict(column.totals)[change],
             trace=traces[0],
             missing=_why_missing(sides.before, subject),
@@ -109,11 +111,15 @@ class _PairMaker:
             before,
             ending=change.after,
             verdict=change.verdict_after,
-            builds=_distinct(move.after for move in moves),
+            builds=self._distinct(move[1] for move in moves),
             trace=traces[1],
             missing=_why_missing(sides.after, subject),
             differs_at=after_at,
         )
+
+    def _distinct(self, keys: Iterable[BuildKey | None]) -> tuple[Build, ...]:
+        """Returns each build once, in order of appearance."""
+        return tuple(self._builds[key] for key in dict.fromkeys(keys) if key)
 
     def _trace(self, anchor: str, host: Audited | None, subject: Subject) -> Trace | None:
         """Returns the trace of a host, None if it did not report the scenario."""
@@ -163,11 +169,6 @@ def _rows_of(trace: Trace | None) -> Sequence[TraceRow]:
 def _has_segments(rows: Iterable[TraceRow]) -> bool:
     """Returns whether there are segments, and not only steps."""
     return any(row.who != "step" for row in rows)
-
-
-def _distinct(builds: Iterable[Build | None]) -> tuple[Build, ...]:
-    """Returns each build once, in order of appearance."""
-    return tuple({build.anchor: build for build in builds if build}.values())
 
 
 def _why_missing(host: Audited | None, subject: Subject) -> str:

@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.analysis.drift import compute_drift
-from fleetaudit.analysis.run_diff import MOST_PAIRS, RunDiff, lay_out
+from fleetaudit.analysis.run_diff import RunDiff, lay_out
+from fleetaudit.analysis.run_diff.before_and_after import MOST_PAIRS
 from fleetaudit.analysis.run_diff.matrix import MOST_MOVES
 from fleetaudit.analysis.run_diff.view_model import DiffColumn, KernelMove
 from fleetaudit.model import Audited, AuditRun, Ending, Evidence, HostResult, Kernel
