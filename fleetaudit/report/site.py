@@ -144,10 +144,14 @@ def _render(site: Site, jobs: Sequence[SiteJob], *, most: int, home: str) -> str
     )
 
 
-def worst_severity(findings: FindingCounts) -> str:
-    """Returns the worst severity of the findings without a waiver, "met" for none."""
-    counts = msgspec.structs.asdict(findings)
-    return next((severity for severity in reversed(SEVERITIES) if counts[severity]), "met")
+def worst_severity(run: SiteRun) -> str:
+    """Returns the worst severity of the findings without a waiver.
+
+    Without a finding it is "met", and "unknown" if some host was not audited.
+    """
+    counts = msgspec.structs.asdict(run.findings)
+    without = "unknown" if run.hosts.not_audited else "met"
+    return next((severity for severity in reversed(SEVERITIES) if counts[severity]), without)
 
 
 def draw_bars(runs: Sequence[SiteRun]) -> tuple[Bar, ...]:
@@ -156,7 +160,7 @@ def draw_bars(runs: Sequence[SiteRun]) -> tuple[Bar, ...]:
     counts = [run.findings.error + run.findings.warning for run in shown]
     most = max(counts, default=0) or 1
     bars = [
-        Bar(round(BAR_HEIGHT * count / most, 1), worst_severity(run.findings), count)
+        Bar(round(BAR_HEIGHT * count / most, 1), worst_severity(run), count)
         for run, count in zip(shown, counts, strict=True)
     ]
     return tuple(reversed(bars))

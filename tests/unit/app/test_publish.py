@@ -20,6 +20,7 @@ from fleetaudit.app.report import RenderedReport, render_report
 from fleetaudit.errors import LockedError, NothingToDoError, OutputError, UsageError
 from fleetaudit.report import site as site_pages
 from fleetaudit.store.names import JOURNAL_FILE, STORE_FILE
+from fleetaudit.store.run_head import FindingCounts, HostCounts
 from fleetaudit.store.run_list import list_runs
 from fleetaudit.store.site_folder import LIST_FILE, LOCK_FILE
 from tests import SCHEMAS
@@ -101,6 +102,34 @@ def test_the_index_has_jobs_runs_results_in_words_and_history_json_satisfies_its
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(data_of(site))
     assert data_of(site)["format"] == "fleetaudit-site/1"
+
+
+@pytest.mark.parametrize(
+    ("missing", "found", "shown"),
+    [
+        pytest.param(0, {}, "met", id="all audited, no finding"),
+        pytest.param(1, {}, "unknown", id="a host that was not audited"),
+        pytest.param(1, {"info": 2}, "info", id="info"),
+        pytest.param(0, {"info": 2, "warning": 1, "error": 1}, "error", id="the worst counts"),
+        pytest.param(0, {"waived": 3}, "met", id="waived"),
+    ],
+)
+def test_a_run_is_as_bad_as_its_worst_open_finding_and_never_good_if_hosts_are_missing(
+    missing: int, found: dict[str, int], shown: str
+) -> None:
+    none = dict.fromkeys(("error", "warning", "info", "waived"), 0)
+    run = site_pages.SiteRun(
+        id="2026-01-01T020000Z",
+        started="",
+        finished="",
+        status=0,
+        result="",
+        hosts=HostCounts(selected=4, audited=4 - missing, not_audited=missing, not_selected=0),
+        findings=FindingCounts(**{**none, **found}),
+        report="",
+    )
+    assert site_pages.worst_severity(run) == shown
+    assert site_pages.draw_bars([run])[0].severity == shown
 
 
 def test_the_published_schema_is_current() -> None:
