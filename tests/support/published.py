@@ -9,10 +9,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.app.publish import PublishedSite, PublishRequest, publish_site
 from fleetaudit.model import AuditRun
 from fleetaudit.report import registry
 from fleetaudit.store.latest import point_latest
+from fleetaudit.store.names import OUTLINE_FILE
+from fleetaudit.store.outline import encode_outline
 from fleetaudit.store.run_folder import create_run_folder
 from tests.support.runs import small_fleet
 
@@ -53,6 +56,7 @@ def add_run(
             report = f"<!doctype html><title>{folder.id}</title>\n".encode()
         if report is not None:
             folder.write("report.html", report)
+        folder.write(OUTLINE_FILE, encode_outline(outline_of(whole)))
         folder.finish(whole)
     if latest:
         point_latest(output, folder.id)

@@ -19,7 +19,7 @@ from fleetaudit.app.option_values import parse_publish_mode
 from fleetaudit.app.report import RenderedReport, render_report
 from fleetaudit.errors import LockedError, NothingToDoError, OutputError, UsageError
 from fleetaudit.report import site as site_pages
-from fleetaudit.store.names import JOURNAL_FILE, STORE_FILE
+from fleetaudit.store.names import JOURNAL_FILE, OUTLINE_FILE, STORE_FILE
 from fleetaudit.store.run_head import FindingCounts, HostCounts
 from fleetaudit.store.run_list import list_runs
 from fleetaudit.store.site_folder import LIST_FILE, LOCK_FILE
@@ -243,7 +243,7 @@ def test_the_weeks_of_a_job_are_those_of_the_command_with_links_to_its_runs(
     assert 'href="../index.html"' in page
     for path in output.glob("2026*/report.html"):
         path.parent.joinpath(STORE_FILE).unlink()
-        path.parent.joinpath("outline.json").unlink(missing_ok=True)
+        path.parent.joinpath(OUTLINE_FILE).unlink()
     assert publish(site, output).pages == {}
     assert set(files_of(site)) == {"index.html", "history.json"}
 
