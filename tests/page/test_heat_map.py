@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from fleetaudit.model import Audited
 from tests.support.browser import LoadedPage, page_of
 from tests.support.many_kernels import SERIES, fleet_of
 
@@ -206,3 +208,29 @@ def test_a_cell_leads_to_the_hosts_that_it_counts(chromium: Any, pages: dict[int
             )
             text.wait_for()
             assert ("ending=" in href) is (word != "mixed")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_long_and_foreign_releases_leave_room_for_the_cells(
+    chromium: Any, tmp_path: Path, width: int
+) -> None:
+    releases = ("5.10." + "x" * 245, "6.12-\u202eعربي", "6.1-😀", "6.6-" + "long-part-" * 12)
+    run = fleet_of(16)
+    hosts = list(run.hosts)
+    for place, release in enumerate(releases, 7):
+        host = hosts[place]
+        assert isinstance(host, Audited)
+        kernel = replace(host.kernel, release=release)
+        hosts[place] = replace(host, kernel=kernel)
+    file = tmp_path / "report.html"
+    file.write_text(page_of(replace(run, hosts=tuple(hosts))), "utf-8")
+    with LoadedPage(chromium, file, viewport={"width": width, "height": 900}) as visit:
+        visit.page.click("text=Open all series")
+        assert visit.width() <= width
+        view = visit.page.locator("#heat .scroll").bounding_box()
+        stub = visit.page.locator("table.heat thead .stub").bounding_box()
+        assert stub["width"] <= 0.45 * view["width"]
+        foreign = visit.page.locator("table.heat tr", has_text="6.12-\\u202e")
+        to = foreign.locator("td a").first.get_attribute("href")
+        visit.page.evaluate("to => { location.hash = to }", to)
+        visit.page.locator(".found output", has_text="1 of 48 hosts").wait_for()

@@ -75,6 +75,8 @@
   // The rows of a series are in parts of so many. Of more rows than can be drawn at once, only parts in view are filled.
   const PART = 20;
   const AT_ONCE = 100;
+  // The usual height of a row in CSS pixels, for parts that have not been drawn yet.
+  const HEIGHT = 31;
 
   // Links a cell to its hosts.
   function link(row) {
@@ -93,14 +95,14 @@
   // Puts the rows of a part into the document, or a gap of their height.
   function fill(part) {
     if (part.filled) return;
-    part.rows.forEach((row) => { if (!row.dataset.linked) { link(row); row.dataset.linked = "yes"; } });
+    part.rows.forEach(link);
     part.body.replaceChildren(...part.rows);
     part.filled = true;
   }
   function empty(part) {
     if (!part.filled && part.body.rows.length) return;
     if (part.body.contains(document.activeElement)) return;
-    const height = part.filled ? part.body.getBoundingClientRect().height : part.rows.length * usual;
+    const height = part.filled ? part.body.getBoundingClientRect().height : part.rows.length * HEIGHT;
     const gap = make("td", "");
     gap.colSpan = heads.length;
     gap.style.height = height + "px";
@@ -112,7 +114,6 @@
   }
 
   const sums = page.all("tr.sum", table);
-  const usual = sums[0].getBoundingClientRect().height;
   const series = sums.map((sum, i) => {
     const rows = page.all("tr:not(.series)", source.tBodies[i]);
     const parts = [];
@@ -173,8 +174,10 @@
   heads[0].textContent = "Kernel";
   document.getElementById("heat-builds").remove();
   // The focus stays clear of the header row and the first column, which cover what scrolls below them.
-  view.style.scrollPaddingBlockStart = table.tHead.offsetHeight + "px";
-  view.style.scrollPaddingInlineStart = heads[0].offsetWidth + "px";
+  table.addEventListener("keydown", () => {
+    view.style.scrollPaddingBlockStart = table.tHead.offsetHeight + "px";
+    view.style.scrollPaddingInlineStart = heads[0].offsetWidth + "px";
+  }, true);
 
   let before = [];
   window.addEventListener("beforeprint", () => {
