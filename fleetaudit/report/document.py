@@ -34,6 +34,7 @@ from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.sanitize import cut, escape_text
 
 from .distribution import draw_distribution
+from .references import link_references
 from .svg import draw_ladder, is_logarithmic, log_share
 from .template_cache import TemplateCache, cache_folder
 
@@ -120,6 +121,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= CONSTANTS
     environment.filters |= {
         "untrusted": untrusted,
+        "references": link_text,
         "hosts": join_hosts,
         "host_query": host_query,
         "cell_filters": cell_filters,
@@ -174,6 +176,12 @@ def untrusted(text: str) -> Markup:
     if _LONG_WORD.search(shown):
         return breakable(shown)
     return Markup("<bdi>{}</bdi>").format(shown)
+
+
+@lru_cache(maxsize=1024)
+def link_text(text: str) -> Markup:
+    """Returns text from a playbook as `untrusted` does, with links to the RFCs that it names."""
+    return link_references(page_text(text))
 
 
 def join_hosts(folded: HostRanges) -> Markup:

@@ -117,7 +117,17 @@ NUMBERS = """async () => {
     }
     return found;
 }"""
-SECTIONS = {"kernels", "duels", "expectations", "changes", "not-audited", "sysctls", "hosts"}
+SECTIONS = {
+    "status",
+    "answers",
+    "kernels",
+    "duels",
+    "expectations",
+    "changes",
+    "not-audited",
+    "sysctls",
+    "hosts",
+}
 
 
 def test_as_many_hosts_are_listed_as_every_number_counts(chromium: Any, path: Path) -> None:

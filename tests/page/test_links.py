@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fleetaudit.report.document import link_text, page_text
 from tests.page.test_explorer import two_runs
 from tests.support.browser import LoadedPage, page_of
 
@@ -52,3 +53,36 @@ def test_no_id_is_given_twice(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         ids = visit.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
         assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("RFC 2525 section 2.17; lost.", ["https://www.rfc-editor.org/rfc/rfc2525#section-2.17"]),
+        ("(RFC 5961), RFC 7413.", ["https://www.rfc-editor.org/rfc/rfc5961", "https://www.rfc-editor.org/rfc/rfc7413"]),
+        ("see ip-sysctl", ["https://docs.kernel.org/networking/ip-sysctl.html"]),
+        ("commit 0123456789ab", ["https://git.kernel.org/linus/0123456789ab"]),
+        ("commit " + "a" * 41 + ", 0123456789ab, commit 0123, RFC 0, RFC 123456, XRFC 1", []),
+        ("https://evil.example/ javascript:alert(1) <a href=x>RFC</a> RFC\u202e1", []),
+        ('RFC 1"onmouseover="x', ["https://www.rfc-editor.org/rfc/rfc1"]),
+    ],
+)  # fmt: skip
+def test_only_known_places_are_linked_from_the_text_of_a_playbook(
+    chromium: Any, tmp_path: Path, text: str, links: list[str]
+) -> None:
+    html = link_text(text)
+    file = tmp_path / "text.html"
+    file.write_text(f"<!doctype html><meta charset=utf-8><p>{html}</p>", "utf-8")
+    with LoadedPage(chromium, file) as visit:
+        found = visit.page.locator("a")
+        assert found.evaluate_all("all => all.map(one => one.href)") == links
+        assert set(found.evaluate_all("all => all.map(one => one.rel)")) <= {"noreferrer"}
+        assert visit.page.inner_text("p") == page_text(text)
+        assert visit.page.locator("p *:not(a, bdi)").count() == 0
+
+
+def test_the_reason_of_an_expectation_links_to_its_rfc(chromium: Any, path: Path) -> None:
+    with LoadedPage(chromium, path) as visit:
+        link = visit.page.locator("#scenarios a[href^='https://www.rfc-editor.org/rfc/rfc']").first
+        assert link.inner_text().startswith("RFC ")
+        assert link.get_attribute("rel") == "noreferrer"

@@ -50,9 +50,12 @@ _Endings = Column | Highlight | SeriesChart | TracePair
 """What is about one scenario over some families."""
 Values = str | Sequence[str]
 """One value, or several alternatives."""
+Filters = Mapping[str, Values]
+"""Values by the name of their filter."""
+NO_FILTERS: Filters = {}
 
 
-def host_query(filters: Mapping[str, Values]) -> str:
+def host_query(filters: Filters) -> str:
     """Returns the query of an address of hosts, percent-encoded; filters without a value are left
     out.
 
@@ -99,7 +102,7 @@ def unique_labels(items: Sequence[Sequence[str]]) -> list[str]:
     return labels
 
 
-def _pairs(filters: Mapping[str, Values]) -> Iterator[tuple[str, str]]:
+def _pairs(filters: Filters) -> Iterator[tuple[str, str]]:
     """Yields each filter with each of its values, without empty ones."""
     for name, values in filters.items():
         for value in [values] if isinstance(values, str) else values:

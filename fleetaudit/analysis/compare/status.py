@@ -21,6 +21,7 @@ from fleetaudit.text.phrases import agree, count_noun
 from fleetaudit.text.sanitize import cut
 
 from .changes import REGRESSED
+from .host_links import NO_FILTERS, Filters, host_query
 from .summary import SummaryInput
 from .view_model import (
     NOT_SELECTED,
@@ -270,9 +271,9 @@ def _clause(*parts: str | TextPart) -> Clause:
     return tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts)
 
 
-def _number(text: str, anchor: str) -> TextPart:
-    """Returns a number that is a link to its details."""
-    return TextPart(text=text, link=anchor, strong=True)
+def _number(text: str, anchor: str, filters: Filters = NO_FILTERS) -> TextPart:
+    """Returns a number that is a link to its details, and to its hosts if `filters` find them."""
+    return TextPart(text=text, link=anchor, hosts=host_query(filters), strong=True)
 
 
 def _join(clauses: Iterable[Clause]) -> Clause:
@@ -292,7 +293,7 @@ def _describe(group: FindingGroup, coverage: Coverage) -> Clause:
     total, noun = coverage.audited, "audited host"
     if not group.audited:
         total, noun = coverage.selected, "selected host"
-    number = _number(_of(group.hosts, total, noun), group.anchor)
+    number = _number(_of(group.hosts, total, noun), group.anchor, group.open_filters)
     verb = agree(group.hosts, *_verbs(group))
     if group.kind in _WHOLE_VERBS:
         return _clause(number, f" {verb} ({group.severity})")
@@ -328,7 +329,7 @@ def _regressions(facts: _Facts) -> list[Clause]:
     changes, hosts = facts.source.changes, facts.regressed
     if changes is None or not hosts:
         return []
-    number = _number(count_noun(hosts, "host"), "changes")
+    number = _number(count_noun(hosts, "host"), "changes", {"changed": "regression"})
     return [_clause(number, f" regressed since {changes.since}")]
 
 
@@ -373,20 +374,24 @@ def _exceptions(facts: _Facts) -> str:
 def _gaps(facts: _Facts) -> list[Clause]:
     """Returns which hosts have no result, by reason."""
     coverage = facts.coverage
+    void = "void because the positive control failed"
     gaps = (
-        (coverage.not_audited, "not-audited", "was", "were", "not audited"),
-        (coverage.void, "legend", "is", "are", "void because the positive control failed"),
-        (facts.source.met.hosts_without_verdict, "not-run", "ran", "ran", "no scenario"),
-        (coverage.not_selected, NOT_SELECTED, "is", "are", "not selected by any play"),
+        (coverage.not_audited, "not-audited", "not audited", ("was", "were"), "not audited"),
+        (coverage.void, "legend", "void", ("is", "are"), void),
+        (facts.source.met.hosts_without_verdict, "not-run", "", ("ran", "ran"), "no scenario"),
+        (coverage.not_selected, NOT_SELECTED, "not selected", ("is", "are"), _NO_PLAY),
     )
     return [
         _clause(
-            _number(_of(hosts, coverage.selected, "host"), anchor),
-            f" {agree(hosts, singular, plural)} {text}",
+            _number(_of(hosts, coverage.selected, "host"), anchor, {"state": state}),
+            f" {agree(hosts, *verbs)} {text}",
         )
-        for hosts, anchor, singular, plural, text in gaps
+        for hosts, anchor, state, verbs, text in gaps
         if hosts
     ]
+
+
+_NO_PLAY = "not selected by any play"
 
 
 def _of(n: int, total: int, noun: str) -> str:

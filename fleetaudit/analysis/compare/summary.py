@@ -16,6 +16,7 @@ from fleetaudit.model import Severity
 from fleetaudit.text.phrases import agree, count_noun, surround
 
 from .common import MAIN_SCENARIO, group_by
+from .host_links import NO_FILTERS, Filters, host_query
 from .view_model import (
     NOT_SELECTED,
     Build,
@@ -165,9 +166,9 @@ def _sentence(*parts: str | TextPart) -> Sentence:
     return tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts)
 
 
-def _number(text: str, anchor: str) -> TextPart:
-    """Returns a number that is a link to its details."""
-    return TextPart(text=text, link=anchor, strong=True)
+def _number(text: str, anchor: str, filters: Filters = NO_FILTERS) -> TextPart:
+    """Returns a number that is a link to its details, and to its hosts if `filters` find them."""
+    return TextPart(text=text, link=anchor, hosts=host_query(filters), strong=True)
 
 
 def _name(text: str, anchor: str) -> TextPart:
@@ -221,9 +222,12 @@ def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
     hosts = sum(build.hosts.count for build, _ in kernels)
     verb = agree(len(kernels), "resets", "reset")
     run = count_noun(hosts, "host runs", "hosts run")
-    run_by = f"{run} {agree(len(kernels), 'it', 'them')}"
+    builds = {"build": [build.label for build, _ in kernels]}
+    run_by = _number(run, "kernels", builds)
     number = _number(f"{len(kernels):,} of {count_noun(total, 'kernel build')}", "kernels")
-    return _sentence(number, f" {verb} a connection {_reset_where(kernels)}; {run_by}.")
+    where = _reset_where(kernels)
+    them = agree(len(kernels), "it", "them")
+    return _sentence(number, f" {verb} a connection {where}; ", run_by, f" {them}.")
 
 
 def _any_build(total: int) -> str:
@@ -291,10 +295,22 @@ def _unmet_hosts(source: SummaryInput) -> Sentence:
     if not source.unmet_hosts:
         return _sentence(f"{_all_met(audited, waived)}.{accepted}")
     hosts = sum(n for _, n in source.unmet_hosts)
-    by_severity = ", ".join(f"{n:,} {severity}" for severity, n in source.unmet_hosts)
-    number = _number(f"{hosts:,} of {count_noun(audited, 'audited host')}", "expectations")
+    share = f"{hosts:,} of {count_noun(audited, 'audited host')}"
+    number = _number(share, "expectations", {"worst": "any"})
+    by_severity = [
+        _number(f"{n:,} {severity}", "expectations", {"worst": severity})
+        for severity, n in source.unmet_hosts
+    ]
     verb = agree(hosts, "does", "do")
-    return _sentence(number, f" {verb} not meet expectations ({by_severity}).{accepted}")
+    return _sentence(
+        number, f" {verb} not meet expectations (", *_with_commas(by_severity), f").{accepted}"
+    )
+
+
+def _with_commas(parts: Iterable[TextPart]) -> list[TextPart]:
+    """Returns the parts with a comma between each two of them."""
+    comma = TextPart(text=", ")
+    return list(chain.from_iterable((comma, part) for part in parts))[1:]
 
 
 def _accepted(waived: int) -> str:
@@ -367,7 +383,9 @@ def _not_audited(source: SummaryInput) -> list[Sentence]:
     if not coverage.not_audited:
         return [_all_audited(coverage), *_not_selected(coverage)]
     total = count_noun(coverage.selected, "selected host")
-    number = _number(f"{coverage.not_audited:,} of {total}", "not-audited")
+    number = _number(
+        f"{coverage.not_audited:,} of {total}", "not-audited", {"state": "not audited"}
+    )
     causes = count_noun(len(source.causes), "cause")
     main = _sentence(
         number, f" {agree(coverage.not_audited, 'was', 'were')} not audited, for {causes}."
@@ -381,7 +399,8 @@ def _changed_host_keys(findings: Iterable[FindingGroup]) -> list[Sentence]:
     if not changed:
         return []
     hosts = sum(group.hosts for group in changed)
-    number = _number(count_noun(hosts, "host"), changed[0].anchor)
+    filters = changed[0].open_filters if len(changed) == 1 else NO_FILTERS
+    number = _number(count_noun(hosts, "host"), changed[0].anchor, filters)
     verb = agree(hosts, "has", "have")
     return [_sentence(number, f" {verb} another host key than the known one.")]
 
@@ -399,7 +418,7 @@ def _not_selected(coverage: Coverage) -> list[Sentence]:
     hosts = coverage.not_selected
     if not hosts:
         return []
-    number = _number(count_noun(hosts, "host"), NOT_SELECTED)
+    number = _number(count_noun(hosts, "host"), NOT_SELECTED, {"state": "not selected"})
     return [_sentence(number, f" {agree(hosts, 'is', 'are')} not selected by any play.")]
 
 
@@ -440,8 +459,11 @@ def _unread_sockets(production: Iterable[Production]) -> list[Sentence]:
     if not counts:
         return []
     sockets, hosts = sum(counts), count_noun(len(counts), "host")
-    number = _number(f"{count_noun(sockets, 'socket')} on {hosts}", "production")
-    return [_sentence(number, f" {agree(sockets, 'holds', 'hold')} unread data now.")]
+    number = _number(count_noun(sockets, "socket"), "production")
+    on_hosts = _number(hosts, "production", {"unread": "now"})
+    return [
+        _sentence(number, " on ", on_hosts, f" {agree(sockets, 'holds', 'hold')} unread data now.")
+    ]
 
 
 def _counted_on(source: SummaryInput) -> str:

@@ -53,7 +53,7 @@ const page = {
 
 page.addCopyButtons(document);
 for (const link of page.all("a[data-host]")) link.href = "#host?name=" + encodeURIComponent(link.dataset.host);
-for (const link of page.all("a[data-filter]")) link.href = "#hosts?" + link.dataset.filter;
+for (const link of page.all("a[data-filter]")) link.href = "#hosts" + (link.dataset.filter && "?") + link.dataset.filter;
 
 // Opens for printing what the style sheet prints open, for browsers that cannot do so by style.
 window.addEventListener("beforeprint", () => {
