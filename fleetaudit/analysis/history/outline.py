@@ -7,10 +7,11 @@ finding.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, filterfalse, repeat, starmap
 from operator import attrgetter
 
+import msgspec
 from msgspec.structs import replace
 
 from fleetaudit.analysis.compare.common import FAMILY_NAMES, MAIN_SCENARIO, K, group_by
@@ -84,6 +85,15 @@ def _importance(row: ScenarioRow) -> int:
     return 1 if row.control and row.expect == ("RST",) else 2
 
 
+class _Endings(msgspec.Struct, frozen=True, eq=False):
+    """What the observations of a host show: the ending of the main scenario, and the expected
+    endings that are met (true) or unknown (false). It is compared by identity, which is quick.
+    """
+
+    main: str
+    verdicts: tuple[tuple[str, bool], ...]
+
+
 class _OutlineMaker:
     """Makes the outcome of each host of a run, once for the hosts that share their parts.
 
@@ -96,6 +106,8 @@ class _OutlineMaker:
         self._expected = {row.name: row.expect for row in scenarios}
         self._ids, self._worst = dict[str, int](), dict[str, Severity]()
         self._since = dict[str, str]()
+        self._known_checks = dict[tuple[_Endings, frozenset[str], tuple[str, ...], bool], int]()
+        self._endings = once_per_object(self._endings_of)
         self._audited = once_per_object(self._outcome_of_audited)
         self._other = once_per_object(self._outcome_of_other)
 
@@ -132,13 +144,13 @@ class _OutlineMaker:
     ) -> GroupOutline:
         """Returns the group of an audited host; `others` are its expectations besides scenarios."""
         found, waived = self._findings(findings)
-        check = self._check(is_void, observations, {*map(_ID, findings)}, others)
+        endings = self._endings(is_void, observations)
         return GroupOutline(
             hosts=(),
             void=is_void,
-            ending=VOID if is_void else _ending(self.scenario, observations),
+            ending=endings.main,
             release=_index(kernel.release, self.releases),
-            check=_index(check, self.checks),
+            check=self._check(endings, frozenset(map(_ID, findings)), others, is_void),
             findings=found,
             waived=waived,
         )
@@ -158,25 +170,11 @@ class _OutlineMaker:
         dates = filter(None, (finding.since, self._since.get(id_)))
         self._since[id_] = min(dates, default="")
 
-    def _check(
-        self,
-        is_void: bool,
-        observations: Iterable[Observation],
-        unmet: Collection[str],
-        others: Iterable[str],
-    ) -> CheckOutline:
-        """Returns what a host meets, and what it has no verdict about.
-
-        `unmet` are the ids of its findings. An ending that is not as expected without a finding is
-        in neither: the expectation does not apply to the host.
-        """
-        ids: dict[bool, list[str]] = {True: [], False: []}
-        for id_, is_met in chain(self._scenarios(is_void, observations), _others(is_void, others)):
-            ids[is_met].append(id_)
-        return CheckOutline(
-            self._indexes(filterfalse(unmet.__contains__, ids[True])),
-            self._indexes(filterfalse(unmet.__contains__, ids[False])),
-        )
+    def _endings_of(self, is_void: bool, observations: tuple[Observation, ...]) -> _Endings:
+        """Returns what the observations of a host show."""
+        verdicts = tuple(self._scenarios(is_void, observations))
+        main = VOID if is_void else _ending(self.scenario, observations)
+        return _Endings(main=main, verdicts=verdicts)
 
     def _scenarios(
         self, is_void: bool, observations: Iterable[Observation]
@@ -186,6 +184,33 @@ class _OutlineMaker:
             status = expectation_status(o, self._expected.get(o.scenario, ()))
             if status in _IS_MET:
                 yield f"scenario:{o.scenario}/{o.family}", _IS_MET[status] and not is_void
+
+    def _check(
+        self, endings: _Endings, unmet: frozenset[str], others: tuple[str, ...], is_void: bool
+    ) -> int:
+        """Returns the index of what a host meets, and of what it has no verdict about.
+
+        `unmet` are the ids of its findings. An ending that is not as expected without a finding is
+        in neither: the expectation does not apply to the host. Hosts with the same endings, other
+        expectations and findings share a check.
+        """
+        key = (endings, unmet, others, is_void)
+        if key not in self._known_checks:
+            check = self._new_check(chain(endings.verdicts, _others(is_void, others)), unmet)
+            self._known_checks[key] = _index(check, self.checks)
+        return self._known_checks[key]
+
+    def _new_check(
+        self, verdicts: Iterable[tuple[str, bool]], unmet: frozenset[str]
+    ) -> CheckOutline:
+        """Returns the expectations that are met (true) and unknown (false), by index."""
+        ids: dict[bool, list[str]] = {True: [], False: []}
+        for id_, is_met in verdicts:
+            ids[is_met].append(id_)
+        return CheckOutline(
+            self._indexes(filterfalse(unmet.__contains__, ids[True])),
+            self._indexes(filterfalse(unmet.__contains__, ids[False])),
+        )
 
     def _indexes(self, ids: Iterable[str]) -> tuple[int, ...]:
         """Returns the indexes of expectations."""
