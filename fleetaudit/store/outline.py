@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, compress, count
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,6 +32,7 @@ from .run_head import FindingCounts, HostCounts
 MAX_BYTES = 256 * 1024 * 1024
 """The largest outline that is read, in bytes; a larger one is not used."""
 Index = Annotated[int, Meta(ge=0, le=1 << 32)]
+Number = Annotated[int, Meta(ge=0)]
 HostStatus = Literal["audited", "not audited", "not selected"]
 
 
@@ -74,9 +75,15 @@ class GroupOutline(Frozen, frozen=True, kw_only=True, omit_defaults=True):
     waived: tuple[Index, ...] = ()
 
     def is_consistent(self) -> bool:
-        """Returns whether audited hosts, and no others, have a release, an ending and a check."""
+        """Returns whether there are hosts, and whether audited ones, and no others, have a release,
+        an ending and a check.
+        """
         of_audited = {self.release is None, self.check is None, self.ending is None}
-        return of_audited == {self.status != "audited"} and set(self.waived) <= set(self.findings)
+        return (
+            bool(self.hosts)
+            and of_audited == {self.status != "audited"}
+            and set(self.waived) <= set(self.findings)
+        )
 
 
 class ResetsOutline(Frozen, frozen=True, kw_only=True):
@@ -85,9 +92,9 @@ class ResetsOutline(Frozen, frozen=True, kw_only=True):
     """
 
     since: str
-    hosts: int
-    connections: int
-    aborts: int
+    hosts: Number
+    connections: Number
+    aborts: Number
 
     @property
     def per_thousand(self) -> float | None:
@@ -164,16 +171,16 @@ def _is_consistent(outline: RunOutline) -> bool:
 
 
 def _has_valid_indexes(outline: RunOutline) -> bool:
-    """Returns whether every index is one of the list that it refers to, and whether every finding
-    has a severity.
+    """Returns whether every index is one of the list that it refers to, and whether those
+    expectations have a severity of which some host has a finding.
     """
     groups = outline.groups
-    severities = dict(enumerate(map(attrgetter("severity"), outline.expectations)))
-    found = set(chain.from_iterable(map(attrgetter("findings"), groups)))
+    severities = map(attrgetter("severity"), outline.expectations)
+    with_finding = set(compress(count(), severities))
     met = set(chain.from_iterable(chain.from_iterable(map(CheckOutline.lists, outline.checks))))
     return (
-        met <= severities.keys()
-        and all(map(severities.get, found))
+        with_finding == set(chain.from_iterable(map(attrgetter("findings"), groups)))
+        and _are_below(met, len(outline.expectations))
         and _are_below(map(attrgetter("release"), groups), len(outline.releases))
         and _are_below(map(attrgetter("check"), groups), len(outline.checks))
     )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fleetaudit.analysis.history import encode, history_of
 from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.model import AuditRun
+from fleetaudit.report.history_text import history_text
 from fleetaudit.store.names import OUTLINE_FILE
 from fleetaudit.store.outline import encode_outline, read_outline
 from tests.support.runs import K510, K612, Fleet, by_name, missing, observe, run_of
@@ -83,6 +89,11 @@ DAMAGED: dict[str, Callable[[dict[str, Any]], object]] = {
     "a check of what is not there": lambda v: v["checks"][0][0].append(12345),
     "a finding without a severity": lambda v: v["groups"][0].update(findings=[0]),
     "a waiver without its finding": lambda v: v["groups"][0].update(waived=[0]),
+    "a group without hosts": lambda v: v["groups"].append({"hosts": [], "status": "not audited"}),
+    "a severity of what no host has": lambda v: v["expectations"][0].__setitem__(1, "error"),
+    "resets below zero": lambda v: v.update(
+        resets={"since": "", "hosts": 1, "connections": -1, "aborts": 0}
+    ),
     "an audited host without a kernel": lambda v: v["groups"][0].pop("release"),
     "a kernel of a host that was not audited": lambda v: v["groups"][2].update(release=0),
     "a list in the place of the run": lambda v: v.update(run=[]),
@@ -125,6 +136,44 @@ def test_an_outline_larger_than_the_limit_is_not_used(
 ) -> None:
     monkeypatch.setattr("fleetaudit.store.outline.MAX_BYTES", 100)
     assert read_outline(written(tmp_path, encode_outline(outline_of(RUN))), RUN.run) is None
+
+
+PLACES = st.lists(st.integers(min_value=0, max_value=40), min_size=1, max_size=6)
+VALUES = st.one_of(
+    st.none(),
+    st.integers(min_value=-2, max_value=200),
+    st.sampled_from(["", "audited", "not selected", "error", "x", [], {}, [0], [["web0"]], 1.5]),
+)
+
+
+def put(value: Any, places: list[int], new: Any) -> None:
+    """Puts a value into the lists and mappings of JSON, as deep as the places lead."""
+    place, *rest = places
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    if keys:
+        key = keys[place % len(keys)]
+        if rest and isinstance(value[key], (dict, list)) and value[key]:
+            put(value[key], rest, new)
+        else:
+            value[key] = new
+
+
+@given(st.lists(st.tuples(PLACES, VALUES), min_size=1, max_size=3))
+def test_whatever_is_changed_it_is_not_used_or_gives_a_history(
+    changes: list[tuple[list[int], Any]],
+) -> None:
+    def change(value: dict[str, Any]) -> None:
+        for places, new in changes:
+            put(value, places, deepcopy(new))
+
+    with tempfile.TemporaryDirectory() as folder:
+        outline = read_outline(written(Path(folder), changed(change)), RUN.run)
+    before = outline_of(RUN)
+    if outline is not None:
+        found = history_of([before, outline, before])
+        assert len(found.runs) == 3
+        assert encode(found)
+        assert history_text(found)
 
 
 def test_a_newer_key_is_ignored(tmp_path: Path) -> None:
