@@ -27,11 +27,13 @@ OPTIONS: tuple[Callable[[str], object], ...] = (
     option_values.parse_notify_command,
     option_values.parse_report_url,
     option_values.parse_engine,
+    option_values.parse_publish_folder,
+    option_values.parse_publish_mode,
     TimeOfDay.parse,
     lambda text: parse_extra_vars([text]),
 )
 WORDS = (
-    "10%", "1/8", "30/m", "7d", "10", "dask://h:1", "https://", "02:30", ",", "inf", "nan",
+    "0644", "10%", "1/8", "30/m", "7d", "10", "dask://h:1", "https://", "02:30", ",", "inf", "nan",
     "a=b", "web[1:3]", "SUCCESS => {", '"stdout":', ">= 5.10", "1e9", "٣",
 )  # fmt: skip
 

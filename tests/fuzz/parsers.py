@@ -31,6 +31,8 @@ THROUGH: dict[Parser, Parser] = {
     "app/api.py:load_playbook": "playbook/__init__.py:parse_playbook",
     "app/api.py:load_run": "store/run_file.py:read_run",
     "app/baseline.py:read_waivers": "analysis/waivers.py:parse_waivers",
+    "app/history.py:read_histories": "store/outline.py:read_outline",
+    "app/history.py:read_history": "store/outline.py:read_outline",
     "app/planning.py:read_inventory": "inventory/sources.py:load_inventory",
     "app/planning.py:read_playbooks": "playbook/__init__.py:parse_playbook",
     "inventory/script.py:read_script": "inventory/listing.py:read_listing",

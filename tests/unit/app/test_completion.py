@@ -8,6 +8,8 @@ import pytest
 from click.shell_completion import BashComplete
 
 from fleetaudit.cli import fleetaudit
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.run_file import read_info
 from fleetaudit.store.run_folder import create_run_folder
 from tests.support.runs import small_fleet
 from tests.unit.store.test_latest import NOW, stored
@@ -45,6 +47,16 @@ def test_runs_are_completed_the_newest_first(
     assert found[:2] == [("plain", "latest"), ("plain", run_name)]
     assert ("plain", run_name) in completed(monkeypatch, *command, "20")
     assert ("plain", "latest") not in completed(monkeypatch, *command, "20")
+
+
+def test_jobs_are_those_of_the_output_folder(
+    run_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_name(read_info(tmp_path / "reports" / run_name))
+    assert completed(monkeypatch, "history", '""') == [("plain", job)]
+    assert completed(monkeypatch, "history", job[:3]) == [("plain", job)]
+    assert completed(monkeypatch, "history", "nightly") == []
+    assert completed(monkeypatch, "history", "-o", "nowhere", '""') == []
 
 
 def test_hosts_and_scenarios_are_those_of_the_run(
