@@ -11,11 +11,17 @@ import pytest
 
 from fleetaudit.model import AuditRun
 from tests.support.browser import LoadedPage, page_of
-from tests.support.long_names import extreme_names, ordinary_names
+from tests.support.long_names import extreme_names, many_long_kernels, ordinary_names
+from tests.support.published import add_run, publish
 from tests.support.runs import small_fleet
 
 MEASURE = Path(__file__).with_name("layout.js").read_text("utf-8")
-FLEETS = {"ordinary": ordinary_names, "extreme": extreme_names, "small": small_fleet}
+FLEETS = {
+    "ordinary": ordinary_names,
+    "extreme": extreme_names,
+    "kernels": many_long_kernels,
+    "small": small_fleet,
+}
 WIDTHS = (390, 768, 1440)
 NOTHING: dict[str, list[str]] = {
     "wide": [],
@@ -28,11 +34,11 @@ NOTHING: dict[str, list[str]] = {
 }
 
 
-def measure(visit: LoadedPage) -> dict[str, Any]:
-    """Unfolds everything and returns what is wrong with the layout."""
+def measure(visit: LoadedPage, texts: int = 500) -> dict[str, Any]:
+    """Unfolds everything and returns what is wrong with the layout of more than so many texts."""
     visit.open_all()
     found: dict[str, Any] = visit.page.evaluate(MEASURE)
-    assert found.pop("texts") > 500
+    assert found.pop("texts") > texts
     return found
 
 
@@ -77,6 +83,37 @@ def test_the_page_of_one_host_with_long_names_fits(
 def first_name(run: AuditRun) -> str:
     """Returns the name of the first host of a run."""
     return run.hosts[0].name
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published site with two jobs, one of fleets with ordinary names, one with extreme ones."""
+    folder = tmp_path_factory.mktemp("site")
+    output = folder / "reports"
+    output.mkdir()
+    for night in range(3):
+        inventory = ("inventories/production-of-the-whole-company-in-europe.yml",)
+        add_run(output, night, run=ordinary_names(), inventory=inventory)
+        add_run(output, night + 10, run=extreme_names(), inventory=(f"{'x' * 200}.yml",))
+    publish(folder / "site", output)
+    return folder / "site"
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no-script"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_long_names_fit_on_the_pages_of_a_site(
+    chromium: Any, site: Path, width: int, javascript: bool
+) -> None:
+    pages = [site / "index.html", *site.glob("*/index.html"), *site.glob("*/history.html")]
+    options: dict[str, Any] = {"viewport": {"width": width, "height": 900}}
+    found = {}
+    for path in pages:
+        with LoadedPage(chromium, path, java_script_enabled=javascript, **options) as visit:
+            if "fleetaudit" in visit.page.title():
+                found[path.relative_to(site)] = measure(visit, texts=20)
+    assert len(found) >= 5
+    wrong = [(path, kind, texts) for path, all_ in found.items() for kind, texts in all_.items()]
+    assert [part for part in wrong if part[2]] == []
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import load_playbook
 from tests import ROOT
+from tests.support.many_kernels import fleet_of
 from tests.support.runs import Fleet, exposure_of, missing, observe, run_of
 
 PLAYBOOK = Path("playbooks") / "unread-close.yml"
@@ -74,6 +75,21 @@ def six_kernels() -> AuditRun:
     """Returns the first host of each kernel of `ordinary_names`."""
     run = ordinary_names()
     return msgspec.structs.replace(run, hosts=run.hosts[:6])
+
+
+def many_long_kernels() -> AuditRun:
+    """Returns hosts on 16 kernels, more than the matrix shows as a table, with long releases."""
+    run = fleet_of(16)
+    hosts = [_with_long_release(host) for host in run.hosts]
+    return msgspec.structs.replace(run, hosts=tuple(hosts))
+
+
+def _with_long_release(host: HostResult) -> HostResult:
+    """Returns the host on a kernel whose release has 50 characters."""
+    assert isinstance(host, Audited)
+    release = f"{host.kernel.release}-some-vendor-hypervisor-integration-team-7"[:50]
+    kernel = msgspec.structs.replace(host.kernel, release=release)
+    return msgspec.structs.replace(host, kernel=kernel)
 
 
 def _audited(fleet: Fleet, number: int) -> Audited:
