@@ -307,6 +307,7 @@ def test_findings_builds_and_runs_are_listed(chromium: Any, path: Path) -> None:
         assert found.last.locator("td.date").all_inner_texts() == [
             "2026-10-09 02:00", "2026-10-24 02:00",
         ]  # fmt: skip
+        assert "2026-09-28 02:00\nor earlier" in found.first.inner_text()
         builds = visit.page.locator("#builds tbody th")
         assert builds.all_inner_texts() == [
             "6.12.57+deb13-amd64", "6.12.43+deb13-amd64", "6.1.0-41-amd64", "5.10.0-30-amd64",
@@ -322,6 +323,18 @@ def test_paper_has_the_charts_without_what_is_for_a_screen(chromium: Any, path: 
         assert visit.page.locator(".night").is_hidden()
         assert visit.page.locator("#find-host").is_hidden()
         assert visit.page.locator("#kernels details").is_hidden()
+        assert visit.page.locator("#builds svg.spark").first.is_visible()
+        fills = visit.page.evaluate(
+            """() => ["error", "info"].map(
+              kind => getComputedStyle(document.querySelector("#findings .fill-" + kind)).fill)"""
+        )
+        assert len({*fills}) == 2
+        edge = visit.page.evaluate(
+            """() => [...document.querySelectorAll("#findings text.y")].map(text => [
+              text.textContent, text.getBoundingClientRect().left
+              - text.closest("figure").getBoundingClientRect().left]).filter(one => one[1] < 1)"""
+        )
+        assert edge == []
         sheets = len(re.findall(rb"/Type\s*/Page\b", visit.page.pdf(format="A4")))
         assert sheets <= 5
 
