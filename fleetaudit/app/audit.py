@@ -536,7 +536,8 @@ class _Execution:
             known={written.run.run.id: written.comparison.status},
         )
         try:
-            self.site = publish_site(site)
+            with output_errors(request.run.publish):
+                self.site = publish_site(site)
         except FleetauditError as e:
             self.not_published = e
             return

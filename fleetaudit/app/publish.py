@@ -140,8 +140,9 @@ def publish_site(request: PublishRequest) -> PublishedSite:
         raise NothingToDoError(
             f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
         )
-    runs = _selected(list_runs(output, Path.cwd()), request.jobs)
     with open_site(request.folder, output, mode=request.mode, wait_s=request.wait_s) as folder:
+        # Not before the lock is held: whoever held it may have published a run that is newer.
+        runs = _selected(list_runs(output, Path.cwd()), request.jobs)
         return _Publication(request, folder, runs).publish()
 
 

@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
@@ -532,6 +534,19 @@ def test_two_that_publish_at_once_do_not_mix(output: Path, site: Path) -> None:
         with pytest.raises(LockedError):
             publish(site, output, wait_s=0.3)
     assert publish(site, output).written == 0
+
+
+def test_one_that_waited_publishes_also_the_runs_that_finished_meanwhile(
+    output: Path, site: Path
+) -> None:
+    publish(site, output)
+    with ThreadPoolExecutor(1) as pool, (site / LOCK_FILE).open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = pool.submit(publish, site, output, wait_s=60.0)
+        time.sleep(0.5)
+        id_ = add_run(output, 30)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert id_ in waiting.result().pages
 
 
 # ---- permissions ---------------------------------------------------------------------------------
