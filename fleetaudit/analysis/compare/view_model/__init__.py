@@ -22,7 +22,6 @@ from fleetaudit.text.host_ranges import HostRanges
 from .changes import ChangeRow, Changes
 from .expectations import (
     KERNEL_DEFAULT,
-    MOST_SYSCTLS,
     FindingGroup,
     FindingRow,
     MetExpectations,
@@ -77,7 +76,6 @@ from .traces import (
 
 __all__ = [
     "KERNEL_DEFAULT",
-    "MOST_SYSCTLS",
     "NOT_SELECTED",
     "Build",
     "Cell",
@@ -178,11 +176,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def sysctls_listed(self) -> tuple[SysctlView, ...]:
         """The sysctls that the page lists, those with a finding first."""
         return listed_sysctls(self.sysctls)
-
-    @property
-    def sysctls_omitted(self) -> int:
-        """How many sysctls the page does not list."""
-        return max(0, len(self.sysctls) - MOST_SYSCTLS)
 
     @property
     def sysctls_by_memory(self) -> tuple[SysctlView, ...]:
