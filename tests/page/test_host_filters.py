@@ -21,6 +21,7 @@ from fleetaudit.model import (
     Sysctl,
 )
 from tests.support.browser import LoadedPage, page_of
+from tests.support.many_kernels import fleet_of
 from tests.support.runs import (
     K510,
     K612,
@@ -102,21 +103,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-NUMBERS = """async () => {
-    const found = [];
-    for (const link of Array.from(document.querySelectorAll("a[data-filter]"))) {
-        link.click();
-        await new Promise((done) => setTimeout(done));
-        const text = document.querySelector(".found output").textContent;
-        const first = (words) => Number(words.match(/[0-9,]+/)[0].replace(/,/g, ""));
-        found.push({
-            section: link.closest("section")?.id || "", filter: link.dataset.filter,
-            counted: first(link.textContent), listed: first(text), text,
-            address: location.hash === link.getAttribute("href"),
-        });
-    }
-    return found;
-}"""
 SECTIONS = {
     "status",
     "answers",
@@ -132,7 +118,7 @@ SECTIONS = {
 
 def test_as_many_hosts_are_listed_as_every_number_counts(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
-        numbers = visit.page.evaluate(NUMBERS)
+        numbers = visit.numbers()
         assert visit.console == []
     assert [n for n in numbers if n["counted"] != n["listed"] or not n["address"]] == []
     assert [n["text"] for n in numbers if "No host" in n["text"]] == []
@@ -277,3 +263,15 @@ def test_without_a_script_every_number_leads_to_its_details(chromium: Any, path:
         visit.page.locator("#not-audited a[data-filter]").nth(1).click()
         assert "#cause-" in visit.page.url
         assert not visit.page.is_visible("#explorer")
+
+
+def test_every_number_of_the_heat_map_leads_to_its_hosts(chromium: Any, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page_of(fleet_of(40)), "utf-8")
+    with LoadedPage(chromium, file) as visit:
+        visit.page.click("text=Open all series")
+        numbers = visit.numbers("#heat a[href^='#hosts?'], #kernels a[data-filter]")
+        assert visit.console == []
+    assert [n for n in numbers if n["counted"] != n["listed"] or not n["address"]] == []
+    assert [n["text"] for n in numbers if "No host" in n["text"]] == []
+    assert len(numbers) > 200

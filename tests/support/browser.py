@@ -28,6 +28,26 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
+_NUMBERS = """async (selector) => {
+    const found = [];
+    // What is folded has no innerText.
+    const shown = (element) => element.innerText || element.textContent;
+    const first = (words) => Number((words.match(/[0-9,]+/) || ["1"])[0].replace(/,/g, ""));
+    for (const link of Array.from(document.querySelectorAll(selector))) {
+        link.click();
+        await new Promise((done) => setTimeout(done));
+        const text = document.querySelector(".found output").textContent;
+        const word = link.querySelector("b, .ending");
+        found.push({
+            section: link.closest("section")?.id || "", filter: link.hash.split("?")[1] || "",
+            counted: first(shown(link).replace(word ? shown(word) : "", "")),
+            listed: first(text), text, address: location.hash === link.getAttribute("href"),
+        });
+    }
+    return found;
+}"""
+
+
 def page_of(run: AuditRun, drift: Drift | None = None) -> str:
     """Returns the page of a run."""
     return render(compare(run, drift), generated=GENERATED)
@@ -123,3 +143,12 @@ class LoadedPage:
     def hosts(self) -> list[str]:
         """Returns the names in the table of hosts, in its order."""
         return list(self.page.locator("table.hosts tbody th").all_inner_texts())
+
+    def numbers(self, selector: str = "a[data-filter]") -> list[dict[str, Any]]:
+        """Clicks every number that leads to hosts.
+
+        Returns what each counts, how many hosts are listed then, the text above the list, and
+        whether the address has become that of the link; "the one host" counts 1.
+        """
+        found: list[dict[str, Any]] = self.page.evaluate(_NUMBERS, selector)
+        return found

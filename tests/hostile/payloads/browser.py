@@ -119,6 +119,7 @@ def _visit(made: Made, chromium: Any, score: Score) -> Counter[str]:
         score.refuse_hidden(text, "\n\t")
         score.read(text, _in_page)
         _look_at_hosts(made, visit, score)
+        _follow_numbers(visit, score)
         _check_quiet(visit, score)
     return structure
 
@@ -137,6 +138,13 @@ def _look_at_hosts(made: Made, visit: LoadedPage, score: Score) -> None:
     visit.page.evaluate("location.hash = '#hosts'")
     for placed in list(made.placed.values())[:20]:
         visit.page.fill("#filter", placed.payload[:60].replace("\n", " "))
+
+
+def _follow_numbers(visit: LoadedPage, score: Score) -> None:
+    """Follows every number to its hosts: as many are listed, whatever the texts in the address."""
+    for number in visit.numbers():
+        if number["counted"] != number["listed"] or not number["address"]:
+            score.fail(f"{number['counted']} counted, {number['text'][:200]}: {number['filter']}")
 
 
 def _check_quiet(visit: LoadedPage, score: Score) -> None:
