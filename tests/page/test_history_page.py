@@ -272,6 +272,8 @@ def test_one_host_over_time(chromium: Any, path: Path) -> None:
             ],
             ["2026-09-28 02:00", "in the first kept run", "kernel 6.1.0-41-amd64"],
         ]
+        href = visit.page.locator(".host-view tbody a").first.get_attribute("href")
+        assert href.endswith(f"/runs/2026-11-20T020000Z/report.html#host?name={HOST}")
         drawn = visit.page.locator(".host-view svg.chart")
         assert drawn.locator("rect.lane-unknown").count() == 1
         assert drawn.locator("rect.fill-error").count() == 2

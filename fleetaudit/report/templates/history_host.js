@@ -87,11 +87,13 @@ if (form) {
       ...axisOf(height));
   };
 
-  const table = (changes) => {
+  const table = (name, changes) => {
     const body = make("tbody", "");
     for (const [run, , text] of [...changes].reverse()) {
       const head = make("th", "date", ...Array.from(rows[data.at.length - 1 - run].cells[0].cloneNode(true).childNodes));
       head.scope = "row";
+      // The report of the run shows this host.
+      for (const link of head.querySelectorAll("a")) link.hash = "#host?name=" + encodeURIComponent(name);
       body.append(make("tr", "", head, make("td", "", ...data.texts[text].map((one) => make("div", "", untrusted(one))))));
     }
     const titles = ["Run (UTC)", "What changed"].map((title) => { const head = make("th", "", title); head.scope = "col"; return head; });
@@ -103,7 +105,7 @@ if (form) {
     const heading = make("h3", "", untrusted(name));
     heading.tabIndex = -1;
     const plot = make("div", "plot", lanes(changes));
-    view.replaceChildren(make("article", "chart-box host-view", heading, make("p", "intro", "The upper bar is the kernel, a bar below is an open finding. Hatched: not audited, so unknown."), plot, table(changes)));
+    view.replaceChildren(make("article", "chart-box host-view", heading, make("p", "intro", "The upper bar is the kernel, a bar below is an open finding. Hatched: not audited, so unknown."), plot, table(name, changes)));
     input.value = name;
     found.textContent = "";
     return heading;
