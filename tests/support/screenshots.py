@@ -70,7 +70,7 @@ SHOTS = (
     Shot(name="ladders", selector="figure.trace-pair"),
     Shot(name="ladder-phone", width=390, height=844, selector="figure.trace-pair .side"),
     Shot(name="legend-phone", width=390, height=844, selector="dl.legend"),
-    Shot(name="paper", width=703, height=1032, media="print"),
+    Shot(name="paper", width=720, height=1032, media="print"),
 )
 
 
