@@ -28,7 +28,7 @@ from tests.support.runs import small_fleet
 from tests.support.stored_runs import with_export_only
 from tests.unit.report import test_formats as readers
 
-from .runs import Made
+from .runs import Made, harmless, make_run
 from .scoreboard import Score, hidden_in, shown
 
 ROOT_URI = "%SRCROOT%"
@@ -173,10 +173,10 @@ def _read_spreadsheet(score: Score, root: ET.Element, *, whole: bool) -> None:
 
 
 def prometheus(made: Made) -> Score:
-    """Metrics, by prometheus_client."""
+    """Metrics, by prometheus_client: no others than a run of the same shape has."""
     score, text = Score(made.placed), render(made, "prometheus")
     score.refuse_hidden(text)
-    plain = readers.read_metrics(render_harmless("prometheus"))
+    plain = readers.read_metrics(render(make_run(change=harmless), "prometheus"))
     metrics = readers.read_metrics(text)
     if extra := metrics.keys() - plain.keys():
         score.fail(f"forged metrics: {extra}")
@@ -185,11 +185,6 @@ def prometheus(made: Made) -> Score:
             for value in sample.labels.values():
                 score.read(value)
     return score
-
-
-def render_harmless(name: str) -> str:
-    """Returns an output of a run without any payload."""
-    return registry.render(readers.RUN, name).decode("utf-8")
 
 
 def promtool(made: Made) -> Score:
