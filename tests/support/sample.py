@@ -30,10 +30,13 @@ REPORT, DIFF, SITE = FOLDER / "report.html", FOLDER / "diff.html", FOLDER / "sit
 
 
 class Shot(NamedTuple):
-    """A screenshot: its name, the page, and what is taken of it ("" for the first screen)."""
+    """A screenshot: its name, the page in docs/sample, and what is taken ("": the first screen).
+
+    `page` is a pattern of one file, because the name of a job ends in digits.
+    """
 
     name: str
-    page: Path
+    page: str
     scheme: Literal["light", "dark"] = "light"
     width: int = 1280
     height: int = 900
@@ -41,11 +44,14 @@ class Shot(NamedTuple):
 
 
 SHOTS = (
-    Shot("light", REPORT),
-    Shot("dark", REPORT, "dark"),
-    Shot("phone", REPORT, width=390, height=844),
-    Shot("ladders", REPORT, element="#duel-1"),
-    Shot("diff", DIFF, element="#kernels .diff-matrix"),
+    Shot("light", "report.html"),
+    Shot("dark", "report.html", "dark"),
+    Shot("phone", "report.html", width=390, height=844),
+    Shot("ladders", "report.html", element="#duel-1"),
+    Shot("diff", "diff.html"),
+    Shot("diff-matrix", "diff.html", element=".diff-matrix"),
+    Shot("site", "site/index.html"),
+    Shot("history", "site/*/history.html"),
 )
 
 NIGHTS = (
@@ -66,6 +72,8 @@ SCENARIOS = (
     "unix-urgent-read-close",
 )
 """The scenarios of the small fleet, so that its site stays small."""
+_PATIENT = ("--host-deadline", "900")
+"""A guest is emulated, and the machine may be busy."""
 _DAY_S, _TWO_O_CLOCK_S = 86_400, 7_200
 
 
@@ -98,7 +106,7 @@ def report_of_kernels(folder: Path) -> Path:
     """Runs fleetaudit in `folder` over the available kernels, and returns the page."""
     images = {f"linux-{kernel.name}": kernel.image for kernel in kernels()}
     write_inventory(folder, "kernels.yml", images)
-    fleetaudit(folder, "run", "kernels.yml")
+    fleetaudit(folder, "run", "kernels.yml", *_PATIENT)
     return folder / "reports" / "latest" / "report.html"
 
 
@@ -110,7 +118,7 @@ def nights_of_an_upgrade(folder: Path) -> list[str]:
     (folder / "nightly.yml").write_text(json.dumps([play]))
     for night, now in zip(NIGHTS, _times(len(NIGHTS)), strict=True):
         write_inventory(folder, "fleet.yml", {host: images[name] for host, name in night.items()})
-        fleetaudit(folder, "run", "fleet.yml", "-p", "nightly.yml", now=now)
+        fleetaudit(folder, "run", "fleet.yml", "-p", "nightly.yml", *_PATIENT, now=now)
     return sorted(path.name for path in (folder / "reports").glob("2*"))
 
 
@@ -143,7 +151,8 @@ def take(browser: Any, shot: Shot) -> None:
         color_scheme=shot.scheme, viewport={"width": shot.width, "height": shot.height}
     )
     tab = context.new_page()
-    tab.goto(shot.page.as_uri())
+    (page,) = FOLDER.glob(shot.page)
+    tab.goto(page.as_uri())
     target = tab.locator(shot.element) if shot.element else tab
     target.screenshot(path=FOLDER / f"{shot.name}.png")
     context.close()
