@@ -30,7 +30,9 @@ _UNKNOWN: tuple[tuple[Effect, str], ...] = (
     ("new host", "Only in the later run"),
 )
 """Effects after which something is not known of a host in one of the runs, and what to say."""
-_FIRST_UNKNOWN = frozenset[Effect](("no longer told", "newly not audited", "no longer selected"))
+_FIRST_UNKNOWN = frozenset[Effect](
+    ("no longer told", "newly not audited", "no longer selected", "rebuilt")
+)
 """Those that may hide a regression on a host of both runs."""
 
 
@@ -52,7 +54,7 @@ def make_headline(drift: Drift, never_audited: HostRanges) -> Headline:
     by_effect = group_by(drift.changes, lambda change: change.effect)
     by_waiver = group_by(by_effect.get("regression", ()), lambda change: change.waived is None)
     still_open, waived = by_waiver.get(True, []), by_waiver.get(False, [])
-    unknown = not _FIRST_UNKNOWN.isdisjoint(by_effect)
+    unknown = never_audited.count > 0 or not _FIRST_UNKNOWN.isdisjoint(by_effect)
     verdict, sentence = _decide(drift, still_open, waived, unknown=unknown)
     more = (
         *_named("Waived regressions", waived if still_open else ()),
@@ -70,7 +72,7 @@ def _decide(
     """Returns the sentence that decides, with its verdict.
 
     The order of the checks matters: the worst that is known comes first. `unknown`: something is
-    known in the earlier run only.
+    not known of a host of both runs.
     """
     if still_open:
         (sentence,) = _named("Regressions", still_open)
@@ -79,7 +81,8 @@ def _decide(
         (sentence,) = _named("Every regression is waived", waived)
         return "info", sentence
     if unknown:
-        return "unknown", _text("Nothing got worse, as far as both runs know it.")
+        what = "got worse" if drift.changes else "changed"
+        return "unknown", _text(f"Nothing {what}, as far as both runs know it.")
     if drift.changes:
         return "met", _text("Nothing got worse.")
     return "met", _text(f"Nothing changed on {count_noun(drift.hosts, 'host')}.")

@@ -257,7 +257,9 @@ def test_the_first_sentence_names_the_regressions_and_the_others_what_is_not_kno
         (("web001", "db1"), "unknown", "Nothing got worse, as far as both runs know it.", 8),
         (("app2",), "info", "Every regression is waived: unread-close on 1 host.", 8),
         (("app1",), "error", "Regressions: unread-close on 1 host.", 8),
-        (("lost1",), "met", "Nothing changed on 1 host.", 0),
+        (("web001", "db3"), "unknown", "Nothing got worse, as far as both runs know it.", 8),
+        (("web001", "lost1"), "unknown", "Nothing got worse, as far as both runs know it.", 8),
+        (("lost1",), "unknown", "Nothing changed, as far as both runs know it.", 0),
         (("old1", "new1"), "unknown", "The two runs cannot be compared: the two runs have no host"
          " in common.", 65),
     ],
@@ -272,6 +274,13 @@ def test_the_sentence_that_decides(
     diff = diff_of(before, after)
     assert (diff.headline.verdict, sentences(diff)[0]) == (verdict, first)
     assert diff.headline.status == status
+
+
+def test_without_a_change_the_compared_hosts_are_counted() -> None:
+    same = run_of([FLEET.host("a", K612), FLEET.host("b", K612)])
+    diff = diff_of(same, same)
+    assert (diff.headline.verdict, diff.headline.status) == ("met", 0)
+    assert sentences(diff) == ["Nothing changed on 2 hosts."]
 
 
 # ---- the rest
