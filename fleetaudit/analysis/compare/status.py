@@ -4,7 +4,9 @@ Rules:
 - The worst open severity decides: error is "act", warning is "watch", info needs nobody. A
   regression that is not waived, and a host without a result, are "watch" at least.
 - Where fewer than half of the hosts have verdicts that count, and no error is known, the status is
-  "unknown". A playbook without expectations has no status either.
+  "unknown". A playbook without expectations has no status either. The verdicts of a host count only
+  if they include one on the main scenario, where the playbook expects something of it: that is what
+  the reader asks about.
 - Hosts without a result are in the sentence whatever the level is.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from fleetaudit.analysis.causes import Cause
@@ -21,11 +24,14 @@ from fleetaudit.text.phrases import agree, count_noun
 from fleetaudit.text.sanitize import cut
 
 from .changes import REGRESSED
-from .host_links import NO_FILTERS, Filters, host_query
+from .columns import NO_ENDING
+from .common import MAIN_SCENARIO
+from .host_links import NO_FILTERS, Filters, ending_filters, host_query
 from .summary import SummaryInput
 from .view_model import (
     NOT_SELECTED,
     Changes,
+    Column,
     Coverage,
     FindingGroup,
     NextStep,
@@ -98,7 +104,13 @@ class _Facts(NamedTuple):
     @property
     def proven(self) -> int:
         """How many hosts have verdicts that count."""
-        return self.coverage.valid - self.source.met.hosts_without_verdict
+        return self.coverage.valid - max(self.source.met.hosts_without_verdict, self.undecided)
+
+    @property
+    def undecided(self) -> int:
+        """How many hosts have no certain ending in the main scenario, over no family."""
+        column = _least_undecided(self.source.columns)
+        return 0 if column is None else _count_undecided(column)
 
     @property
     def worst(self) -> Severity | None:
@@ -187,8 +199,8 @@ def _too_few(facts: _Facts) -> _Decision | None:
     if not facts.coverage.audited:
         text = agree(facts.to_audit, one, many.format(f"{facts.to_audit:,}"))
         return _Decision("unknown", [_clause(text)], _reach(facts), gaps=False)
-    first = _reach(facts) or _look_at_void(facts)
-    return _Decision("unknown", [_clause(_few_verdicts(facts))], first)
+    first = _reach(facts) or _look_at_void(facts) or _look_at_undecided(facts)
+    return _Decision("unknown", [_clause(_few_verdicts(facts)), *_undecided(facts)], first)
 
 
 def _few_verdicts(facts: _Facts) -> str:
@@ -350,13 +362,43 @@ def _all_met(facts: _Facts) -> list[Clause]:
     if hosts < facts.coverage.audited:
         all_hosts = f"all {count_noun(hosts, 'host')} with verdicts that count"
     meet = f"{all_hosts} {agree(hosts, 'meets', 'meet')} every expectation"
-    clauses = [_clause(meet + _exceptions(facts))]
+    clauses = [_clause(meet + _exceptions(facts)), *_undecided(facts)]
     missing = facts.source.met.verdicts_not_run
     if missing:
         verdicts = count_noun(facts.source.met.verdicts, "verdict")
         number = _number(f"{missing:,} of {verdicts}", "not-run")
         clauses.append(_clause(number, f" {agree(missing, 'was', 'were')} not run"))
     return clauses
+
+
+def _undecided(facts: _Facts) -> list[Clause]:
+    """Returns how many hosts have no certain ending in the main scenario, [] if none.
+
+    Nor if that are the hosts that ran no scenario, of which a sentence has a clause.
+    """
+    column, hosts = _least_undecided(facts.source.columns), facts.undecided
+    if column is None or hosts <= facts.source.met.hosts_without_verdict:
+        return []
+    share = _of(hosts, facts.coverage.selected, "host")
+    number = _number(share, column.anchor, ending_filters(column, NO_ENDING))
+    verb = agree(hosts, *_NO_ENDING_VERB)
+    subject = TextPart(text=column.scenario, link=column.anchor, untrusted=True)
+    return [_clause(number, f" {verb} in ", subject)]
+
+
+def _least_undecided(columns: Iterable[Column]) -> Column | None:
+    """Returns the column of the main scenario with the fewest hosts without a certain ending.
+
+    None if the playbook does not have the scenario, or expects nothing of it.
+    """
+    main = [column for column in columns if column.scenario == MAIN_SCENARIO and column.expect]
+    return min(main, key=_count_undecided, default=None)
+
+
+def _count_undecided(column: Column) -> int:
+    """Returns how many hosts, void ones apart, have no certain ending in a column."""
+    counts = chain.from_iterable(cell.counts for cell in column.cells)
+    return sum(hosts for ending, hosts in counts if ending in NO_ENDING)
 
 
 def _exceptions(facts: _Facts) -> str:
@@ -430,6 +472,20 @@ def _look_at_void(facts: _Facts) -> NextStep | None:
     if void is None:
         return None
     return NextStep(explain=(void.name,))
+
+
+def _look_at_undecided(facts: _Facts) -> NextStep | None:
+    """Returns how to see why the first host has no certain ending, None without such a host."""
+    host = next(filter(_is_undecided, facts.audited), None)
+    if host is None:
+        return None
+    return NextStep(explain=(host.name, MAIN_SCENARIO))
+
+
+def _is_undecided(host: Audited) -> bool:
+    """Returns whether a host ran the main scenario, and no family of it has a certain ending."""
+    endings = {o.ending for o in host.observations if o.scenario == MAIN_SCENARIO}
+    return bool(endings) and endings <= {*NO_ENDING}
 
 
 def _reach(facts: _Facts) -> NextStep | None:

@@ -34,6 +34,7 @@ from tests.support.runs import (
     K618,
     SCENARIOS,
     Fleet,
+    by_name,
     missing,
     observe,
     run_of,
@@ -95,6 +96,23 @@ def not_run(name: str) -> Audited:
         for o in host.observations
     )
     return msgspec.structs.replace(host, observations=observations, findings=())
+
+
+def undecided(name: str) -> Audited:
+    """Returns a host on which unread-close is inconclusive over every family."""
+    of = by_name("unread-close")
+    instead = [observe(of, family, "inconclusive", reason="no witness") for family in of.families]
+    return FLEET.host(name, K618, instead=instead)
+
+
+def lacks_main(name: str, *families: str) -> Audited:
+    """Returns a host on which unread-close was not run, over some families or over all."""
+    host = FLEET.host(name, K618)
+    observations = tuple(
+        lacking(o) if o.scenario == "unread-close" and (not families or o.family in families) else o
+        for o in host.observations
+    )
+    return msgspec.structs.replace(host, observations=observations)
 
 
 def lacking(o: Observation) -> Observation:
@@ -199,6 +217,33 @@ CASES: dict[str, tuple[list[HostResult], StatusLevel, str, str]] = {
         [not_run("a")],
         "unknown",
         "the one host has no verdict that counts; the one host ran no scenario.",
+        "fleetaudit explain 2026-11-22T020000Z a unread-close",
+    ),
+    "main scenario not run": (
+        [lacks_main(name) for name in "abc"],
+        "unknown",
+        "none of 3 hosts has a verdict that counts; all 3 hosts have no certain ending in"
+        " unread-close.",
+        "fleetaudit explain 2026-11-22T020000Z a unread-close",
+    ),
+    "main scenario mostly inconclusive": (
+        [*fine(1), *(undecided(name) for name in "xyz")],
+        "unknown",
+        "only 1 of 4 hosts has verdicts that count; 3 of 4 hosts have no certain ending in"
+        " unread-close.",
+        "fleetaudit explain 2026-11-22T020000Z x unread-close",
+    ),
+    "main scenario not run on a few": (
+        [*fine(2), lacks_main("x")],
+        "as expected",
+        "all 2 hosts with verdicts that count meet every expectation; 1 of 3 hosts has no certain"
+        " ending in unread-close; 2 of 51 verdicts were not run.",
+        "",
+    ),
+    "main scenario over one family": (
+        [lacks_main("x", "ipv6")],
+        "as expected",
+        "the one audited host meets every expectation; 1 of 17 verdicts was not run.",
         "",
     ),
     "no play": (
