@@ -72,7 +72,7 @@ def _counts(then: HistoryRun, now: HistoryRun) -> Sentence:
     return (
         f": {_unmet(now):,} of {total} {verb} open findings on ",
         now,
-        f"; {_unmet(then):,} of {then.hosts.audited:,} had on ",
+        f"; {_unmet(then):,} of {then.hosts.audited:,} had them on ",
         then,
         ".",
     )
@@ -92,7 +92,7 @@ def _since(complete: Sequence[HistoryRun]) -> Sentence:
     if len(same) == len(complete):
         return (f"The number of hosts was the same in all {len(same):,} complete runs.",)
     before = complete[-len(same) - 1]
-    return (f"It is {now:,} since ", same[-1], f"; it was {_unmet(before):,} on ", before, ".")
+    return (f"It has been {now:,} since ", same[-1], f"; it was {_unmet(before):,} on ", before, ".")
 
 
 def _newest(run: HistoryRun) -> Sentence:

@@ -72,7 +72,10 @@ _WHOLE_VERBS: Mapping[str, tuple[str, str]] = {
         "has another host key than the known one",
         "have another host key than the known one",
     ),
-    "control": ("proves nothing", "prove nothing"),
+    "control": (
+        "is void: the positive control failed, so its verdicts do not count",
+        "are void: the positive control failed, so their verdicts do not count",
+    ),
 }
 """What is wrong with hosts, whatever the playbook expects, by the kind of the finding."""
 _KIND_VERBS: Mapping[str, tuple[str, str]] = {
@@ -126,12 +129,17 @@ class _Facts(NamedTuple):
 
 
 class _Decision(NamedTuple):
-    """A level with its reasons. `gaps`: whether to add the hosts without a result."""
+    """A level with its reasons.
+
+    `gaps`: whether to add the hosts without a result. `named_void`: how many of the void hosts the
+    reasons are about.
+    """
 
     level: StatusLevel
     clauses: Sequence[Clause]
     first: NextStep | None
     gaps: bool = True
+    named_void: int = 0
 
 
 _Rule = Callable[[_Facts], _Decision | None]
@@ -143,7 +151,7 @@ def decide_status(source: SummaryInput, run: RunInfo, audited: Sequence[Audited]
     decision = next(filter(None, (rule(facts) for rule in _RULES)))
     clauses = [*decision.clauses]
     if decision.gaps:
-        clauses += _gaps(facts)
+        clauses += _gaps(facts, decision.named_void)
     return Status(
         level=decision.level,
         label=LABELS[decision.level],
@@ -272,7 +280,8 @@ _RULES: tuple[_Rule, ...] = (
 def _unmet(level: StatusLevel, facts: _Facts, lead: FindingGroup) -> _Decision:
     """Returns the decision by an open finding."""
     clauses = [_describe(lead, facts.coverage), *_other_findings(facts, lead), *_regressions(facts)]
-    return _Decision(level, clauses, _remedy(facts, lead))
+    named_void = lead.hosts * (lead.kind == "control")
+    return _Decision(level, clauses, _remedy(facts, lead), named_void=named_void)
 
 
 # ---- the clauses
@@ -413,13 +422,14 @@ def _exceptions(facts: _Facts) -> str:
     return "".join(f", {text}" for text in texts)
 
 
-def _gaps(facts: _Facts) -> list[Clause]:
-    """Returns which hosts have no result, by reason."""
+def _gaps(facts: _Facts, named_void: int) -> list[Clause]:
+    """Returns which hosts have no result, by reason; void hosts only if some are not named yet."""
     coverage = facts.coverage
+    unnamed_void = coverage.void * (coverage.void > named_void)
     void = "void because the positive control failed"
     gaps = (
         (coverage.not_audited, "not-audited", "not audited", ("was", "were"), "not audited"),
-        (coverage.void, "legend", "void", ("is", "are"), void),
+        (unnamed_void, "legend", "void", ("is", "are"), void),
         (facts.source.met.hosts_without_verdict, "not-run", "", ("ran", "ran"), "no scenario"),
         (coverage.not_selected, NOT_SELECTED, "not selected", ("is", "are"), _NO_PLAY),
     )

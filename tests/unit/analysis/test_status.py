@@ -209,8 +209,15 @@ CASES: dict[str, tuple[list[HostResult], StatusLevel, str, str]] = {
     "one void": (
         [*fine(3), void("a")],
         "act",
-        "1 of 4 audited hosts proves nothing (error); 1 of 4 hosts is void because the positive"
-        " control failed.",
+        "1 of 4 audited hosts is void: the positive control failed, so its verdicts do not count"
+        " (error).",
+        "fleetaudit explain 2026-11-22T020000Z a",
+    ),
+    "two void, one lost": (
+        [*fine(3), void("a"), void("b"), LOST],
+        "act",
+        "2 of 5 audited hosts are void: the positive control failed, so their verdicts do not count"
+        " (error); 1 of 6 hosts was not audited.",
         "fleetaudit explain 2026-11-22T020000Z a",
     ),
     "nothing ran": (

@@ -26,7 +26,7 @@ def test_the_first_lines_answer_whether_it_gets_better_and_since_when() -> None:
         "    audited.\n"
         "\n"
         "Is it getting better? Better: 1 of 2 audited hosts has open findings on\n"
-        "    2026-01-02; 2 of 2 had on 2026-01-01.\n"
+        "    2026-01-02; 2 of 2 had them on 2026-01-01.\n"
     )
     assert "Since when? unread-close (IPv4) (error): since 2026-01-01 or earlier.\n" in text
 
