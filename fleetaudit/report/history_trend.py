@@ -92,7 +92,8 @@ def _since(complete: Sequence[HistoryRun]) -> Sentence:
     if len(same) == len(complete):
         return (f"The number of hosts was the same in all {len(same):,} complete runs.",)
     before = complete[-len(same) - 1]
-    return (f"It has been {now:,} since ", same[-1], f"; it was {_unmet(before):,} on ", before, ".")
+    was = f"; it was {_unmet(before):,} on "
+    return (f"It has been {now:,} since ", same[-1], was, before, ".")
 
 
 def _newest(run: HistoryRun) -> Sentence:

@@ -122,8 +122,8 @@ def test_the_answer_comes_first(chromium: Any, path: Path) -> None:
         answer = visit.page.locator("#trend .first")
         assert answer.bounding_box()["y"] < 300
         assert re.sub(r"\s+", " ", answer.inner_text()) == (
-            "✓ Better: 9 of 180 audited hosts have open findings on 2026-11-26; 18 of 180 had them on"
-            " 2026-09-28."
+            "✓ Better: 9 of 180 audited hosts have open findings on 2026-11-26; 18 of 180 had them"
+            " on 2026-09-28."
         )
         days = answer.locator("a").evaluate_all("links => links.map(a => a.getAttribute('href'))")
         assert days == [

@@ -57,22 +57,22 @@ def text_of(sentence: Sequence[str | HistoryRun]) -> str:
         (
             (9, 9, 4, 4),
             "met",
-            "Better: 4 of 100 audited hosts have open findings on 2026-10-01; 9 of 100 had them on"
-            " 2026-09-28.",
+            "Better: 4 of 100 audited hosts have open findings on 2026-10-01; 9 of 100 had them"
+            " on 2026-09-28.",
             "It has been 4 since 2026-09-30; it was 9 on 2026-09-29.",
         ),
         (
             (0, 1),
             "warning",
-            "Worse: 1 of 100 audited hosts has open findings on 2026-09-29; 0 of 100 had them on"
-            " 2026-09-28.",
+            "Worse: 1 of 100 audited hosts has open findings on 2026-09-29; 0 of 100 had them"
+            " on 2026-09-28.",
             "It has been 1 since 2026-09-29; it was 0 on 2026-09-28.",
         ),
         (
             (3, 3, 3),
             "info",
-            "No change: 3 of 100 audited hosts have open findings on 2026-09-30; 3 of 100 had them on"
-            " 2026-09-28.",
+            "No change: 3 of 100 audited hosts have open findings on 2026-09-30; 3 of 100 had them"
+            " on 2026-09-28.",
             "The number of hosts was the same in all 3 complete runs.",
         ),
     ],
