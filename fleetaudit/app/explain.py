@@ -14,9 +14,10 @@ from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import Audited, AuditRun, HostResult, Observation
 from fleetaudit.report import pcap
 from fleetaudit.report.explain import host_text, verdict_text
-from fleetaudit.store.disk import write_atomically
 from fleetaudit.store.run_file import read_host_names, read_hosts
 from fleetaudit.text.phrases import and_more
+
+from .output_file import write_file
 
 MOST_NAMES = 8
 """How many hosts are named if none is similar to the one that was typed."""
@@ -41,7 +42,7 @@ class _Subject(msgspec.Struct, frozen=True):
     def write_packets(self, file: Path | None) -> None:
         """Writes the packets into `file`, if there is one; raises `OutputError`."""
         if file is not None and isinstance(self.host, Audited):
-            write_atomically(file, pcap.render(self.host, self.scenario, self.run.scenarios))
+            write_file(file, [pcap.render(self.host, self.scenario, self.run.scenarios)])
 
 
 def explain_host(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +9,6 @@ import msgspec
 
 from fleetaudit.model import AuditRun, HostResult
 from fleetaudit.report import common, prometheus, registry
-from fleetaudit.store.disk import output_errors, remove_dead_parts, write_atomically
 from fleetaudit.store.part_reader import Interner
 from fleetaudit.store.run_file import read_run
 from fleetaudit.text.files import read_first_bytes
@@ -55,28 +51,6 @@ def render_report(run_paths: Sequence[Path], format_: str, *, width: int) -> Ren
 
     chunks, bugs = leave_out_failing_hosts(run.hosts, render, render)
     return RenderedReport(run, chunks, bugs)
-
-
-def write_report(path: Path, chunks: Iterable[bytes]) -> None:
-    """Replaces a file in one step; writes into what is not a regular file (a pipe, /dev/stdout).
-
-    A new file is readable by its owner only; an existing one keeps its mode, and a symbolic link is
-    followed. Raises `OutputError` if it cannot be written.
-    """
-    existing: os.stat_result | None = None
-    # A new file, or a folder that does not exist: `write_atomically` reports it.
-    with output_errors(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        existing = path.stat()
-    if existing is None or stat.S_ISREG(existing.st_mode):
-        # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of
-        # another user reads stays readable for it.
-        mode = stat.S_IMODE(existing.st_mode) if existing else 0o600
-        file = path.resolve()
-        remove_dead_parts(file)
-        write_atomically(file, chunks, mode=mode)
-        return
-    with output_errors(path), path.open("wb") as pipe:
-        pipe.writelines(chunks)
 
 
 def same_job_warnings(path: Path, run: AuditRun) -> Iterator[str]:

@@ -49,7 +49,7 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
         compared = compare_files(before_path, after_path)
         rendered = render_diff(compared, format_, width=width, output=output)
     if output is not None:
-        write_file(output, rendered)
+        write_file(output, [rendered])
     elif format_ in TEXT_DIFF_FORMATS:
         console.print_report(rendered.decode())
     else:

@@ -48,4 +48,4 @@ def make(run_path: Path, host_name: str | None, majority: bool, output: Path | N
     if output is None:
         console.print_result(text)
     else:
-        write_file(output, text.encode())
+        write_file(output, [text.encode()])

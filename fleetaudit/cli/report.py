@@ -38,14 +38,15 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     A host may be in two runs only if both have the same result for it. FILE is replaced in one step
     and keeps its permissions; only its owner can read a new one.
     """
-    from fleetaudit.app.report import render_report, same_job_warnings, write_report
+    from fleetaudit.app.output_file import write_file
+    from fleetaudit.app.report import render_report, same_job_warnings
 
     to_stdout = output is None or str(output) == "-"
     width = console.width() if to_stdout else 100
     with no_garbage_collection():
         rendered = render_report(run_paths, format_, width=width)
     if output is not None and not to_stdout:
-        write_report(output, rendered.chunks)
+        write_file(output, rendered.chunks)
         if format_ == "prometheus":
             for warning in same_job_warnings(output, rendered.run):
                 console.print_message(warning)
