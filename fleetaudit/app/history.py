@@ -22,6 +22,8 @@ from fleetaudit.store.outline import RunOutline, read_outline
 from fleetaudit.store.run_file import read_run
 from fleetaudit.store.run_search import StoredRun, StoredRuns, find_runs
 
+from .output_folder import require_output_folder
+
 Jobs = Mapping[str, Sequence[StoredRun]]
 """The finished runs of each job, the last one first."""
 
@@ -92,10 +94,7 @@ class _Outlines:
 
 def _find_jobs(output: Path) -> tuple[StoredRuns, Jobs]:
     """Returns the runs of an output folder, and those that finished by job."""
-    if not output.is_dir():
-        raise NothingToDoError(
-            f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
-        )
+    require_output_folder(output)
     found = find_runs(output)
     jobs = group_by(found.finished, lambda run: job_name(run.info))
     latest = read_latest(output)

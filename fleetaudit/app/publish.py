@@ -63,6 +63,7 @@ from fleetaudit.text.sanitize import bounded_text
 
 from .history import read_history
 from .notify import describe_status
+from .output_folder import require_output_folder
 from .report import render_report
 
 __all__ = [
@@ -136,10 +137,7 @@ def publish_site(request: PublishRequest) -> PublishedSite:
     `store.site_folder.open_site` for the folder of the site; `OutputError` if it cannot be written.
     """
     output = request.output
-    if not output.is_dir():
-        raise NothingToDoError(
-            f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
-        )
+    require_output_folder(output)
     with open_site(request.folder, output, mode=request.mode, wait_s=request.wait_s) as folder:
         # Not before the lock is held: whoever held it may have published a run that is newer.
         runs = _selected(list_runs(output, Path.cwd()), request.jobs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from fleetaudit.errors import InputError, LockedError, NothingToDoError
+from fleetaudit.errors import InputError, LockedError
 from fleetaudit.report.runs import runs_text
 from fleetaudit.store.jobs import describe_job, job_name
 from fleetaudit.store.latest import point_latest
@@ -18,6 +18,7 @@ from fleetaudit.store.run_list import RunList, encode, list_runs
 from fleetaudit.store.run_search import find_runs, run_names
 from fleetaudit.text.sanitize import terminal_line
 
+from .output_folder import require_output_folder
 from .output_lock import hold_output
 
 __all__ = ["Listing", "follow_run", "list_output_folder", "run_names"]
@@ -49,7 +50,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 def list_output_folder(output: Path) -> Listing:
     """Returns the runs of an output folder; raises `NothingToDoError` if there is no folder."""
-    _check_folder(output)
+    require_output_folder(output)
     return Listing(output, list_runs(output, Path.cwd()))
 
 
@@ -60,7 +61,7 @@ def follow_run(output: Path, name: str) -> str:
     or no such run, `InputError` for a run that is not finished, and `LockedError` if another run
     uses the output folder.
     """
-    _check_folder(output)
+    require_output_folder(output)
     name = Path(name).name
     path = output / name
     with hold_output(output):
@@ -75,11 +76,3 @@ def follow_run(output: Path, name: str) -> str:
         point_latest(output, name)
     job = f"{job_name(run.info)}:\n  {terminal_line(describe_job(run.info))}"
     return f"{output / LATEST_LINK} points to {name} and follows its job, {job}\n"
-
-
-def _check_folder(output: Path) -> None:
-    """Raises `NothingToDoError` if there is no output folder."""
-    if not output.is_dir():
-        raise NothingToDoError(
-            f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
-        )

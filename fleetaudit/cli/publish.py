@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import console, params
+from . import completion, console, params
 
 
 @click.command(short_help="Publish the runs as a static site.")
@@ -14,6 +14,7 @@ from . import console, params
     "jobs",
     metavar="JOB",
     multiple=True,
+    shell_complete=completion.complete_jobs,
     help="Publish only this job, by its name or the part before its digits. Default: every job.",
 )
 @click.option(

@@ -128,11 +128,11 @@
     text: (name, value) => find(texts, name, String)(value),
     // Returns, for a query, whether host number i fits, and the [name, value] pairs that no host has.
     read(query) {
-      const asked = Array.from(query).filter(([name, value]) => value && name !== "q" && name !== "sort");
-      const unknown = asked.filter(([name]) => !kinds.some((kind) => Object.hasOwn(kind.fits, name)));
+      const filters = Array.from(query).filter(([name, value]) => value && name !== "q" && name !== "sort");
+      const unknown = filters.filter(([name]) => !kinds.some((kind) => Object.hasOwn(kind.fits, name)));
       const tests = [];
       for (const kind of kinds) {
-        const pairs = asked.filter(([name]) => Object.hasOwn(kind.fits, name));
+        const pairs = filters.filter(([name]) => Object.hasOwn(kind.fits, name));
         if (!pairs.length) continue;
         const things = kind.things();
         const fits = ([name, value], thing) => kind.fits[name](thing, value);
@@ -141,8 +141,8 @@
         const yes = things.map((of) => of.some((thing) => names.every((alternatives) => alternatives.some((pair) => fits(pair, thing)))));
         tests.push((i) => kind.at(i) >= 0 && yes[kind.at(i)]);
       }
-      const hasStrangers = asked.some(([name]) => !Object.hasOwn(titles, name));
-      return { fits: (i) => !hasStrangers && tests.every((test) => test(i)), unknown };
+      const hasUnknownName = filters.some(([name]) => !Object.hasOwn(titles, name));
+      return { fits: (i) => !hasUnknownName && tests.every((test) => test(i)), unknown };
     },
   };
 })();

@@ -55,6 +55,7 @@ def test_jobs_are_those_of_the_output_folder(
     job = job_name(read_info(tmp_path / "reports" / run_name))
     assert completed(monkeypatch, "history", '""') == [("plain", job)]
     assert completed(monkeypatch, "history", job[:3]) == [("plain", job)]
+    assert completed(monkeypatch, "publish", "site", "--job", job[:3]) == [("plain", job)]
     assert completed(monkeypatch, "history", "nightly") == []
     assert completed(monkeypatch, "history", "-o", "nowhere", '""') == []
 
