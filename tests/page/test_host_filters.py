@@ -208,6 +208,36 @@ def test_two_values_of_one_filter_are_alternatives(chromium: Any, path: Path) ->
     assert both == first + second
 
 
+def test_two_texts_for_names_are_alternatives_as_their_chips_say(chromium: Any, path: Path) -> None:
+    found = {}
+    for texts in ("q=web001", "q=web002 example", "q=web001&q=web002+example&q=+"):
+        with LoadedPage(chromium, path, f"#hosts?{texts}") as visit:
+            found[texts] = visit.hosts()
+    first, second, both = found.values()
+    assert (len(first), len(second)) == (1, 1)
+    assert both == first + second
+
+
+def test_hosts_like_another_are_found_without_a_search_for_each_host(
+    chromium: Any, path: Path
+) -> None:
+    with LoadedPage(chromium, path) as visit:
+        searches = visit.page.evaluate(
+            """() => new Promise((done) => {
+              const original = Array.prototype.indexOf;
+              let searches = 0;
+              Array.prototype.indexOf = function (...all) {
+                searches += this.length > 100;
+                return original.apply(this, all);
+              };
+              addEventListener("hashchange", () => done(searches), { once: true });
+              location.hash = "#hosts?like=web000.example.net";
+            })"""
+        )
+        assert searches < 5
+        assert visit.hosts()[0] == "web000.example.net"
+
+
 @pytest.mark.parametrize(
     ("query", "named"),
     [

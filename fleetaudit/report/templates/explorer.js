@@ -140,9 +140,11 @@
     // First, while the layout is valid: after a change to the rows it would be computed once more.
     list.scrollTop = 0;
     const { fits, unknown } = page.filters.read(query);
-    const words = (query.get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
+    // Several texts are alternatives, as several values of any filter; of one text every word must be there.
+    const texts = query.getAll("q").filter((text) => text.trim()).map((text) => text.toLowerCase().trim().split(/\s+/));
+    const isNamed = (i) => !texts.length || texts.some((words) => words.every((word) => search[i].includes(word)));
     found = [];
-    for (let i = 0; i < count; i++) if (fits(i) && words.every((word) => search[i].includes(word))) found.push(i);
+    for (let i = 0; i < count; i++) if (fits(i) && isNamed(i)) found.push(i);
     const key = order.replace("-", "");
     const { by } = columns.find((column) => column.key === key) || columns[0];
     const sign = order[0] === "-" ? -1 : 1;
