@@ -311,7 +311,7 @@ class _Publication:
         )
 
     def _write_history(self, job: str, runs: Sequence[FinishedRun]) -> bool:
-        """Writes the weeks of a job unless they are there; returns whether they can be read."""
+        """Writes the history of a job unless it is there; returns whether it can be read."""
         page, data = f"{job}/{HISTORY}", f"{job}/{DATA}"
         sources = [self.pages[page_of_run(run.job, run.id)] for run in runs]
         known = (__version__, *sources, *(run.id for run in self.runs.unreadable))
@@ -348,7 +348,7 @@ def _digest(data: bytes) -> str:
 
 
 def _history_page(history: JobHistory, runs: Sequence[FinishedRun]) -> bytes:
-    """Returns the page of the weeks of a job, with links to the pages of its runs."""
+    """Returns the page of the history of a job, with links to the pages of its runs."""
     links = {run.id: f"{run.id}/{INDEX}" for run in runs}
     generated = history.runs[-1].finished
     page = history_page.render(history, links=links, generated=generated, home=f"../{INDEX}")

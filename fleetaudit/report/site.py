@@ -54,8 +54,8 @@ class SiteStatus(Frozen, frozen=True, kw_only=True):
 
 class SiteJob(Frozen, frozen=True, kw_only=True):
     """A job: its page, the page of its last run, which keeps its address, and its runs, the last
-    one first. `status` is that of the last run. `history` is the page of its weeks, `data` the same
-    as JSON; "" without one.
+    one first. `status` is that of the last run. `history` is the page of its runs over time, `data`
+    the same as JSON; "" without one.
     """
 
     job: str

@@ -113,8 +113,8 @@ def test_a_limit_selects_exactly_the_listed_hosts(
     )
     assert done.returncode == 0, done.stderr
     theirs = [sorted(json.loads(line)) for line in done.stdout.splitlines()]
-    wanted = [sorted(ODD[i] for i in case) for case in cases]
-    assert [(p, t) for p, t, w in zip(patterns, theirs, wanted, strict=True) if t != w] == []
+    expected = [sorted(ODD[i] for i in case) for case in cases]
+    assert [(p, t) for p, t, w in zip(patterns, theirs, expected, strict=True) if t != w] == []
     assert not (tmp_path / "ran").exists()
 
 
@@ -137,16 +137,16 @@ def test_fleetaudit_and_the_command_of_ansible_take_it_as_it_is_copied(
     listed = list(range(0, len(names), 2))
     with LoadedPage(chromium, page_with(tmp_path / "page.html", names)) as visit:
         (copied,) = limits(visit, [listed])
-    wanted = [names[i] for i in listed]
-    assert selected_by_us(inventory, copied["text"]) == wanted
+    expected = [names[i] for i in listed]
+    assert selected_by_us(inventory, copied["text"]) == expected
     ansible = Path(ansible_python).with_name("ansible")
     command = f"{ansible} all -i {inventory} --list-hosts {copied['text']}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     head, *rest = done.stdout.splitlines()
-    assert head.strip() == f"hosts ({len(wanted)}):"
-    assert sorted(line[4:] for line in rest) == sorted(wanted)
+    assert head.strip() == f"hosts ({len(expected)}):"
+    assert sorted(line[4:] for line in rest) == sorted(expected)
 
 
 def test_a_name_that_no_pattern_selects_alone_is_left_out_and_named(
