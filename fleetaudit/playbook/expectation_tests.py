@@ -14,8 +14,7 @@ from typing import Any
 
 from fleetaudit.model import SysctlExpectation
 
-MAX_MATCHED = 128
-"""Maximum length of a value that a regular expression is tried on; a longer one does not match."""
+from .patterns import MAX_MATCHED
 
 _ORDINALS = ("first", "second", "third")
 

@@ -4,6 +4,7 @@ Pure.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -13,6 +14,12 @@ MAX_PATTERN = 200
 MAX_REPEATS = 4
 """Maximum number of repetitions, and of groups, of a regular expression: with more, a failing match
 may practically never end.
+"""
+MAX_MATCHED = 128
+"""Maximum length of a value that a regular expression is tried on; a longer one does not match."""
+MAX_WAYS = 4 * math.comb(MAX_MATCHED + MAX_REPEATS, MAX_REPEATS)
+"""Maximum number of ways in which a failing match may divide the longest value: four repetitions,
+and four alternatives. It took 1.5 s on a slow machine of 2026.
 """
 
 _TOKEN = re.compile(
@@ -51,6 +58,8 @@ def _cost_fault(pattern: str) -> str:
             return fault
     if max(cost.repeats, cost.groups) > MAX_REPEATS:
         return f"more than {MAX_REPEATS} repetitions or groups"
+    if cost.ways() > MAX_WAYS:
+        return "too many alternatives for its repetitions"
     return ""
 
 
@@ -60,12 +69,25 @@ class _Cost:
 
     `varies` has an entry for each open group, the outermost first: whether it repeats or chooses
     somewhere inside. `closed_varies` is that of a group that was closed by the previous token.
+    `alternatives` has the number of alternatives of each open group, `combinations` the product of
+    those of the closed ones.
     """
 
     repeats: int = 0
     groups: int = 0
     varies: list[bool] = field(default_factory=lambda: [False])
+    alternatives: list[int] = field(default_factory=lambda: [1])
+    combinations: int = 1
     closed_varies: bool = False
+
+    def ways(self) -> int:
+        """Returns in how many ways a failing match may divide a value, at most.
+
+        Each repetition may end anywhere after the one before it, and each alternative be tried with
+        each of every other group.
+        """
+        divisions = math.comb(MAX_MATCHED + self.repeats, self.repeats)
+        return divisions * self.combinations * math.prod(self.alternatives)
 
     def add(self, kind: str, text: str) -> str:
         """Counts one token; returns why it is refused, "" if it is not.
@@ -81,6 +103,7 @@ class _Cost:
 
     def _close(self) -> None:
         """Closes a group: the one around it varies if this one does."""
+        self.combinations *= self.alternatives.pop()
         self.closed_varies = self.varies.pop()
         self.varies[-1] |= self.closed_varies
 
@@ -99,11 +122,13 @@ class _Cost:
         if text not in ("(", "(?:") and not text.startswith("(?P<"):
             return f"“{text}” is not allowed in it"
         self.groups += 1
+        self.alternatives.append(1)
         self.varies.append(False)
         return ""
 
     def _choice(self, _: str) -> str:
         """Notes that the open group chooses."""
+        self.alternatives[-1] += 1
         self.varies[-1] = True
         return ""
 

@@ -32,7 +32,7 @@ def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mai
     run = place.run("run", "-p", "quick.yml")
     assert run.returncode == 4, run.stderr
     assert run.stdout.count(line) == 1
-    assert "srv002: " not in run.stdout.replace(f"{line}\n", "")
+    assert "srv003" not in run.stdout  # only the first is named, with the command to type
     mail = place.run("run", "--cron", "-p", "quick.yml")
     assert mail.stdout == ""  # the same as before
     place.write(

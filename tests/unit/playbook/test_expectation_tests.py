@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fleetaudit.model import SysctlExpectation
-from fleetaudit.playbook.expectation_tests import MAX_MATCHED, describe_expectation, meets
+from fleetaudit.playbook.expectation_tests import describe_expectation, meets
+from fleetaudit.playbook.patterns import MAX_MATCHED
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.model import SysctlExpectation
-from fleetaudit.playbook.expectation_tests import MAX_MATCHED, meets
-from fleetaudit.playbook.patterns import pattern_fault
+from fleetaudit.playbook.expectation_tests import meets
+from fleetaudit.playbook.patterns import MAX_MATCHED, pattern_fault
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ from fleetaudit.playbook.patterns import pattern_fault
         "((a+))+b",
         "(a{1,9}){9}",
         "a*a*a*a*a*",
+        4 * "(?:|a|aa|aaa|aaaa)" + "a*a*a*a*b",
+        3 * "(?:a|aa|aaa)" + "a*a*a*a*b",
+        "a|b|c|d|e|[0-9]+ [0-9]+ [0-9]+ [0-9]+",
         "(?=a)",
         "(?i)a",
         r"(.)\1",
@@ -36,7 +39,16 @@ def test_a_pattern_that_may_take_too_long_or_does_not_compile_is_refused(pattern
 
 
 @pytest.mark.parametrize(
-    "pattern", ["reno|cubic", "[0-9]+ [0-9]+ [0-9]+", "(reno|cubic) bbr", r"\d{1,3}", "[]*+]+", ""]
+    "pattern",
+    [
+        "reno|cubic",
+        "[0-9]+ [0-9]+ [0-9]+",
+        "(reno|cubic) bbr",
+        r"\d{1,3}",
+        "(a|b|c|d)e* f* g* h*",
+        "[]*+]+",
+        "",
+    ],
 )
 def test_an_ordinary_pattern_is_accepted(pattern: str) -> None:
     assert pattern_fault(pattern) == ""
