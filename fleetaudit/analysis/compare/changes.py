@@ -35,6 +35,8 @@ EFFECT_TEXTS: dict[Effect, str] = {"no longer told": "no longer known", "told ag
 REGRESSED = "regressed"
 _COUNTED_TEXTS: dict[Effect, str] = {"regression": REGRESSED, "fix": "fixed", "new host": "new"}
 """Effects that read differently after "2 hosts"."""
+LISTED_EFFECTS: dict[str, Effect] = {text: effect for effect, text in _COUNTED_TEXTS.items()}
+"""Such a text, and the effect that filters the list of hosts down to exactly the counted ones."""
 _FOLLOWS_MEMORY = "with another value that follows from the memory"
 
 

@@ -15,6 +15,7 @@ from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import Severity
 from fleetaudit.text.phrases import agree, count_noun, surround
 
+from .changes import LISTED_EFFECTS
 from .common import MAIN_SCENARIO, group_by
 from .host_links import NO_FILTERS, Filters, host_query
 from .view_model import (
@@ -359,8 +360,16 @@ def _changed(changes: Changes | None) -> Sentence:
         return _sentence("The runs cannot be compared: ", reason, ".")
     if not changes.counts:
         return _sentence(f"Nothing since {changes.since}.")
-    counts = ", ".join(f"{count_noun(hosts, 'host')} {text}" for hosts, text in changes.counts)
-    return _sentence(f"Since {changes.since}: ", _number(counts, "changes"), ".")
+    parts = list[str | TextPart]()
+    for hosts, text in changes.counts:
+        parts += [_changed_hosts(hosts, text), ", "]
+    return _sentence(f"Since {changes.since}: ", *parts[:-1], ".")
+
+
+def _changed_hosts(hosts: int, text: str) -> TextPart:
+    """Returns a count such as "2 hosts regressed", linked to these hosts if a filter finds them."""
+    filters = {"changed": LISTED_EFFECTS.get(text, "")}
+    return _number(f"{count_noun(hosts, 'host')} {text}", "changes", filters)
 
 
 def _compared_hosts(source: SummaryInput) -> str:
