@@ -22,7 +22,7 @@ _TONES = {
     "newly not audited": MAGENTA,
     "no longer known": MAGENTA,
     "no longer selected": MAGENTA,
-    "known again": CYAN,
+    "now known": CYAN,
     "newly selected": CYAN,
     "audited again": GREEN,
     "rebuilt": CYAN,

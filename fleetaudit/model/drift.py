@@ -28,7 +28,7 @@ Effect = Literal[
 told`: the ending was known before and is unknown now; `told again`: the reverse. `rebuilt`: another
 machine under the same name; `renamed`: the same machine under another name. `no longer selected`:
 a play matched the host before, and none does now. The values are keys of JSON and keep their names;
-people see "no longer known" and "known again".
+people see "no longer known" and "now known".
 """
 
 ChangeKind = Literal[

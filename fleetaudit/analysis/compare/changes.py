@@ -30,7 +30,7 @@ MOST_CHANGES = 200
 """How many rows are listed before the rest is counted."""
 MOST_RATES = 10
 """How many hosts with most aborts are listed."""
-EFFECT_TEXTS: dict[Effect, str] = {"no longer told": "no longer known", "told again": "known again"}
+EFFECT_TEXTS: dict[Effect, str] = {"no longer told": "no longer known", "told again": "now known"}
 """Effects whose word in run.json is not the word that people read."""
 REGRESSED = "regressed"
 _COUNTED_TEXTS: dict[Effect, str] = {"regression": REGRESSED, "fix": "fixed", "new host": "new"}

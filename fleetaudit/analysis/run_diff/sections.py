@@ -38,7 +38,7 @@ _SORTS = (
     _Sort("fixes", "Fixed", effects=("fix",)),
     _Sort(
         "known-again",
-        "Known again",
+        "Now known",
         effects=("told again", "audited again", "newly selected"),
     ),
     _Sort("one-run", "Hosts that are new, gone, renamed or rebuilt", kinds=("host",)),

@@ -12,7 +12,7 @@ page.states = {
 };
 
 // Returns the words of an effect; two of them have older names in the data.
-page.effectText = (effect) => (effect === "no longer told" ? "no longer known" : effect === "told again" ? "known again" : effect);
+page.effectText = (effect) => (effect === "no longer told" ? "no longer known" : effect === "told again" ? "now known" : effect);
 
 page.verdict = function (state) {
   const [kind, mark, text] = page.states[state];
