@@ -126,8 +126,16 @@ def _local_world(world: Path) -> None:
 
 def _has_begun(world: Path) -> bool:
     """Returns whether a run has results of two hosts."""
-    journals = list(world.glob(f"reports.local/*/{JOURNAL_FILE}"))
-    return any(path.read_bytes().count(b'\n["host",') >= 2 for path in journals)
+    journals = world.glob(f"reports.local/*/{JOURNAL_FILE}")
+    return any(_count_results(path) >= 2 for path in journals)
+
+
+def _count_results(journal: Path) -> int:
+    """Returns how many results a journal has: 0 if its folder just got another name."""
+    try:
+        return journal.read_bytes().count(b'\n["host",')
+    except FileNotFoundError:
+        return 0
 
 
 def _until(condition: Callable[[], bool]) -> None:
