@@ -16,7 +16,7 @@ from fleetaudit.analysis.history.model import JobHistory, LeftOutRun
 from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.errors import FleetauditError, NothingToDoError, UsageError
 from fleetaudit.report.history_text import history_text
-from fleetaudit.store.jobs import DIGITS, job_name
+from fleetaudit.store.jobs import job_name, jobs_named
 from fleetaudit.store.latest import read_latest
 from fleetaudit.store.outline import RunOutline, read_outline
 from fleetaudit.store.run_file import read_run
@@ -114,7 +114,7 @@ def _choose(jobs: Jobs, job: str | None, output: Path) -> str:
         raise NothingToDoError(f"{output}: no finished run")
     if job is None or job in jobs:
         return job or next(iter(jobs))
-    named = [name for name in jobs if name[: -DIGITS - 1] == job]
+    named = jobs_named(job, jobs)
     if len(named) == 1:
         return named[0]
     if named:

@@ -44,6 +44,7 @@ from fleetaudit.report.site import (
     render_job,
 )
 from fleetaudit.store.disk import read_bounded
+from fleetaudit.store.jobs import jobs_named
 from fleetaudit.store.names import RUN_FILE, STORE_FILE
 from fleetaudit.store.run_file import read_run
 from fleetaudit.store.run_list import (
@@ -162,7 +163,7 @@ def _jobs_named(text: str, known: Collection[str]) -> set[str]:
 
     Raises `NothingToDoError` for none.
     """
-    found = {job for job in known if text in (job, job.rpartition("-")[0])}
+    found = set(jobs_named(text, known))
     if not found:
         listed = ", ".join(sorted(known)) or "none"
         raise NothingToDoError(f"--job {text}: no finished run of it; there are: {listed}")

@@ -12,6 +12,7 @@ import json
 import posixpath
 import re
 import shlex
+from collections.abc import Iterable
 
 from fleetaudit.model import RunInfo
 from fleetaudit.text.json_schema import file_name_text
@@ -38,6 +39,11 @@ def job_name(info: RunInfo) -> str:
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return f"{_inventory_stem(info.inventory)}-{digest[:DIGITS]}"
+
+
+def jobs_named(text: str, jobs: Iterable[str]) -> list[str]:
+    """Returns those of `jobs` whose name is `text`, or is it apart from the digits at its end."""
+    return [job for job in jobs if text in (job, job[: -DIGITS - 1])]
 
 
 def _limit_text(limit: str | None) -> str | None:
