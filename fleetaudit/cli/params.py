@@ -54,11 +54,21 @@ __all__ = [
     "parse_serial_option",
     "parse_shard_option",
     "parse_tags",
+    "publish_mode_option",
 ]
 
 DEFAULT_INVENTORY = "inventory.yml"
 FORMATS = REPORT_FORMATS
 FAIL_ON = ("info", "warning", "error", "drift")
+
+publish_mode_option = click.option(
+    "--publish-mode",
+    metavar="MODE",
+    default="0600",
+    show_default=True,
+    help="Mode of the published files: 0644 for a web server that runs as another user.",
+)
+"""The option of the commands that publish; `parse_publish_mode` reads its value."""
 
 
 def parse_formats(text: str, option: str = "--format") -> tuple[str, ...]:

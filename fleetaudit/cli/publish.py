@@ -17,13 +17,7 @@ from . import completion, console, params
     shell_complete=completion.complete_jobs,
     help="Publish only this job, by its name or the part before its digits. Default: every job.",
 )
-@click.option(
-    "--publish-mode",
-    metavar="MODE",
-    default="0600",
-    show_default=True,
-    help="Mode of the files: 0644 for a web server that runs as another user.",
-)
+@params.publish_mode_option
 @click.option(
     "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
 )

@@ -130,13 +130,7 @@ from .connection_options import connection_options
     metavar="DIR",
     help="Then publish the runs of the output folder into this folder, as `publish` does.",
 )
-@click.option(
-    "--publish-mode",
-    metavar="MODE",
-    default="0600",
-    show_default=True,
-    help="Mode of the published files: 0644 for a web server that runs as another user.",
-)
+@params.publish_mode_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only problems.")
 @click.option(
     "-v",

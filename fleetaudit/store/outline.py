@@ -27,7 +27,7 @@ from fleetaudit.text.json_schema import encode_json
 
 from .disk import read_bounded
 from .names import OUTLINE_FILE
-from .run_head import FindingCounts, HostCounts
+from .run_head import FindingCounts, HostCounts, count_statuses
 
 MAX_BYTES = 256 * 1024 * 1024
 """The largest outline that is read, in bytes; a larger one is not used."""
@@ -148,15 +148,10 @@ def read_outline(folder: Path, info: RunInfo) -> RunOutline | None:
 
 def count_hosts(groups: Iterable[GroupOutline]) -> HostCounts:
     """Returns how many hosts the groups have, by status."""
-    statuses = Counter[HostStatus]()
+    statuses = Counter[str]()
     for group in groups:
         statuses[group.status] += len(group.hosts)
-    return HostCounts(
-        selected=statuses.total(),
-        audited=statuses["audited"],
-        not_audited=statuses["not audited"],
-        not_selected=statuses["not selected"],
-    )
+    return count_statuses(statuses)
 
 
 def _is_consistent(outline: RunOutline) -> bool:

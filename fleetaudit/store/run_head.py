@@ -77,12 +77,7 @@ def head_of_outlines(info: RunInfo, hosts: Iterable[HostOutline]) -> RunHead:
         interrupted |= host.stage == "interrupted"
     return RunHead(
         run=info,
-        hosts=HostCounts(
-            selected=statuses.total(),
-            audited=statuses["audited"],
-            not_audited=statuses["not audited"],
-            not_selected=statuses["not selected"],
-        ),
+        hosts=count_statuses(statuses),
         findings=FindingCounts(
             error=findings["error"],
             warning=findings["warning"],
@@ -90,6 +85,16 @@ def head_of_outlines(info: RunInfo, hosts: Iterable[HostOutline]) -> RunHead:
             waived=findings["waived"],
         ),
         interrupted=interrupted,
+    )
+
+
+def count_statuses(statuses: Counter[str]) -> HostCounts:
+    """Returns the counts of hosts, from the number of hosts by status."""
+    return HostCounts(
+        selected=statuses.total(),
+        audited=statuses["audited"],
+        not_audited=statuses["not audited"],
+        not_selected=statuses["not selected"],
     )
 
 
