@@ -10,6 +10,8 @@ from .secret import Secret
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 SshClient = Literal["paramiko", "openssh"]
 BecomeMethod = Literal["sudo", "doas", "su"]
+ProbeChoice = Literal["auto", "python", "native"]
+"""Which probe runs: "auto" takes the native one where there is no Python."""
 
 
 class Become(Frozen, frozen=True, kw_only=True):
@@ -97,6 +99,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     password: Secret | None = None
     become: Become | None = None
     interpreter: Interpreter | None = None
+    probe: ProbeChoice = "auto"
     site: str = ""
     no_exec: bool = False
 
@@ -109,6 +112,7 @@ class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag
     password: ClassVar[None] = None
     become: Become | None = None
     interpreter: Interpreter | None = None
+    probe: ProbeChoice = "auto"
 
 
 class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="kernel"):
@@ -127,6 +131,7 @@ class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", ta
     memory_mib: int = 256
     append: str = ""
     sysctls: dict[str, str] = {}
+    probe: ProbeChoice = "auto"
 
 
 Target = SshTarget | LocalTarget | KernelTarget

@@ -198,11 +198,11 @@ def request_call(plan: HostPlan) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "isolation": plan.isolation,
         "sysctls": list(plan.sysctls_collect),
-        "scenarios": [scenario_call(each, _trials(plan, each)) for each in plan.scenarios],
+        "scenarios": [scenario_call(each, trials_of(plan, each)) for each in plan.scenarios],
     }
 
 
-def _trials(plan: HostPlan, scenario: Scenario) -> int:
+def trials_of(plan: HostPlan, scenario: Scenario) -> int:
     """Returns how often a scenario runs over each family; 0 for all if the plan runs nothing.
 
     A scenario's own number comes before the plan's, except that none can run in a plan of 0 trials.

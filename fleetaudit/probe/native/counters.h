@@ -1,0 +1,31 @@
+/* The kernel's TCP counters: `remote/counters.py`. */
+#ifndef FLEETAUDIT_COUNTERS_H
+#define FLEETAUDIT_COUNTERS_H
+
+#include <stdbool.h>
+
+#include "text.h"
+
+/* The names of `remote/counters.py`: the first OF_TRIALS of them are read in every trial. */
+enum { REPORTED_COUNTERS = 10, OF_TRIALS = 11, ALL_COUNTERS = 20 };
+extern const char *const COUNTER_NAMES[ALL_COUNTERS];
+
+struct counters {
+    int fd[2]; /* /proc/net/netstat and /proc/net/snmp; -1: cannot be opened */
+};
+
+struct counter_values {
+    bool is_known[ALL_COUNTERS];
+    long long value[ALL_COUNTERS];
+};
+
+/* `note` gets which of the files cannot be read, "" for none. */
+void open_counters(struct counters *counters, char *note, int size);
+void read_counters(struct counters *counters, struct counter_values *found);
+void close_counters(struct counters *counters);
+/* Adds as JSON by how much the reported counters grew; "null" if OutRsts or TCPAbortOnClose is unknown. */
+void add_moved_counters(struct text *json, const struct counter_values *before, const struct counter_values *after);
+/* Adds as JSON the known counters since the boot. */
+void add_counters_since_boot(struct text *json, const struct counter_values *found);
+
+#endif

@@ -1,0 +1,19 @@
+/* The table of all steps: `remote/verbs.py`. Each verb is a function of the connection, the step and a failure. */
+#ifndef FLEETAUDIT_VERBS_H
+#define FLEETAUDIT_VERBS_H
+
+#include "connection.h"
+
+struct verb {
+    const char *name;
+    bool (*run)(struct connection *c, const struct step *step, struct failure *failure);
+    bool is_ending; /* it is one of ENDINGS */
+};
+
+/* Returns the verb of a name, NULL for none. */
+const struct verb *find_verb(const char *name);
+bool is_verb(const struct step *step, const char *name);
+/* Connects the two sides: "tcp", "unaccepted", "fastopen", "mptcp", "mapped", "unix", "seqpacket" (connecting.c). */
+bool connect_sides(struct connection *c, enum side client, const char *how, long size, struct failure *failure);
+
+#endif
