@@ -4,14 +4,17 @@
 
 #include <stdbool.h>
 
+#include "notes.h"
 #include "text.h"
 
 /* The names of `remote/counters.py`: the first OF_TRIALS of them are read in every trial. */
 enum { REPORTED_COUNTERS = 10, OF_TRIALS = 11, ALL_COUNTERS = 20 };
 extern const char *const COUNTER_NAMES[ALL_COUNTERS];
 
+/* `notes` gets what cannot be read, NULL: nobody wants to know. */
 struct counters {
     int fd[2]; /* /proc/net/netstat and /proc/net/snmp; -1: cannot be opened */
+    struct notes *notes;
 };
 
 struct counter_values {
@@ -19,8 +22,7 @@ struct counter_values {
     long long value[ALL_COUNTERS];
 };
 
-/* `note` gets which of the files cannot be read, "" for none. */
-void open_counters(struct counters *counters, char *note, int size);
+void open_counters(struct counters *counters, struct notes *notes);
 void read_counters(struct counters *counters, struct counter_values *found);
 void close_counters(struct counters *counters);
 /* Adds as JSON by how much the reported counters grew; "null" if OutRsts or TCPAbortOnClose is unknown. */

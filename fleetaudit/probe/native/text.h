@@ -18,6 +18,8 @@ void text_put(struct text *text, const char *string);
 __attribute__((format(printf, 2, 3))) void text_format(struct text *text, const char *format, ...);
 /* Adds a string as JSON: in double quotes, in ASCII; bytes that are not UTF-8 become U+FFFD. */
 void text_json(struct text *text, const char *string);
+/* The same of its first characters only. */
+void text_json_first(struct text *text, const char *string, size_t characters);
 void text_free(struct text *text);
 
 #endif

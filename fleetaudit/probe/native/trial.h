@@ -5,12 +5,15 @@
 #include "connection.h"
 #include "text.h"
 
-/* A trial as it is reported. `shape`: its JSON object without "count", and without anything that depends on time; equal trials
-   have equal shapes. `key`: what equal trials share, if that is less (large numbers of what is sent until a sender blocks), else empty.
-   The times are comma-separated JSON values, "" for none: see `Times` of `reply.py`. */
+/* A trial as it is reported. `shape`: its JSON object without "count", "error" and "failed_step", and without anything that
+   depends on time. `key`: what equal trials share besides these two: `key_of` of `remote/scenario.py`. `error` and `failed_step`
+   are added by scenario.c, since a repeated trial changes them.
+
+   The times are comma-separated JSON values, "" for none: see `Times` of `reply.py`. `headers` is one JSON string, or "". It
+   is reported if the trials of a scenario differ, or if this one `deviates` from what is expected, as in `remote/trace.py`. */
 struct trial {
     struct text shape, key;
-    bool has_connection;
+    bool has_connection, deviates;
     struct text began, ports, steps, at, windows, headers;
     char error[1200];
     int failed_step; /* -1: none */

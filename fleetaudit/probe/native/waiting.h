@@ -2,6 +2,7 @@
 #ifndef FLEETAUDIT_WAITING_H
 #define FLEETAUDIT_WAITING_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 /* How long to wait on this host: `slowest` is the longest delay that was measured, `in_trial` that of the present trial. */
@@ -10,6 +11,9 @@ struct adaptive_timeout {
 };
 
 extern struct adaptive_timeout timeout;
+
+/* Whether the alarm rang: set by its handler (main.c). Every wait then ends early, and no other step begins. */
+extern volatile sig_atomic_t time_is_up;
 
 double now(void);        /* CLOCK_MONOTONIC */
 double wall_clock(void); /* since 1970, by a clock that somebody may set */
