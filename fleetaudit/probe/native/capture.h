@@ -7,8 +7,11 @@
 #include "failure.h"
 #include "packets.h"
 
+enum { MAX_PORTS = 16 };
+
 struct capture {
     int fd; /* -1: there is none */
+    int port[MAX_PORTS], ports; /* whose connections are captured */
 };
 
 bool open_capture(struct capture *capture, struct failure *failure);

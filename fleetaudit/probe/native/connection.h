@@ -117,6 +117,8 @@ int unread_of(struct connection *c, enum side side);
 int unacked_of(struct connection *c, enum side side);
 int number_of(int fd, unsigned long ioctl_request); /* 0 without an answer */
 bool send_ack_now(struct connection *c, enum side side);
+/* The descriptors of a side that this process still holds; returns their number. */
+int open_sockets(const struct connection *c, enum side side, int into[MAX_REFERENCES + 1]);
 void drain_capture(struct connection *c);
 bool is_from(const struct connection *c, const struct packet *packet, enum side side);
 bool add_cleanup(struct connection *c, void (*call)(struct connection *, struct cleanup *), int fd, uint32_t number);

@@ -8,12 +8,12 @@
 #include "text.h"
 
 /* The names of `remote/counters.py`: the first OF_TRIALS of them are read in every trial. */
-enum { REPORTED_COUNTERS = 10, OF_TRIALS = 11, ALL_COUNTERS = 20 };
+enum { COUNTER_FILES = 2, REPORTED_COUNTERS = 10, OF_TRIALS = 11, ALL_COUNTERS = 20 };
 extern const char *const COUNTER_NAMES[ALL_COUNTERS];
 
 /* `notes` gets what cannot be read, NULL: nobody wants to know. */
 struct counters {
-    int fd[2]; /* /proc/net/netstat and /proc/net/snmp; -1: cannot be opened */
+    int fd[COUNTER_FILES]; /* /proc/net/netstat and /proc/net/snmp; -1: cannot be opened */
     struct notes *notes;
 };
 
@@ -25,7 +25,7 @@ struct counter_values {
 void open_counters(struct counters *counters, struct notes *notes);
 void read_counters(struct counters *counters, struct counter_values *found);
 void close_counters(struct counters *counters);
-/* Adds as JSON by how much the reported counters grew; "null" if OutRsts or TCPAbortOnClose is unknown. */
+/* Adds as JSON by how much the counters of trials grew; "null" if OutRsts or TCPAbortOnClose is unknown. */
 void add_moved_counters(struct text *json, const struct counter_values *before, const struct counter_values *after);
 /* Adds as JSON the known counters since the boot. */
 void add_counters_since_boot(struct text *json, const struct counter_values *found);

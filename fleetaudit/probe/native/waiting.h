@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "text.h"
+
 /* How long to wait on this host: `slowest` is the longest delay that was measured, `in_trial` that of the present trial. */
 struct adaptive_timeout {
     double slowest, in_trial, deadline;
@@ -37,6 +39,8 @@ void sleep_for(double seconds); /* measures the delay */
 bool wait_until(bool (*test)(void *argument), void *argument, double seconds);
 /* Returns the events that poll(2) reports of a descriptor within `seconds`; POLLERR and POLLHUP always. */
 int poll_events(int fd, int mask, double seconds);
+/* Adds the names of poll(2)'s events as a JSON array, ["IN","RDHUP"]. */
+void add_event_names(struct text *json, int events);
 /* Returns the events of a descriptor once there are any, 0 if none comes in time. */
 int wait_for_events(int fd, int mask);
 

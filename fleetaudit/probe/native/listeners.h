@@ -1,0 +1,22 @@
+/* Opens listeners on loopback and accepts from them: `remote/listeners.py`. */
+#ifndef FLEETAUDIT_LISTENERS_H
+#define FLEETAUDIT_LISTENERS_H
+
+#include "failure.h"
+#include "lab.h"
+#include "request.h"
+
+/* Returns a socket that listens on a free loopback port, or -1 and a failure. */
+int open_listener(enum family family, enum kind kind, int backlog, struct failure *failure);
+/* Returns a stream socket of AF_INET or AF_INET6, or -1 and a failure. */
+int new_socket(int family, enum kind kind, struct failure *failure);
+bool local_address(int fd, struct address *address, struct failure *failure);
+/* Connects within the adaptive timeout, as a Python socket with a timeout does. */
+bool connect_in_time(int fd, const struct address *address, struct failure *failure);
+/* Returns the accepted end of the connection from an address, or -1 and a failure; a connection of
+   another program is closed. */
+int accept_from(int listener, const struct address *address, struct failure *failure);
+/* Returns what a packet socket needs and this process lacks. */
+const char *lack_of_raw_sockets(void);
+
+#endif
