@@ -27,7 +27,7 @@ ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 HOSTILE := faults lies payloads inputs secrets crashes duress privilege
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth fuzz hostile $(HOSTILE) \
+.PHONY: help demo fast test test-lowest test-newest check docs man lock native native-hashes kernels-cache truth fuzz hostile $(HOSTILE) \
   schemas sample screenshots wheel clean
 
 help:  ## what there is to make
@@ -39,7 +39,7 @@ demo: $(VENV)/.ready  ## audit this machine; prints a summary and where the repo
 fast: $(STAMP)  ## the tests that need nothing but Python, in seconds
 	$(RUN)/python -m pytest -q $(FAST_ARGS)
 
-test: $(STAMP) check  ## install what the tests need, lint, type-check and run every test
+test: $(STAMP) check native  ## install what the tests need, lint, type-check and run every test
 	tools/system-packages
 	$(RUN)/python -m pytest $(PYTEST_ARGS)
 
@@ -68,7 +68,8 @@ man: $(STAMP)  ## write the man pages into dist/man/
 	$(RUN)/python -m tools.reference dist/man
 
 lock: $(UV_VENV)/.installed  ## write requirements/ again, from the bounds in pyproject.toml
-	$(COMPILE) pyproject.toml --extra test --group build --output-file requirements/test.txt
+	$(COMPILE) pyproject.toml --extra test --group build --group native \
+	  --output-file requirements/test.txt
 	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt
 	$(COMPILE) --group build --constraint requirements/test.txt --output-file requirements/build.txt
 	$(COMPILE) pyproject.toml --extra docs --constraint requirements/test.txt --output-file requirements/docs.txt
@@ -77,6 +78,12 @@ lock: $(UV_VENV)/.installed  ## write requirements/ again, from the bounds in py
 	$(COMPILE) --group supply --output-file requirements/supply.txt
 	$(MAKE) $(SUPPLY)/.installed
 	$(SUPPLY)/bin/python -m tools.sbom
+
+native: $(STAMP)  ## build the native probe for six architectures, into fleetaudit/probe/native/built/
+	$(RUN)/python -m tools.native
+
+native-hashes: native  ## write fleetaudit/probe/native/sha256 again, after a change of the C sources
+	$(RUN)/python -m tools.native --write-hashes
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.support.kernels
@@ -110,7 +117,7 @@ sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (min
 screenshots: $(STAMP)  ## take the screenshots again that tests/page compares the page with; look at them
 	$(RUN)/python -m tests.support.screenshots
 
-wheel: $(STAMP)  ## build dist/*.whl, and the SBOM that it contains beside it
+wheel: $(STAMP) native  ## build dist/*.whl, and the SBOM that it contains beside it
 	$(RUN)/python -m build --wheel --no-isolation --outdir dist .
 	cp requirements/sbom.cdx.json dist/
 

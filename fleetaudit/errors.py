@@ -119,6 +119,12 @@ class NothingToDoError(FleetauditError):
     exit_status = 66
 
 
+class MissingProgramError(FleetauditError):
+    """The native probe for an architecture is not built; the message ends with what to type."""
+
+    exit_status = 66
+
+
 class OutputError(FleetauditError):
     """The output cannot be written."""
 

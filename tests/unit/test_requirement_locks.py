@@ -118,6 +118,12 @@ def test_locks_that_are_installed_together_agree() -> None:
         assert pins(lock).items() <= together.items()
 
 
+def test_the_compiler_of_the_native_probe_is_one_exact_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (compiler,) = map(Requirement, project["dependency-groups"]["native"])
+    assert str(compiler.specifier) == f"=={pins('test')['ziglang']}"
+
+
 def test_every_dependency_has_a_lower_and_an_upper_bound() -> None:
     for requirement in (one for part in declared().values() for one in part):
         assert {clause.operator for clause in requirement.specifier} == {">=", "<"}, requirement
