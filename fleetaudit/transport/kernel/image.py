@@ -19,6 +19,8 @@ from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.text.yaml_lines import read_bounded
 
+from .package import PackageError, is_package, read_package
+
 HEADER_MAX = 4096
 """Bytes at the beginning of a file that are examined."""
 MAX_BYTES = 256 * 1024 * 1024
@@ -65,11 +67,13 @@ _OTHER_KERNELS = (
 class Image(msgspec.Struct, frozen=True):
     """A bootable x86-64 bzImage.
 
-    `version` is the version string of its header (uname -r and more), or "".
+    `version` is the version string of its header (uname -r and more), or "". `package_version` is
+    that of the Debian package that it was in, "" for an image file.
     """
 
     data: bytes
     version: str
+    package_version: str = ""
 
 
 class NotAKernelError(Exception):
@@ -86,17 +90,19 @@ class NotAKernelError(Exception):
 def load_image(path: str) -> Image:
     """Returns the kernel image at `path`, which is read whole, at most `MAX_BYTES`.
 
+    The file is an image, or a Debian package with one.
+
     Raises `TransportError` (stage "resolve") if it is missing, or not a kernel that can be booted
     here; the hint says what to give instead.
     """
     try:
-        data = _read(Path(path))
-        return Image(data, parse_image(data))
+        data, package_version = _unpack(_read(Path(path)))
+        return Image(data, parse_image(data), package_version)
     except OSError as e:
         reason = e.strerror or type(e).__name__
         hint = f"ls -l {shlex.quote(path)}  # then correct kernel_image"
         cause: Exception = e
-    except NotAKernelError as e:
+    except (NotAKernelError, PackageError) as e:
         reason, cause = e.found, e
         hint = e.hint or f"file {shlex.quote(path)}  # expected: the bzImage of an x86-64 machine"
     raise TransportError(
@@ -113,6 +119,14 @@ def _read(path: Path) -> bytes:
         # Reading /proc/kmsg would take away the kernel's messages.
         raise NotAKernelError("an empty file, or a special file of the kernel")
     return read_bounded(path, MAX_BYTES)
+
+
+def _unpack(data: bytes) -> tuple[bytes, str]:
+    """Returns the image and the version of a Debian package; of other bytes themselves and ""."""
+    if not is_package(data):
+        return data, ""
+    package = read_package(data)
+    return package.image, package.version
 
 
 def parse_image(data: bytes) -> str:

@@ -1,0 +1,1 @@
+"""Between which two kernels an ending changes. Pure."""
