@@ -34,11 +34,20 @@ struct reference {
 
 struct connection;
 
+/* Sends segments in the name of a side: raw_segments.c. `start` is the sequence number of its first
+   byte, `ack` what it acknowledges. */
+struct raw_sender {
+    enum side side;
+    int family;
+    uint32_t start, ack, timestamps[2];
+    bool has_timestamps;
+};
+
 /* What is done when the trial is over, in order. */
 struct cleanup {
     void (*call)(struct connection *c, struct cleanup *cleanup);
     int fd;
-    uint32_t number;
+    struct raw_sender sender;
 };
 
 struct changed_sysctl {
@@ -121,7 +130,9 @@ bool send_ack_now(struct connection *c, enum side side);
 int open_sockets(const struct connection *c, enum side side, int into[MAX_REFERENCES + 1]);
 void drain_capture(struct connection *c);
 bool is_from(const struct connection *c, const struct packet *packet, enum side side);
-bool add_cleanup(struct connection *c, void (*call)(struct connection *, struct cleanup *), int fd, uint32_t number);
+/* Returns a new cleanup, NULL and a failure if there is no room for it. */
+struct cleanup *add_cleanup(struct connection *c, void (*call)(struct connection *, struct cleanup *),
+                            struct failure *failure);
 /* Ends the children, restores the settings, closes all sockets by RST: `clean_up` of `remote/trial.py` (trial.c). */
 void clean_up(struct connection *c);
 

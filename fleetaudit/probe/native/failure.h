@@ -32,6 +32,11 @@ bool fail_by_errno(struct failure *failure);
 /* Fills in UNSUPPORTED: "this kernel has no AF_UNIX (EAFNOSUPPORT)", from errno; returns false. */
 __attribute__((format(printf, 2, 3))) bool fail_unsupported(struct failure *failure, const char *format, ...);
 
+/* Fills in UNSUPPORTED as above for a SYSTEM_ERROR of one of these numbers, 0 for the last; leaves
+   any other failure; returns false. */
+__attribute__((format(printf, 3, 4))) bool unsupported_if(struct failure *failure, const int *numbers,
+                                                          const char *format, ...);
+
 /* Returns the name of an errno, "EPIPE"; a number that has none as digits. The result is constant or in a static buffer. */
 const char *error_name(int number);
 /* Returns whether an errno means that a resource of the host has run out (SCARCE), or that a right is missing (REFUSED). */

@@ -13,6 +13,16 @@ int new_socket(int family, enum kind kind, struct failure *failure);
 bool local_address(int fd, struct address *address, struct failure *failure);
 /* Connects within the adaptive timeout, as a Python socket with a timeout does. */
 bool connect_in_time(int fd, const struct address *address, struct failure *failure);
+/* Sends by one call within the adaptive timeout, over a socket that was connected so, or to a
+   `target` that is not NULL. */
+bool send_in_time(int fd, const void *data, size_t size, int flags, const struct address *target,
+                  struct failure *failure);
+void set_blocking(int fd, bool blocks);
+/* Returns AF_INET or AF_INET6. */
+int address_family(enum family family);
+/* Fills in the loopback address of a family and kind, with port 0. */
+void loopback_address(enum family family, enum kind kind, struct address *address);
+int port_of(const struct address *address);
 /* Returns the accepted end of the connection from an address, or -1 and a failure; a connection of
    another program is closed. */
 int accept_from(int listener, const struct address *address, struct failure *failure);
