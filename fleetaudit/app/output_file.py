@@ -11,11 +11,12 @@ from pathlib import Path
 from fleetaudit.store.disk import output_errors, remove_dead_parts, write_atomically
 
 
-def write_file(path: Path, chunks: Iterable[bytes]) -> None:
+def write_file(path: Path, chunks: Iterable[bytes], *, executable: bool = False) -> None:
     """Replaces a file in one step; writes into what is not a regular file (a pipe, /dev/null).
 
     A new file is readable by its owner only; an existing one keeps its mode, and a symbolic link is
-    followed. Raises `OutputError` if it cannot be written.
+    followed. With `executable`, who may read it may also run it. Raises `OutputError` if it cannot
+    be written.
     """
     existing: os.stat_result | None = None
     # A new file, or a folder that does not exist: `write_atomically` reports it.
@@ -25,6 +26,8 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
         # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of
         # another user reads stays readable for it.
         mode = stat.S_IMODE(existing.st_mode) if existing else 0o600
+        if executable:
+            mode |= (mode & 0o444) >> 2
         file = path.resolve()
         remove_dead_parts(file)
         write_atomically(file, chunks, mode=mode)

@@ -20,8 +20,11 @@ from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import Host, HostPlan, Interpreter, LocalTarget, NoTarget
 from fleetaudit.probe import protocol
 from fleetaudit.probe.explanation import explain
+from fleetaudit.probe.native_program import ARCHITECTURES, architecture_of, native_binary
+from fleetaudit.probe.native_request import native_request
 
 from .planning import LoadedInventory, build_offline_plan, read_inventory, read_playbooks
+from .probe_image import image_archive
 from .reporter import Report, ignore_message
 
 COMMAND = protocol.COMMAND
@@ -57,22 +60,78 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
     about the inventory.
     """
     loaded = _read_inventory(request, report)
-    inventory = loaded.inventory
-    playbooks = read_playbooks(request.playbooks)
-    try:
-        plan = build_offline_plan(inventory, playbooks, request.limit)
-    except NothingToDoError as e:
-        if request.sources:
-            raise
-        raise NothingToDoError(f"{e}\n  {_NAME_INVENTORY}") from e
-    hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
-    _refuse_different_programs(hosts)
+    hosts = _hosts_of_one_program(request, loaded)
     if request.explain:
         return explain(_with_its_python(hosts, loaded), deadline_s=DEADLINE_S)
     if request.compressed:
         sent = protocol.make_request(hosts[0], deadline_s=DEADLINE_S)
         return sent.decode("utf-8", "replace")
     return protocol.make_program(hosts[0], deadline_s=DEADLINE_S)
+
+
+def native_probe(
+    request: ProgramRequest, machines: Sequence[str], report: Report = ignore_message
+) -> bytes:
+    """Returns the native probe with the request of the selected hosts: one executable file.
+
+    `machines` has one of `ARCHITECTURES`, or of what `uname -m` prints. Raises `UsageError` for any
+    other or several, `MissingProgramError` if the probe is not built, and what `probe_program`
+    raises.
+    """
+    if len(machines) != 1:
+        raise UsageError("--native takes several architectures only with --image")
+    (program,) = _native_programs(request, machines, report).values()
+    return program
+
+
+def native_image(
+    request: ProgramRequest, machines: Sequence[str], report: Report = ignore_message
+) -> bytes:
+    """Returns a container image of the native probe for these machines, as an archive.
+
+    Raises what `native_probe` raises.
+    """
+    return image_archive(_native_programs(request, machines, report))
+
+
+def _native_programs(
+    request: ProgramRequest, machines: Sequence[str], report: Report
+) -> dict[str, bytes]:
+    """Returns the native probe with its request, by architecture."""
+    binaries = dict[str, bytes]()
+    for machine in machines:
+        architecture = _architecture(machine)
+        binaries[architecture] = native_binary(architecture)
+    hosts = _hosts_of_one_program(request, _read_inventory(request, report))
+    lines = bytes(native_request(hosts[0], deadline_s=DEADLINE_S))
+    return {architecture: binary + lines for architecture, binary in binaries.items()}
+
+
+def _architecture(machine: str) -> str:
+    """Returns the architecture that the user names; raises `UsageError`."""
+    architecture = machine if machine in ARCHITECTURES else architecture_of(machine)
+    if architecture is None:
+        raise UsageError(
+            f"there is no native probe for {machine!r}; --native takes one of"
+            f" {', '.join(ARCHITECTURES)}, or what uname -m prints on the host"
+        )
+    return architecture
+
+
+def _hosts_of_one_program(request: ProgramRequest, loaded: LoadedInventory) -> list[HostPlan]:
+    """Returns the plans of the selected hosts, which one program fits; raises what `probe_program`
+    raises.
+    """
+    playbooks = read_playbooks(request.playbooks)
+    try:
+        plan = build_offline_plan(loaded.inventory, playbooks, request.limit)
+    except NothingToDoError as e:
+        if request.sources:
+            raise
+        raise NothingToDoError(f"{e}\n  {_NAME_INVENTORY}") from e
+    hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
+    _refuse_different_programs(hosts)
+    return hosts
 
 
 def _read_inventory(request: ProgramRequest, report: Report) -> LoadedInventory:

@@ -88,6 +88,16 @@ def print_bytes(data: bytes) -> None:
     print_chunks((data,))
 
 
+def print_program(data: bytes) -> None:
+    """Writes what is no text to stdout; raises `OutputError`, also if stdout is a terminal."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise OutputError(
+            "this is no text, and standard output is a terminal: name a file with -o FILE, or"
+            " pipe it into another program"
+        )
+    print_bytes(data)
+
+
 def print_chunks(chunks: Iterable[bytes]) -> None:
     """Writes to stdout what another program reads, chunk by chunk; raises `OutputError`."""
     if sys.stdout is None:

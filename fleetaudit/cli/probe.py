@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 
 from . import console, params
@@ -32,6 +35,25 @@ from .connection_options import no_exec_option
     help="Print the program as fleetaudit sends it: the same text, compressed.",
 )
 @click.option(
+    "--native",
+    "machines",
+    metavar="ARCH",
+    multiple=True,
+    help="Write the native probe for ARCH, as uname -m prints it: one file that needs no Python.",
+)
+@click.option(
+    "--image",
+    is_flag=True,
+    help="Write it as a container image, for each --native ARCH (docs/containers.md).",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write to this file; - or default: standard output.",
+)
+@click.option(
     "--explain",
     is_flag=True,
     help="Print what the program does instead, line by line, for a review.",
@@ -56,6 +78,9 @@ def probe(
     vault_password_file: str | None,
     no_exec: bool,
     compressed: bool,
+    machines: tuple[str, ...],
+    image: bool,
+    output: Path | None,
     explain: bool,
     command: bool,
     sudoers: str | None,
@@ -71,33 +96,31 @@ def probe(
     python3 -B -E -s - < call.py > web7.reply
     fleetaudit merge web7.reply              make a report of what it printed
 
+    On a host without Python:
+
+    \b
+    fleetaudit probe --native aarch64 -o web7.probe
+    ./web7.probe > web7.reply                on web7, after copying the file there
+
     If the plays of the playbook are for groups, name the inventory and the host:
 
     \b
     fleetaudit probe -p PLAYBOOK INVENTORY -l web7
     """  # noqa: D301 - \b is for click: it keeps these lines apart
-    from fleetaudit.app.probe_program import (
-        COMMAND,
-        ProgramRequest,
-        probe_program,
-        sudoers_line,
-    )
+    from fleetaudit.app import probe_program as app
 
     from .options import is_typed
 
-    _refuse_two_outputs(
-        context, ("playbooks", "inventories", "limit", "compressed"), ("command",), ("sudoers",)
-    )
-    _refuse_two_outputs(context, ("explain",), ("compressed",), ("command",), ("sudoers",))
+    _refuse_two_outputs(context)
     if command:
-        console.print_result(f"{COMMAND}\n")
+        _write(f"{app.COMMAND}\n".encode(), output)
         return
     if sudoers is not None:
-        console.print_result(f"{sudoers_line(sudoers)}\n")
+        _write(f"{app.sudoers_line(sudoers)}\n".encode(), output)
         return
     needs_inventory = inventories or is_typed(context, "limit")
     sources = params.inventory_sources(inventories) if needs_inventory else ()
-    request = ProgramRequest(
+    request = app.ProgramRequest(
         sources=sources,
         playbooks=playbooks,
         limit=limit if sources else None,
@@ -106,18 +129,56 @@ def probe(
         compressed=compressed,
         explain=explain,
     )
-    console.print_result(probe_program(request, console.print_message))
+    if image:
+        _write_binary(app.native_image(request, machines, console.print_message), output)
+    elif machines:
+        program = app.native_probe(request, machines, console.print_message)
+        _write_binary(program, output, executable=True)
+    else:
+        _write(app.probe_program(request, console.print_message).encode(), output)
 
 
-def _refuse_two_outputs(context: click.Context, *groups: tuple[str, ...]) -> None:
-    """Raises `click.UsageError` if options of more than one group are typed: each group prints
-    something else.
+def _write(text: bytes, output: Path | None) -> None:
+    """Writes text to a file, or to standard output."""
+    from fleetaudit.app.output_file import write_file
+
+    if output is None or str(output) == "-":
+        console.print_result(text.decode())
+        return
+    write_file(output, [text])
+
+
+def _write_binary(data: bytes, output: Path | None, *, executable: bool = False) -> None:
+    """Writes a program or an archive to a file, or to a standard output that is no terminal."""
+    from fleetaudit.app.output_file import write_file
+
+    if output is None or str(output) == "-":
+        console.print_program(data)
+        return
+    write_file(output, [data], executable=executable)
+
+
+def _refuse_two_outputs(context: click.Context) -> None:
+    """Raises `click.UsageError` if options of more than one group are typed, each of which prints
+    something else, and for --image without --native.
     """
-    from .options import is_typed
-
-    typed = [names for names in groups if any(is_typed(context, name) for name in names)]
-    if len(typed) > 1:
+    groups = (
+        ("playbooks", "inventories", "limit", "compressed", "machines"),
+        ("command",),
+        ("sudoers",),
+    )
+    kinds = (("explain",), ("compressed",), ("machines",), ("command",), ("sudoers",))
+    if _typed_groups(context, groups) > 1 or _typed_groups(context, kinds) > 1:
         raise click.UsageError(
             "use only one of --playbook, --command and --sudoers: each prints something else;"
-            " --explain goes with --playbook only"
+            " --explain goes with --playbook only, as --compressed and --native do"
         )
+    if context.params["image"] and not context.params["machines"]:
+        raise click.UsageError("--image needs --native ARCH, once for each architecture")
+
+
+def _typed_groups(context: click.Context, groups: Sequence[Sequence[str]]) -> int:
+    """Returns of how many groups of options one is typed."""
+    from .options import is_typed
+
+    return sum(any(is_typed(context, name) for name in names) for names in groups)
