@@ -23,7 +23,8 @@ void capture_drain(struct capture *capture, int port, struct packets *into);
 unsigned capture_take_lost(struct capture *capture);
 void close_capture(struct capture *capture);
 
-/* filter.c: attaches a filter that lets nothing in. */
+/* filter.c: attach a filter that passes what `capture_ports` says, or nothing; return false with errno. */
+bool attach_loopback_filter(int fd, const int *ports, int count);
 bool reject_all(int fd);
 
 #endif

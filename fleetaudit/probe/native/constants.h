@@ -33,6 +33,9 @@ enum {
 
 enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_PSH = 0x08, TCP_ACK = 0x10, TCP_URG = 0x20 };
 
+/* The events of poll(2) that show an end, by <poll.h>. */
+#define POLL_END (POLLRDHUP | POLLHUP | POLLERR)
+
 /* States of a TCP socket (include/net/tcp_states.h). */
 enum {
     GONE = 0, /* the socket does not exist any more, or only as TIME_WAIT */

@@ -25,8 +25,10 @@ struct counter_values {
 void open_counters(struct counters *counters, struct notes *notes);
 void read_counters(struct counters *counters, struct counter_values *found);
 void close_counters(struct counters *counters);
-/* Adds as JSON by how much the counters of trials grew; "null" if OutRsts or TCPAbortOnClose is unknown. */
-void add_moved_counters(struct text *json, const struct counter_values *before, const struct counter_values *after);
+/* Adds as JSON by how much the counters of trials grew, `most` for more; "null" if OutRsts or
+   TCPAbortOnClose is unknown. */
+void add_moved_counters(struct text *json, const struct counter_values *before,
+                        const struct counter_values *after, long long most);
 /* Adds as JSON the known counters since the boot. */
 void add_counters_since_boot(struct text *json, const struct counter_values *found);
 

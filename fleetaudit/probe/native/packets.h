@@ -21,7 +21,7 @@ struct packet {
     uint8_t headers[SNAP];
 };
 
-/* At most MAX_PACKETS; `lost` counts the segments for which there was no room. */
+/* At most MAX_PACKETS: of more, those in the middle are dropped, and counted in `lost`; first those without control flags. */
 enum { MAX_PACKETS = 8192 };
 struct packets {
     struct packet *packet;
@@ -33,6 +33,8 @@ struct packets {
 bool parse_packet(struct packet *packet, const uint8_t *data, int length, double at);
 /* Writes TCP flags as tcpdump does, with U for urgent data: "P.U", "none". */
 void flag_names(int bits, char into[12]);
+/* Returns whether a segment has SYN, FIN, RST or URG. */
+bool has_control(const struct packet *packet);
 void packets_add(struct packets *packets, const struct packet *packet);
 void packets_free(struct packets *packets);
 

@@ -35,6 +35,7 @@ struct wait start_wait(double fixed);
 bool is_wait_over(const struct wait *wait);
 
 void sleep_for(double seconds); /* measures the delay */
+void pause_for(double seconds); /* does not, as time.sleep of Python */
 /* Returns whether `test(argument)` came true within `seconds`, or the adaptive timeout if that is negative. */
 bool wait_until(bool (*test)(void *argument), void *argument, double seconds);
 /* Returns the events that poll(2) reports of a descriptor within `seconds`; POLLERR and POLLHUP always. */

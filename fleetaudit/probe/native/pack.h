@@ -1,0 +1,13 @@
+/* Packs bytes as zlib (RFC 1950) in base64 (RFC 4648): `pack` of `remote/times.py`. */
+#ifndef FLEETAUDIT_PACK_H
+#define FLEETAUDIT_PACK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "text.h"
+
+/* Adds the packed bytes as a JSON string. */
+void add_packed(struct text *json, const uint8_t *data, size_t size);
+
+#endif
