@@ -21,6 +21,7 @@ enum {
     MAX_BULK = 16 * 1024 * 1024,
     MAX_STRANGERS = 18,
     MAX_TRACE = 200,
+    MAX_HEADERS = 32768, /* characters of captured headers in one reply */
     MAX_SYSCTLS = 4000,
     SNAP = 160,
     MAX_STEPS = 64,

@@ -8,7 +8,13 @@
 /* Reads up to size - 1 bytes of a file, which may be a device or a pipe by mistake: never blocks. Returns their number, with a zero byte
    behind them, or -1 with errno. */
 long read_file(const char *path, char *into, size_t size);
-/* Writes a file that exists; returns false with errno. */
+/* The same of an open file. */
+long read_all_of(int fd, char *into, size_t size);
+/* Returns a descriptor that never blocks, or -1 with errno. */
+int open_to_read(const char *path);
+/* Returns whether an errno means that there is no such file. */
+bool is_absent(int number);
+/* Writes a file of /proc that exists; returns false with errno. */
 bool write_file(const char *path, const char *text);
 bool can_write_file(const char *path);
 
