@@ -1,44 +1,134 @@
-/* Packs bytes as zlib does, without compressing them: what a program without zlib can send, and any zlib
-   can read. */
+/* Compresses bytes as zlib does: one block of deflate (RFC 1951) with the fixed codes.
+
+   Headers of one connection repeat each other, so this makes them as small as zlib itself does. */
 #include "pack.h"
 
 #include <string.h>
 
-enum { MOST_STORED = 65535, ADLER_PRIME = 65521 };
+enum { SHORTEST_MATCH = 3, LONGEST_MATCH = 258, FARTHEST_MATCH = 512, ADLER_PRIME = 65521 };
+enum { FIXED_CODES = 1, END_OF_BLOCK = 256, FIRST_LENGTH = 257, CODE_OF_LONGEST = 285 };
 
-/* Base64 while it is written: `pending` has the bytes that make no whole group yet. */
-struct base64 {
+/* What is being written: `bits` has those that make no whole byte yet, the lowest first, `group` the bytes
+   that make no four digits of base64 yet. */
+struct packed {
     struct text *json;
-    uint8_t pending[3];
-    int count;
+    uint32_t bits;
+    int bit_count;
+    uint8_t group[3];
+    int group_count;
 };
 
-static void write_group(struct base64 *out) {
+/* Bytes that occurred before; `length` 0: there are none. */
+struct match {
+    size_t length, distance;
+};
+
+static void write_group(struct packed *out) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t bits = (uint32_t)out->pending[0] << 16 | (uint32_t)out->pending[1] << 8 | out->pending[2];
-    char group[4] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
-                     digits[bits & 63]};
-    for (int i = out->count + 1; i < 4; i++)
-        group[i] = '=';
-    text_add(out->json, group, sizeof group);
-    memset(out->pending, 0, sizeof out->pending);
-    out->count = 0;
+    const uint8_t *group = out->group;
+    uint32_t bits = (uint32_t)group[0] << 16 | (uint32_t)group[1] << 8 | group[2];
+    char text[4] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
+                    digits[bits & 63]};
+    for (int i = out->group_count + 1; i < 4; i++)
+        text[i] = '=';
+    text_add(out->json, text, sizeof text);
+    memset(out->group, 0, sizeof out->group);
+    out->group_count = 0;
 }
 
-static void write_bytes(struct base64 *out, const uint8_t *data, size_t size) {
-    for (size_t i = 0; i < size; i++) {
-        out->pending[out->count++] = data[i];
-        if (out->count == 3)
-            write_group(out);
+static void write_byte(struct packed *out, uint8_t byte) {
+    out->group[out->group_count++] = byte;
+    if (out->group_count == 3)
+        write_group(out);
+}
+
+static void write_bits(struct packed *out, uint32_t value, int count) {
+    out->bits |= value << out->bit_count;
+    for (out->bit_count += count; out->bit_count >= 8; out->bit_count -= 8) {
+        write_byte(out, (uint8_t)out->bits);
+        out->bits >>= 8;
     }
 }
 
-/* Writes a block of deflate (RFC 1951, section 3.2.4) that is not compressed. */
-static void write_stored(struct base64 *out, const uint8_t *data, size_t size, bool is_last) {
-    uint8_t header[5] = {is_last, (uint8_t)size, (uint8_t)(size >> 8), (uint8_t)~size,
-                         (uint8_t)(~size >> 8)};
-    write_bytes(out, header, sizeof header);
-    write_bytes(out, data, size);
+/* Huffman codes begin with their highest bit. */
+static void write_code(struct packed *out, uint32_t code, int count) {
+    while (count-- > 0)
+        write_bits(out, code >> count & 1, 1);
+}
+
+/* Writes a literal byte, the end of the block or the code of a length (section 3.2.6). */
+static void write_symbol(struct packed *out, uint32_t symbol) {
+    if (symbol < 144)
+        write_code(out, 0x30 + symbol, 8);
+    else if (symbol < 256)
+        write_code(out, 0x190 + symbol - 144, 9);
+    else if (symbol < 280)
+        write_code(out, symbol - 256, 7);
+    else
+        write_code(out, 0xC0 + symbol - 280, 8);
+}
+
+/* Returns how many bits of a number follow its code, which says the `kept` highest ones. */
+static int count_extra_bits(size_t number, int kept) {
+    int extra = 0;
+    while (number >> extra >> kept)
+        extra++;
+    return extra;
+}
+
+static void write_length(struct packed *out, size_t length) {
+    size_t number = length - SHORTEST_MATCH;
+    int extra = count_extra_bits(number, 3);
+    if (length == LONGEST_MATCH) {
+        write_symbol(out, CODE_OF_LONGEST);
+        return;
+    }
+    write_symbol(out, (uint32_t)(FIRST_LENGTH + 4 * (size_t)extra + (number >> extra)));
+    write_bits(out, (uint32_t)(number & (((size_t)1 << extra) - 1)), extra);
+}
+
+static void write_distance(struct packed *out, size_t distance) {
+    size_t number = distance - 1;
+    int extra = count_extra_bits(number, 2);
+    write_code(out, (uint32_t)(2 * (size_t)extra + (number >> extra)), 5);
+    write_bits(out, (uint32_t)(number & (((size_t)1 << extra) - 1)), extra);
+}
+
+static size_t common_length(const uint8_t *one, const uint8_t *another, size_t most) {
+    size_t length = 0;
+    while (length < most && one[length] == another[length])
+        length++;
+    return length;
+}
+
+/* Returns the longest bytes at `at` that occurred before, the nearest of equally long ones. */
+static struct match find_match(const uint8_t *data, size_t size, size_t at) {
+    struct match best = {0, 0};
+    size_t most = size - at < LONGEST_MATCH ? size - at : LONGEST_MATCH;
+    for (size_t distance = 1; distance <= at && distance <= FARTHEST_MATCH; distance++) {
+        size_t length = common_length(data + at, data + at - distance, most);
+        if (length >= SHORTEST_MATCH && length > best.length)
+            best = (struct match){length, distance};
+    }
+    return best;
+}
+
+static void write_block(struct packed *out, const uint8_t *data, size_t size) {
+    write_bits(out, 1, 1); /* the last block */
+    write_bits(out, FIXED_CODES, 2);
+    for (size_t at = 0; at < size;) {
+        struct match match = find_match(data, size, at);
+        if (match.length) {
+            write_length(out, match.length);
+            write_distance(out, match.distance);
+            at += match.length;
+        } else {
+            write_symbol(out, data[at++]);
+        }
+    }
+    write_symbol(out, END_OF_BLOCK);
+    if (out->bit_count)
+        write_bits(out, 0, 8 - out->bit_count);
 }
 
 static uint32_t adler32(const uint8_t *data, size_t size) {
@@ -51,17 +141,15 @@ static uint32_t adler32(const uint8_t *data, size_t size) {
 }
 
 void add_packed(struct text *json, const uint8_t *data, size_t size) {
-    struct base64 out = {.json = json};
-    const uint8_t header[2] = {0x78, 0x01}; /* deflate with a window of 32 KiB, fastest */
+    struct packed out = {.json = json};
     uint32_t sum = adler32(data, size);
-    const uint8_t check[4] = {(uint8_t)(sum >> 24), (uint8_t)(sum >> 16), (uint8_t)(sum >> 8), (uint8_t)sum};
     text_put(json, "\"");
-    write_bytes(&out, header, sizeof header);
-    for (; size > MOST_STORED; data += MOST_STORED, size -= MOST_STORED)
-        write_stored(&out, data, MOST_STORED, false);
-    write_stored(&out, data, size, true);
-    write_bytes(&out, check, sizeof check);
-    if (out.count)
+    write_byte(&out, 0x78); /* deflate with a window of 32 KiB */
+    write_byte(&out, 0x01); /* no dictionary; with the byte before a multiple of 31 */
+    write_block(&out, data, size);
+    for (int shift = 24; shift >= 0; shift -= 8)
+        write_byte(&out, (uint8_t)(sum >> shift));
+    if (out.group_count)
         write_group(&out);
     text_put(json, "\"");
 }

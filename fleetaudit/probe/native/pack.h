@@ -1,4 +1,4 @@
-/* Packs bytes as zlib (RFC 1950) in base64 (RFC 4648): `pack` of `remote/times.py`. */
+/* Compresses bytes as zlib does (RFC 1950), in base64 (RFC 4648): `pack` of `remote/times.py`. */
 #ifndef FLEETAUDIT_PACK_H
 #define FLEETAUDIT_PACK_H
 
