@@ -123,17 +123,15 @@ static bool try_family(struct lab *lab, enum family family, struct failure *fail
 bool check_family(struct lab *lab, enum family family, struct failure *failure) {
     struct failure *problem = &lab->problem[family];
     for (int i = 0; i < 2; i++) {
-        if (family == UNIX || (lab->is_checked[family] && problem->kind == NO_FAILURE))
-            return true;
-        if (lab->checks[family] >= MAX_CHECKS)
+        bool is_known_to_work = lab->is_checked[family] && problem->kind == NO_FAILURE;
+        if (family == UNIX || is_known_to_work || lab->checks[family] >= MAX_CHECKS)
             break;
         if (!try_family(lab, family, failure))
             return false;
         lab->is_checked[family] = true;
         lab->checks[family]++;
     }
-    if (problem->kind != NO_FAILURE)
-        *failure = *problem;
+    *failure = *problem;
     return problem->kind == NO_FAILURE;
 }
 

@@ -267,6 +267,7 @@ bool run_trial(struct connection *c, struct trial *trial, struct failure *failur
     c->began = (double)(long long)(wall_clock() * 1e6) / 1e6;
     bool is_trial = run_steps(c, trial, failure);
     if (is_trial) {
+        failure->kind = NO_FAILURE; /* that of a step is in the trial */
         wait_for_final_ending(c);
         read_counters(&c->lab->counters, &after);
         question_peer(c, &peer);
