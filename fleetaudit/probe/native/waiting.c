@@ -78,13 +78,17 @@ bool is_wait_over(const struct wait *wait) {
     return time_is_up || now() - wait->began >= seconds;
 }
 
-void sleep_for(double seconds) {
-    double began = now();
+void pause_for(double seconds) {
     struct timespec rest;
     rest.tv_sec = (time_t)seconds;
     rest.tv_nsec = (long)((seconds - (double)rest.tv_sec) * 1e9);
     while (!time_is_up && nanosleep(&rest, &rest) != 0 && errno == EINTR) {
     }
+}
+
+void sleep_for(double seconds) {
+    double began = now();
+    pause_for(seconds);
     record_delay(now() - began - seconds);
 }
 
