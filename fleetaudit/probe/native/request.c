@@ -243,7 +243,7 @@ static bool read_step(struct request *request, char **word, int words) {
         if (!read_number(word[i + 2], &step->number[i]))
             step->number[i] = 0;
     }
-    return true;
+    return is_complete_step(step);
 }
 
 static const struct {

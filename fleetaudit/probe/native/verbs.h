@@ -8,11 +8,17 @@ struct verb {
     const char *name;
     bool (*run)(struct connection *c, const struct step *step, struct failure *failure);
     bool is_ending; /* it is one of ENDINGS */
+    unsigned actors; /* a bit for each enum actor that may do it */
+    int words;       /* how many follow it at least */
 };
 
 /* Returns the verb of a name, NULL for none. */
 const struct verb *find_verb(const char *name);
 bool is_verb(const struct step *step, const char *name);
+/* Returns whether a step has an actor and the words that its verb needs. */
+bool is_complete_step(const struct step *step);
+/* Returns the first word of a step, "" if it has none. */
+const char *first_word(const struct step *step);
 /* Connects the two sides: "tcp", "unaccepted", "fastopen", "mptcp", "mapped", "unix", "seqpacket" (connecting.c). */
 bool connect_sides(struct connection *c, enum side client, const char *how, long size, struct failure *failure);
 
