@@ -38,7 +38,7 @@ from fleetaudit.app.run_output import write_run
 from fleetaudit.engine import EngineSettings, RunCommand, audit
 from fleetaudit.model import Audited, AuditRun, HostPlan, Plan, RunInfo, SshTarget, Target
 from fleetaudit.probe import protocol
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.probe.result_line import find_result
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.store.names import JOURNAL_FILE, STORE_FILE
@@ -122,7 +122,7 @@ class Fleet:
         def answer(
             target: Target,
             command: str,
-            stdin: Request,
+            stdin: Offer,
             deadline: Deadline,
             limits: Limits,
         ) -> Output:

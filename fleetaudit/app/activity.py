@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fleetaudit.analysis.doctor import describe_connection
 from fleetaudit.errors import TransportError
 from fleetaudit.log import get_logger
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import terminal_line
 from fleetaudit.transport import ignore_stage
@@ -56,7 +56,7 @@ class Activity:
         """
 
         def run(
-            target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
+            target: Target, command: str, stdin: Offer, deadline: Deadline, limits: Limits
         ) -> Output:
             attempt = self._begin(host)
 

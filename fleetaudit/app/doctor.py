@@ -18,7 +18,7 @@ from fleetaudit.analysis.doctor import (
 from fleetaudit.analysis.doctor import encode as encode_report
 from fleetaudit.engine import Outcome, RunCommand, StopRequest, audit
 from fleetaudit.model import Audited, HostPlan, HostResult, NoTarget, Plan, SshTarget, Target
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.report.doctor import host_check_text
 from fleetaudit.report.doctor import progress as check_progress
 from fleetaudit.report.doctor_table import host_check_table
@@ -232,7 +232,7 @@ def _recorded(activity: Activity, host: HostPlan, recorder: StageRecorder) -> Ru
     inner = activity.runner_for(host, recorder.passed)
 
     def run(
-        target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: Target, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         recorder.begin()
         try:

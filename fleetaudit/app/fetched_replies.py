@@ -29,7 +29,7 @@ from fleetaudit.model import (
     Plan,
     Target,
 )
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
@@ -162,7 +162,7 @@ class _ReplyReader(msgspec.Struct, frozen=True):
     file: Path | None
 
     def __call__(
-        self, target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        self, target: Target, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         """Returns the output in the file; raises `TransportError` if there is none."""
         if self.file is None:

@@ -19,6 +19,7 @@ from fleetaudit.model import (
     NotSelected,
 )
 from fleetaudit.probe import protocol, verdict
+from fleetaudit.probe.offer import new_offer
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 from fleetaudit.transport.masking import Masking, Maskings
@@ -148,7 +149,7 @@ class HostAuditor:
         return masking.audited(decoded.with_times())
 
     def _run_probe(self, host: HostPlan, deadline: Deadline) -> Output:
-        """Sends the probe to a host and returns its output with the nonce of the request that it
+        """Offers the probe to a host and returns its output with the nonce of the request that it
         answers; raises `TransportError`.
 
         The probe's alarm rings before the deadline of the host, so that it can report what it has.
@@ -159,14 +160,14 @@ class HostAuditor:
             raise TypeError("a host without a target is never tried")
         remaining = deadline.remaining()
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
-        request = protocol.new_request(host, deadline_s=alarm)
+        offer = new_offer(host, deadline_s=alarm)
         run_command = self.run_command_for(host)
         try:
-            output = run_command(host.target, protocol.COMMAND, request, deadline, Limits())
+            output = run_command(host.target, protocol.COMMAND, offer, deadline, Limits())
         except TransportError as e:
             if (e.stage, e.kind) == ("execute", "timed out"):
                 raise e.with_reason(e.reason + protocol.tried_first(host)) from e
             raise
         if output.nonce is None:
-            return dataclasses.replace(output, nonce=request.nonce)
+            return dataclasses.replace(output, nonce=offer.nonce)
         return output

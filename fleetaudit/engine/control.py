@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from fleetaudit.model import Audited, HostPlan, HostResult, Target
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.transport import Deadline, Limits, Output
 
 from .batches import BatchSize
@@ -49,7 +49,7 @@ class RunCommand(Protocol):
         self,
         target: Target,
         command: str,
-        stdin: Request,
+        stdin: Offer,
         deadline: Deadline,
         limits: Limits,
     ) -> Output:

@@ -30,7 +30,16 @@ from fleetaudit.model import DECODE_ERRORS, HostPlan, ShortText
 from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import printable_line
 
-from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
+from .command import (
+    COMMAND,
+    NATIVE_LINE,
+    NO_PYTHON,
+    ONLY_NATIVE,
+    PYTHON_MARK,
+    REPLY_MARK,
+    SHELL_MARK,
+)
+from .native_request import native_digest
 from .reply import PROTOCOL, RawObservation, RawTrial, Reply, SealedReply, Times
 from .reply_errors import (
     ProbeOutput,
@@ -55,7 +64,9 @@ from .result_line import MAX_LINE, find_result
 __all__ = [
     "COMMAND",
     "MAX_LINE",
+    "NATIVE_LINE",
     "NO_PYTHON",
+    "ONLY_NATIVE",
     "PROTOCOL",
     "PYTHON_MARK",
     "REPLY_MARK",
@@ -84,6 +95,8 @@ __all__ = [
 
 _decoder = msgspec.json.Decoder(Reply)
 _sealed_decoder = msgspec.json.Decoder(SealedReply)
+_DIGESTS = {"python": request_digest, "native": native_digest}
+"""The digest of a host's call, by the probe that answers it."""
 
 
 def open_reply(
@@ -112,9 +125,16 @@ def open_reply(
     _check_digest(plan, reply)
     _check_nonce(nonce, reply)
     if problem := unused_interpreter(plan, stdout):
-        found = f"{problem}; {reply.interpreter or 'another Python'} was used instead"
+        found = f"{problem}; {_used(reply)} was used instead"
         return msgspec.structs.replace(reply, notes=(*reply.notes, found))
     return reply
+
+
+def _used(reply: SealedReply) -> str:
+    """Returns what ran on a host instead of the Python of the inventory."""
+    if reply.probe == "native":
+        return "the native probe"
+    return reply.interpreter or "another Python"
 
 
 def decode_reply(
@@ -197,7 +217,7 @@ def _refuse_other_protocol(line: bytes) -> None:
 
 def _check_digest(plan: HostPlan, reply: SealedReply) -> None:
     """Raises `ReplyError` if the reply answers another call than this plan's."""
-    if reply.digest != request_digest(plan):
+    if reply.digest != _DIGESTS[reply.probe](plan):
         raise ReplyError(_why_another_call(reply), kind="reply to another call")
 
 

@@ -156,8 +156,9 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
 
     `isolation_note` says why it is "host" although a namespace was allowed, `capture_note` why no
     packet is captured. `notes` are sentences about the whole run: settings that could not be copied
-    into the namespace, trials that were repeated, the alarm. `fleetaudit`, `digest` and `nonce` are
-    the request's own: the version that made it, what it asked, and which one it was.
+    into the namespace, trials that were repeated, the alarm. `probe` is the program
+    that measured; the native one has no `python`. `fleetaudit`, `digest` and `nonce` are the
+    request's own: the version that made it, what it asked, and which one it was.
     """
 
     protocol: Literal[2]
@@ -166,6 +167,7 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
     nonce: ShortText = ""
     kernel: Kernel
     os: Os
+    probe: Literal["python", "native"] = "python"
     python: ShortText
     interpreter: ShortText = ""
     machine_id: ShortText = ""

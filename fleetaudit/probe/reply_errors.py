@@ -8,13 +8,15 @@ import re
 from dataclasses import dataclass
 
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import HostPlan, Interpreter, NoTarget
+from fleetaudit.model import HostPlan, Interpreter, NoTarget, ProbeChoice
 from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
-from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK
+from .command import NO_PYTHON, PYTHON_MARK
+from .native_errors import explain_native, native_line
 from .result_line import result_beginning
 
+_NEW_COMMAND = "replace its forced command by what this prints:  fleetaudit probe --command"
 MAX_QUOTED = 400
 """Maximum number of characters of a host's output that a reason quotes."""
 MAX_BEGINNING = 200
@@ -24,6 +26,8 @@ _CUT_CHARACTER = re.compile("(?:\ufffd|\\\\(?:u[0-9a-fA-F]{0,3})?)$")
 _FAILED_PYTHON = re.compile(
     rb"^" + re.escape(PYTHON_MARK.encode()) + rb"(\d{1,3})\r?$", re.MULTILINE
 )
+_OWN_LINES = tuple(f"fleetaudit-{name}/" for name in ("shell", "python", "native", "folders"))
+_EARLIER_COMMAND = re.compile(rb"^fleetaudit-shell/1 ", re.MULTILINE)
 _SHELL_STATUSES = {b"126": "it is not executable", b"127": "there is no such program"}
 
 
@@ -59,6 +63,13 @@ def interpreter_of(plan: HostPlan) -> Interpreter | None:
     return plan.target.interpreter
 
 
+def choice_of(plan: HostPlan) -> ProbeChoice:
+    """Returns which probe a host is to run, "auto" for one that cannot be reached."""
+    if isinstance(plan.target, NoTarget):
+        return "auto"
+    return plan.target.probe
+
+
 def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:
     """Returns why the Python of the inventory was not used, "" if it was used or none is set.
 
@@ -67,7 +78,7 @@ def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:
     with a `problem` was never tried: the problem is the reason.
     """
     interpreter = interpreter_of(plan)
-    if interpreter is None or not interpreter.origin:
+    if interpreter is None or not interpreter.origin or choice_of(plan) == "native":
         return ""
     if interpreter.problem:
         return interpreter.problem
@@ -99,8 +110,8 @@ def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
     """Returns the error for an output without a result line.
 
     The likeliest cause comes first: the output was cut off (kind "no reply"), no Python works ("no
-    python"), the command failed ("command failed"). In all other cases ("no reply") only what the
-    host printed can explain it.
+    python"), the native probe could not be run, the command failed ("command failed"). In all other
+    cases ("no reply") only what the host printed can explain it.
     """
     unused = unused_interpreter(plan, output.stdout)
     tried = "" if unused else tried_first(plan)
@@ -111,7 +122,9 @@ def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
             kind="no reply",
         )
     if output.exit_status == NO_PYTHON:
-        return _no_python(unused, output)
+        return _no_python(plan, unused, output)
+    if error := _no_native(plan, unused, output):
+        return error
     printed = _printed(output)
     if output.exit_status:
         return ReplyError(
@@ -143,20 +156,42 @@ def _unescape(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16))
 
 
-def _no_python(unused: str, output: ProbeOutput) -> ReplyError:
+def _no_python(plan: HostPlan, unused: str, output: ProbeOutput) -> ReplyError:
     """Returns the error for a host on which no Python works, with what those that are there
     printed: the host may lack memory rather than a Python.
     """
-    reason = "no Python from 2.7 on that works"
+    reason = _without_python(unused) + surround(": “", _last_text(output.stderr), "”")
+    hint = "install python3 (python3-minimal will do) on the host, then run again"
+    if choice_of(plan) == "python":
+        hint += "; or let it run the native probe:  fleetaudit_probe: auto"
+    elif _EARLIER_COMMAND.search(output.stdout):
+        hint += f"; or, for the native probe, {_NEW_COMMAND}"
+    return ReplyError(reason, hint=hint, stage="execute", kind="no python")
+
+
+def _without_python(unused: str) -> str:
+    """Returns that no Python works, beginning with the one of the inventory."""
     if unused:
-        reason = f"{unused}; nor does any other Python from 2.7 on"
-    reason += surround(": “", _last_text(output.stderr), "”")
-    return ReplyError(
-        reason,
-        hint="install python3 (python3-minimal will do) on the host, then run again",
-        stage="execute",
-        kind="no python",
-    )
+        return f"{unused}; nor does any other Python from 2.7 on"
+    return "no Python from 2.7 on that works"
+
+
+def _no_native(plan: HostPlan, unused: str, output: ProbeOutput) -> ReplyError | None:
+    """Returns the error for a host that was to run the native probe, None for any other."""
+    native = choice_of(plan) == "native"
+    if native and _EARLIER_COMMAND.search(output.stdout):
+        return ReplyError(
+            "a forced command of an earlier fleetaudit runs there, which starts no native probe",
+            hint=_NEW_COMMAND,
+            stage="execute",
+            kind="command refused",
+        )
+    asked = native_line(output.stdout)
+    if not asked:
+        return None
+    without = "no Python is tried (fleetaudit_probe: native)" if native else _without_python(unused)
+    printed = surround(": “", _last_text(output.stderr), "”")
+    return explain_native(asked, output.stdout, output.exit_status, without, printed)
 
 
 def _printed(output: ProbeOutput) -> str:
@@ -174,5 +209,5 @@ def _last_text(printed: bytes) -> str:
     At most the last `MAX_QUOTED` characters of the last 4,096 bytes: an error comes last.
     """
     lines = printed[-4096:].decode("utf-8", "replace").splitlines()
-    text = " ".join(line for line in lines if not line.startswith((SHELL_MARK, PYTHON_MARK)))
+    text = " ".join(line for line in lines if not line.startswith(_OWN_LINES))
     return printable_line(text, 4096)[-MAX_QUOTED:]

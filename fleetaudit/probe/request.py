@@ -48,6 +48,7 @@ from typing import Any
 from fleetaudit import __version__
 from fleetaudit.model import HostPlan, Scenario
 
+from .command import END_OF_PYTHON
 from .joiner import join
 from .reply import PROTOCOL
 from .reply_errors import interpreter_of
@@ -73,6 +74,14 @@ class Request:
     head: bytes
     body: bytes
     nonce: str
+
+    def with_length(self) -> bytes:
+        """Returns the program for a stdin that something else may follow on: its first word tells
+        the number of its bytes from the second line on, and its last line is its end.
+        """
+        first, _, second = self.head.partition(b"\n")
+        program = b"%b%b%b\n" % (second, self.body, END_OF_PYTHON.encode())
+        return b"#%d%b\n%b" % (len(program), first.removeprefix(b"#"), program)
 
     def __bytes__(self) -> bytes:
         return self.head + self.body

@@ -25,6 +25,7 @@ from fleetaudit.model import Become
 from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import Deadline, Output, StageListener
+from .program_input import ProgramInput
 from .program_start import NOT_STARTED, ReadyLine, not_started, not_started_in_time
 from .sudo_errors import (
     BecomeFailure,
@@ -113,7 +114,9 @@ class BecomeDialogue:
         self.finished = False
         self._state: State = "shell"
         self._asked = self._asked_again = self._answered = False
-        self._ready = ReadyLine()
+        self._ready_line = ReadyLine()
+        self._ready: re.Match[bytes] | None = None
+        self._program = ProgramInput(self._stdin)
         self._runs_as: _RunningUser | None = None
         self._printed = b"", b""
         self._marks = _Mark(self._mark), _Mark(self._mark)  # in stdout and stderr
@@ -122,29 +125,31 @@ class BecomeDialogue:
         self._step_deadline: Deadline | None = None
 
     def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns the password when it is asked for, and `stdin` once the command itself runs.
+        """Returns the password when it is asked for, and what the command reads once it runs.
 
-        `stdout` and `stderr` are all that was printed so far. After the command runs, or is known
-        never to run, `finished` is True and nothing more is sent.
+        `stdout` and `stderr` are all that was printed so far. After the command has its program, or
+        is known never to run, `finished` is True and nothing more is sent.
         """
         if self._state not in _DECIDED:
             self._update_state(stdout, stderr)
         if self.finished:
             return b""
         if self._state in _DECIDED:
-            self.finished = True
-            return self._stdin_of_command()
+            return self._stdin_of_command(stdout)
         if self._state != "asking":
             return b""
         self._state, self._answered, self._step_deadline = "answered", True, None
         self._answered_at = len(stdout), len(stderr)
         return self._answer
 
-    def _stdin_of_command(self) -> bytes:
-        """Returns what the command reads, b"" if it does not run as the `become` user."""
-        if not self._runs_as_requested():
+    def _stdin_of_command(self, stdout: bytes | bytearray) -> bytes:
+        """Returns what the command reads next, b"" if it does not run as the `become` user."""
+        if not self._ready or not self._runs_as_requested():
+            self.finished = True
             return b""
-        return bytes(self._stdin)
+        data = self._program.next_input(stdout, self._ready)
+        self.finished = self._program.finished
+        return data
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns the deadline for the next output, `deadline` at the latest.
@@ -164,8 +169,9 @@ class BecomeDialogue:
         self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
         if self._state == "shell" and self._marks[0].found_in(stdout):
             self._state = "started"
-        if ready := self._ready.search(stdout):
-            self._command_runs(ready)
+        self._ready = self._ready_line.search(stdout)
+        if self._ready:
+            self._command_runs(self._ready)
             return
         prompt = self._open_prompt(stdout, stderr)
         if prompt:
@@ -205,7 +211,7 @@ class BecomeDialogue:
     def _command_runs(self, ready: re.Match[bytes]) -> None:
         """Remembers who runs the command, from its first line."""
         self._state = "running"
-        self._runs_as = _RunningUser(ready[1].decode(), printable_line(ready[2], 100))
+        self._runs_as = _RunningUser(ready["number"].decode(), printable_line(ready["name"], 100))
         if self._runs_as_requested():
             self._on_stage("become", f"{self._become.user} by {self._become.method}")
 

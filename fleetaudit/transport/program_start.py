@@ -3,7 +3,7 @@ not. No I/O.
 
 Rules: before our command, the login shell, its start-up files and a forced command run, and each of
 them may read standard input. So nothing is sent before `protocol.SHELL_MARK` has arrived, which
-costs one round trip.
+costs one round trip. What is sent then, `program_input` knows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from fleetaudit.probe.protocol import SHELL_MARK
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line, quote_line
 
 from . import Deadline, Output
+from .program_input import ProgramInput
 from .unanswered import BY_THE_HOST
 
 # Bounded, and without a second mark in it: the search must stay linear for a hostile host that
 # repeats the mark.
-_READY = re.compile(re.escape(SHELL_MARK.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
+_READY = re.compile(
+    SHELL_MARK.encode().replace(b"2", b"(?P<version>[12])")
+    + rb"(?P<number>\d{0,10}) ?(?P<name>[^\r\n/]{0,256})\r?\n"
+)
 _READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
 _KEPT = 4096  # bytes of each stream that are kept for a reason
 
@@ -54,8 +58,8 @@ class ReadyLine:
         self._searched = 0
 
     def search(self, stdout: bytes | bytearray) -> re.Match[bytes] | None:
-        """Returns the match, with the user's number and name as groups, None until the line is
-        whole.
+        """Returns the match, with the groups "version", "number" and "name" (of the user); None
+        until the line is whole.
         """
         found = _READY.search(stdout, max(0, self._searched - _READY_MAX))
         self._searched = len(stdout)
@@ -63,7 +67,8 @@ class ReadyLine:
 
 
 class ReadyDialogue:
-    """The `StdinDialogue` with a command of the login user: sends `stdin` after its ready line.
+    """The `StdinDialogue` with a command of the login user: sends `stdin`, an `Offer` or a text,
+    after its ready line.
 
     `deadline` is the deadline of the host. `hint` is the next command to type if the command never
     ran, `on_terminal` the one that asks for a new password if that has expired.
@@ -79,18 +84,23 @@ class ReadyDialogue:
     def start(self) -> None:
         """Begins anew."""
         self.finished = False
-        self._ready = ReadyLine()
+        self._ready_line = ReadyLine()
+        self._ready: re.Match[bytes] | None = None
+        self._program = ProgramInput(self._stdin)
         self._printed = b"", b""
 
     def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns `stdin` once the command is ready."""
+        """Returns what the command reads next, once it is ready."""
         if self.finished:
             return b""
-        self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
-        if not self._ready.search(stdout):
+        if not self._ready:
+            self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
+            self._ready = self._ready_line.search(stdout)
+        if not self._ready:
             return b""
-        self.finished = True
-        return bytes(self._stdin)
+        data = self._program.next_input(stdout, self._ready)
+        self.finished = self._program.finished
+        return data
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns `deadline` itself."""
@@ -98,19 +108,14 @@ class ReadyDialogue:
 
     def check_output(self, output: Output) -> Output:
         """Returns the output; raises `TransportError` ("execute") if the command never ran."""
-        if self.finished or ReadyLine().search(output.stdout):
+        if self._ready or ReadyLine().search(output.stdout):
             return output
         raise not_started(output, self._hint, self._on_terminal)
 
     def explain_error(self, error: TransportError) -> TransportError:
         """Returns the error, or a clearer one if the command had not started by the deadline."""
         timed_out = error.stage == "execute" and not error.transient
-        if (
-            error.kind in BY_THE_HOST
-            or self.finished
-            or not timed_out
-            or self._deadline.remaining()
-        ):
+        if error.kind in BY_THE_HOST or self._ready or not timed_out or self._deadline.remaining():
             return error
         reason = not_started_in_time(*self._printed)
         return TransportError("execute", reason, hint=self._hint, kind=NOT_STARTED)

@@ -23,7 +23,6 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from fleetaudit.analysis import doctor
-from fleetaudit.probe.protocol import SHELL_MARK
 from fleetaudit.report.doctor import FAIL
 from tests import SCHEMAS
 from tests.support.commands import Workspace
@@ -111,7 +110,7 @@ def fleet(
     folder = tmp_path_factory.mktemp("fleet")
     no_keys, no_python, stranger = (
         start_sshd(authorized=()),
-        start_sshd(f"ForceCommand echo '{SHELL_MARK}0 root'; exit 86"),
+        start_sshd("ForceCommand echo 'fleetaudit-shell/1 0 root'; exit 86"),
         start_sshd(),
     )
     known = folder / "known_hosts"

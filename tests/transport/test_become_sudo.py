@@ -113,7 +113,7 @@ def test_over_ssh_the_whole_program_arrives_with_and_without_a_password_and_a_pt
     stages: list[tuple[str, str]] = []
     output = run(target, on_stage=lambda stage, what: stages.append((stage, what)))
     assert output.exit_status == 0
-    assert output.stdout == b"fleetaudit-shell/1 0 root\nthe program ran whole\n"
+    assert output.stdout == b"fleetaudit-shell/2 0 root\nthe program ran whole\n"
     assert output.stderr == b""
     assert stages[-1] == ("become", "root by sudo")
     assert len([stage for stage, _ in stages if stage == "become"]) == 1
@@ -125,7 +125,7 @@ def test_on_this_machine_it_runs_as_another_user_too(
 ) -> None:
     privileged.sudoers(*rules)
     output = run(privileged.local(PASSWORD))
-    assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
+    assert output.stdout == f"fleetaudit-shell/2 {BOB} bob\nthe program ran whole\n".encode()
     number = run(privileged.local(PASSWORD, user=f"#{BOB}"))
     assert number.stdout == output.stdout
 
@@ -456,7 +456,7 @@ def test_doas_runs_what_it_permits_and_each_refusal_is_distinguished(privileged:
     privileged.doas("permit nopass alice as bob cmd /bin/sh")
     stages: list[tuple[str, str]] = []
     output = run(target, on_stage=lambda stage, what: stages.append((stage, what)))
-    assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
+    assert output.stdout == f"fleetaudit-shell/2 {BOB} bob\nthe program ran whole\n".encode()
     assert stages == [("become", "bob by doas")]
     gone = refused(privileged.local(method="doas", program="/nonexistent/doas"))
     assert "not installed" in gone.reason
@@ -498,7 +498,7 @@ def test_the_interpreter_reads_the_whole_program_and_never_the_password(
 ) -> None:
     python = tmp_path / "bin/python3"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\n[ "$4" = -c ] && exit 0\ncat >{tmp_path}/got\n')
+    python.write_text(f'#!/bin/sh\n[ "$4" = -c ] && [ -z "$5" ] && exit 0\ncat >{tmp_path}/got\n')
     python.chmod(0o755)
     privileged.sudoers(f"Defaults secure_path={python.parent}:/usr/bin:/bin", *rules)
     for client in CLIENTS:

@@ -21,7 +21,6 @@ import pytest
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import HostKeyPolicy, SshTarget
-from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, known_hosts
 from fleetaudit.transport.host_keys import HostKeys
 from fleetaudit.transport.known_hosts import KnownHosts, fingerprint
@@ -515,7 +514,7 @@ def test_hashed_names_of_another_type_lead_to_a_second_connection_and_the_known_
     t = server.target(known_hosts=(str(path),))
     for connections in (2, 4):
         output = transports.run(
-            t, f"echo '{protocol.SHELL_MARK}0 root'", b"", Deadline.after(60), Limits()
+            t, "echo 'fleetaudit-shell/1 0 root'", b"", Deadline.after(60), Limits()
         )
         assert output.exit_status == 0
         assert server.log.read_text().count("Connection from") == connections

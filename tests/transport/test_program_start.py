@@ -280,7 +280,7 @@ def test_the_interpreter_of_the_inventory_is_tried_first(
         host, client, value.replace("HOME", f"/etc/home-{account('interpreters')}")
     )
     more = "-B " if value.endswith("-B") else ""
-    assert used == [f"{more}-B -E -s -c ", f"{more}-B -E -s -"]
+    assert used == [f"{more}-B -E -s -c ", f"{more}-B -E -s -c import sys; exec(sys.stdin.read())"]
     assert protocol.PYTHON_MARK.encode() not in output.stdout
 
 

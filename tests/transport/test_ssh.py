@@ -188,7 +188,7 @@ def test_a_host_without_python_is_known_by_the_exit_status_of_the_command(
 ) -> None:
     server = start_sshd(
         "SetEnv PATH=/nonexistent",
-        f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exit {protocol.NO_PYTHON}",
+        f"ForceCommand echo 'fleetaudit-shell/1 0 root'; exit {protocol.NO_PYTHON}",
     )
     assert run(server.target(), protocol.COMMAND, b"ignored").exit_status == protocol.NO_PYTHON
 
@@ -371,7 +371,7 @@ def test_the_probe_answers_on_every_interpreter_as_a_forced_command(
     start_sshd: Start, version: str
 ) -> None:
     server = start_sshd(
-        f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exec {interpreter(version)} -B -E -s -"
+        f"ForceCommand echo 'fleetaudit-shell/1 0 root'; exec {interpreter(version)} -B -E -s -"
     )
     output = run(server.target(), protocol.COMMAND, protocol.make_script(CALL), seconds=40)
     assert output.exit_status == 0, describe_exit(output)

@@ -11,7 +11,6 @@ import pytest
 
 from bench.fleet import repeat_nonce
 from fleetaudit.model import Audited, NotAudited
-from fleetaudit.probe import protocol
 from fleetaudit.store.run_file import read_run
 from tests.support.commands import Workspace
 from tests.support.sshd import Server, Start, require
@@ -21,7 +20,7 @@ REPEAT_NONCE = repeat_nonce.__file__
 
 NOTED = f"""#!/bin/sh
 echo "begins $(date +%s.%N)" >>"$0.events"
-echo '{protocol.SHELL_MARK}0 root'
+echo 'fleetaudit-shell/1 0 root'
 read -r first
 read -r second
 exec 9>"$0.lock"

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from fleetaudit.model import SshTarget
-from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh_config import SshConfigs
@@ -20,7 +19,7 @@ from tests.support.delay import delaying
 from tests.support.sshd import Keys, Server, generate
 
 REQUEST, REPLY = 12_000, 120_000
-AUDIT = f"echo '{protocol.SHELL_MARK}0 root'; head -c {REQUEST}; head -c {REPLY} /dev/zero"
+AUDIT = f"echo 'fleetaudit-shell/1 0 root'; head -c {REQUEST}; head -c {REPLY} /dev/zero"
 """What a probe does: a ready line, then the program comes, then a reply goes."""
 
 BY_KEY = 7

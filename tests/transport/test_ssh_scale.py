@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from bench.fleet import repeat_nonce
-from fleetaudit.probe import protocol
 from tests.support.commands import Workspace
 from tests.support.sshd import Server, Start, require
 
@@ -44,7 +43,7 @@ def inventory(server: Server) -> str:
 
 
 ONCE = f"""#!/bin/sh
-echo '{protocol.SHELL_MARK}0 root'
+echo 'fleetaudit-shell/1 0 root'
 read -r first
 read -r second
 exec 9>"$0.lock"

@@ -14,7 +14,7 @@ from fleetaudit.engine.control import EngineSettings, StopRequest
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, HostPlan, HostResult, NotAudited, Plan, Target
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 
@@ -94,7 +94,7 @@ class _Recorder:
         """Returns the function that runs a command on a host and keeps its output."""
 
         def run(
-            target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
+            target: Target, command: str, stdin: Offer, deadline: Deadline, limits: Limits
         ) -> Output:
             try:
                 output = self._transports.run(target, command, stdin, deadline, limits)

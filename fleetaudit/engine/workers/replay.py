@@ -23,7 +23,7 @@ from fleetaudit.engine.failures import not_audited
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.errors import FailureKind, rerun_hint
 from fleetaudit.model import HostPlan, HostResult, NotAudited, Plan, Target
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.transport import Deadline, Limits, Output
 
 from .messages import HostReport, Printed
@@ -84,7 +84,7 @@ def without_target(
 
 
 def _no_command(
-    target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
+    target: Target, command: str, stdin: Offer, deadline: Deadline, limits: Limits
 ) -> Output:
     """Takes the place of a transport that is never used."""
     raise AssertionError("every host has a report or no target")
@@ -101,7 +101,7 @@ class _Replay:
         found = self._reports[host.name].found
 
         def replay(
-            target: Target, command: str, stdin: Request, deadline: Deadline, limits: Limits
+            target: Target, command: str, stdin: Offer, deadline: Deadline, limits: Limits
         ) -> Output:
             if isinstance(found, Printed):
                 return found.as_output()

@@ -11,12 +11,12 @@ import subprocess
 import zlib
 from pathlib import Path
 
-from fleetaudit.probe.protocol import REPLY_MARK, SHELL_MARK
+from fleetaudit.probe.protocol import REPLY_MARK
 
 COMPRESSED = REPLY_MARK + b"zlib:"
 NONCE = re.compile(rb"'([0-9a-f]{16,64})'")
 
-FIRST_LINE = f"{SHELL_MARK}{os.getuid()} {getpass.getuser()}\n".encode()
+FIRST_LINE = f"fleetaudit-shell/1 {os.getuid()} {getpass.getuser()}\n".encode()
 
 
 def reply(folder: Path, command: bytes, request: bytes) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from fleetaudit.probe.protocol import REPLY_MARK, SHELL_MARK
+from fleetaudit.probe.protocol import REPLY_MARK
 from fleetaudit.probe.reply import Reply
 from fleetaudit.probe.result_line import find_result
 from tests import ROOT
@@ -300,7 +300,7 @@ def _sshd(folder: Path, port: int, banners: Sequence[str]) -> Iterator[None]:
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     forced = folder / "forced"
-    forced.write_text(_FORCED.format(folder=folder / "said", mark=SHELL_MARK.strip()))
+    forced.write_text(_FORCED.format(folder=folder / "said", mark="fleetaudit-shell/1"))
     forced.chmod(0o755)
     (folder / "authorized_keys").write_text((folder / "user.pub").read_text())
     lines = (

@@ -239,7 +239,7 @@ def judge(login: Login, tries: Tries, seen: Audit, free: Audit) -> Seen:
     else:
         wrong += audit_faults(seen, free)
         # The forced command runs, whatever was asked for.
-        if not login.possible and not tries.printed.startswith("fleetaudit-shell/1 "):
+        if not login.possible and not tries.printed.startswith("fleetaudit-shell/2 "):
             wrong.append(f"the forced command did not run: {tries.printed!r}")
     return Seen(tuple(wrong), _cells(tries.possible, seen))
 
@@ -338,7 +338,7 @@ def run_forced_sudo(world: World) -> Seen:
     host.authorized.write_text(f"{forced} {world.keys.public(key)}\n")
     tries, seen = try_everything(host, key), audit(world, host, key)
     row = judge(Login(), tries, seen, free_audit(world))
-    if not tries.printed.startswith("fleetaudit-shell/1 0 root"):
+    if not tries.printed.startswith("fleetaudit-shell/2 0 root"):
         return row._replace(wrong=(*row.wrong, f"not as root: {tries.printed!r}"))
     return row
 

@@ -21,12 +21,10 @@ from fleetaudit.model import (
     SshTarget,
     Target,
 )
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import new_offer
 from fleetaudit.transport import Deadline, Limits, Output, registry
 from fleetaudit.transport.base import Execution
 from fleetaudit.transport.registry import Transports
-
-NOTHING = Request(b"", b"", nonce="")
 
 
 def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
@@ -56,8 +54,9 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
     activity = Activity(registry.Transports(), iter(float(n) for n in range(99)).__next__)
     with caplog.at_level(logging.DEBUG, logger="fleetaudit"):
         for _ in range(2):
+            offer = new_offer(host, deadline_s=60)
             with pytest.raises(TransportError):
-                activity.runner_for(host)(target, "", NOTHING, Deadline.after(60), Limits())
+                activity.runner_for(host)(target, "", offer, Deadline.after(60), Limits())
     lines = [log._SanitizingFormatter("%(message)s").format(record) for record in caplog.records]
     assert not re.search(r"hunter22|\x1b", "\n".join(lines))
     assert [line.partition(": ")[2] for line in lines] == [
@@ -116,10 +115,9 @@ def test_the_hosts_that_take_long_are_named_longest_first() -> None:
     activity = Activity(held, clock)
 
     def run(name: str) -> None:
+        offer = new_offer(plan(name), deadline_s=60)
         with pytest.raises(TransportError):
-            activity.runner_for(plan(name))(
-                LocalTarget(), "", NOTHING, Deadline.after(60), Limits()
-            )
+            activity.runner_for(plan(name))(LocalTarget(), "", offer, Deadline.after(60), Limits())
 
     threads = list[threading.Thread]()
     for moment, name in ((0.0, "web7"), (7.0, "db2\x1b[2J"), (8.0, "a"), (9.0, "b"), (40.0, "new")):

@@ -11,7 +11,7 @@ from fleetaudit.engine import EngineSettings, StopRequest
 from fleetaudit.engine.batches import parse_serial
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, KernelTarget, NotAudited, NotSelected, Plan
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 
 from .test_scheduler import (
@@ -46,7 +46,7 @@ class Slow(FakeTransport):
         self,
         target: object,
         command: str,
-        stdin: Request,
+        stdin: Offer,
         deadline: Deadline,
         limits: Limits,
     ) -> Output:
@@ -180,7 +180,7 @@ def test_a_stop_ends_the_batches_that_have_not_begun() -> None:
             self,
             target: object,
             command: str,
-            stdin: Request,
+            stdin: Offer,
             deadline: Deadline,
             limits: Limits,
         ) -> Output:
@@ -196,7 +196,7 @@ def test_connections_begin_no_faster_than_the_rate(monkeypatch: pytest.MonkeyPat
     slow, began = Slow(), list[float]()
 
     def run(
-        target: object, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: object, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         began.append(time.monotonic())
         return slow.run(target, command, stdin, deadline, limits)
@@ -232,7 +232,7 @@ def test_a_stop_does_not_wait_for_the_pace() -> None:
             self,
             target: object,
             command: str,
-            stdin: Request,
+            stdin: Offer,
             deadline: Deadline,
             limits: Limits,
         ) -> Output:

@@ -41,7 +41,7 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.probe import protocol
-from fleetaudit.probe.protocol import Request
+from fleetaudit.probe.offer import Offer
 from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.transport import Deadline, Limits, Output, waiting
 from tests.support.sent_requests import expand_request
@@ -72,9 +72,9 @@ def reply(release: str = "6.12.0") -> Output:
     )
 
 
-def to_call(stdin: Request, output: Output) -> Output:
+def to_call(stdin: Offer, output: Output) -> Output:
     """Returns a reply as the answer to the call in `stdin`, with its digest and nonce."""
-    call = expand_request(b"\n\n" + stdin.body).splitlines()[-1]
+    call = expand_request(b"\n\n" + stdin.python().body).splitlines()[-1]
     (digest,) = re.findall(r"'digest': '([0-9a-f]{32})'", call)
     stdout = output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest.encode())
     stdout = stdout.replace(b'"nonce":""', b'"nonce":"%s"' % stdin.nonce.encode())
@@ -98,7 +98,7 @@ class FakeTransport:
         self,
         target: AnyTarget,
         command: str,
-        stdin: Request,
+        stdin: Offer,
         deadline: Deadline,
         limits: Limits,
     ) -> Output:
@@ -544,10 +544,10 @@ def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
 
 
 def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
-    calls = list[protocol.Request]()
+    calls = list[Offer]()
 
     def run(
-        target: AnyTarget, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: AnyTarget, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         calls.append(stdin)
         assert 59 < deadline.remaining() <= 60
@@ -564,7 +564,7 @@ def test_an_interrupt_of_the_thread_is_no_bug_of_the_host_that_it_meets() -> Non
     """Python raises KeyboardInterrupt wherever the main thread is, here in a host."""
 
     def interrupted(
-        target: AnyTarget, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: AnyTarget, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         raise KeyboardInterrupt
 
@@ -576,7 +576,7 @@ def test_what_the_running_hosts_opened_is_closed_when_a_full_disk_ends_the_audit
     closed = list[str]()
 
     def waits(
-        target: AnyTarget, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: AnyTarget, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         assert isinstance(target, SshTarget)
         if target.address == "a":
@@ -624,7 +624,7 @@ def test_a_stop_reaches_an_audit_that_waits_for_its_hosts_only() -> None:
     stop = StopRequest()
 
     def waits(
-        target: AnyTarget, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: AnyTarget, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         threading.Timer(0.1, stop.request).start()
         waiting.sleep(deadline)
@@ -678,7 +678,7 @@ def test_evidence_without_a_password_has_the_times_of_its_own_host() -> None:
     ]
 
     def run(
-        target: AnyTarget, command: str, stdin: Request, deadline: Deadline, limits: Limits
+        target: AnyTarget, command: str, stdin: Offer, deadline: Deadline, limits: Limits
     ) -> Output:
         digest = protocol.request_digest(hosts[0])
         sent = {**body, "digest": digest, "nonce": stdin.nonce, "sysctls": {}}
