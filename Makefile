@@ -27,7 +27,7 @@ ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 HOSTILE := faults lies payloads inputs secrets crashes duress privilege
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check docs man lock native native-hashes kernels-cache truth fuzz hostile $(HOSTILE) \
+.PHONY: help demo fast test test-lowest test-newest check docs man lock native native-hashes kernels-cache kernel-table truth fuzz hostile $(HOSTILE) \
   schemas sample screenshots wheel clean
 
 help:  ## what there is to make
@@ -87,6 +87,9 @@ native-hashes: native  ## write fleetaudit/probe/native/sha256 again, after a ch
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.support.kernels
+
+kernel-table: $(STAMP)  ## boot every kernel of Debian's archive and write the table of kernels (hours); ARGS='--every 4'
+	$(RUN)/python -m tools.kernel_table $(ARGS)
 
 truth: $(STAMP)  ## hold every verdict against what it must be, on this kernel and in guests (40 minutes); ARGS=--help
 	$(RUN)/python -m tests.truth $(ARGS)

@@ -23,6 +23,7 @@ from fleetaudit import __version__
 from fleetaudit.cli import fleetaudit
 from fleetaudit.playbook.phrases import PHRASES
 from fleetaudit.playbook.steps import SOCKET_OPTIONS
+from tools import kernel_table_page
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "fleetaudit" / "schema" / "playbook.schema.json"
@@ -37,6 +38,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/playbook-keys.md": playbook_page(json.loads(SCHEMA.read_text("utf-8"))),
         "reference/steps.md": steps_page(),
+        "reference/kernel-builds.md": kernel_table_page.page(),
     }
 
 

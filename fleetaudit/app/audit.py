@@ -47,6 +47,7 @@ from .connection_arguments import (
     report_unused_options,
 )
 from .exit_status import BUG, exit_status, has_bug
+from .kernel_table import add_known_kernels
 from .notify import Notification, report_address
 from .output_lock import hold_output
 from .planning import (
@@ -284,12 +285,14 @@ def _ignore_result(_result: HostResult) -> None:
 
 
 def judge_run(run: AuditRun, plan: Plan, folder: Path) -> AuditRun:
-    """Returns the run with the findings that depend on all its hosts, and with all locations.
+    """Returns the run with the findings that depend on all its hosts, what is known of its kernels,
+    and all locations.
 
     `folder` is the one in which the names of inventories and playbooks were typed. The plan is the
     one of the run; results of a resumed run are judged together with the new ones.
     """
-    return add_locations(replace(run, hosts=judge_fleet(run.hosts, plan)), plan, folder)
+    judged = replace(run, hosts=judge_fleet(run.hosts, plan))
+    return add_locations(add_known_kernels(judged), plan, folder)
 
 
 def execute_run(

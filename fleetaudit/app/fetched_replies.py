@@ -35,6 +35,7 @@ from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_options import host_argument
 
+from .kernel_table import add_known_kernels
 from .planning import (
     HostSelection,
     build_offline_plan,
@@ -181,4 +182,5 @@ def _make_run(plan: Plan, hosts: tuple[HostResult, ...], request: RepliesRequest
     When each reply was made is unknown: the run begins and ends now.
     """
     info = make_run_info(plan, request.inventories, HostSelection(limit=request.limit))
-    return add_locations(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)
+    run = AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts)
+    return add_locations(add_known_kernels(run), plan)

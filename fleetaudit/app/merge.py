@@ -1,4 +1,4 @@
-"""Merges several runs into one: shards of a fleet, or sites that audit themselves. Pure.
+"""Merges several runs into one: shards of a fleet, or sites that audit themselves.
 
 Rules: no host is dropped. A host in two runs is an error that names it, unless both runs have the
 same result for it; so is a scenario that differs between two runs. Shards of one plan come in the
@@ -20,6 +20,8 @@ from fleetaudit.model import AuditRun, HostResult, Location, RunInfo, ScenarioRo
 from fleetaudit.store.jobs import job_name
 from fleetaudit.text.host_ranges import fold_hosts
 
+from .kernel_table import add_known_kernels
+
 T = TypeVar("T", ScenarioRow, HostResult)
 NamedRuns = Sequence[tuple[Path, AuditRun]]
 
@@ -30,7 +32,8 @@ def merge_runs(runs: NamedRuns) -> AuditRun:
     The hosts are in the order of the inventory if all runs are shards of one plan, else in the
     order of the runs. Each run comes with the path that messages name it by; there is at least one.
     What changed since an earlier run belongs to each run and is left out. An expectation that two
-    runs locate differently keeps the location of the first. Raises `InputError` for hosts and
+    runs locate differently keeps the location of the first. What is known of the kernels comes from
+    the table of this version. Raises `InputError` for hosts and
     scenarios that differ between two runs.
     """
     first = runs[0][1]
@@ -48,13 +51,14 @@ def merge_runs(runs: NamedRuns) -> AuditRun:
     positions = _merge_positions([run for _, run in runs])
     if positions:
         hosts = tuple(sorted(hosts, key=lambda host: positions[host.name]))
-    return AuditRun(
+    merged = AuditRun(
         run=_merge_infos(infos),
         scenarios=scenarios,
         hosts=hosts,
         locations=_merge_locations(run for _, run in reversed(runs)),
         positions=_positions_of_part(sorted(positions.values())),
     )
+    return add_known_kernels(merged)
 
 
 def _merge_positions(runs: Sequence[AuditRun]) -> dict[str, int]:

@@ -39,6 +39,7 @@ from .host_result import (
     conclusive_hosts,
 )
 from .inventory import Group, Host, Inventory
+from .kernel_table import KnownKernel, TableDifference, TableMatch
 from .plan import HostPlan, Plan
 from .playbook import (
     EXPECTABLE_ENDINGS,
@@ -122,6 +123,7 @@ __all__ = [
     "Isolation",
     "Kernel",
     "KernelTarget",
+    "KnownKernel",
     "LocalTarget",
     "Location",
     "LongText",
@@ -160,6 +162,8 @@ __all__ = [
     "SysctlExpectation",
     "SysctlLine",
     "SysctlLines",
+    "TableDifference",
+    "TableMatch",
     "Target",
     "TcpState",
     "UInt32",

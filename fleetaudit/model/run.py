@@ -10,6 +10,7 @@ from msgspec import Meta
 from .base import Frozen
 from .drift import Drift
 from .host_result import Audited, HostResult, Location, NotAudited, NotSelected
+from .kernel_table import KnownKernel
 from .playbook import Ending, Severity
 
 RUN_FORMAT: Literal["fleetaudit-run/1"] = "fleetaudit-run/1"
@@ -108,9 +109,10 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
 
     `drift` is against `run.baseline`. `history` has the earlier runs of the same job, oldest first.
     `locations` has the place of each expectation, by the id of its findings without a family.
-    `positions` of a shard has the position of each host in the whole plan, from 0, in the order of
-    `hosts`; it is () for any other run and in runs of earlier versions, and run.json then leaves
-    the key out.
+    `known_kernels` is what the table of kernels had about each kernel build when the run was made,
+    () in a run of an earlier version. `positions` of a shard has the position of each host in the
+    whole plan, from 0, in the order of `hosts`; it is () for any other run and in runs of earlier
+    versions, and run.json then leaves the key out.
     """
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT
@@ -120,6 +122,7 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     drift: Drift | None = None
     history: tuple[PastRun, ...] = ()
     locations: dict[str, Location] = {}
+    known_kernels: tuple[KnownKernel, ...] = ()
     positions: tuple[HostPosition, ...] = ()
 
     @property

@@ -28,6 +28,7 @@ from markupsafe import Markup, escape
 
 from fleetaudit.analysis.compare.columns import NOT_IN_PLAYBOOK
 from fleetaudit.analysis.compare.host_links import cell_filters, ending_filters, host_query
+from fleetaudit.analysis.compare.known_kernels import MOST_DIFFERENCES
 from fleetaudit.analysis.compare.profiles import VERDICT_TEXTS
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import HostRanges
@@ -59,6 +60,7 @@ CONSTANTS = {
     "WHOLE_MEMBERS": 40,
     # Of more builds the table that lists each of them is folded.
     "HEAT_OPEN": 60,
+    "MOST_DIFFERENCES": MOST_DIFFERENCES,
     "NOT_SELECTED": NOT_SELECTED,
     "NOT_IN_PLAYBOOK": NOT_IN_PLAYBOOK,
     "VERDICT_TEXTS": VERDICT_TEXTS,

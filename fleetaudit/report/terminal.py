@@ -24,6 +24,7 @@ from fleetaudit.analysis.compare.view_model import (
     Build,
     Column,
     Comparison,
+    DifferingHosts,
     FindingGroup,
     FindingRow,
     MetExpectations,
@@ -82,6 +83,7 @@ def _problems(comparison: Comparison, width: int) -> Iterator[list[str]]:
     if changes is not None and changes.needs_attention:
         yield changes_lines(changes, width, MOST_ROWS)
     yield _findings(comparison.findings, width)
+    yield _table_differences(comparison, width)
     yield _causes(comparison.causes, comparison.coverage.not_audited, width)
 
 
@@ -94,6 +96,7 @@ def _everything(comparison: Comparison, width: int) -> Iterator[list[str]]:
         yield changes_lines(comparison.changes, width, MOST_ROWS)
     yield _findings(comparison.findings, width)
     yield _waived(comparison.findings, width)
+    yield _table_differences(comparison, width)
     yield _causes(comparison.causes, comparison.coverage.not_audited, width)
     yield _coverage(comparison, width)
 
@@ -399,6 +402,27 @@ def _finding_row(group: FindingGroup, row: FindingRow) -> str:
     return (
         f"{group.severity}  {terminal_line(group.subject)}{detail}: expected {expected},"
         f" observed {observed}{since}: {join_hosts(row.hosts)}"
+    )
+
+
+def _table_differences(comparison: Comparison, width: int) -> list[str]:
+    """Returns where hosts differ from the table of kernels, [] if none does."""
+    differing = comparison.differing_hosts
+    if not differing:
+        return []
+    return [
+        "Not as the table of kernels has it for the very build:",
+        *wrap(map(_table_difference, differing[:MOST_ROWS]), width, "  "),
+        *rest_line(len(differing) - MOST_ROWS, "more difference"),
+    ]
+
+
+def _table_difference(row: DifferingHosts) -> str:
+    """Returns one difference from the table of kernels."""
+    release, scenario = terminal_line(row.build.kernel.release), terminal_line(row.scenario)
+    return (
+        f"{release}: {scenario} ({row.families}) ended in {row.measured}, in the table in"
+        f" {row.table}; {terminal_line(row.reason, 300)}: {join_hosts(row.hosts)}"
     )
 
 

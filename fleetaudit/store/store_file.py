@@ -35,6 +35,7 @@ from fleetaudit.model import (
     Drift,
     HostPosition,
     HostResult,
+    KnownKernel,
     Location,
     PastRun,
     ResetRate,
@@ -80,6 +81,10 @@ class _Locations(_Line, frozen=True, array_like=True, tag="locations"):
     items: tuple[tuple[str, Location], ...]
 
 
+class _KnownKernels(_Line, frozen=True, array_like=True, tag="known kernels"):
+    items: tuple[KnownKernel, ...]
+
+
 class _Drift(_Line, frozen=True, array_like=True, tag="drift"):
     items: tuple[Drift, ...]
 
@@ -112,7 +117,9 @@ class _End(_Line, frozen=True, array_like=True, tag="end"):
     offset: Annotated[str, Meta(pattern="^[0-9]{18}$")]
 
 
-_RunLine = _Scenarios | _History | _Positions | _Locations | _Drift | _Changes | _Rates
+_RunLine = (
+    _Scenarios | _History | _Positions | _Locations | _KnownKernels | _Drift | _Changes | _Rates
+)
 _IndexLine = _HostBlock | _PartBlock | _Index | _End
 _INDEX_LINES = (_HostBlock, _PartBlock, _Index, _End)
 
@@ -153,6 +160,7 @@ def _run_lines(run: AuditRun) -> Iterator[bytes]:
     yield from _long_line(_History, run.history)
     yield from _long_line(_Positions, run.positions)
     yield from _long_line(_Locations, tuple(run.locations.items()))
+    yield from _long_line(_KnownKernels, run.known_kernels)
     yield from _long_line(_Drift, drifts)
     yield from _long_line(_Changes, changes)
     yield from _long_line(_Rates, rates)
@@ -291,6 +299,7 @@ class _Content:
             history=self._of(_History),
             locations=dict(self._of(_Locations)),
             positions=self._of(_Positions),
+            known_kernels=self._of(_KnownKernels),
         )
 
     def _of(self, type_: type[_Line]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleetaudit.analysis import doctor, drift, explanation, history, waivers
+from fleetaudit.analysis.kernel_table import model as kernel_table
 from fleetaudit.playbook import format as playbook
 from fleetaudit.report import site
 from fleetaudit.store import run_list
@@ -19,6 +20,7 @@ WRITERS: dict[str, Callable[[], bytes | str]] = {
     "drift": drift.json_schema,
     "explain": explanation.json_schema,
     "history": history.json_schema,
+    "kernel-table": kernel_table.json_schema,
     "playbook": playbook.json_schema,
     "run": run_schema,
     "runs": run_list.json_schema,

@@ -39,6 +39,7 @@ from .kernels import (
     make_builds,
     view_scenarios,
 )
+from .known_kernels import find_differing_hosts, group_known_builds
 from .met_expectations import count_met
 from .not_run import group_not_run
 from .production import rank_production
@@ -134,6 +135,8 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
             drift=drift,
             change_rows=change_rows,
         ),
+        known_builds=group_known_builds(run, source.builds),
+        differing_hosts=find_differing_hosts(run, source.builds),
         changes=changes,
         past=(*run.history, history_entry(run)) if run.history else (),
     )

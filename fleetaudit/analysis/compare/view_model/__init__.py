@@ -47,10 +47,12 @@ from .kernels import (
     Build,
     Cell,
     Column,
+    DifferingHosts,
     HeatMap,
     HeatMapSeries,
     KernelClass,
     KernelClassName,
+    KnownBuilds,
     SeriesChart,
     SeriesRow,
     Verdict,
@@ -84,6 +86,7 @@ __all__ = [
     "Column",
     "Comparison",
     "Coverage",
+    "DifferingHosts",
     "FindingGroup",
     "FindingRow",
     "HeatMap",
@@ -95,6 +98,7 @@ __all__ = [
     "HostState",
     "KernelClass",
     "KernelClassName",
+    "KnownBuilds",
     "Member",
     "MetExpectations",
     "NextStep",
@@ -141,7 +145,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     severity. `not_selected` are the hosts that no play matches. `changes` is None if the run was
     compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
     `heat_map` replaces the matrix if there are many builds, else it is None. `folder` is the path
-    of the run's folder, "" if its id is enough to find it.
+    of the run's folder, "" if its id is enough to find it. `known_builds` and `differing_hosts` are
+    what the table of kernels says about the builds.
     """
 
     run: RunInfo
@@ -168,6 +173,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     trace_pairs: tuple[TracePair, ...]
     hosts: tuple[HostEntry, ...]
     heat_map: HeatMap | None = None
+    known_builds: tuple[KnownBuilds, ...] = ()
+    differing_hosts: tuple[DifferingHosts, ...] = ()
     changes: Changes | None = None
     past: tuple[PastRun, ...] = ()
     folder: str = ""

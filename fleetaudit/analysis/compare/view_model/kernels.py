@@ -31,6 +31,29 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     systems: tuple[str, ...]
 
 
+class KnownBuilds(msgspec.Struct, frozen=True, kw_only=True):
+    """Builds about which the table of kernels says the same: `known` is a part of a sentence."""
+
+    known: str
+    builds: tuple[Build, ...]
+
+
+class DifferingHosts(msgspec.Struct, frozen=True, kw_only=True):
+    """Hosts of one build with another ending than the table of kernels has for that build.
+
+    `reason` is what may be the reason, in words; `may_be_settings`: it may be their settings.
+    """
+
+    build: Build
+    scenario: str
+    families: str
+    table: str
+    measured: str
+    hosts: HostRanges
+    may_be_settings: bool
+    reason: str
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One build in one scenario: how many hosts had which ending.
 
