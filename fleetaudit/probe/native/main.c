@@ -6,6 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "files.h"
 #include "namespace.h"
 #include "reply.h"
@@ -176,4 +177,8 @@ static int run_probe(void) {
     return print_reply(&reply) ? 0 : 1;
 }
 
-int main(void) { return run_probe(); }
+int main(int arguments, char **argument) {
+    if (is_started_by_child(arguments, argument))
+        return 0;
+    return run_probe();
+}
