@@ -71,10 +71,14 @@ class CommandLine(msgspec.Struct, frozen=True):
         replaces both sources of that password. It is an `engine.RepeatCommand`.
         """
         limit = () if "-l" in options else ("-l", host)
+        return self.with_options((*limit, *options))
+
+    def with_options(self, options: Sequence[str]) -> str:
+        """Returns the line with `options`, which replace typed ones as in `for_host`."""
         names = self.names or {}
         replaced = frozenset(names[word] for word in options if word in names)
         pairs = [pair for pair in PASSWORD_OPTIONS if not replaced.isdisjoint(pair)]
-        return self._line(self.verb, (*limit, *options), replaced.union(*pairs))
+        return self._line(self.verb, options, replaced.union(*pairs))
 
     def _line(self, verb: str, more: Sequence[str], replaced: frozenset[str]) -> str:
         """Returns the line without the `replaced` options, and with `more` arguments."""

@@ -6,7 +6,8 @@ error message would appear in the middle of the line that somebody types.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from fleetaudit.store.run_file import read_host_names, read_hosts
 from fleetaudit.store.run_search import run_names
 
 from .history import list_jobs
+from .planning import read_playbooks
 
 T = TypeVar("T")
 
@@ -52,6 +54,20 @@ def scenario_titles(run_path: Path | None) -> dict[str, str]:
     if run is None:
         return {}
     return {row.name: row.title for row in run.scenarios}
+
+
+def playbook_titles(playbooks: Sequence[str]) -> dict[str, str]:
+    """Returns the titles of the scenarios of playbooks, none if these cannot be read.
+
+    `playbooks` are paths or names of shipped ones, () for the default one.
+    """
+    try:
+        found = read_playbooks(playbooks)
+    except (OSError, FleetauditError):
+        return {}
+    plays = chain.from_iterable(playbook.plays for playbook in found)
+    scenarios = chain.from_iterable(play.scenarios for play in plays)
+    return {scenario.name: scenario.title for scenario in scenarios}
 
 
 def _read(read: Callable[[Path], T], run_path: Path | None) -> T | None:

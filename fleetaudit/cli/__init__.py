@@ -52,6 +52,7 @@ class _Commands(Mapping[str, click.Command]):
     """The commands by name; the module of a command is imported when the command is looked up."""
 
     _FUNCTIONS = {
+        "bisect": "bisect",
         "diff": "diff",
         "doctor": "doctor",
         "explain": "explain",

@@ -57,12 +57,26 @@ def complete_scenarios(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Returns the scenarios of the run that is typed before, each with its title."""
+    from fleetaudit.app.completion import scenario_titles
+
+    return _with_titles(scenario_titles(_typed_run(context)), incomplete)
+
+
+def complete_playbook_scenarios(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Returns the scenarios of the playbooks that are typed before, else of the default one."""
+    from fleetaudit.app.completion import playbook_titles
+
+    return _with_titles(playbook_titles(context.params.get("playbooks") or ()), incomplete)
+
+
+def _with_titles(titles: dict[str, str], incomplete: str) -> list[CompletionItem]:
+    """Returns the names that begin as typed, each with its title."""
     from click.shell_completion import CompletionItem
 
-    from fleetaudit.app.completion import scenario_titles
     from fleetaudit.text.sanitize import terminal_line
 
-    titles = scenario_titles(_typed_run(context))
     return [
         CompletionItem(item.value, help=terminal_line(titles[item.value]))
         for item in _matching(titles, incomplete)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fleetaudit.analysis import doctor, drift, explanation, history, waivers
+from fleetaudit.analysis import bisection, doctor, drift, explanation, history, waivers
 from fleetaudit.analysis.kernel_table import model as kernel_table
 from fleetaudit.playbook import format as playbook
 from fleetaudit.report import site
@@ -16,6 +16,7 @@ from fleetaudit.store.run_file import run_schema
 from tests import SCHEMAS
 
 WRITERS: dict[str, Callable[[], bytes | str]] = {
+    "bisect": bisection.json_schema,
     "doctor": doctor.json_schema,
     "drift": drift.json_schema,
     "explain": explanation.json_schema,

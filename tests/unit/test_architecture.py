@@ -81,11 +81,13 @@ PURE = (
     "probe.wire",
     "caching",
     "store.jobs",
+    "text.debian_versions",
     "text.host_ranges",
     "text.json_schema",
     "text.kernel_releases",
     "text.phrases",
     "text.sanitize",
+    "transport.kernel.package",
 )
 # Where users type a command, nothing but use cases is called: cli prints what app returns.
 CLI_IMPORTS = {"__version__", "app", "cli", "errors", "log", "model", "text"}

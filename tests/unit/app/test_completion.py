@@ -88,3 +88,16 @@ def test_an_unfinished_run_is_completed_for_resume(
     monkeypatch.chdir(tmp_path)
     with create_run_folder(tmp_path / "reports", NOW, b"{}") as folder:
         assert ("plain", folder.id) in completed(monkeypatch, "run", "--resume", "2")
+
+
+def test_scenarios_of_a_bisection_are_those_of_the_playbooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = completed(monkeypatch, "bisect", "kernels", "--scenario", "reread")
+    assert ("plain", "reread-fin-close") in found
+    play = tmp_path / "play.yml"
+    play.write_text("- name: x\n  hosts: all\n  scenarios: [unread-close/drained-close]\n")
+    typed = ("bisect", "-p", str(play), "--scenario")
+    assert completed(monkeypatch, *typed, "d") == [("plain", "drained-close")]
+    assert completed(monkeypatch, *typed, "reread") == []
+    assert completed(monkeypatch, "bisect", "-p", "missing.yml", "--scenario", "d") == []
