@@ -10,7 +10,8 @@ the smallest, with --every-flavour all.
 Each boot is kept in a cache folder, so that a table which was interrupted is continued: the next
 call boots only what is missing. Builds that the archive does not have any more stay in the table.
 --again boots what is kept, too. --list prints what would be booted, --minutes M starts no guest
-after that time.
+after that time. --check boots again what the table has, writes nothing, and ends with status 1 if
+an ending is another one than in the table.
 """
 
 from __future__ import annotations
@@ -31,17 +32,20 @@ from fleetaudit.analysis.kernel_table.model import (
     Call,
     KernelTable,
     NotBooted,
+    Row,
     TableBuild,
     TableScenario,
     decode_table,
     encode_table,
     make_row,
+    row_ending,
     row_id,
     steps_digest,
 )
 from fleetaudit.app.audit import audit_plan
 from fleetaudit.engine import EngineSettings
 from fleetaudit.model import (
+    EXPECTABLE_ENDINGS,
     Audited,
     Ending,
     Family,
@@ -138,20 +142,23 @@ class Bench:
         return boot if boot.scenarios == self._digest else None
 
     def boot(self, package: KernelPackage) -> Boot:
-        """Fetches a package, boots its kernel and keeps what it did.
-
-        Raises `NoArchiveError` if it cannot be fetched, which is not kept.
-        """
-        path = self._path(package)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = path.with_suffix(".vmlinuz")
-        image.write_bytes(self.apt(package.architecture).fetch_image(package.name, package.version))
-        try:
-            boot = self.boot_image(image)
-        finally:
-            image.unlink()
+        """Fetches a package, boots its kernel and keeps what it did; raises as `measure`."""
+        boot = self.measure(package)
         self.keep(package, boot)
         return boot
+
+    def measure(self, package: KernelPackage) -> Boot:
+        """Fetches a package, boots its kernel and returns what it did.
+
+        Raises `NoArchiveError` if it cannot be fetched.
+        """
+        image = self._path(package).with_suffix(".vmlinuz")
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(self.apt(package.architecture).fetch_image(package.name, package.version))
+        try:
+            return self.boot_image(image)
+        finally:
+            image.unlink()
 
     def keep(self, package: KernelPackage, boot: Boot) -> None:
         """Keeps a boot, in one step."""
@@ -361,32 +368,98 @@ def write_table(path: Path, table: KernelTable) -> None:
     written.rename(path)
 
 
+# ---- checking
+
+
+class Check(Frozen, frozen=True, kw_only=True):
+    """What a build did that is in the table: `differences` are texts, () if it did the same."""
+
+    package: str
+    differences: tuple[str, ...] = ()
+
+
+def in_table(table: KernelTable, packages: Iterable[KernelPackage]) -> list[KernelPackage]:
+    """Returns the packages that the table has endings of, in their order."""
+    measured = {_key(build) for build in table.builds}
+    return [p for p in packages if (p.architecture, p.name, p.version) in measured]
+
+
+def check(
+    bench: Bench, table: KernelTable, chosen: Sequence[KernelPackage], ends: float
+) -> Iterator[Check]:
+    """Boots builds of the table again, and yields how each compares with it.
+
+    No guest is started after the moment `ends` of `time.monotonic`. A package whose file the
+    archive does not have any more is left out.
+    """
+    builds = {_key(build): build for build in table.builds}
+    for package in spread(chosen):
+        if time.monotonic() > ends:
+            return
+        try:
+            boot = bench.measure(package)
+        except NoArchiveError as e:
+            print(f"{package.name} {package.version}: {e}", file=sys.stderr, flush=True)
+            continue
+        row = table.endings[builds[package.architecture, package.name, package.version].endings]
+        yield Check(package=package.name, differences=tuple(_differences(row, boot)))
+
+
+def _differences(row: Row, boot: Boot) -> Iterator[str]:
+    """Yields where a boot differs from a row of the table: endings that both know."""
+    if boot.kernel is None:
+        yield f"not audited: {boot.stage}: {boot.reason}"
+    for scenario, by_family in boot.endings.items():
+        for family, ending in by_family.items():
+            known = row_ending(row, scenario, family)
+            if known != ending and {known, ending} <= set(EXPECTABLE_ENDINGS):
+                yield f"{scenario}/{family}: {ending}, in the table {known}"
+
+
 # ---- the command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command, and returns its exit status: 1 if nothing could be listed or booted."""
+    """Runs the command, and returns its exit status: 1 if no package was found, or one differs."""
     options = _parse(arguments)
     bench = Bench(options.cache)
     table = with_scenarios(read_table(options.output), bench.scenarios)
     ends = time.monotonic() + 60 * options.minutes
-    listed = 0
+    listed = differing = 0
     for architecture in options.architecture or _bootable():
         try:
             packages = list_packages(bench, architecture, update=not options.no_update)
         except NoArchiveError as e:
             print(f"{architecture}: {e}", file=sys.stderr)
             continue
+        if options.check:
+            packages = in_table(table, packages)
         chosen = choose(packages, every=options.every, every_flavour=options.every_flavour)
         listed += len(chosen)
+        if options.check:
+            differing += _print_checks(bench, table, chosen, ends)
+            continue
         for package, boot in _boots(bench, chosen, options, ends):
             table = add_boot(table, package, boot)
             write_table(options.output, table)
     if not listed:
         print("no kernel package was found: nothing was booted", file=sys.stderr)
         return 1
+    if options.check:
+        return min(1, differing)
     print(f"{options.output}: {len(table.builds)} builds, {len(table.not_booted)} not booted")
     return 0
+
+
+def _print_checks(
+    bench: Bench, table: KernelTable, chosen: Sequence[KernelPackage], ends: float
+) -> int:
+    """Prints each check, and returns how many builds differ from the table."""
+    differing = 0
+    for one in check(bench, table, chosen, ends):
+        print(f"{one.package}: {'; '.join(one.differences) or 'as in the table'}", flush=True)
+        differing += bool(one.differences)
+    return differing
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -398,6 +471,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, metavar="N")
     parser.add_argument("--every-flavour", action="store_true")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--no-update", action="store_true", help="do not read apt's lists again")
     parser.add_argument("--minutes", type=float, default=1e6, metavar="M")

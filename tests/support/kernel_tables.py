@@ -14,9 +14,16 @@ from fleetaudit.analysis.kernel_table.model import (
     row_id,
     steps_digest,
 )
-from fleetaudit.model import Ending, Family
+from fleetaudit.analysis.kernel_table.statements import NEEDED_SYSCTLS
+from fleetaudit.model import Ending, Family, Sysctl
 
 from .runs import K510, K612, SCENARIOS
+
+
+def defaults() -> dict[str, Sysctl]:
+    """Returns the settings of a host that changed none of those that may change an ending."""
+    needed = {key: Sysctl(value="0", default="0") for key in NEEDED_SYSCTLS}
+    return {**needed, "net.ipv4.tcp_rfc1337": Sysctl(value="0", default="0")}
 
 
 def row_of(changed: Mapping[str, Ending | dict[Family, Ending]] | None = None) -> Row:

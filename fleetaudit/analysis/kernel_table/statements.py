@@ -6,7 +6,9 @@ Rules:
 - A host that is void, or was measured in its own network namespace, is not compared: there its
   firewall takes part.
 - The table was measured with the defaults of each kernel. A host that has changed a setting, or
-  whose settings were not read, may differ because of that: the difference then names them.
+  whose settings were not read, may differ because of that: the difference then names them. So may
+  a host that has too many orphans or too little memory, which its counters show: these limits have
+  no default to compare with.
 """
 
 from __future__ import annotations
@@ -48,6 +50,9 @@ NEEDED_SYSCTLS = (
     "net.ipv4.tcp_stdurg",
 )
 """The sysctls that are known to change an ending or a counter: they must have been read."""
+_LIMIT_COUNTER = "TCPAbortOnMemory"
+AT_LIMIT = f"net.ipv4.tcp_max_orphans or tcp_mem was reached ({_LIMIT_COUNTER})"
+"""The setting of a host whose kernel resets because of a limit (tcp_check_oom() in tcp.c)."""
 MOST_DIFFERENCES = 64
 """How many differences of one build are kept: a host may send what it likes."""
 MOST_SETTINGS = 5
@@ -61,6 +66,7 @@ class _Place(NamedTuple):
     family: Family
     table: Ending
     measured: Ending
+    at_limit: bool
     may_be_settings: bool
 
 
@@ -131,10 +137,11 @@ class _Comparer:
             differing = self._differing(row, host.observations)
             settings = self._settings(host.sysctls) if differing else ()
             for place in differing:
-                key = place._replace(may_be_settings=bool(settings))
+                reasons = (AT_LIMIT, *settings) if place.at_limit else settings
+                key = place._replace(may_be_settings=bool(reasons))
                 group = groups.setdefault(key, _Group([], {}))
                 group.names.append(host.name)
-                group.settings.update(dict.fromkeys(settings))
+                group.settings.update(dict.fromkeys(reasons))
         return tuple(map(_difference, [*groups.items()][:MOST_DIFFERENCES]))
 
     def _find_differing(self, row: Row, observations: Iterable[Observation]) -> list[_Place]:
@@ -148,7 +155,8 @@ class _Comparer:
             if known is None or known == o.ending or o.scenario not in self._names:
                 continue
             if {known, o.ending} <= _KNOWN:
-                yield _Place(o.scenario, o.family, known, o.ending, may_be_settings=False)
+                at_limit = _LIMIT_COUNTER in (o.evidence.kernel or {})
+                yield _Place(o.scenario, o.family, known, o.ending, at_limit, at_limit)
 
 
 _KNOWN = frozenset(EXPECTABLE_ENDINGS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from msgspec.structs import replace
 
 from fleetaudit.analysis.kernel_table.index import TableIndex
 from fleetaudit.analysis.kernel_table.model import (
@@ -20,21 +21,24 @@ from fleetaudit.analysis.kernel_table.model import (
 )
 from fleetaudit.analysis.kernel_table.sentences import describe_build, describe_series
 from fleetaudit.analysis.kernel_table.statements import (
-    NEEDED_SYSCTLS,
+    AT_LIMIT,
     changed_settings,
     describe_kernels,
 )
 from fleetaudit.app.kernel_table import shipped_table
 from fleetaudit.model import EXPECTABLE_ENDINGS, AuditRun, Kernel, KnownKernel, Scenario, Sysctl
 from tests import SCHEMAS
-from tests.support.kernel_tables import build_of, row_of, table_of, table_of_fleet, table_with_fix
+from tests.support.kernel_tables import (
+    build_of,
+    defaults,
+    row_of,
+    table_of,
+    table_of_fleet,
+    table_with_fix,
+)
 from tests.support.runs import K510, K612, SCENARIOS, Fleet, by_name, observe, run_of, scenario
 
-DEFAULTS = {
-    "net.ipv4.tcp_rfc1337": Sysctl(value="0", default="0"),
-    **{key: Sysctl(value="0", default="0") for key in NEEDED_SYSCTLS},
-}
-"""The settings of a host that changed none of those that matter."""
+DEFAULTS = defaults()
 
 
 def known(run: AuditRun, table: TableIndex) -> KnownKernel:
@@ -267,6 +271,14 @@ def test_what_of_a_setting_may_explain_a_difference(
     sysctl: Sysctl, expected: tuple[str, ...]
 ) -> None:
     assert changed_settings({**DEFAULTS, "net.ipv4.tcp_stdurg": sysctl}) == expected
+
+
+def test_a_host_at_the_limit_of_its_orphans_is_never_called_patched() -> None:
+    other = observe(by_name("unread-close"), "ipv4", "FIN")
+    evidence = replace(other.evidence, kernel={"TCPAbortOnMemory": 1})
+    run = host_run("web1", instead=[replace(other, evidence=evidence)])
+    (difference,) = known(run, table_of_fleet({})).differences
+    assert difference.settings == (AT_LIMIT,)
 
 
 def test_settings_that_follow_from_memory_or_are_not_of_tcp_explain_nothing() -> None:

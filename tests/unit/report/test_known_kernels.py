@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.kernel_table.statements import NEEDED_SYSCTLS, describe_kernels
+from fleetaudit.analysis.kernel_table.statements import describe_kernels
 from fleetaudit.model import AuditRun, KnownKernel, Sysctl, TableDifference
 from fleetaudit.report import registry
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
 from fleetaudit.store.run_file import read_run
 from fleetaudit.store.store_file import encode_store, read_store
-from tests.support.kernel_tables import table_of_fleet
+from tests.support.kernel_tables import defaults, table_of_fleet
 from tests.support.runs import K510, K612, Fleet, by_name, observe, run_of, small_fleet
 
 PATCHED = "a local patch, a module or BPF program of these hosts, or a fault of fleetaudit"
@@ -23,7 +23,7 @@ PATCHED = "a local patch, a module or BPF program of these hosts, or a fault of 
 
 def differing_run(**sysctls: str) -> AuditRun:
     """Returns a run whose hosts web1 and web2 do not end unread-close as the table has it."""
-    values = {key: Sysctl(value="0", default="0") for key in NEEDED_SYSCTLS}
+    values = defaults()
     values["net.ipv4.tcp_stdurg"] = Sysctl(value=sysctls.get("stdurg", "0"), default="0")
     other = [observe(by_name("unread-close"), "ipv4", "FIN")]
     hosts = [
