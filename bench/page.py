@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from fleetaudit.analysis.compare import compare
+from fleetaudit.app.kernel_table import add_known_kernels
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -123,10 +124,8 @@ def make(count: int, equal: bool, path: Path) -> tuple[float, float, float]:
     """Returns size in MB, CPU seconds and peak memory in MB beyond that of the run itself; run in a
     fresh process.
     """
-    run: AuditRun = run_of(
-        hosts(count, equal=equal),
-        load_playbook(PLAYBOOK).plays[0].scenarios,
-    )
+    scenarios = load_playbook(PLAYBOOK).plays[0].scenarios
+    run: AuditRun = add_known_kernels(run_of(hosts(count, equal=equal), scenarios))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.process_time()
     text = render(compare(run), generated=GENERATED)

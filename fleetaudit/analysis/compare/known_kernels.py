@@ -6,12 +6,14 @@ again. A difference is never called a patch where a setting may be its reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
 
 from fleetaudit.model import AuditRun, KnownKernel, TableDifference
 from fleetaudit.text.host_ranges import HostRanges
 
-from .common import FAMILY_NAMES, BuildKey, group_by
+from .common import BuildKey, group_by, join_families
 from .view_model import Build, DifferingHosts, KnownBuilds
 
 UNEXPLAINED = (
@@ -39,13 +41,17 @@ def group_known_builds(run: AuditRun, builds: Mapping[BuildKey, Build]) -> tuple
 def find_differing_hosts(
     run: AuditRun, builds: Mapping[BuildKey, Build]
 ) -> tuple[DifferingHosts, ...]:
-    """Returns where hosts do not end a scenario as the table has it for their very build."""
-    return tuple(
-        _differing(builds[_key(kernel)], difference)
-        for kernel in run.known_kernels
-        for difference in kernel.differences
-        if _key(kernel) in builds
-    )
+    """Returns where hosts do not end a scenario as the table has it for their very build.
+
+    Families of a scenario in which the same hosts differ in the same way are one row.
+    """
+    rows = list[DifferingHosts]()
+    for kernel in run.known_kernels:
+        build = builds.get(_key(kernel))
+        if build is not None:
+            same = group_by(kernel.differences, _without_family)
+            rows += [_differing(build, differences) for differences in same.values()]
+    return tuple(rows)
 
 
 def _key(kernel: KnownKernel) -> BuildKey:
@@ -53,17 +59,22 @@ def _key(kernel: KnownKernel) -> BuildKey:
     return kernel.release, kernel.version, kernel.machine
 
 
-def _differing(build: Build, difference: TableDifference) -> DifferingHosts:
-    """Returns the view of one difference."""
+def _without_family(difference: TableDifference) -> TableDifference:
+    """Returns what the families of one row share."""
+    return replace(difference, family="ipv4")
+
+
+def _differing(build: Build, differences: Sequence[TableDifference]) -> DifferingHosts:
+    """Returns the view of a difference, of one family or several."""
+    first = differences[0]
     return DifferingHosts(
         build=build,
-        scenario=difference.scenario,
-        families=FAMILY_NAMES[difference.family],
-        table=difference.table,
-        measured=difference.measured,
-        hosts=HostRanges(count=difference.hosts, ranges=difference.names, more=difference.more),
-        may_be_settings=bool(difference.settings),
-        reason=_reason(difference),
+        scenario=first.scenario,
+        families=join_families(difference.family for difference in differences),
+        table=first.table,
+        measured=first.measured,
+        hosts=HostRanges(count=first.hosts, ranges=first.names, more=first.more),
+        reason=_reason(first),
     )
 
 

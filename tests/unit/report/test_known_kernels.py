@@ -25,7 +25,8 @@ def differing_run(**sysctls: str) -> AuditRun:
     """Returns a run whose hosts web1 and web2 do not end unread-close as the table has it."""
     values = defaults()
     values["net.ipv4.tcp_stdurg"] = Sysctl(value=sysctls.get("stdurg", "0"), default="0")
-    other = [observe(by_name("unread-close"), "ipv4", "FIN")]
+    unread = by_name("unread-close")
+    other = [observe(unread, family, "FIN") for family in unread.families]
     hosts = [
         *(Fleet().host(f"web{n}", K612, sysctls=values, instead=other) for n in (1, 2)),
         Fleet().host("db1", K510),
@@ -46,8 +47,8 @@ def text_of(run: AuditRun, **options: bool) -> str:
 def test_the_terminal_has_every_difference_with_its_hosts_also_when_quiet() -> None:
     expected = (
         "Not as the table of kernels has it for the very build:"
-        f" {K612.release}: unread-close (IPv4) ended in FIN, in the table in RST; {PATCHED}:"
-        " please report it: web[1-2]"
+        f" {K612.release}: unread-close (IPv4 and IPv6) ended in FIN, in the table in RST;"
+        f" {PATCHED}: please report it: web[1-2]"
     )
     assert expected in text_of(differing_run())
     assert expected in text_of(differing_run(), problems_only=True)

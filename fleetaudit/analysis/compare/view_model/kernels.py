@@ -41,7 +41,7 @@ class KnownBuilds(msgspec.Struct, frozen=True, kw_only=True):
 class DifferingHosts(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts of one build with another ending than the table of kernels has for that build.
 
-    `reason` is what may be the reason, in words; `may_be_settings`: it may be their settings.
+    `reason` is what may be the reason, in words.
     """
 
     build: Build
@@ -50,7 +50,6 @@ class DifferingHosts(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     measured: str
     hosts: HostRanges
-    may_be_settings: bool
     reason: str
 
 
