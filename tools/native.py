@@ -28,7 +28,7 @@ HASHES = SOURCES / "sha256"
 TARGETS = {
     "x86_64": ("x86_64-linux-musl", "x86_64"),  # SSE2, as the first ones of 2003 have it
     "aarch64": ("aarch64-linux-musl", "generic"),
-    "armv7": ("arm-linux-musleabihf", "generic+v7a-neon+vfp3d16-vfp3"),
+    "armv7": ("arm-linux-musleabihf", "generic+v7a-neon-d32"),  # VFPv3-D16, as Tegra 2 has it
     "riscv64": ("riscv64-linux-musl", "baseline_rv64"),
     "ppc64le": ("powerpc64le-linux-musl", "pwr8"),  # the first that runs little-endian Linux
     "s390x": ("s390x-linux-musl", "arch8"),  # z10: without vector registers
