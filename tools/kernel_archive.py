@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleetaudit.text.debian_versions import debian_version_key
+
 SUITES = {
     "": ("bullseye", "bookworm", "trixie", "forky", "sid", "experimental"),
     "-updates": ("bullseye", "bookworm", "trixie"),
@@ -152,7 +154,7 @@ class PrivateApt:
         return done.stdout
 
     def packages(self) -> list[KernelPackage]:
-        """Returns the packages with a kernel image, by numbers, name and version.
+        """Returns the packages with a kernel image, by version and name.
 
         Of a kernel that is there signed and unsigned, which is the same code, it is the signed one.
         """
@@ -167,7 +169,7 @@ class PrivateApt:
         names = {(package.name, package.version) for package in kernels}
         return sorted(
             (package for package in kernels if not _is_repeated(package, names)),
-            key=lambda package: (package.numbers, package.name, package.version),
+            key=lambda package: (debian_version_key(package.version), package.name),
         )
 
     def _stanzas(self) -> Iterator[tuple[str, dict[str, str]]]:

@@ -59,8 +59,9 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import load_playbook
 from fleetaudit.probe.request import request_digest
+from fleetaudit.text.debian_versions import debian_version_key
 
-from .kernel_archive import KernelPackage, NoArchiveError, PrivateApt, upstream_numbers
+from .kernel_archive import KernelPackage, NoArchiveError, PrivateApt
 
 TABLE = Path(__file__).parent.parent / "fleetaudit" / "data" / "kernel-table.json"
 ARCHITECTURES = {
@@ -237,7 +238,7 @@ def _smallest_flavours(packages: Iterable[KernelPackage]) -> list[KernelPackage]
         rival = best.setdefault(package.version, package)
         if _size_order(package) < _size_order(rival):
             best[package.version] = package
-    return sorted(best.values(), key=lambda package: (package.numbers, package.version))
+    return sorted(best.values(), key=lambda package: debian_version_key(package.version))
 
 
 def _size_order(package: KernelPackage) -> tuple[int, int, str]:
@@ -322,8 +323,7 @@ def _key(build: TableBuild | NotBooted) -> tuple[str, str, str]:
 
 def _order(build: TableBuild | NotBooted) -> tuple[object, ...]:
     """Returns the sort key of the builds: architecture, source version, flavour."""
-    numbers = upstream_numbers(build.package_version)
-    return build.architecture, numbers, build.package_version, build.flavour
+    return build.architecture, debian_version_key(build.package_version), build.flavour
 
 
 def without_unused(table: KernelTable) -> KernelTable:

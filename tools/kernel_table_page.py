@@ -12,7 +12,8 @@ from typing import TypeVar
 from fleetaudit.analysis.kernel_table.index import Line, TableIndex
 from fleetaudit.analysis.kernel_table.model import KernelTable, NotBooted, TableBuild, decode_table
 from fleetaudit.analysis.kernel_table.sentences import series_changes, version_and_date
-from fleetaudit.text.kernel_releases import release_key, release_series
+from fleetaudit.text.debian_versions import debian_version_key
+from fleetaudit.text.kernel_releases import release_series
 
 from .kernel_table import TABLE
 
@@ -89,4 +90,4 @@ def _of(architecture: str, rows: Iterable[R]) -> list[R]:
 
 def _order(build: TableBuild) -> tuple[object, ...]:
     """Returns the sort key of a build: the order of its source versions."""
-    return release_key(build.package_version)
+    return debian_version_key(build.package_version)

@@ -61,7 +61,8 @@ def _choices() -> list[Package]:
 
 def _fetch(package: Package) -> None:
     """Fetches one package as a file; one that the archive no longer has is left out."""
-    fetch = ["apt-get", *kernels._private(), "download", f"{package.name}={package.version}"]
+    options = kernels.private_apt().options()
+    fetch = ["apt-get", *options, "download", f"{package.name}={package.version}"]
     try:
         subprocess.run(fetch, cwd=folder(), capture_output=True, timeout=600, check=True)
     except subprocess.SubprocessError as e:

@@ -1,10 +1,8 @@
 """Real kernels for the tests, out of the archive of Debian that this machine's own apt reads.
 
-Rules: apt is asked with a configuration and lists of our own, in a cache folder: nothing of the
-machine's changes, and nothing is installed. Which archive that is follows from the machine's
-sources. Archives move, so a kernel is specified by its series and the side of the 2025 fix that its
-number lies on, never by a package's name; what a kernel really does is measured. `python -m
-tests.support.kernels` fetches what is missing and prints what there is.
+Rules: as in tools/kernel_archive.py. Archives move, so a kernel is specified by its series and the
+side of the 2025 fix that its number lies on, never by a package's name; what a kernel really does
+is measured. `python -m tests.support.kernels` fetches what is missing and prints what there is.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import functools
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,16 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Side = Literal["before", "after"]
+from tools.kernel_archive import NoArchiveError, PrivateApt, upstream_numbers
 
-SUITES = {
-    "": ("bullseye", "bookworm", "trixie", "sid", "experimental"),
-    "-updates": ("bullseye", "bookworm", "trixie"),
-    "-proposed-updates": ("bookworm", "trixie"),
-    "-backports": ("bullseye", "bookworm", "trixie"),
-}
-SECURITY_SUITES = ("bullseye-security", "bookworm-security", "trixie-security")
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+Side = Literal["before", "after"]
 
 FIRST_FIXED = {
     (5, 4): 301,
@@ -46,14 +36,12 @@ FIRST_FIXED = {
 the first of all.
 """
 
-# Debian's plain build, and the one for virtual machines, which is the smaller download.
-_PACKAGE = re.compile(r"linux-(?:image|binary)-\d[\w.+~]*(?:-[\w.]*\d)*-(?P<cloud>cloud-)?amd64")
-_FETCH_S = 600
-_META_PACKAGES = ("linux-image-amd64", "linux-image-cloud-amd64")
+FLAVOURS = {"amd64": False, "cloud-amd64": True}
+"""Debian's plain build, and the one for virtual machines, which is the smaller download."""
 
-
-class NoKernelsError(Exception):
-    """Kernels are not available here; the message has the reason."""
+NoKernelsError = NoArchiveError
+"""Kernels are not available here; the message has the reason."""
+numbers = upstream_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +76,7 @@ class Package:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        return numbers(self.version)
+        return upstream_numbers(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +88,6 @@ class Kernel:
     package: str
     version: str
     image: Path
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Returns the numbers of an upstream release: 6.12.43-1~bpo12+1 is (6, 12, 43), a release
-    candidate is below it.
-    """
-    upstream = version.split("-")[0].split("~")[0]
-    found = tuple(int(n) for n in re.findall(r"\d+", upstream))
-    return (*found, -1) if "~rc" in version else found
 
 
 def side_of(release: tuple[int, ...]) -> Side:
@@ -166,7 +145,7 @@ def _fetch(lacking: Iterable[KernelSpec]) -> None:
     for wanted in lacking:
         for package in choices(packages, wanted):
             try:
-                image = _image(package)
+                image = private_apt().fetch_image(package.name, package.version)
             except (OSError, subprocess.SubprocessError, tarfile.TarError, NoKernelsError) as e:
                 print(f"{package.name}: {e}; trying the next", file=sys.stderr)
                 continue
@@ -196,145 +175,22 @@ def available() -> list[Package]:
 
     Raises `NoKernelsError` if the archive cannot be read or has none.
     """
-    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise NoKernelsError(
-                f"no {tool}: real kernels come out of Debian's archive, by Debian's own tools"
-            )
-    _configure()
-    # Suites come and go: what can be read of them is enough, and none at all shows as no package.
-    updated = subprocess.run(
-        ["apt-get", *_private(), "update"], capture_output=True, timeout=_FETCH_S, check=False
-    )
-    names = _package_names()
-    if not names:
-        why = updated.stderr.decode("utf-8", "replace").strip()[-300:]
+    apt = private_apt()
+    apt.configure()
+    why = apt.update()
+    packages = [
+        Package(package.name, package.version, FLAVOURS[package.flavour])
+        for package in apt.packages()
+        if package.flavour in FLAVOURS
+    ]
+    if not packages:
         raise NoKernelsError(f"apt lists no kernel packages: {why or 'the archive has none'}")
-    binaries = {n.removeprefix("linux-binary-") for n in names if n.startswith("linux-binary-")}
-    stanzas = _apt_cache("show", *names).split("\n\n")
-    packages = [_package(stanza, binaries) for stanza in stanzas]
-    return [p for p in packages if p is not None and len(p.numbers) >= 2]
+    return [package for package in packages if len(package.numbers) >= 2]
 
 
-def _package_names() -> list[str]:
-    """Returns the names of all packages with a kernel image."""
-    listed = [_apt_cache("pkgnames", prefix) for prefix in ("linux-image-", "linux-binary-")]
-    return [name for text in listed for name in text.split() if _PACKAGE.fullmatch(name)]
-
-
-def _package(stanza: str, binaries: set[str]) -> Package | None:
-    """Returns the package of a stanza of apt-cache show, None if it has no kernel image.
-
-    Newer packages are split: where there is a linux-binary-X, linux-image-X only depends on it.
-    """
-    fields = dict(re.findall(r"^(Package|Version): (.*)$", stanza, re.MULTILINE))
-    name = fields.get("Package", "")
-    known = _PACKAGE.fullmatch(name)
-    if known is None or name in _META_PACKAGES or name.removeprefix("linux-image-") in binaries:
-        return None
-    return Package(name, fields["Version"], known["cloud"] is not None)
-
-
-def _apt_cache(*words: str) -> str:
-    command = ["apt-cache", *_private(), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
-
-
-def _image(package: Package) -> bytes:
-    """Downloads the package, takes the kernel image out of it, and keeps nothing else."""
-    folder = cache() / "download"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        fetch = ["apt-get", *_private(), "download", f"{package.name}={package.version}"]
-        done = subprocess.run(
-            fetch, cwd=folder, capture_output=True, text=True, timeout=_FETCH_S, check=False
-        )
-        files = list(folder.glob("*.deb"))
-        if done.returncode or not files:
-            raise NoKernelsError(f"apt-get download: {done.stderr.strip()[-300:]}")
-        command = ["dpkg-deb", "--fsys-tarfile", str(files[0])]
-        with (
-            subprocess.Popen(command, stdout=subprocess.PIPE) as unpacking,
-            tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
-        ):
-            for member in archive:
-                if (
-                    re.search(r"/(boot/vmlinuz-[^/]+|lib/modules/[^/]+/vmlinuz)$", member.name)
-                    and member.isfile()
-                ):
-                    taken = archive.extractfile(member)
-                    assert taken is not None
-                    image = taken.read()
-                    unpacking.kill()
-                    return image
-        raise NoKernelsError("no vmlinuz in the package")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _configure() -> None:
-    """Writes the sources: every suite that may have kernels, of this machine's archive."""
-    plain, security = _archives()
-    option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-    lines = [
-        f"deb {option}{plain} {name}{ending} main"
-        for ending, names in SUITES.items()
-        for name in names
-    ]
-    lines += [f"deb {option}{security} {name} main" for name in SECURITY_SUITES if security]
-    apt = cache() / "apt"
-    for folder in ("lists/partial", "cache/archives/partial"):
-        (apt / folder).mkdir(parents=True, exist_ok=True)
-    (apt / "sources.list").write_text("\n".join(lines) + "\n")
-    (apt / "status").touch()
-
-
-def _private() -> list[str]:
-    apt = cache() / "apt"
-    settings = {
-        "Dir::Etc::SourceList": apt / "sources.list",
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::Etc::Preferences": "/dev/null",
-        "Dir::Etc::PreferencesParts": "/dev/null",
-        "Dir::State": apt,
-        "Dir::State::Lists": apt / "lists",
-        "Dir::State::status": apt / "status",
-        "Dir::Cache": apt / "cache",
-        # container images switch it off, and then every call reads all lists
-        "Dir::Cache::pkgcache": "pkgcache.bin",
-        "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
-        "APT::Architecture": "amd64",
-        "APT::Architectures": "amd64",
-        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
-        "Acquire::Check-Valid-Until": "false",  # archived suites are not signed anew
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "2",
-        "Acquire::http::Timeout": "20",
-    }
-    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-
-
-def _archives() -> tuple[str, str]:
-    """Returns the URIs of Debian's archive and of its security archive ("" where there is none) as
-    apt has them.
-    """
-    command = [
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(REPO_URI) $(RELEASE) $(ORIGIN)",
-        "Created-By: Packages",
-    ]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
-    known = [line.split() for line in listed.splitlines()]
-    debian = [(words[0], words[1]) for words in known if len(words) == 3 and words[2] == "Debian"]
-    plain = next((uri for uri, suite in debian if not suite.endswith("-security")), "")
-    if not plain:
-        raise NoKernelsError(
-            "apt has no archive of Debian among its sources (or apt-get update was never run)"
-        )
-    return plain, next((uri for uri, suite in debian if suite.endswith("-security")), "")
+def private_apt() -> PrivateApt:
+    """Returns apt with lists and caches of the tests."""
+    return PrivateApt(cache() / "apt", "amd64")
 
 
 def main() -> int:

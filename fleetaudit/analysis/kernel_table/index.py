@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fleetaudit.model import EXPECTABLE_ENDINGS, Ending, Family, Kernel
-from fleetaudit.text.kernel_releases import release_key, release_series
+from fleetaudit.text.debian_versions import debian_version_key
+from fleetaudit.text.kernel_releases import release_series
 
 from .model import KernelTable, Row, TableBuild, row_ending
 
@@ -120,4 +121,4 @@ def _line_key(build: TableBuild) -> _LineKey:
 
 def _sorted_line(builds: Sequence[TableBuild]) -> Line:
     """Returns builds in the order of their source versions."""
-    return tuple(sorted(builds, key=lambda build: release_key(build.package_version)))
+    return tuple(sorted(builds, key=lambda build: debian_version_key(build.package_version)))
