@@ -26,7 +26,7 @@ def bisection_text(bisection: Bisection, *, width: int) -> str:
     blocks = (
         _heading(bisection, width),
         *_changes(bisection.changes, width),
-        _unchanged(bisection, width),
+        [*_unchanged(bisection, width), *_unknown(bisection, width)],
         *(_not_audited(kernel, width) for kernel in bisection.kernels),
     )
     return "\n".join(map(join_lines, filter(None, blocks)))
@@ -95,6 +95,17 @@ def _unchanged(bisection: Bisection, width: int) -> list[str]:
         return []
     verb = agree(rest, "is", "are")
     text = f"{count_noun(rest, 'other ending')} {verb} equal in the oldest and the newest kernel."
+    return wrap([text], width)
+
+
+def _unknown(bisection: Bisection, width: int) -> list[str]:
+    """Returns how many endings could not be compared."""
+    if not bisection.unknown or bisection.oldest is None:
+        return []
+    text = (
+        f"{count_noun(bisection.unknown, 'ending')} could not be compared: not run or inconclusive"
+        " in the oldest or the newest kernel. For one of them: --scenario NAME"
+    )
     return wrap([text], width)
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,9 @@ def test_git_bisect_run_finds_the_commit_with_the_fixed_kernel(
     )
     shims = place.path / "bin"
     shims.mkdir()
-    (shims / "fleetaudit").symlink_to(shutil.which("fleetaudit") or ROOT / ".venv/bin/fleetaudit")
+    shim = shims / "fleetaudit"
+    shim.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m fleetaudit "$@"\n')
+    shim.chmod(0o755)
     path = f"{shims}:{os.environ['PATH']}"
     git(repository, "bisect", "start", commits[-1], commits[0])
     log = git(repository, "bisect", "run", "sh", "../audit.sh", path=path, timeout=3000)

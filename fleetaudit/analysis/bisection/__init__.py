@@ -121,6 +121,7 @@ def bisection_of(
     oldest, newest = (*(kernels[place].label for place in ends), None, None)[:2]
     if len({*ends}) < 2:
         oldest = newest = None
+    compared = _count_compared(ends, measured)
     return Bisection(
         fleetaudit=fleetaudit,
         series=series_of(kernels[0]),
@@ -128,7 +129,8 @@ def bisection_of(
         kernels=tuple(_kernel(kernel, results) for kernel in kernels),
         oldest=oldest,
         newest=newest,
-        compared=_count_compared(ends, measured),
+        compared=compared,
+        unknown=_count_endings(ends, kernels, results, followed) - compared,
         changes=changes,
         complete=oldest is not None and not any(change.skipped for change in changes),
     )
@@ -155,6 +157,18 @@ def _count_compared(ends: Sequence[int], measured: Measured) -> int:
     if len({*ends}) < 2:
         return 0
     return len(measured[ends[0]].keys() & measured[ends[1]].keys())
+
+
+def _count_endings(
+    ends: Sequence[int],
+    kernels: Sequence[ListedKernel],
+    results: Mapping[str, KernelResult],
+    followed: Followed,
+) -> int:
+    """Returns how many endings are followed that ran, or should have run, at one of the ends."""
+    at_ends = [results[kernels[place].sha256] for place in ends]
+    names = {name for result in at_ends for name in (*result.endings, *result.unknown)}
+    return sum(followed.includes(_parse_key(name)) for name in names)
 
 
 def _kernel(kernel: ListedKernel, results: Mapping[str, KernelResult]) -> BisectedKernel:

@@ -70,7 +70,8 @@ class Bisection(Frozen, frozen=True, kw_only=True):
 
     `kernels` are in their order, oldest first. `oldest` and `newest` are the labels of the ends
     that were compared, null if no two kernels could be. `compared` counts the endings that are
-    known at both ends. `complete` is whether every change lies between two neighbours.
+    known at both ends, `unknown` those that are not. `complete` is whether every change lies
+    between two neighbours.
     """
 
     format: Literal["fleetaudit-bisect/1"] = BISECT_FORMAT
@@ -81,6 +82,7 @@ class Bisection(Frozen, frozen=True, kw_only=True):
     oldest: str | None
     newest: str | None
     compared: int
+    unknown: int
     changes: tuple[EndingChange, ...]
     complete: bool
 

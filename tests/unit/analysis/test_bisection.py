@@ -210,6 +210,17 @@ def test_equal_ends_do_not_exclude_a_change_between_them() -> None:
     assert "changed back in between is not seen" in text
 
 
+def test_an_ending_that_is_unknown_at_an_end_is_counted_and_not_called_equal() -> None:
+    odd = KernelResult(
+        status="audited", endings={"close/ipv4": OLD}, unknown={"odd/ipv4": "inconclusive"}
+    )
+    bisection = found(odd, None, None, None, known(close_ipv4=OLD, odd_ipv4=NEW))
+    assert (bisection.compared, bisection.unknown) == (1, 1)
+    text = bisection_text(bisection, width=200)
+    assert "1 ending could not be compared: not run or inconclusive in the oldest or the" in text
+    assert found(odd, odd, odd, odd, odd, followed=Followed(names=("close",))).unknown == 0
+
+
 @pytest.mark.parametrize("last", [FAILED, known(close_ipv4=OLD)])
 def test_without_two_kernels_to_compare_nothing_is_known(last: KernelResult) -> None:
     bisection = found(FAILED, FAILED, FAILED, FAILED, last)
