@@ -62,6 +62,8 @@ FULL_DROPPED = "namespace sets net.ipv4.tcp_abort_on_overflow 0; " + FULL
 FULL_ABORTED = "namespace sets net.ipv4.tcp_abort_on_overflow 1; " + FULL
 
 ENDINGS = {  # the steps, and the segments that end the connection
+    # The first: what closes a listener must not close that of the others.
+    "peer connects; listener closes; peer sends 5 bytes; closer closes": ["closer R."],
     WAIT: ["closer R."],
     WAITALL: ["closer F."],
     WAITALL_AT_THE_END: ["peer F.", "closer F."],
@@ -362,3 +364,25 @@ def test_a_wait_ends_with_the_probes_time() -> None:
     (observation,) = reply.observations
     assert observation.not_run == "the probe's time ran out"
     assert reply.elapsed_s < 1 + BUSY_S
+
+
+def test_a_number_without_room_in_an_option_fails_its_step() -> None:
+    name, text = "too-large", "closer sets SO_RCVBUF 2147483648; closer closes"
+    (observation,) = run(request(scenario(name, text, families=["ipv4"]))).observations
+    (trial,) = observation.trials
+    assert (trial.failed_step, trial.error) == (0, "SO_RCVBUF takes integers of 32 bits")
+    assert trial.wire
+
+
+def test_the_peer_of_a_connection_that_failed_is_questioned_without_waiting() -> None:
+    text = (
+        "namespace sets net.ipv4.tcp_fastopen 519; listener sets TCP_FASTOPEN 0;"
+        " peer connects with 10 bytes in the SYN; closer closes"
+    )
+    (observation,) = run(request(scenario("refused", text, families=["ipv4"]))).observations
+    if observation.not_run:
+        pytest.skip(observation.not_run)
+    (trial,) = observation.trials
+    assert trial.error == "the data in the SYN was not accepted"
+    assert trial.peer is not None
+    assert trial.peer.recv == ("EAGAIN",)

@@ -234,10 +234,10 @@ bool connect_sides(struct connection *c, enum side client, const char *how, long
     const struct address *target = &c->address[other_side(client)];
     bool is_connected = has_data ? connect_with_data(c, size, failure)
                                  : connect_in_time(c->socket[client], target, failure);
+    set_blocking(c->socket[client], true);
     if (!is_connected) {
         return false;
     }
-    set_blocking(c->socket[client], true);
     c->is_waiting = true;
     if (strcmp(how, "unaccepted") == 0 || sets_on_listener(c, "TCP_DEFER_ACCEPT")) {
         return true;

@@ -49,8 +49,7 @@ static int option_values(const struct step *step, int values[MAX_WORDS], struct 
     for (int i = 1; i < step->words; i++) {
         long long value = strtoll(step->word[i], NULL, 10);
         if (value < INT_MIN || value > INT_MAX) {
-            fail_with(failure, STEP_FAILED, "%s is more than an option of a socket holds",
-                      step->word[i]);
+            fail_with(failure, STEP_FAILED, "%s takes integers of 32 bits", step->word[0]);
             return -1;
         }
         values[i - 1] = (int)value;

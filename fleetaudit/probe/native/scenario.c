@@ -138,9 +138,19 @@ static void add_trial(struct observation *observation, const struct kept_trial *
 
 /* Adds a trial in which the probe itself failed, or had too little to go on. */
 static void add_failed_trial(struct text *json, const char *problem) {
-    text_put(json, "{\"count\":1,\"wire\":null,\"peer\":null,\"kernel\":null,\"error\":");
+    text_put(json, "{\"count\":1,\"steps\":0,\"wire\":null,\"peer\":null,\"kernel\":null,\"error\":");
     text_json(json, problem);
     text_put(json, "}");
+}
+
+/* Writes that the probe itself failed, with the name of the exception that it would be in Python. */
+static void explain_other(const struct failure *failure, char *problem, size_t size) {
+    char message[MAX_PROBLEM / 2];
+    message_of(failure, message, sizeof message);
+    if (failure->kind == SYSTEM_ERROR)
+        snprintf(problem, size, "the probe failed: OSError: [Errno %d] %s", failure->number, message);
+    else
+        snprintf(problem, size, "the probe failed: StepFailed: %s", message);
 }
 
 /* Writes why there are no more trials; names the resource that has run out on this host. */
@@ -157,9 +167,7 @@ static void explain(const struct failure *failure, char *problem, size_t size) {
     } else if (failure->kind == UNSUPPORTED || failure->kind == OUT_OF_RESOURCES) {
         snprintf(problem, size, "%s", failure->text);
     } else {
-        char reason[MAX_PROBLEM / 2];
-        reason_of(failure, reason, sizeof reason);
-        snprintf(problem, size, "the probe failed: %s", reason);
+        explain_other(failure, problem, size);
     }
 }
 

@@ -26,6 +26,7 @@ NO_UNIX = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE)
 
 # net.ipv4.tcp_fastopen without a cookie: 1 and 4 for the client, 2 and 512 for the server.
 FASTOPEN_BITS = 0x207
+USES_UP_LISTENER = (("others", "fill-queue"), ("listener", "close"))
 TCPI_OPTIONS, TCPI_OPT_SYN_DATA = 5, 32
 
 
@@ -40,11 +41,13 @@ def connect(c, actor, how, size=0):
     prepare_listener(c, how)
     client = make_client(c)
     client.settimeout(TIMEOUT.seconds())
-    if how == "fastopen":
-        connect_with_data(c, actor, client, size)
-    else:
-        client.connect(c.listener.getsockname()[:2])
-    client.settimeout(None)
+    try:
+        if how == "fastopen":
+            connect_with_data(c, actor, client, size)
+        else:
+            client.connect(c.listener.getsockname()[:2])
+    finally:
+        client.settimeout(None)  # a recv of what failed would wait, too
     c.waiting = True
     if how != "unaccepted" and not sets_on_listener(c, "TCP_DEFER_ACCEPT"):
         c.accept()
@@ -63,7 +66,7 @@ def prepare_listener(c, how):
         c.backlog is not None,
         c.listener_options,
         c.changed_sysctls,
-        any(step[1] == "fill-queue" for step in c.steps),
+        any(tuple(step[:2]) in USES_UP_LISTENER for step in c.steps),
     )
     if not any(changes):
         c.listener = c.lab.listener(c.family, c.kind)

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from .constants import ERRORS, REFUSED
-from .errors import Unsupported, errno_of, unsupported_if
+from .errors import StepFailed, Unsupported, errno_of, unsupported_if
 
 NO_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 # TCP_* by number: Python got their names one by one.
@@ -32,10 +32,16 @@ OPTIONS = {
 
 def set_socket_option(sock, name, *values):
     # type: (Any, str, *int) -> None
-    """Sets a socket option to one or more integers; raises Unsupported if the kernel refuses it."""
+    """Sets a socket option to one or more integers; raises Unsupported if the kernel refuses it,
+    and StepFailed if one has no room in 32 bits.
+    """
     level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
     try:
-        sock.setsockopt(level, OPTIONS[name], struct.pack("i" * len(values), *values))
+        packed = struct.pack("i" * len(values), *values)
+    except struct.error:
+        raise StepFailed("%s takes integers of 32 bits" % name)
+    try:
+        sock.setsockopt(level, OPTIONS[name], packed)
     except ERRORS as e:
         if errno_of(e) in REFUSED:
             problem = "%s needs CAP_NET_ADMIN or user namespaces; set become: true"
