@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from fleetaudit.model import (
 from fleetaudit.playbook import load_playbook
 from fleetaudit.report import pcap
 from fleetaudit.report.captured_headers import captured_headers
+from tests.support import native
 from tests.support.probe_runs import (
     DRAINED,
     REREAD,
@@ -25,13 +27,13 @@ from tests.support.probe_runs import (
     TcpdumpRun,
     interpreter,
     need_program,
-    request,
     run,
     run_with_tcpdump,
     scenario,
     tcpdump_reads,
     trial_of,
 )
+from tests.support.probe_runs import request as probe_request
 from tests.support.runs import traced_host
 from tests.support.timed_replies import TimedReply, TimedTrial
 
@@ -59,12 +61,17 @@ FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 FLAGS = ((0x01, "F"), (0x02, "S"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20, "U"))
 
 
-@pytest.fixture(scope="module")
-def beside() -> TcpdumpRun:
+Probe = Callable[..., TimedReply]
+PROBES = pytest.mark.parametrize("probe", [run, native.run], ids=["python", "native"])
+"""Runs a test with both probes: a trace is the same whoever made it."""
+
+
+@pytest.fixture(scope="module", params=[run, native.run], ids=["python", "native"])
+def beside(request: pytest.FixtureRequest) -> TcpdumpRun:
     scenarios = [
         scenario(name, steps, families=FAMILIES, expect=["not seen"]) for name, steps in SCENARIOS
     ]
-    return run_with_tcpdump(request(*scenarios, isolation="host"))
+    return run_with_tcpdump(probe_request(*scenarios, isolation="host"), probe=request.param)
 
 
 def flags(bits: int) -> str:
@@ -156,7 +163,10 @@ def words_of(packet: Captured, line: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path) -> None:
+@PROBES
+def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(
+    probe: Probe, tmp_path: Path
+) -> None:
     need_program("sysctl")
     (play,) = load_playbook(None).plays
     scenarios = [
@@ -164,8 +174,9 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path)
         for s in play.scenarios
     ]
     beside = run_with_tcpdump(
-        request(*scenarios, isolation="host", deadline=300.0),
+        probe_request(*scenarios, isolation="host", deadline=300.0),
         commands=["sysctl -qw net.ipv4.tcp_fastopen=519"],
+        probe=probe,
     )
     place = dict(zip(beside.packets, beside.lines, strict=True))
     trials = [
@@ -271,6 +282,7 @@ def headers_of(reply: TimedReply) -> list[str]:
     return [t.connection.headers for o in reply.observations for t in o.trials if t.connection]
 
 
+@PROBES
 @pytest.mark.parametrize(
     ("steps", "expect", "sent"),
     [
@@ -286,8 +298,10 @@ def headers_of(reply: TimedReply) -> list[str]:
         (REREAD[1], ["nothing"], True),  # and segments follow while the probe cleans up
     ],
 )
-def test_headers_are_sent_for_what_deviates(steps: str, expect: list[str], sent: bool) -> None:
-    reply = run(request(scenario("one", steps, families=["ipv4"], expect=expect)))
+def test_headers_are_sent_for_what_deviates(
+    probe: Probe, steps: str, expect: list[str], sent: bool
+) -> None:
+    reply = probe(probe_request(scenario("one", steps, families=["ipv4"], expect=expect)))
     (trial,) = reply.observations[0].trials
     assert bool(headers_of(reply)[0]) == sent
     assert bool(captured_headers(audited(trial).observations[0].evidence, "ipv4")) == sent
@@ -295,7 +309,7 @@ def test_headers_are_sent_for_what_deviates(steps: str, expect: list[str], sent:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_python_sends_them(version: str) -> None:
-    call = request(scenario(*UNREAD, expect=["FIN"]))
+    call = probe_request(scenario(*UNREAD, expect=["FIN"]))
     reply = run(call, python=interpreter(version))
     for observation in reply.observations:
         (trial,) = observation.trials
@@ -304,17 +318,18 @@ def test_every_python_sends_them(version: str) -> None:
 
 
 def test_a_python_without_zlib_sends_none() -> None:
-    call = request(scenario(*UNREAD, families=["ipv4"], expect=["FIN"]))
+    call = probe_request(scenario(*UNREAD, families=["ipv4"], expect=["FIN"]))
     reply = run(call, before="import sys\nsys.modules['zlib'] = None\n")
     assert headers_of(reply) == [""]
 
 
-def test_the_headers_of_a_reply_are_bounded() -> None:
+@PROBES
+def test_the_headers_of_a_reply_are_bounded(probe: Probe) -> None:
     many = [
         scenario(f"s{number}", UNREAD[1], families=["ipv4"], expect=["FIN"])
         for number in range(200)
     ]
-    sent = headers_of(run(request(*many, deadline=120.0)))
+    sent = headers_of(probe(probe_request(*many, deadline=120.0)))
     assert len(sent) == 200
     assert 20_000 < sum(map(len, sent)) <= 32_768
     assert sent[0]

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -256,20 +256,25 @@ SYN = 0x02
 
 
 def run_with_tcpdump(
-    call: dict[str, Any], *, commands: Sequence[str] = (), **how: Any
+    call: dict[str, Any],
+    *,
+    commands: Sequence[str] = (),
+    probe: Callable[..., TimedReply] = run,
+    **how: Any,
 ) -> TcpdumpRun:
     """Returns what the probe answers in a network namespace of the test's own, and what tcpdump
     captures on its `lo`.
 
     The call's isolation must be "host", or `before` must be `STAY_IN_NAMESPACE`, so that the probe
-    stays where tcpdump is. `commands` prepare the namespace; see `start` for `how`.
+    stays where tcpdump is. `commands` prepare the namespace; `probe` runs the call, and see
+    `start` for `how`.
     """
     assert call["isolation"] == "host" or how.get("before") == STAY_IN_NAMESPACE
     need_program("tcpdump", "nsenter")
     with tempfile.TemporaryDirectory() as folder, _network(*commands) as inside:
         path = Path(folder) / "lo.pcap"
         with _tcpdump(path, inside):
-            reply = run(call, within=inside, **how)
+            reply = probe(call, within=inside, **how)
         return TcpdumpRun(reply, tuple(_packets_of(path.read_bytes())), tuple(tcpdump_reads(path)))
 
 
