@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from fleetaudit.errors import ConfigError, FleetauditError
-from fleetaudit.model import BecomeMethod, HostKeyPolicy, SshClient
+from fleetaudit.model import BecomeMethod, HostKeyPolicy, ProbeChoice, SshClient
 from fleetaudit.text.files import expand_home
 from fleetaudit.text.typed_documents import convert_document
 from fleetaudit.text.yaml_lines import load_yaml
@@ -52,6 +52,7 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host_key_policy: HostKeyPolicy | None = None
     known_hosts: _Text | None = None
     transport: SshClient | None = None
+    probe: ProbeChoice | None = None
     vault_password_file: _Text | None = None
     no_exec: bool | None = None
     become: bool | None = None

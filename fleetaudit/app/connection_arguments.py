@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         BecomeMethod,
         HostKeyPolicy,
         Plan,
+        ProbeChoice,
         Secret,
         SshClient,
         Target,
@@ -89,6 +90,7 @@ class ConnectionArguments(msgspec.Struct, frozen=True, kw_only=True):
     host_key_policy: HostKeyPolicy = "strict"
     known_hosts: str | None = None
     transport: SshClient = "paramiko"
+    probe: ProbeChoice | None = None
     vault_password_file: str | None = None
     no_exec: bool = False
 
@@ -192,6 +194,7 @@ class PasswordReader(msgspec.Struct, frozen=True):
             known_hosts=(str(expand_home(known_hosts)),) if known_hosts else (),
             host_key_policy=arguments.host_key_policy,
             client=arguments.transport,
+            probe=arguments.probe,
             timeout_s=arguments.timeout if self.options["timeout"].is_set else None,
             password=password,
             become=arguments.become,

@@ -122,6 +122,13 @@ _OPTIONS = (
         help="openssh: the system's own ssh.",
     ),
     click.option(
+        "--probe",
+        type=click.Choice(["auto", "python", "native"]),
+        default=None,
+        show_default="auto",
+        help="auto: the native probe where there is no Python, unless the inventory says which.",
+    ),
+    click.option(
         "--vault-password-file",
         metavar="FILE",
         help="File with the ansible-vault password.",

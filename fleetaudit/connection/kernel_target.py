@@ -8,13 +8,15 @@ from typing import Any
 from fleetaudit.model import KernelTarget
 from fleetaudit.text.files import expand_home
 
+from .options import ConnectionOptions
+from .probe_choice import resolve_probe
 from .variables import Variables, first_set_or, is_text_or_number
 
 _MEMORY_MIB = range(64, 65_537)
 _DEFAULT_MEMORY_MIB = 256
 
 
-def resolve_kernel_target(variables: Variables) -> KernelTarget:
+def resolve_kernel_target(variables: Variables, options: ConnectionOptions) -> KernelTarget:
     """Returns the kernel image that is started for a host, and how.
 
     These hosts are fleetaudit's own kind; Ansible has no such connection. `kernel_image` is
@@ -35,6 +37,7 @@ def resolve_kernel_target(variables: Variables) -> KernelTarget:
         memory_mib=first_set_or(_DEFAULT_MEMORY_MIB, memory),
         append=first_set_or("", variables.text("kernel_append")),
         sysctls=_sysctls(variables),
+        probe=resolve_probe(variables, options),
     )
 
 

@@ -16,6 +16,7 @@ from fleetaudit.text.files import expand_home
 
 from .become import wants_become
 from .options import ConnectionOptions
+from .probe_choice import NAME as PROBE
 from .ssh_target import KEY, PASSWORD, TIMEOUT, USER
 from .templates import Renderer
 from .variables import Variables
@@ -88,6 +89,7 @@ def _comparisons(
 
     A kernel under QEMU becomes no other user. -b overrides nothing if the host becomes another one.
     """
+    yield _Comparison("probe", options.probe, target.probe, (PROBE,))
     if isinstance(target, SshTarget):
         yield from _ssh_comparisons(target, options, variables)
     become = getattr(target, "become", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fleetaudit.inventory.vault import Vault
-from fleetaudit.model import BecomeMethod, HostKeyPolicy, Secret, SshClient
+from fleetaudit.model import BecomeMethod, HostKeyPolicy, ProbeChoice, Secret, SshClient
 
 from .ansible_cfg import AnsibleSettings
 
@@ -26,6 +26,7 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     client: SshClient = "paramiko"
     password: Secret | None = None
+    probe: ProbeChoice | None = None
     become: bool = False
     become_user: str | None = None
     become_method: BecomeMethod | None = None

@@ -21,6 +21,7 @@ from .become import resolve_become
 from .interpreter import resolve_interpreter
 from .no_exec import refuse_arguments, refuse_environment, refuse_openssh
 from .options import ConnectionOptions
+from .probe_choice import resolve_probe
 from .shell_words import UnsupportedArgumentError
 from .ssh_arguments import (
     first_openssh_only_argument,
@@ -164,6 +165,7 @@ def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshT
         become=resolve_become(variables, options, user),
         interpreter=resolve_interpreter(variables, settings),
         site=first_set_or("", variables.text(SITE)),
+        probe=resolve_probe(variables, options),
         no_exec=options.no_exec,
     )
 

@@ -21,6 +21,7 @@ from .interpreter import resolve_interpreter
 from .kernel_target import resolve_kernel_target
 from .no_exec import refuse_kernel, refuse_local
 from .options import ConnectionOptions
+from .probe_choice import resolve_probe
 from .ssh_target import resolve_ssh_target
 from .templates import Renderer
 from .variables import CannotReachError, Variables
@@ -79,7 +80,7 @@ def _kernel_target(variables: Variables, options: ConnectionOptions) -> KernelTa
     """Returns the target of a host that is a kernel image; raises `CannotReachError`."""
     if options.no_exec:
         refuse_kernel(variables)
-    return resolve_kernel_target(variables)
+    return resolve_kernel_target(variables, options)
 
 
 def _local_target(variables: Variables, options: ConnectionOptions) -> LocalTarget:
@@ -87,6 +88,7 @@ def _local_target(variables: Variables, options: ConnectionOptions) -> LocalTarg
     target = LocalTarget(
         become=resolve_become(variables, options, None),
         interpreter=resolve_interpreter(variables, options.settings),
+        probe=resolve_probe(variables, options),
     )
     if options.no_exec:
         refuse_local(variables, target)

@@ -23,13 +23,14 @@ from fleetaudit.model import HostPlan, Scenario
 from fleetaudit.text.sanitize import printable_line
 
 from .command import COMMAND, NO_PYTHON, REPLY_MARK, SHELL_MARK
-from .reply_errors import interpreter_of
+from .reply_errors import choice_of, interpreter_of
 from .request import probe_text, request_call, request_digest
 from .result_line import MAX_LINE
 
 _MIB = 1024 * 1024
 _PYTHONS = re.compile(r"for p in (.*?); do")
-_FLAGS = re.compile(r'exec "\$@" (.*?) -;')
+_FLAGS = re.compile(r'exec "\$@" (.*?) -c')
+
 _WILDCARDS = frozenset("*?[")
 _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 
@@ -125,7 +126,7 @@ def _programs(request: _Request) -> Iterator[str]:
     yield from _python_names()
     yield "It replaces the shell and reads the program from standard input. Its flags keep PYTHON*"
     yield "variables and modules of the user out, and it writes no bytecode."
-    yield f"If no Python works, the command ends with status {NO_PYTHON}."
+    yield from _NATIVE_PROGRAMS[choice_of(request.plan)]
     if request.is_isolated:
         yield (
             "unshare  of util-linux, only if Python itself cannot make the namespace; it starts"
@@ -134,6 +135,24 @@ def _programs(request: _Request) -> Iterator[str]:
     if request.steps("end"):
         yield "/bin/true  for a step “… execs”; if it is missing, that Python with an empty program"
     yield "No other program is started."
+
+
+_WITHOUT_PYTHON = (
+    "If no Python works, the shell asks for the native probe, by these programs:",
+    "uname  prints the machine (-m)",
+    "gzip  expands the probe (-dc); whether it works is found by trying",
+    "cat  copies the probe if there is no gzip",
+    "rm  removes the name of the file, which is still empty",
+    "chmod  lets its owner execute the file, which has no name any more",
+    "wc  counts its bytes (-c)",
+    "/proc/self/fd/4  is that file: an empty script first, then the native probe",
+)
+_NATIVE_PROGRAMS = {
+    "auto": _WITHOUT_PYTHON,
+    "native": _WITHOUT_PYTHON,
+    "python": (f"If no Python works, the command ends with status {NO_PYTHON}.",),
+}
+"""What starts where no Python works, by the probe that a host may run."""
 
 
 def _python_names() -> list[str]:
