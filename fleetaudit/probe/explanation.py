@@ -31,6 +31,8 @@ _MIB = 1024 * 1024
 _PYTHONS = re.compile(r"for p in (.*?); do")
 _FLAGS = re.compile(r'exec "\$@" (.*?) -c')
 
+_FOLDERS = re.compile(r"set -- (/.*?);")
+_QUOTE = '"'
 _WILDCARDS = frozenset("*?[")
 _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 
@@ -126,7 +128,7 @@ def _programs(request: _Request) -> Iterator[str]:
     yield from _python_names()
     yield "It replaces the shell and reads the program from standard input. Its flags keep PYTHON*"
     yield "variables and modules of the user out, and it writes no bytecode."
-    yield from _NATIVE_PROGRAMS[choice_of(request.plan)]
+    yield _IF_NONE_WORKS[choice_of(request.plan)]
     if request.is_isolated:
         yield (
             "unshare  of util-linux, only if Python itself cannot make the namespace; it starts"
@@ -135,24 +137,6 @@ def _programs(request: _Request) -> Iterator[str]:
     if request.steps("end"):
         yield "/bin/true  for a step “… execs”; if it is missing, that Python with an empty program"
     yield "No other program is started."
-
-
-_WITHOUT_PYTHON = (
-    "If no Python works, the shell asks for the native probe, by these programs:",
-    "uname  prints the machine (-m)",
-    "gzip  expands the probe (-dc); whether it works is found by trying",
-    "cat  copies the probe if there is no gzip",
-    "rm  removes the name of the file, which is still empty",
-    "chmod  lets its owner execute the file, which has no name any more",
-    "wc  counts its bytes (-c)",
-    "/proc/self/fd/4  is that file: an empty script first, then the native probe",
-)
-_NATIVE_PROGRAMS = {
-    "auto": _WITHOUT_PYTHON,
-    "native": _WITHOUT_PYTHON,
-    "python": (f"If no Python works, the command ends with status {NO_PYTHON}.",),
-}
-"""What starts where no Python works, by the probe that a host may run."""
 
 
 def _python_names() -> list[str]:
@@ -285,6 +269,36 @@ def _files_written(request: _Request) -> Iterator[str]:
     yield from dict.fromkeys(_sysctl_path(str(step[2])) for step in request.steps("sysctl"))
 
 
+# -- without a Python
+
+_IF_NONE_WORKS = {
+    "auto": "If no Python works, the native probe is taken: see “Where no Python works”.",
+    "native": "No Python is tried (fleetaudit_probe: native): see “Where no Python works”.",
+    "python": f"If no Python works, the command ends with status {NO_PYTHON}.",
+}
+"""What happens without a Python, by the probe that a host may run."""
+
+
+def _without_python(request: _Request) -> Iterator[str]:
+    """Yields what else happens on a host that runs the native probe."""
+    if choice_of(request.plan) == "python":
+        yield "Nothing: it is not audited (fleetaudit_probe: python)."
+        return
+    yield "The shell takes the native probe, which does the same as this Python, by these programs:"
+    yield "uname  prints the machine (-m)"
+    yield "gzip  expands the probe (-dc); whether it works is found by trying"
+    yield "cat  copies the probe if there is no gzip"
+    yield "rm  removes the name of the file, which is still empty"
+    yield "chmod  lets its owner execute the file, which has no name any more"
+    yield "wc  counts its bytes (-c)"
+    yield "/proc/self/fd/4  is the file: an empty script at first, then the native probe"
+    yield "The file is created in the first of these folders that allows execution and has room."
+    yield "Its name, which has a random number, is removed before anything is written into it:"
+    folders = _FOLDERS.search(COMMAND)
+    for folder in folders[1].split() if folders else ():
+        yield f"{folder.strip(_QUOTE)}/.fleetaudit-*"
+
+
 # -- the rest
 
 
@@ -364,7 +378,7 @@ def _reply(request: _Request) -> Iterator[str]:
 
 def _never(request: _Request) -> Iterator[str]:
     """Yields what the probe never does."""
-    yield "It writes to no disk, changes no setting of the host and loads no kernel module."
+    yield "It leaves nothing on a disk, changes no setting of the host and loads no kernel module."
     yield "It sees no packet of others: the filter of its capture lets its own ports through only."
     yield "It sends nothing to another machine, and resolves no host name."
     yield "It touches no process but its own, and starts nothing that outlives it."
@@ -382,6 +396,7 @@ _SECTIONS: dict[str, _Lines] = {
     "What is started": _programs,
     "What is read": _files_read,
     "What is written": _files_written,
+    "Where no Python works": _without_python,
     "Namespaces": _namespaces,
     "Sockets": _sockets,
     "Scenarios": _scenarios,

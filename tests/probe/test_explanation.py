@@ -15,9 +15,11 @@ import pytest
 
 from fleetaudit.app.probe_program import ProgramRequest, probe_program
 from fleetaudit.errors import UsageError
-from fleetaudit.probe.protocol import COMMAND, probe_text
+from fleetaudit.probe.offer import new_offer
+from fleetaudit.probe.protocol import COMMAND, ONLY_NATIVE, probe_text
 from fleetaudit.probe.result_line import find_result
 from tests.support import probe_runs
+from tests.support.native import built
 from tests.support.sshd import require
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -63,13 +65,19 @@ def trace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def traced(folder: Path, *within: str, **how: object) -> str:
     """Returns the system calls of a probe that the command line starts."""
+    program = probe_program(ProgramRequest(**how))  # type: ignore[arg-type]
+    return recorded(folder, program.encode(), *within)
+
+
+def recorded(folder: Path, stdin: bytes, *within: str) -> str:
+    """Returns the system calls of the command line with this input, and of all that it starts."""
     require("strace", "setpriv")
     probe_runs.need_root()
     file = folder / "calls"
     strace = ["strace", "-f", "-qq", "-s", "300", "-o", str(file), "-e", f"trace={CALLS}", *within]
     done = subprocess.run(
         [*strace, "/bin/sh", "-c", COMMAND],
-        input=probe_program(ProgramRequest(**how)).encode(),  # type: ignore[arg-type]
+        input=stdin,
         env={"PATH": PATH},
         capture_output=True,
         check=False,
@@ -77,6 +85,28 @@ def traced(folder: Path, *within: str, **how: object) -> str:
     )
     assert find_result(done.stdout), done.stderr
     return file.read_text()
+
+
+def test_a_host_without_python_opens_and_starts_nothing_that_is_not_named(tmp_path: Path) -> None:
+    """Its own shell and programs read their libraries, which are those of any host."""
+    built()
+    program = new_offer(probe_runs.plan_of("unread-close"), deadline_s=60).native_for_shell(
+        "x86_64"
+    )
+    shell = b"%b\n%b %d\n" % (ONLY_NATIVE.encode(), b"0123abcd", len(program))
+    lines = section(explanation(), "Where no Python works")
+    named = [*paths(section(explanation(), "What is read")), *paths(lines)]
+    calls = recorded(tmp_path, shell + program.compressed())
+    started = {path for line in of_the_command(calls) for path, _ in STARTS.findall(line)}
+    programs = {"sh", "id", *(line.split()[0] for line in lines if "  " in line)}
+    assert {Path(path).name for path in started if path != "/proc/self/fd/4"} <= programs
+    assert "/proc/self/fd/4" in started & {*named}
+    opened = {path: flags for line in of_the_command(calls) for path, flags in OPENS.findall(line)}
+    made = [path for path, flags in opened.items() if "O_CREAT" in flags]
+    assert made[0] == "/dev/shm/.fleetaudit-0123abcd"
+    assert [path for path in made if not is_named(path, [*paths(lines), "/proc/self/fd/4"])] == []
+    written = {"/proc/self/fd/3", *paths(section(explanation(), "What is written"))}
+    assert [path for path in opened if not is_named(path, [*named, *written])] == []
 
 
 def of_the_command(trace: str) -> Iterator[str]:

@@ -243,12 +243,18 @@ def sshd(start_sshd: Start) -> Server:
 
 @pytest.fixture(scope="session")
 def dropbear(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Returns a dropbear, in a mount namespace where the user's home is a folder of ours with our
-    authorized_keys.
+    """Returns a dropbear, see `dropbear_running`."""
+    with dropbear_running(keys, tmp_path_factory.mktemp("dropbear")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def dropbear_running(keys: Keys, folder: Path, *more: str) -> Iterator[Server]:
+    """Yields a dropbear, in a mount namespace where the user's home is a folder of ours with our
+    authorized_keys. `more` are options.
     """
     executable = program("dropbear")
     require("unshare")
-    folder = tmp_path_factory.mktemp("dropbear")
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     authorized = home / ".ssh/authorized_keys"
@@ -256,7 +262,7 @@ def dropbear(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     authorized.chmod(0o600)
     port, log = free_port(), folder / "log"
     known = folder / "known_hosts"
-    options: list[str] = []
+    options = [*more]
     with known.open("w") as f:
         for kind in KEY_TYPES:
             key = folder / f"dropbear_{kind}"
