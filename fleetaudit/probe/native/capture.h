@@ -10,7 +10,7 @@
 enum { MAX_PORTS = 16 };
 
 struct capture {
-    int fd; /* -1: there is none */
+    int fd;                     /* -1: there is none */
     int port[MAX_PORTS], ports; /* whose connections are captured */
 };
 
@@ -23,7 +23,8 @@ void capture_drain(struct capture *capture, int port, struct packets *into);
 unsigned capture_take_lost(struct capture *capture);
 void close_capture(struct capture *capture);
 
-/* filter.c: attach a filter that passes what `capture_ports` says, or nothing; return false with errno. */
+/* filter.c: attach a filter that passes what `capture_ports` says, or nothing; return false with
+   errno. */
 bool attach_loopback_filter(int fd, const int *ports, int count);
 bool reject_all(int fd);
 

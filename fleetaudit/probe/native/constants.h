@@ -10,10 +10,10 @@
 enum side { CLOSER, PEER, SIDES, NO_SIDE = SIDES };
 
 /* Seconds. */
-#define MERCY 5.0     /* between the soft alarm and the hard one */
-#define PATIENCE 1.0  /* how long a step waits for what must come, at least */
-#define NOTICE 0.05   /* how long the peer may take to see an end that may not come, at least */
-#define STALL 0.01    /* delay in a trial that shows a stalled host */
+#define MERCY 5.0    /* between the soft alarm and the hard one */
+#define PATIENCE 1.0 /* how long a step waits for what must come, at least */
+#define NOTICE 0.05  /* how long the peer may take to see an end that may not come, at least */
+#define STALL 0.01   /* delay in a trial that shows a stalled host */
 
 /* The largest amounts. */
 enum {
@@ -32,7 +32,14 @@ enum {
     MAX_NOTE = 4000,
 };
 
-enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_PSH = 0x08, TCP_ACK = 0x10, TCP_URG = 0x20 };
+enum {
+    TCP_FIN = 0x01,
+    TCP_SYN = 0x02,
+    TCP_RST = 0x04,
+    TCP_PSH = 0x08,
+    TCP_ACK = 0x10,
+    TCP_URG = 0x20
+};
 
 /* The events of poll(2) that show an end, by <poll.h>. */
 #define POLL_END (POLLRDHUP | POLLHUP | POLLERR)
@@ -51,6 +58,8 @@ enum {
     MAX_STATE = 13,
 };
 
-static inline enum side other_side(enum side side) { return side == PEER ? CLOSER : PEER; }
+static inline enum side other_side(enum side side) {
+    return side == PEER ? CLOSER : PEER;
+}
 
 #endif

@@ -91,8 +91,8 @@ static void read_value(struct table *table, int counter, struct word word) {
     table->found->value[counter] = value;
 }
 
-/* Adds the counters of a heading and the line of values below it. Columns differ between kernels, so
-   they are found by name. */
+/* Adds the counters of a heading and the line of values below it. Columns differ between kernels,
+   so they are found by name. */
 static void read_row(struct table *table, const char *heading, const char *values) {
     struct word name = next_word(&heading), value = next_word(&values);
     bool has_values = name.length == value.length && !memcmp(name.start, value.start, name.length);
@@ -156,7 +156,7 @@ void read_counters(struct counters *counters, struct counter_values *found) {
 
 void add_moved_counters(struct text *json, const struct counter_values *before,
                         const struct counter_values *after, long long most) {
-    const int needed[] = {OUT_RSTS, TCP_ABORT_ON_CLOSE}; /* without these the counters prove nothing */
+    const int needed[] = {OUT_RSTS, TCP_ABORT_ON_CLOSE}; /* without them the others prove nothing */
     const char *separator = "";
     for (int i = 0; i < 2; i++) {
         if (!before->is_known[needed[i]] || !after->is_known[needed[i]]) {

@@ -1,27 +1,29 @@
 /* Waits until an ending is final.
 
-   That is once the kernel has nothing more to send of its own accord that could change what the closer
-   sent. Silence for a while is not enough. The functions are those of net/ipv4.
+   That is once the kernel has nothing more to send of its own accord that could change what the
+   closer sent. Silence for a while is not enough. The functions are those of net/ipv4.
 
-   - The peer's socket is in CLOSE: tcp_reset() or the last ACK closed it, and it sends nothing more.
+   - The peer's socket is in CLOSE: tcp_reset() or the last ACK closed it, and it sends nothing
+     more.
    - The closer's FIN is sent and not acknowledged (FIN_WAIT1, CLOSING, LAST_ACK): the ACK may be
      answered by a RST, since tcp_rcv_state_process() gives an orphan with a negative TCP_LINGER2 no
-     FIN_WAIT2. The peer may delay that ACK by 40 ms; tcp_cleanup_rbuf() sends it once the FIN was read
-     and TCP_QUICKACK is set, so both are done.
+     FIN_WAIT2. The peer may delay that ACK by 40 ms; tcp_cleanup_rbuf() sends it once the FIN was
+     read and TCP_QUICKACK is set, so both are done.
    - The closer's FIN is queued behind data for which the peer has no room: it is sent when the peer
-     reads. If nothing moves although the kernel had the time to probe the window (tcp_probe_timer(),
-     after the RTO), it stays so, since no step is left. The same holds for what the peer still has for
-     a closer that has not closed.
-   - The closer is closed, or has sent FIN and shut reading, and bytes of the peer are unacknowledged:
-     they will be sent (tcp_write_xmit(), tcp_probe_timer()) and answered by a RST (tcp_v4_rcv(),
-     tcp_rcv_state_process()).
-   - The closer is in FIN_WAIT2 or TIME_WAIT, or gone: tcp_close() and tcp_time_wait() leave no timer
-     that sends.
+     reads. If nothing moves although the kernel had the time to probe the window
+     (tcp_probe_timer(), after the RTO), it stays so, since no step is left. The same holds for what
+     the peer still has for a closer that has not closed.
+   - The closer is closed, or has sent FIN and shut reading, and bytes of the peer are
+     unacknowledged: they will be sent (tcp_write_xmit(), tcp_probe_timer()) and answered by a RST
+     (tcp_v4_rcv(), tcp_rcv_state_process()).
+   - The closer is in FIN_WAIT2 or TIME_WAIT, or gone: tcp_close() and tcp_time_wait() leave no
+     timer that sends.
    - MPTCP: mptcp_worker() passes on to the socket what its subflows received, milliseconds later
      (mptcp_check_fastclose(), mptcp_check_data_fin()).
 
-   The sources are TCP_INFO and SIOCOUTQ of an open socket, sock_diag(7) or /proc/net/tcp for a closed
-   one. What is outstanding after two timeouts without progress is reported: the ending is unknown. */
+   The sources are TCP_INFO and SIOCOUTQ of an open socket, sock_diag(7) or /proc/net/tcp for a
+   closed one. What is outstanding after two timeouts without progress is reported: the ending is
+   unknown. */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include <linux/sockios.h>
 #include <poll.h>
@@ -75,8 +77,8 @@ static bool look_up(struct connection *c, enum side side, struct listed *found) 
     return find_socket(c->lab, near, far, found);
 }
 
-/* Fills in tcpi_state and the unacknowledged bytes, with the FIN, of a side's open socket, NO_SOCKET if
-   it never had one; returns false if it is closed. */
+/* Fills in tcpi_state and the unacknowledged bytes, with the FIN, of a side's open socket,
+   NO_SOCKET if it never had one; returns false if it is closed. */
 static bool open_state(struct connection *c, enum side side, struct listed *found) {
     int fd[MAX_REFERENCES + 1], count = open_sockets(c, side, fd);
     *found = NO_SOCKET;
@@ -91,7 +93,8 @@ static bool open_state(struct connection *c, enum side side, struct listed *foun
     return !c->has_address[side];
 }
 
-/* Returns whether the peer sent a segment since it received a FIN; it delays none by more than 0.2 s. */
+/* Returns whether the peer sent a segment since it received a FIN; it delays none by more than
+   0.2 s. */
 static bool is_fin_acknowledged(struct connection *c) {
     if (c->ack_hastened)
         return true;
@@ -101,8 +104,8 @@ static bool is_fin_acknowledged(struct connection *c) {
     return sent > c->segments_before_fin;
 }
 
-/* Fills in the same of the closer, open or closed; `peer` is the state of the peer's socket. Returns
-   false if it cannot be read. */
+/* Fills in the same of the closer, open or closed; `peer` is the state of the peer's socket.
+   Returns false if it cannot be read. */
 static bool closer_state(struct connection *c, int peer, struct listed *found) {
     const struct address *near = &c->address[CLOSER], *far = &c->address[PEER];
     if (open_state(c, CLOSER, found) || find_by_diag(c->lab, near, far, found))
@@ -154,7 +157,8 @@ static struct outstanding find_outstanding(struct connection *c) {
         return NOTHING_MORE;
     if (!closer_state(c, peer.state, &closer))
         return (struct outstanding){"what the closer still has to send cannot be read", 1};
-    bool sent_fin = closer.state == FIN_WAIT1 || closer.state == CLOSING || closer.state == LAST_ACK;
+    bool sent_fin =
+        closer.state == FIN_WAIT1 || closer.state == CLOSING || closer.state == LAST_ACK;
     if (sent_fin && closer.unsent && !c->is_forged)
         return (struct outstanding){"the closer's FIN is not acknowledged", closer.unsent};
     if (peer.state != GONE && peer.unsent && resets_new_data(c, closer.state))
@@ -177,12 +181,14 @@ static bool waits_for_a_reader(struct connection *c) {
     return !c->is_closed[CLOSER] && has_unread(c, CLOSER);
 }
 
-/* Returns twice the time after which the peer sends again or probes a window (tcpi_rto, tcpi_backoff). */
+/* Returns twice the time after which the peer sends again or probes a window (tcpi_rto,
+   tcpi_backoff). */
 static double two_timeouts(struct connection *c) {
     uint8_t info[TCP_INFO_SIZE];
     int backoff = tcp_info(c, PEER, info) > TCPI_BACKOFF ? info[TCPI_BACKOFF] : 0;
     double rto = rto_of(c, PEER);
-    double seconds = 2 * (rto > 0 ? rto : 0.25) * (1 << (backoff < MOST_DOUBLINGS ? backoff : MOST_DOUBLINGS));
+    double seconds =
+        2 * (rto > 0 ? rto : 0.25) * (1 << (backoff < MOST_DOUBLINGS ? backoff : MOST_DOUBLINGS));
     if (seconds < 0.1)
         seconds = 0.1;
     return seconds < 2 * PATIENCE ? seconds : 2 * PATIENCE;

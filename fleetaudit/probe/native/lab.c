@@ -95,8 +95,8 @@ static bool connect_once(enum family family, int listener, struct failure *failu
     return is_connected;
 }
 
-/* Tries to make a connection over a family, and notes why none can be made. Returns false, with a failure,
-   if a resource has run out: that says nothing of the family. */
+/* Tries to make a connection over a family, and notes why none can be made. Returns false, with a
+   failure, if a resource has run out: that says nothing of the family. */
 static bool try_family(struct lab *lab, enum family family, struct failure *failure) {
     const char *name = family == IPV6 ? "IPv6" : "IPv4";
     struct failure *problem = &lab->problem[family];
@@ -198,9 +198,9 @@ static bool needs_rx_queue(const struct scenario *scenario) {
 
 /* Returns whether /proc/net/tcp is listed within 2 ms; measured once for all trials. */
 static bool is_listing_cheap(struct lab *lab) {
-    struct address nowhere = {.storage.ipv4 = {.sin_family = AF_INET,
-                                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
-                              .length = sizeof nowhere.storage.ipv4};
+    struct address nowhere = {
+        .storage.ipv4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+        .length = sizeof nowhere.storage.ipv4};
     struct listed found;
     if (lab->cheap_listing < 0) {
         double began = now();

@@ -66,13 +66,18 @@ int raw_socket_of(struct lab *lab, int family, struct failure *failure);
 
 /* sock_diag.c: find_by_diag returns false without an answer. */
 int open_sock_diag(char *reason, int size);
-bool find_by_diag(struct lab *lab, const struct address *near, const struct address *far, struct listed *found);
-bool destroy_by_diag(struct lab *lab, const struct address *near, const struct address *far, struct failure *failure);
+bool find_by_diag(struct lab *lab, const struct address *near, const struct address *far,
+                  struct listed *found);
+bool destroy_by_diag(struct lab *lab, const struct address *near, const struct address *far,
+                     struct failure *failure);
 /* proc_net.c: returns false if /proc/net cannot be read in time. */
 bool find_in_tables(const struct address *near, const struct address *far, struct listed *found);
 /* lab.c: the one that answers, sock_diag first. */
-bool find_socket(struct lab *lab, const struct address *near, const struct address *far, struct listed *found);
-/* Returns a closer's unread bytes by the cheapest way that counts them all, -1 if that is too expensive or nothing lists it. */
-long rx_queue(struct lab *lab, const struct address *near, const struct address *far, const struct scenario *scenario);
+bool find_socket(struct lab *lab, const struct address *near, const struct address *far,
+                 struct listed *found);
+/* Returns a closer's unread bytes by the cheapest way that counts them all, -1 if that is too
+   expensive or nothing lists it. */
+long rx_queue(struct lab *lab, const struct address *near, const struct address *far,
+              const struct scenario *scenario);
 
 #endif

@@ -8,8 +8,8 @@
 enum { SHORTEST_MATCH = 3, LONGEST_MATCH = 258, FARTHEST_MATCH = 512, ADLER_PRIME = 65521 };
 enum { FIXED_CODES = 1, END_OF_BLOCK = 256, FIRST_LENGTH = 257, CODE_OF_LONGEST = 285 };
 
-/* What is being written: `bits` has those that make no whole byte yet, the lowest first, `group` the bytes
-   that make no four digits of base64 yet. */
+/* What is being written: `bits` has those that make no whole byte yet, the lowest first, `group`
+   the bytes that make no four digits of base64 yet. */
 struct packed {
     struct text *json;
     uint32_t bits;

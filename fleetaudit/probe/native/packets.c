@@ -8,7 +8,8 @@
 #include "text.h"
 
 /* Kinds of options. */
-enum { END = 0, NOP = 1, WINDOW_SCALE = 3, SACK = 5, TIMESTAMPS = 8, MD5 = 19, MPTCP = 30, TFO = 34 };
+enum { END = 0, NOP = 1, WINDOW_SCALE = 3, SACK = 5, TIMESTAMPS = 8, MD5 = 19, MPTCP = 30 };
+enum { TFO = 34 };
 enum { MPTCP_DSS = 2, DSS_DATA_FIN = 0x10 };
 enum { TCP_HEADER = 20, IPV6_HEADER = 40, ANY = 0x100 };
 /* A full store keeps this many segments of its beginning and of its end: more than are reported. */
@@ -32,7 +33,7 @@ static const char *mptcp_name(const uint8_t *value, int length) {
     return subtype >= 0 ? names[subtype] : NULL;
 }
 
-/* Returns the name of an option, NULL for one that is not reported on a segment with these flags. */
+/* Returns the name of an option, NULL for one that is not reported on such a segment. */
 static const char *option_name(int kind, const uint8_t *value, int length, int bits) {
     static const struct {
         int kind, segments;
@@ -81,8 +82,10 @@ static void read_options(struct packet *packet, const uint8_t *data, int length)
     }
 }
 
-/* Reads the TCP header at `start` of a packet that ends at `end`, of which `length` bytes are there. */
-static void read_segment(struct packet *packet, const uint8_t *data, int length, int start, int end) {
+/* Reads the TCP header at `start` of a packet that ends at `end`, of which `length` bytes are
+   there. */
+static void read_segment(struct packet *packet, const uint8_t *data, int length, int start,
+                         int end) {
     const uint8_t *tcp = data + start;
     int stop = start + (tcp[12] >> 4) * 4;
     packet->source = be16(tcp);

@@ -7,8 +7,8 @@
 
 #include "constants.h"
 
-/* One captured TCP segment: `at` in seconds since 1970, `options` the names of the reported ones, `scale` the window scale of a
-   SYN or -1, `headers` its IP and TCP headers. */
+/* One captured TCP segment: `at` in seconds since 1970, `options` the names of the reported ones,
+   `scale` the window scale of a SYN or -1, `headers` its IP and TCP headers. */
 struct packet {
     double at;
     uint16_t source, target, window, urgent;
@@ -21,7 +21,8 @@ struct packet {
     uint8_t headers[SNAP];
 };
 
-/* At most MAX_PACKETS: of more, those in the middle are dropped, and counted in `lost`; first those without control flags. */
+/* At most MAX_PACKETS: of more, those in the middle are dropped, and counted in `lost`; first those
+   without control flags. */
 enum { MAX_PACKETS = 8192 };
 struct packets {
     struct packet *packet;

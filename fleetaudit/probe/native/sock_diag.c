@@ -1,7 +1,7 @@
 /* Reads the state of one socket through sock_diag(7), or destroys it.
 
-   Listing /proc/net/tcp takes milliseconds on a machine with much memory, even if a namespace has one
-   connection. */
+   Listing /proc/net/tcp takes milliseconds on a machine with much memory, even if a namespace has
+   one connection. */
 #define _GNU_SOURCE /* memmem */
 #include <errno.h>
 #include <fcntl.h>
@@ -77,8 +77,8 @@ static struct diag_request make_request(int kind, const struct address *near,
     return request;
 }
 
-/* Asks for the socket with these addresses. Returns the size of the answer, or -1 with errno: ENOENT if
-   there is no such socket. */
+/* Asks for the socket with these addresses. Returns the size of the answer, or -1 with errno:
+   ENOENT if there is no such socket. */
 static ssize_t ask(int fd, int kind, const struct address *near, const struct address *far,
                    union diag_answer *answer) {
     struct diag_request request = make_request(kind, near, far);
@@ -174,9 +174,9 @@ static bool is_loaded(void) {
 /* Returns whether the kernel finds an existing socket; without tcp_diag it answers ENOENT. */
 static bool answers(int fd) {
     union diag_answer answer;
-    struct address near = {.storage.ipv4 = {.sin_family = AF_INET,
-                                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
-                           .length = sizeof near.storage.ipv4};
+    struct address near = {
+        .storage.ipv4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+        .length = sizeof near.storage.ipv4};
     struct address far = near;
     far.storage.ipv4.sin_port = htons(1);
     int known = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -53,12 +53,12 @@ static int count_control(const struct packets *packets) {
     return count;
 }
 
-/* Which segments are reported: those with control flags, and the first and last of the others. If the
-   first alone are more than MAX_TRACE, only their beginning and end. */
+/* Which segments are reported: those with control flags, and the first and last of the others. If
+   the first alone are more than MAX_TRACE, only their beginning and end. */
 struct selection {
-    int plain, control;             /* how many of each there are */
-    int seen_plain, seen_control;   /* and how many were decided on */
-    int first_plain, last_plain;    /* how many are reported */
+    int plain, control;           /* how many of each there are */
+    int seen_plain, seen_control; /* and how many were decided on */
+    int first_plain, last_plain;  /* how many are reported */
     bool takes_all;
 };
 
@@ -204,8 +204,8 @@ static void add_segment(struct text *key, const struct row *row, long long most)
     text_format(key, " %lld %s", least(row->packet->urgent, most), row->packet->options);
 }
 
-/* That is how data was cut into segments, which ACKs were sent alone, and windows. What remains is each
-   segment with SYN, FIN, RST, URG or an option but SACK, and how far both sides had come. */
+/* That is how data was cut into segments, which ACKs were sent alone, and windows. What remains is
+   each segment with SYN, FIN, RST, URG or an option but SACK, and how far both sides had come. */
 void add_essence(struct text *key, const struct trace *trace, long long most) {
     struct reached reached = {{false, false}, {0, 0}};
     for (int i = 0; i < trace->rows; i++) {

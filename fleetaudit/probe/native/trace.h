@@ -9,7 +9,8 @@
 #include "text.h"
 #include "trial.h"
 
-/* One reported segment; `seq` and `ack` are relative to the first SYN of the side that counts them. */
+/* One reported segment; `seq` and `ack` are relative to the first SYN of the side that counts them.
+ */
 struct row {
     const struct packet *packet;
     long long at; /* microseconds since the trial began */
@@ -34,7 +35,8 @@ void add_rows(struct trial *trial, const struct trace *trace);
 void add_connection(const struct connection *c, struct trial *trial, const struct trace *trace);
 /* Adds what of a trace does not depend on time only, with every number above `most` as `most`. */
 void add_essence(struct text *key, const struct trace *trace, long long most);
-/* Returns "RST", "FIN", "FIN, then RST" or "nothing": the ending that the closer's segments show. */
+/* Returns "RST", "FIN", "FIN, then RST" or "nothing": the ending that the closer's segments show.
+ */
 const char *captured_ending(const struct trace *trace);
 
 #endif

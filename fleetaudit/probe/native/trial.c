@@ -32,8 +32,8 @@ static struct watch start_watch(struct connection *c, enum side side) {
     return (struct watch){c, side, events_of(c, side), segments_sent(c, side), has_fin(c, side)};
 }
 
-/* Returns whether the side's socket shows a new FIN or RST within `seconds`, or the adaptive timeout if
-   that is negative. */
+/* Returns whether the side's socket shows a new FIN or RST within `seconds`, or the adaptive
+   timeout if that is negative. */
 static bool notices(const struct watch *watch, double seconds) {
     int fd = watch->c->socket[watch->side];
     if (fd < 0 || watch->events & (POLLERR | POLLHUP))
@@ -54,8 +54,8 @@ static bool has_sent_more(void *argument) {
     return segments_sent(watch->c, watch->side) > watch->segments;
 }
 
-/* Waits until a side that received a FIN has acknowledged it (delayed by up to 40 ms): a closer that is
-   still in FIN_WAIT1 behaves differently. */
+/* Waits until a side that received a FIN has acknowledged it (delayed by up to 40 ms): a closer
+   that is still in FIN_WAIT1 behaves differently. */
 static void wait_for_ack(struct watch *watch) {
     struct connection *c = watch->c;
     if (watch->segments < 0 || (events_of(c, watch->side) & POLL_END) != POLLRDHUP)
@@ -100,8 +100,9 @@ static bool is_step(const struct step *step, enum actor actor, const char *verb)
     return step->actor == actor && is_verb(step, verb);
 }
 
-/* Fails if the closer has unread bytes although its step before has read all. A reader opens the window of
-   a sender that was blocked, and a process that does not run for a while leaves it the time to send. */
+/* Fails if the closer has unread bytes although its step before has read all. A reader opens the
+   window of a sender that was blocked, and a process that does not run for a while leaves it the
+   time to send. */
 static bool require_nothing_late(struct connection *c, int number, struct failure *failure) {
     const struct step *step = &c->scenario->step[number];
     if (number < 1 || !is_step(step - 1, BY_CLOSER, "read-all") ||
@@ -114,8 +115,8 @@ static bool call(struct connection *c, const struct step *step, struct failure *
     return step->verb->run(c, step, failure);
 }
 
-/* Runs a step over AF_UNIX, which is complete when its call returns. Notes which of the peer's events an
-   ending step of the closer adds. */
+/* Runs a step over AF_UNIX, which is complete when its call returns. Notes which of the peer's
+   events an ending step of the closer adds. */
 static bool run_unix_step(struct connection *c, int number, struct failure *failure) {
     const struct step *step = &c->scenario->step[number];
     if (step->actor != BY_CLOSER || !step->verb->is_ending)
@@ -226,8 +227,8 @@ static bool is_of_step(const struct failure *failure) {
     return failure->kind == STEP_FAILED || failure->kind == STEP_TIMED_OUT;
 }
 
-/* Runs the steps up to the first that fails, which the trial then names; returns false if there is no
-   trial. */
+/* Runs the steps up to the first that fails, which the trial then names; returns false if there is
+   no trial. */
 static bool run_steps(struct connection *c, struct trial *trial, struct failure *failure) {
     for (int number = 0; number < c->scenario->steps && !time_is_up; number++) {
         c->step_time[c->step_times++] = micros(wall_clock() - c->began);
@@ -248,7 +249,8 @@ static void begin_trial(struct trial *trial) {
     trial->failed_step = -1;
     trial->shape.limit = trial->key.limit = MOST_SHAPE;
     trial->headers.limit = MOST_HEADERS;
-    struct text *times[] = {&trial->began, &trial->ports, &trial->steps, &trial->at, &trial->windows};
+    struct text *times[] = {&trial->began, &trial->ports, &trial->steps, &trial->at,
+                            &trial->windows};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         times[i]->limit = MOST_TIMES;
 }
@@ -279,13 +281,14 @@ bool run_trial(struct connection *c, struct trial *trial, struct failure *failur
 }
 
 void free_trial(struct trial *trial) {
-    struct text *texts[] = {&trial->shape, &trial->key,     &trial->began, &trial->ports,
-                            &trial->steps, &trial->at,      &trial->windows, &trial->headers};
+    struct text *texts[] = {&trial->shape, &trial->key, &trial->began,   &trial->ports,
+                            &trial->steps, &trial->at,  &trial->windows, &trial->headers};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         text_free(texts[i]);
 }
 
-/* A shared listener must not hand a connection to the next trial for which accept failed in this one. */
+/* A shared listener must not hand a connection to the next trial for which accept failed in this
+   one. */
 static void forget_waiting(struct connection *c) {
     if (c->owns_listener) {
         watch_ports(c->lab, 0);
@@ -313,12 +316,14 @@ void clean_up(struct connection *c) {
     forget_waiting(c);
     for (enum side side = CLOSER; side < SIDES; side++)
         close_by_reset(c->socket[side]); /* no TIME_WAIT */
-    for (int i = 0; i < c->cleanups; i++) /* after the sockets: they reset what the other side still sends */
+    /* After the sockets: these reset what the other side still sends. */
+    for (int i = 0; i < c->cleanups; i++)
         c->cleanup[i].call(c, &c->cleanup[i]);
     if (c->owns_listener)
         close_quietly(c->listener);
     restore_sysctls(c);
-    if (c->kind == KIND_MPTCP) /* the last segments of its worker must not count for the next trial */
+    /* The last segments of MPTCP's worker must not count for the next trial. */
+    if (c->kind == KIND_MPTCP)
         wait_for_quiet(c);
     settle(&c->lab->fence);
     packets_free(&c->packets);

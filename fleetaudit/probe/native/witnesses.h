@@ -17,8 +17,8 @@ struct peer_witness {
     int events, so_error;
 };
 
-/* Asks the peer's socket. State and poll(2) change nothing, so they come first; SO_ERROR last: it shares
-   one pending error with recv. */
+/* Asks the peer's socket. State and poll(2) change nothing, so they come first; SO_ERROR last: it
+   shares one pending error with recv. */
 void question_peer(struct connection *c, struct peer_witness *peer);
 /* Fills in a trial but its error. */
 void describe_trial(struct connection *c, const struct peer_witness *peer,
