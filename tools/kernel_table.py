@@ -58,6 +58,8 @@ from fleetaudit.model import (
     Scenario,
 )
 from fleetaudit.playbook import load_playbook
+from fleetaudit.probe.native_program import has_native
+from fleetaudit.probe.native_request import native_digest
 from fleetaudit.probe.request import request_digest
 from fleetaudit.text.debian_versions import debian_version_key
 
@@ -77,6 +79,8 @@ FLAVOURS = {"cloud": 0, "rt": 2}
 """The order of the flavours of one source version by size; any other one is 1."""
 DEADLINE_S = 900.0
 """How long one guest may take: it is emulated, and the machine may be busy."""
+OF_THIS_MACHINE = ("resolve",)
+"""The stages that fail because of the machine that boots: a QEMU that is not installed."""
 _DATE = re.compile(r"\((\d{4}-\d{2}-\d{2})\)")
 
 
@@ -143,9 +147,13 @@ class Bench:
         return boot if boot.scenarios == self._digest else None
 
     def boot(self, package: KernelPackage) -> Boot:
-        """Fetches a package, boots its kernel and keeps what it did; raises as `measure`."""
+        """Fetches a package, boots its kernel and keeps what it did; raises as `measure`.
+
+        What this machine lacks says nothing about the kernel, and is not kept.
+        """
         boot = self.measure(package)
-        self.keep(package, boot)
+        if boot.stage not in OF_THIS_MACHINE:
+            self.keep(package, boot)
         return boot
 
     def measure(self, package: KernelPackage) -> Boot:
@@ -157,7 +165,7 @@ class Bench:
         image.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(self.apt(package.architecture).fetch_image(package.name, package.version))
         try:
-            return self.boot_image(image)
+            return self.boot_image(image, package.architecture)
         finally:
             image.unlink()
 
@@ -169,8 +177,8 @@ class Bench:
         written.write_bytes(msgspec.json.format(msgspec.json.encode(boot)))
         written.rename(path)
 
-    def boot_image(self, image: Path) -> Boot:
-        """Boots a kernel image, and returns what it did."""
+    def boot_image(self, image: Path, architecture: str) -> Boot:
+        """Boots a kernel image of one of `ARCHITECTURES`, and returns what it did."""
         target = KernelTarget(image=str(image))
         host = msgspec.structs.replace(self._plan, name=image.stem, target=target)
         settings = EngineSettings(forks=1, host_deadline_s=DEADLINE_S, retries=0)
@@ -178,23 +186,30 @@ class Bench:
         plan = Plan(playbooks=("unread-close",), hosts=(host,))
         outcome = audit_plan(plan, settings=settings, on_result=lambda _: None)
         used = _child_seconds() - (cpu.children_user + cpu.children_system)
-        boot = self._boot_of(outcome.results[0])
+        boot = self._boot_of(outcome.results[0], architecture)
         return msgspec.structs.replace(
             boot, elapsed_s=round(time.monotonic() - began, 1), cpu_s=round(used, 1)
         )
 
-    def failed(self, stage: str, reason: str) -> Boot:
+    def failed(self, architecture: str, stage: str, reason: str) -> Boot:
         """Returns a boot without endings."""
-        call, made_by = request_digest(self._plan), Call(fleetaudit=__version__)
+        return self._with_call(has_native(ARCHITECTURES[architecture]), stage, reason)
+
+    def _with_call(self, is_native: bool, stage: str = "", reason: str = "") -> Boot:
+        """Returns a boot by one of the two probes, without endings."""
+        digest, made_by = request_digest, Call(fleetaudit=__version__, probe="python")
+        if is_native:
+            digest, made_by = native_digest, Call(fleetaudit=__version__, probe="native")
+        call = digest(self._plan)
         return Boot(scenarios=self._digest, call=call, made_by=made_by, stage=stage, reason=reason)
 
-    def _boot_of(self, result: HostResult) -> Boot:
+    def _boot_of(self, result: HostResult, architecture: str) -> Boot:
         """Returns what one result shows."""
         if not isinstance(result, Audited):
-            return self.failed(result.stage or "execute", result.reason)
+            return self.failed(architecture, result.stage or "execute", result.reason)
         if result.void:
-            return self.failed("execute", result.void)
-        boot = self.failed("", "")
+            return self.failed(architecture, "execute", result.void)
+        boot = self._with_call(is_native=not result.python)
         endings = dict[str, dict[Family, Ending]]()
         reasons = dict[str, str]()
         for o in result.observations:
@@ -486,7 +501,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 def _bootable() -> Sequence[str]:
     """Returns the architectures that the probe can run on, Debian's names."""
-    return ("amd64",)
+    native = [debian for debian, name in ARCHITECTURES.items() if has_native(name)]
+    return list(dict.fromkeys(("amd64", *native)))
 
 
 def list_packages(bench: Bench, architecture: str, *, update: bool = True) -> list[KernelPackage]:
@@ -519,8 +535,10 @@ def _boots(
         try:
             boot = bench.boot(package)
         except NoArchiveError as e:
-            boot = bench.failed("fetch", str(e))
+            boot = bench.failed(package.architecture, "fetch", str(e))
         print(f"{title}: {_describe(boot)}", flush=True)
+        if boot.stage in OF_THIS_MACHINE:
+            continue
         yield package, boot
 
 
