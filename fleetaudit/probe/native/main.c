@@ -9,7 +9,9 @@
 #include "child.h"
 #include "files.h"
 #include "namespace.h"
+#include "own_proc.h"
 #include "reply.h"
+#include "stay.h"
 #include "sysctl_copy.h"
 #include "waiting.h"
 
@@ -66,6 +68,7 @@ static bool end_soft_alarm(double end) {
 /* Copies the host's settings here, after the kernel's defaults were read. */
 static void use_host_settings(struct reply *reply, struct surroundings *here) {
     char id[MAX_FILES_NAME];
+    make_sysctls_writable();
     if (namespace_id(id, sizeof id)) {
         read_defaults(&reply->host.sysctls);
         copy_settings(&here->settings, &here->note);
@@ -180,5 +183,7 @@ static int run_probe(void) {
 int main(int arguments, char **argument) {
     if (is_started_by_child(arguments, argument))
         return 0;
+    if (!stay_if_asked(arguments, argument))
+        return NOT_UNDERSTOOD;
     return run_probe();
 }
