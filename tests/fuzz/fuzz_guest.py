@@ -15,7 +15,8 @@ from tests.fuzz.harness import fuzz, instrumented
 with instrumented():
     from fleetaudit.transport import Limits
     from fleetaudit.transport.kernel.console import GuestOutput, explain, last_lines
-    from fleetaudit.transport.kernel.image import NotAKernelError, parse_image
+    from fleetaudit.transport.kernel.image import parse_image
+    from fleetaudit.transport.kernel.image_error import Image, NotAKernelError
 
 LIMITS = Limits(stdout=20_000, stderr=2000)
 WORDS = (
@@ -45,7 +46,7 @@ def TestOneInput(data: bytes) -> None:
 
 def _parse_image(body: bytes) -> None:
     try:
-        assert isinstance(parse_image(body), str)
+        assert isinstance(parse_image(body), Image)
     except NotAKernelError as e:
         assert e.found.isprintable(), ascii(e.found)
 

@@ -8,6 +8,7 @@
 
 #include "child.h"
 #include "files.h"
+#include "init.h"
 #include "namespace.h"
 #include "own_proc.h"
 #include "reply.h"
@@ -181,6 +182,8 @@ static int run_probe(void) {
 }
 
 int main(int arguments, char **argument) {
+    if (is_guest())
+        run_as_init();
     if (is_started_by_child(arguments, argument))
         return 0;
     if (!stay_if_asked(arguments, argument))

@@ -2,15 +2,15 @@
 host.
 
 Rules: as for every transport; one deadline covers everything, waiting for a free core included. The
-parts: `image` recognizes kernel images, `cpio` and `initramfs` pack what the guest runs, `qemu`
-runs the guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are sent
-elsewhere as text and never imported.
+parts: `image` recognizes kernel images, `machines` has the machine for each architecture, `guests`
+chooses what a guest runs, `cpio`, `initramfs` and `native_initramfs` pack it, `qemu` runs the
+guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are sent elsewhere as
+text and never imported.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import re
 import threading
 from functools import partial
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import SupportsBytes
 
 import msgspec
+from msgspec.structs import replace
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import KernelTarget, Stage
@@ -26,8 +27,10 @@ from fleetaudit.transport import Deadline, Output, waiting
 from fleetaudit.transport.base import Execution, SharedState, Transport
 from fleetaudit.transport.ssh_command import shell_join
 
-from . import console, initramfs, qemu
-from .image import Image, load_image
+from . import console, guests, qemu
+from .image import load_image
+from .image_error import Image
+from .machines import MachineType
 
 MAX_GUESTS = os.cpu_count() or 1
 """Maximum number of guests at once in this process: emulation takes a whole core for each, and a
@@ -44,7 +47,8 @@ _KILLED = 137  # the exit status of a program that SIGKILL ended
 class KernelTransport:
     """A kernel image.
 
-    The guest has no shell: the command is not run, and Python starts `stdin` itself.
+    The guest has no shell: the command is not run, and process 1 starts `stdin` itself. With the
+    native program (`guests.Programs`), `stdin` is process 1.
     """
 
     boots = True
@@ -57,7 +61,7 @@ class KernelTransport:
 
         In a thread, which ends the guest by its deadline: there are no more guests than cores.
         """
-        run = partial(run_kernel, target, execution, bytes(stdin))
+        run = partial(run_kernel, target, execution, stdin)
         return waiting.call(run, waiting.NEVER, f"guest {target.image}")
 
     def is_process(self, target: KernelTarget) -> bool:
@@ -87,10 +91,12 @@ class KernelTransport:
 TRANSPORT: Transport[KernelTarget] = KernelTransport()
 
 
-def run_kernel(target: KernelTarget, execution: Execution, program: bytes) -> Output:
-    """Runs a Python program in a guest that boots the image of the target, and returns its output.
+def run_kernel(target: KernelTarget, execution: Execution, program: SupportsBytes) -> Output:
+    """Runs a program in a guest that boots the image of the target, and returns its output.
 
-    Raises `TransportError`: stage "resolve" if the image, QEMU or a Python to pack is missing,
+    `program` is a Python program, or may choose one by the image's architecture: see
+    `guests.Programs`. Raises `TransportError`: stage "resolve" if the image, QEMU or the program is
+    missing,
     "connect" if the guest did not come up, "execute" if it came up and failed later.
     """
     _check(target)
@@ -102,26 +108,13 @@ def run_kernel(target: KernelTarget, execution: Execution, program: bytes) -> Ou
 
 
 def _check(target: KernelTarget) -> None:
-    """Raises `TransportError`, stage resolve, for a machine or a setting that no guest can have."""
-    _check_machine(target)
+    """Raises `TransportError`, stage resolve, for a setting that no guest can have."""
     _check_memory(target)
     if "\0" in target.append or "\n" in target.append:
         raise TransportError(
             "resolve", "kernel_append must be one line", hint="correct kernel_append"
         )
     _check_sysctls(target)
-
-
-def _check_machine(target: KernelTarget) -> None:
-    """Raises `TransportError` on a machine whose Python no guest could run."""
-    machine = platform.machine()
-    if machine != "x86_64":
-        raise TransportError(
-            "resolve",
-            "kernel images are booted on x86-64 only, because the guest runs the Python of this"
-            f" machine; this is {machine}",
-            hint="run fleetaudit on an x86-64 machine with -l " + printable_line(target.image),
-        )
 
 
 def _check_memory(target: KernelTarget) -> None:
@@ -165,25 +158,43 @@ def _acquire_slot(deadline: Deadline) -> None:
             )
 
 
-def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
-    """Boots the image, again without KVM or after a lost timer."""
+def _run(target: KernelTarget, execution: Execution, program: SupportsBytes) -> Output:
+    """Boots the image, and again in another way where the first says nothing of the kernel."""
     image = load_image(target.image)
-    guest = qemu.Guest(
-        kernel=image.data,
-        initramfs=initramfs.pack(program, target.sysctls),
-        memory_mib=target.memory_mib,
-        append=target.append,
-    )
-    machine = qemu.find_machine(execution.deadline)
-    end = qemu.boot(machine, guest, execution.deadline, execution.limits)
-    if machine.accelerator == "kvm" and end.is_silent:
+    kind = guests.machine_for(image)
+    machine = qemu.find_machine(kind, execution.deadline)
+    boot = _Boot(machine, guests.make_guest(target, image, program), execution)
+    end = boot.run()
+    if end.is_silent and machine.accelerator == "kvm":
         # KVM ran the trial guest of one instruction, and does not run a kernel.
-        machine = qemu.without_kvm(machine)
-        end = qemu.boot(machine, guest, execution.deadline, execution.limits)
+        end = boot.again(machine=qemu.without_kvm(machine))
+    if end.is_silent and kind.newest_processor not in ("", boot.guest.processor):
+        # The kernel may be built for newer processors, and crash before it can say so.
+        end = boot.again(guest=replace(boot.guest, processor=kind.newest_processor))
     if not end.guest.started and console.timer_lost(end.log):
         # This is not a fault of the image: try once more.
-        end = qemu.boot(machine, guest, execution.deadline, execution.limits)
-    return _Outcome(end, target, _name(target, image)).output()
+        end = boot.run()
+    return _Outcome(end, target, kind, _name(target, image)).output()
+
+
+class _Boot(msgspec.Struct):
+    """A guest, and how it is booted."""
+
+    machine: qemu.Machine
+    guest: qemu.Guest
+    execution: Execution
+
+    def run(self) -> qemu.GuestExit:
+        """Boots the guest and returns how it ended."""
+        return qemu.boot(self.machine, self.guest, self.execution.deadline, self.execution.limits)
+
+    def again(
+        self, *, machine: qemu.Machine | None = None, guest: qemu.Guest | None = None
+    ) -> qemu.GuestExit:
+        """Boots it with another machine, or another guest."""
+        self.machine = machine or self.machine
+        self.guest = guest or self.guest
+        return self.run()
 
 
 def _name(target: KernelTarget, image: Image) -> str:
@@ -194,11 +205,11 @@ def _name(target: KernelTarget, image: Image) -> str:
     return f"{name} ({image.version.split()[0]})"
 
 
-def _boot_command(target: KernelTarget) -> str:
+def _boot_command(target: KernelTarget, kind: MachineType) -> str:
     """Returns the command that boots the image by hand, with its log on the terminal."""
-    append = f"console=ttyS0 panic=-1 {target.append}".strip()
-    options = ("-nographic", "-cpu", "max", "-m", str(target.memory_mib))
-    words = (qemu.PROGRAM, *options, "-kernel", target.image, "-append", append)
+    append = f"console={kind.hand_console} panic=-1 {target.append}".strip()
+    machine = ("-machine", kind.machine, "-cpu", kind.processor, "-m", str(target.memory_mib))
+    words = (kind.program, "-nographic", *machine, "-kernel", target.image, "-append", append)
     return printable_line(shell_join(words), 2000)
 
 
@@ -220,8 +231,11 @@ _PROGRAM = _Phase(
 class _Outcome:
     """The result of one guest. `name` is the kernel image as messages name it."""
 
-    def __init__(self, end: qemu.GuestExit, target: KernelTarget, name: str) -> None:
+    def __init__(
+        self, end: qemu.GuestExit, target: KernelTarget, kind: MachineType, name: str
+    ) -> None:
         self._end, self._target, self._name = end, target, name
+        self._by_hand = _boot_command(target, kind)
         self._phase = _BOOT
         if end.guest.started:
             self._phase = _PROGRAM
@@ -267,8 +281,7 @@ class _Outcome:
 
     def _known_cause(self) -> tuple[str, str] | None:
         """Returns the reason and the hint that the kernel's log leads to."""
-        target = self._target
-        return console.explain(self._end.log, target.memory_mib, _boot_command(target))
+        return console.explain(self._end.log, self._target.memory_mib, self._by_hand)
 
     def _explained(self) -> TransportError | None:
         """Returns the error that the kernel's log explains."""
@@ -299,12 +312,12 @@ class _Outcome:
             return self._error(
                 f"{self._name} ended without any output on its serial console",
                 f"give it more memory (kernel_memory: 256; it had {self._target.memory_mib}), and a"
-                " kernel with 8250 serial ports, devtmpfs, initramfs and #! scripts built in"
+                " kernel with the drivers of its consoles and initramfs built in"
                 " (docs/kernels.md)",
             )
         return self._error(
             f"{self._name} {self._phase.end}; {self._last_lines}",
-            _boot_command(self._target),
+            self._by_hand,
         )
 
     def _error(self, reason: str, hint: str, kind: FailureKind = "") -> TransportError:

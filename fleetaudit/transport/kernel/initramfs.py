@@ -25,6 +25,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import quote_line
 
 from . import cpio
+from .native_initramfs import settings_file
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 OLDEST = (3, 8)
@@ -58,8 +59,7 @@ def pack(program: bytes, sysctls: Mapping[str, str]) -> Sequence[bytes]:
     guest takes seconds. Raises `TransportError` (stage "resolve") if this machine has no Python
     that can be packed.
     """
-    settings = "".join(f"{key}={value}\n" for key, value in sysctls.items()).encode()
-    own = [cpio.file("/fleetaudit/program", program), cpio.file("/fleetaudit/sysctls", settings)]
+    own = [cpio.file("/fleetaudit/program", program), settings_file(sysctls)]
     return base(imports(program)), cpio.archive(own)
 
 

@@ -3,8 +3,8 @@ nothing left behind.
 
 Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole
 process group at it. What the guest boots goes in through memory files, so that QEMU needs no right
-to read a file of the user's. KVM and the sandbox are used if a trial guest of one instruction shows
-that they work; the result of the trial is kept per process.
+to read a file of the user's. The sandbox is used if a QEMU starts in it, and KVM if a trial guest
+of one instruction shows that it works; the result of the trials is kept per process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import os
+import platform
 import select
 import shutil
 import signal
@@ -30,26 +31,17 @@ from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline, Limits
 
 from .console import LOG_MAX, GuestOutput
+from .machines import LOG, OUTPUT, X86_64, MachineType
 
-PROGRAM = "qemu-system-x86_64"
-INSTALL = "apt install qemu-system-x86   (dnf install qemu-system-x86 on Fedora)"
-APPEND = (
-    "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off rcupdate.rcu_expedited=1"
-    " LD_LIBRARY_PATH=/lib"
-)
-"""The kernel's command line. no_timer_check: a late emulated timer panics a boot on a busy machine.
-panic=-1: restart, at which QEMU ends. mitigations=off: nothing in the guest is a secret, and
-emulated they cost a third of the time. rcu_expedited: closing a packet socket waits for a grace
-period, and the probe closes hundreds. Neither changes a segment. LD_LIBRARY_PATH is not a parameter
-of the kernel, so it becomes part of the environment of /init.
-"""
+PROGRAM = X86_64.program
+"""The QEMU for x86-64, which most kernel images need."""
 
 # Either takes milliseconds. Where KVM hangs, every run waits for it once.
-_CPUS = {"tcg": "max", "kvm": "host"}
 _TRIAL_S = {"tcg": 30.0, "kvm": 5.0}
 _KVM_START_S = 20.0
 _POLL_S = 0.25  # how soon a deadline that comes early is noticed
 _POWER_OFF_S = 3.0  # for a guest to power off after its last line
+_QUIT = b"quit\n"  # to the monitor of a QEMU without a machine
 _SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 _STATUS = 0x10
 # The reset vector of an x86: mov al, 0x10; out 0xf4, al; hlt. The debug port makes that QEMU's exit
@@ -70,6 +62,7 @@ class Machine(msgspec.Struct, frozen=True):
     `program` is its path, `sandboxed` is True if it takes the options of its seccomp sandbox.
     """
 
+    kind: MachineType
     program: str
     accelerator: Literal["kvm", "tcg"]
     sandboxed: bool
@@ -78,13 +71,15 @@ class Machine(msgspec.Struct, frozen=True):
 class Guest(msgspec.Struct, frozen=True, kw_only=True):
     """What a guest boots.
 
-    `initramfs` is in pieces; `append` is added to the command line of the kernel.
+    `initramfs` is in pieces; `append` is the command line of the kernel. `processor` is emulated if
+    KVM is not used.
     """
 
     kernel: bytes
     initramfs: Sequence[bytes]
     memory_mib: int
-    append: str = ""
+    append: str
+    processor: str
 
 
 class GuestExit(msgspec.Struct, frozen=True):
@@ -112,23 +107,23 @@ _machines: dict[str, Machine] = {}
 _trying = threading.Lock()
 
 
-def find_machine(deadline: Deadline) -> Machine:
-    """Returns the QEMU on PATH after a trial, once a process, of what works.
+def find_machine(kind: MachineType, deadline: Deadline) -> Machine:
+    """Returns the QEMU of this kind on PATH after a trial, once a process, of what works.
 
-    Raises `TransportError`: stage "resolve" if there is none, "connect" if it runs no guest;
+    Raises `TransportError`: stage "resolve" if there is none, "connect" if it does not start;
     transient if it was too slow.
     """
-    program = shutil.which(PROGRAM)
+    program = shutil.which(kind.program)
     if program is None:
         raise TransportError(
             "resolve",
-            f"no {PROGRAM} on PATH, which boots the kernel image",
-            hint=INSTALL,
+            f"no {kind.program} on PATH, which boots the kernel image",
+            hint=kind.install,
             kind="program not installed",
         )
     with _trying:
         if program not in _machines:
-            _machines[program] = _try_machines(program, deadline)
+            _machines[program] = _try_machines(kind, program, deadline)
         return _machines[program]
 
 
@@ -141,13 +136,13 @@ def without_kvm(machine: Machine) -> Machine:
         return _machines[machine.program]
 
 
-def _try_machines(program: str, deadline: Deadline) -> Machine:
+def _try_machines(kind: MachineType, program: str, deadline: Deadline) -> Machine:
     """Tries the ways to run QEMU, the most restricted and fastest first."""
     trial = _Trial(None, b"")
     for sandboxed in (True, False):  # builds without seccomp refuse the option
-        emulated = Machine(program, "tcg", sandboxed)
-        trial = _try(emulated, deadline)
-        if trial.status == _EXPECTED:
+        emulated = Machine(kind, program, "tcg", sandboxed)
+        trial = _start_and_quit(emulated, deadline)
+        if trial.status == 0:
             return _with_kvm(emulated, deadline) or emulated
         if trial.status is None:  # too slow is no reason to go without a sandbox
             break
@@ -156,59 +151,89 @@ def _try_machines(program: str, deadline: Deadline) -> Machine:
         ending = "in time"
     raise TransportError(
         "connect",
-        f"{program} did not run a guest of one instruction {ending}",
-        hint=f"{program} --version; {INSTALL}",
+        f"{program} did not start and end {ending}",
+        hint=f"{program} --version; {kind.install}",
         transient=trial.status is None,
     )
 
 
 def _with_kvm(emulated: Machine, deadline: Deadline) -> Machine | None:
-    """Returns the same machine with KVM if that works, None without /dev/kvm or if it does not."""
-    if not Path("/dev/kvm").exists():
+    """Returns the same machine with KVM if that works, None without /dev/kvm or if it does not.
+
+    Only on x86-64: there a trial shows whether it works.
+    """
+    is_native = emulated.kind is X86_64 and platform.machine() == X86_64.architecture
+    if not is_native or not Path("/dev/kvm").exists():
         return None
     machine = replace(emulated, accelerator="kvm")
-    if _try(machine, deadline).status != _EXPECTED:
+    if _run_one_instruction(machine, deadline).status != _EXPECTED:
         return None
     return machine
 
 
 class _Trial(msgspec.Struct, frozen=True):
-    """How the guest of one instruction ended."""
+    """How a trial ended."""
 
     status: int | None
     """None: it was killed."""
     stderr: bytes
 
 
-def _try(candidate: Machine, deadline: Deadline) -> _Trial:
+def _start_and_quit(candidate: Machine, deadline: Deadline) -> _Trial:
+    """Starts QEMU without a guest and ends it by its monitor, which takes milliseconds."""
+    command = [
+        *_start_options(candidate),
+        *("-machine", "none", "-accel", candidate.accelerator),
+        *("-chardev", "stdio,id=monitor", "-mon", "chardev=monitor"),
+    ]
+    process = _start(command, [], stderr=subprocess.PIPE, stdin=subprocess.PIPE)
+    return _wait_for_trial(process, candidate, deadline, _QUIT)
+
+
+def _run_one_instruction(candidate: Machine, deadline: Deadline) -> _Trial:
     """Runs the guest of one instruction."""
     with _memory_file("firmware", [_FIRMWARE]) as firmware:
         command = [
-            *_common(candidate, 1),
+            *_options(candidate, 1, "max"),
             *("-bios", f"/proc/self/fd/{firmware}"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
         ]
         process = _start(command, [firmware], stderr=subprocess.PIPE)
-        seconds = min(_TRIAL_S[candidate.accelerator], deadline.remaining())
-        try:
-            _, stderr = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return _Trial(None, b"")
-        finally:
-            _end(process)
+        return _wait_for_trial(process, candidate, deadline)
+
+
+def _wait_for_trial(
+    process: subprocess.Popen[bytes], candidate: Machine, deadline: Deadline, stdin: bytes = b""
+) -> _Trial:
+    """Waits for the end of a trial, and kills it when it takes too long."""
+    seconds = min(_TRIAL_S[candidate.accelerator], deadline.remaining())
+    try:
+        _, stderr = process.communicate(stdin or None, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return _Trial(None, b"")
+    finally:
+        _end(process)
     return _Trial(process.returncode, stderr)
 
 
-def _common(machine: Machine, memory_mib: int) -> list[str]:
-    """Returns the options of every guest."""
+def _start_options(machine: Machine) -> list[str]:
+    """Returns the options of every QEMU."""
     return [
         machine.program,
         *("-nodefaults", "-no-user-config", "-no-reboot"),
-        *("-display", "none", "-nic", "none", "-smp", "1"),
-        *("-machine", f"pc,accel={machine.accelerator}"),
-        *("-cpu", _CPUS[machine.accelerator]),
-        *("-m", f"{memory_mib}M"),
+        *("-display", "none", "-nic", "none"),
         *(_SANDBOX if machine.sandboxed else ()),
+    ]
+
+
+def _options(machine: Machine, memory_mib: int, processor: str) -> list[str]:
+    """Returns the options of every guest."""
+    if machine.accelerator == "kvm":
+        processor = "host"
+    return [
+        *_start_options(machine),
+        *("-smp", "1", "-machine", f"{machine.kind.machine},accel={machine.accelerator}"),
+        *("-cpu", processor, "-m", f"{memory_mib}M"),
     ]
 
 
@@ -223,16 +248,17 @@ def boot(machine: Machine, guest: Guest, deadline: Deadline, limits: Limits) -> 
     with contextlib.ExitStack() as files:
         kernel = files.enter_context(_memory_file("kernel", [guest.kernel]))
         initramfs = files.enter_context(_memory_file("initramfs", guest.initramfs))
-        pipes = {name: os.pipe2(os.O_CLOEXEC) for name in ("log", "output", "stderr")}
+        pipes = {name: os.pipe2(os.O_CLOEXEC) for name in (LOG, OUTPUT, "stderr")}
         for reading, _ in pipes.values():
             files.callback(os.close, reading)
         writing = [ends[1] for ends in pipes.values()]
         command = [
-            *_common(machine, guest.memory_mib),
-            *_serial_port("log", 1, pipes["log"][1]),
-            *_serial_port("output", 2, pipes["output"][1]),
+            *_options(machine, guest.memory_mib, guest.processor),
+            *_character_device(LOG, 1, pipes[LOG][1]),
+            *_character_device(OUTPUT, 2, pipes[OUTPUT][1]),
+            *machine.kind.consoles,
             *("-kernel", f"/proc/self/fd/{kernel}", "-initrd", f"/proc/self/fd/{initramfs}"),
-            *("-append", " ".join(filter(None, (APPEND, guest.append)))),
+            *("-append", guest.append),
         ]
         try:
             process = _start(command, [kernel, initramfs, *writing], stderr=pipes["stderr"][1])
@@ -253,15 +279,14 @@ def _start_deadline(machine: Machine) -> Deadline | None:
     return Deadline.after(_KVM_START_S)
 
 
-def _serial_port(name: str, number: int, fd: int) -> tuple[str, ...]:
-    """Returns the options of a serial port of the guest that writes into one of our pipes.
+def _character_device(name: str, number: int, fd: int) -> tuple[str, ...]:
+    """Returns the options of a character device that writes into one of our pipes.
 
     Without append=on QEMU would truncate it.
     """
     return (
         *("-add-fd", f"fd={fd},set={number}"),
         *("-chardev", f"file,id={name},path=/dev/fdset/{number},append=on"),
-        *("-serial", f"chardev:{name}"),
     )
 
 
@@ -273,7 +298,7 @@ class _Reader:
     ) -> None:
         self._process, self._names = process, names
         self._guest = GuestOutput(limits=limits)
-        self._kept = {"log": bytearray(), "stderr": bytearray()}
+        self._kept = {LOG: bytearray(), "stderr": bytearray()}
         self._poll = select.poll()
         self._open = set(names)
         for fd in names:
@@ -285,7 +310,7 @@ class _Reader:
         if why in ("complete", "exit") and not self._guest.cut:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(min(_POWER_OFF_S, deadline.remaining()))
-        log, stderr = bytes(self._kept["log"]), bytes(self._kept["stderr"])
+        log, stderr = bytes(self._kept[LOG]), bytes(self._kept["stderr"])
         return GuestExit(self._guest, log, stderr, self._process.poll(), why)
 
     def _read_until_end(self, deadline: Deadline, start: Deadline | None) -> Why:
@@ -315,7 +340,7 @@ class _Reader:
         if not data:
             self._poll.unregister(fd)
             self._open.discard(fd)
-        elif self._names[fd] == "output":
+        elif self._names[fd] == OUTPUT:
             self._guest.feed(data)
         else:
             kept = self._kept[self._names[fd]]
@@ -323,12 +348,14 @@ class _Reader:
             del kept[:-LOG_MAX]
 
 
-def _start(command: Sequence[str], fds: Sequence[int], *, stderr: int) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str], fds: Sequence[int], *, stderr: int, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Starts QEMU by way of `launch.py`."""
     launcher = importlib.resources.files(__package__).joinpath("launch.py").read_text("utf-8")
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", launcher, str(os.getpid()), *command],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         pass_fds=fds,
@@ -344,8 +371,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
+    for pipe in filter(None, (process.stdin, process.stderr)):
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
 
 
 @contextlib.contextmanager

@@ -35,7 +35,9 @@ from fleetaudit.transport.kernel.console import (
     last_lines,
     timer_lost,
 )
-from fleetaudit.transport.kernel.image import NotAKernelError, parse_image
+from fleetaudit.transport.kernel.image import parse_image
+from fleetaudit.transport.kernel.image_error import Image, NotAKernelError
+from fleetaudit.transport.kernel.machines import X86_64
 from tests.support.kernels import (
     FIRST_FIXED,
     KernelSpec,
@@ -141,7 +143,7 @@ def elf(machine: int, order: str = "<") -> bytes:
 
 
 def test_a_whole_bzimage_is_accepted_and_its_version_is_sanitized() -> None:
-    assert parse_image(bzimage()) == "6.1.0-9-amd64 (x) #1\ufffd"
+    assert parse_image(bzimage()).version == "6.1.0-9-amd64 (x) #1\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_no_broken_header_raises_another_error(data: bytes, at: int, patch: byte
     good[at : at + len(patch)] = patch
     for hostile in (data, bytes(good[:at]), bytes(good)):
         with contextlib.suppress(NotAKernelError):
-            assert isinstance(parse_image(hostile), str)
+            assert isinstance(parse_image(hostile), Image)
 
 
 @pytest.mark.parametrize(
@@ -343,8 +345,8 @@ def test_the_command_that_boots_an_image_by_hand_can_be_typed() -> None:
     from fleetaudit.transport.kernel import _boot_command
 
     target = KernelTarget(image="/boot/my vmlinuz", memory_mib=64, append="quiet")
-    assert shlex.split(_boot_command(target)) == [
-        *("qemu-system-x86_64", "-nographic", "-cpu", "max", "-m", "64"),
+    assert shlex.split(_boot_command(target, X86_64)) == [
+        *("qemu-system-x86_64", "-nographic", "-machine", "pc", "-cpu", "Nehalem", "-m", "64"),
         *("-kernel", "/boot/my vmlinuz", "-append", "console=ttyS0 panic=-1 quiet"),
     ]
 
