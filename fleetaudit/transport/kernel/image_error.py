@@ -1,4 +1,4 @@
-"""What a kernel image is, and why bytes are none."""
+"""What a kernel image is, and the error for bytes that are not one."""
 
 from __future__ import annotations
 

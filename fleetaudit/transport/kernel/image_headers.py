@@ -26,6 +26,7 @@ _BANNER_FORMAT = b"%"  # the banner's format string precedes the banner in some 
 _S390_MAGIC, _S390_VERSION_AT = (0x10008, b"S390EP"), 0x10428
 _ARM_MAGIC, _ARM_BIG_ENDIAN = b"\x18\x28\x6f\x01", b"\x01\x6f\x28\x18"
 _ARM64_MAGIC, _RISCV_MAGIC = b"ARM\x64", b"RSC\x05"
+_OLD_RISCV_MAGIC = b"RISCV"  # alone in images before Linux 5.6
 _UNKNOWN_MACHINE = "an unknown machine"
 _PE_MACHINES = {
     0x14C: "32-bit x86",
@@ -155,7 +156,7 @@ def arm64(data: bytes) -> Image | None:
 
 def riscv(data: bytes) -> Image | None:
     """Recognizes the Image of a RISC-V machine."""
-    if data[0x38:0x3C] != _RISCV_MAGIC:
+    if data[0x38:0x3C] != _RISCV_MAGIC and data[0x30:0x35] != _OLD_RISCV_MAGIC:
         return None
     if pe_machine(data) == "32-bit RISC-V":
         raise NotAKernelError("an Image for 32-bit RISC-V, for which there is no probe")

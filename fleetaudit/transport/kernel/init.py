@@ -48,7 +48,7 @@ def main() -> None:
         status = run(port)
         send(port, "x", str(status).encode())
     fcntl.ioctl(port, TCSBRK, 1)
-    # QEMU ends at a restart, too; without ACPI a guest that powers off is halted for ever.
+    # QEMU ends at a restart, too; without ACPI a guest that powers off never ends.
     for how in (RESTART, POWER_OFF):
         libc.reboot(ctypes.c_int(how))
 

@@ -21,6 +21,7 @@ from .image_headers import number
 MAX_BYTES = 256 * 1024 * 1024
 """Maximum size of a kernel image in bytes; the largest that distributions ship have 50 MB."""
 TOO_LARGE = f"larger than {MAX_BYTES >> 20} MiB, which no kernel image is"
+_MEMORY_MAX = 256 * 1024 * 1024
 
 
 class _Decompressor(Protocol):
@@ -50,7 +51,7 @@ def _gzip(data: bytes) -> bytes:
 
 def _xz(data: bytes) -> bytes:
     """Unpacks the first stream of an xz file."""
-    return _stream(lzma.LZMADecompressor(memlimit=MAX_BYTES), data)
+    return _stream(lzma.LZMADecompressor(memlimit=_MEMORY_MAX), data)
 
 
 def _zstd(data: bytes) -> bytes:

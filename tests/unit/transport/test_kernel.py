@@ -157,17 +157,15 @@ def test_a_whole_bzimage_is_accepted_and_its_version_is_sanitized() -> None:
         (elf(0x3E), "an ELF program (perhaps a vmlinux)"),
         (elf(0xB7), "an ELF program for arm64"),
         (elf(0x16, ">"), "an ELF program for S/390"),
-        (b"MZ" + bytes(0x36) + b"ARMd" + bytes(4000), "an arm64 Image"),
         (
-            b"MZ\0\0zimg" + bytes(0x34) + b"\x40\0\0\0PE\0\0\x64\xaa" + bytes(4000),
-            "an EFI program for arm64 (a compr",
+            b"MZ" + bytes(0x3A) + b"\x40\0\0\0PE\0\0\x64\x62" + bytes(4000),
+            "an EFI program for LoongArch",
         ),
         (
             b"MZ" + bytes(0x3A) + b"\xff\xff\xff\xff" + bytes(4000),
             "an EFI program for an unknown machine",
         ),
-        (bytes(0x30) + b"RISCV" + bytes(4000), "a RISC-V Image"),
-        (bytes(0x24) + b"\x18\x28\x6f\x01" + bytes(4000), "a 32-bit ARM zImage"),
+        (bytes(0x24) + b"\x01\x6f\x28\x18" + bytes(4000), "a big-endian 32-bit ARM zImage"),
         (b"\x1f\x8b" + bytes(4000), "gzip-compressed data"),
     ],
 )
