@@ -9,8 +9,7 @@
 #include "text.h"
 #include "trial.h"
 
-/* One reported segment; `seq` and `ack` are relative to the first SYN of the side that counts them.
- */
+/* One reported segment; `seq` and `ack` count from the first SYN of their side. */
 struct row {
     const struct packet *packet;
     long long at; /* microseconds since the trial began */
@@ -35,8 +34,7 @@ void add_rows(struct trial *trial, const struct trace *trace);
 void add_connection(const struct connection *c, struct trial *trial, const struct trace *trace);
 /* Adds what of a trace does not depend on time only, with every number above `most` as `most`. */
 void add_essence(struct text *key, const struct trace *trace, long long most);
-/* Returns "RST", "FIN", "FIN, then RST" or "nothing": the ending that the closer's segments show.
- */
+/* Returns the ending that the closer's segments show: "RST", "FIN", "FIN, then RST", "nothing". */
 const char *captured_ending(const struct trace *trace);
 
 #endif

@@ -14,8 +14,8 @@
 #include "waiting.h"
 
 enum { ALL_EVENTS = POLLIN | POLLPRI | POLLOUT | POLLRDHUP, RECV_SIZE = 65536, RECV_CALLS = 3 };
-/* How much is sent until a sender blocks depends on when ACKs come: any
-   larger number is the same. */
+/* How much is sent until a sender blocks depends on when ACKs come: any larger number is the
+   same. */
 enum { LARGE_NUMBER = 10000 };
 
 /* Calls the peer's recv up to three times, as evidence. */
