@@ -121,10 +121,13 @@ class PreparedBisection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FinishedBisection(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found, None if the bisection was interrupted; `state` is the file of the results."""
+    """What was found, None if the bisection was interrupted; `state` is the file of the results,
+    `kept` is how many it has.
+    """
 
     bisection: Bisection | None
     state: Path
+    kept: int
 
     @property
     def status(self) -> int:
@@ -254,16 +257,21 @@ class _Bisecting:
             self.reporter.note(self._describe(step))
             self._boot(step.places)
             step = self._next_step()
-        if self.stop.requested:
-            return FinishedBisection(bisection=None, state=self.prepared.state)
-        found = bisection_of(
+        return FinishedBisection(
+            bisection=None if self.stop.requested else self._found(),
+            state=self.prepared.state,
+            kept=len(self.state.results),
+        )
+
+    def _found(self) -> Bisection:
+        """Returns what the results show."""
+        return bisection_of(
             self.prepared.ordered,
             self.results,
             self.prepared.request.followed,
             titles=self.prepared.titles,
             fleetaudit=__version__,
         )
-        return FinishedBisection(bisection=found, state=self.prepared.state)
 
     def _measured(self) -> Measured:
         """Returns what is known of each kernel that has a result."""

@@ -18,6 +18,7 @@ from fleetaudit.app.bisect import (
 from fleetaudit.app.command_line import make_command_line
 from fleetaudit.app.connection_arguments import parse_extra_vars
 from fleetaudit.text.files import expand_home
+from fleetaudit.text.phrases import count_noun
 
 from . import console, params
 from .log import set_up_log
@@ -39,9 +40,8 @@ def run_bisection(
     with Signals(stop) as signals:
         finished = bisect_kernels(prepared, reporter, stop)
     if finished.bisection is None:
-        console.print_message(
-            f"the results are kept in {finished.state}; the same command continues"
-        )
+        kept = count_noun(finished.kept, "result")
+        console.print_message(f"{kept} kept in {finished.state}; the same command continues")
         return signals.status
     if format_ == "json":
         console.print_bytes(encode(finished.bisection))
