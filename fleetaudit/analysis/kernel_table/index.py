@@ -57,6 +57,7 @@ class TableIndex:
         self._exact = {build.identity: build for build in table.builds}
         self._by_source = {(b.package_version, b.machine): b for b in reversed(table.builds)}
         self._lines = _make_lines(table.builds)
+        self._changes = dict[Line, tuple[EndingChange, ...]]()
 
     def find(self, kernel: Kernel) -> TableBuild | None:
         """Returns the very build of a kernel, None if the table does not have it."""
@@ -87,8 +88,14 @@ class TableIndex:
         """Returns the endings of a build."""
         return self.table.endings.get(build.endings, {})
 
-    def changes(self, line: Line) -> list[EndingChange]:
+    def changes(self, line: Line) -> tuple[EndingChange, ...]:
         """Returns where endings change in a line, in its order."""
+        if line not in self._changes:
+            self._changes[line] = tuple(self._find_changes(line))
+        return self._changes[line]
+
+    def _find_changes(self, line: Line) -> list[EndingChange]:
+        """Returns where endings change in a line."""
         changes = list[EndingChange]()
         last = dict[Cell, tuple[Ending, TableBuild]]()
         for place, build in enumerate(line):
