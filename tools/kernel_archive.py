@@ -154,23 +154,8 @@ class PrivateApt:
         return done.stdout
 
     def packages(self) -> list[KernelPackage]:
-        """Returns the packages with a kernel image, by version and name.
-
-        Of a kernel that is there signed and unsigned, which is the same code, it is the signed one.
-        """
-        suites = dict[tuple[str, str], list[str]]()
-        fields = dict[tuple[str, str], dict[str, str]]()
-        for suite, stanza in self._stanzas():
-            key = (stanza["Package"], stanza["Version"])
-            fields[key] = stanza
-            suites.setdefault(key, []).append(suite)
-        found = [_package(stanza, suites[key]) for key, stanza in fields.items()]
-        kernels = list(filter(None, found))
-        names = {(package.name, package.version) for package in kernels}
-        return sorted(
-            (package for package in kernels if not _is_repeated(package, names)),
-            key=lambda package: (debian_version_key(package.version), package.name),
-        )
+        """Returns the packages with a kernel image, see `kernel_packages`."""
+        return kernel_packages(self._stanzas())
 
     def _stanzas(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yields each suite with the fields of a package that may have a kernel."""
@@ -218,6 +203,27 @@ class PrivateApt:
             return image_of_package(files[0])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def kernel_packages(stanzas: Iterable[tuple[str, dict[str, str]]]) -> list[KernelPackage]:
+    """Returns the packages with a kernel image, by version and name.
+
+    Each stanza comes with the suite that it is from. Of a kernel that is there signed and unsigned,
+    which is the same code, it is the signed one.
+    """
+    suites = dict[tuple[str, str], list[str]]()
+    fields = dict[tuple[str, str], dict[str, str]]()
+    for suite, stanza in stanzas:
+        key = (stanza["Package"], stanza["Version"])
+        fields[key] = stanza
+        suites.setdefault(key, []).append(suite)
+    found = [_package(stanza, suites[key]) for key, stanza in fields.items()]
+    kernels = list(filter(None, found))
+    names = {(package.name, package.version) for package in kernels}
+    return sorted(
+        (package for package in kernels if not _is_repeated(package, names)),
+        key=lambda package: (debian_version_key(package.version), package.name),
+    )
 
 
 def image_of_package(path: Path) -> bytes:

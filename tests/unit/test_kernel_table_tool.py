@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,17 @@ from fleetaudit.analysis.kernel_table.model import (
 )
 from fleetaudit.model import Ending, Kernel
 from tools import kernel_table
-from tools.kernel_archive import KernelPackage, upstream_numbers
-from tools.kernel_table import Bench, Boot, add_boot, choose, spread, with_scenarios
+from tools.kernel_archive import KernelPackage, NoArchiveError, upstream_numbers
+from tools.kernel_table import (
+    Bench,
+    Boot,
+    add_boot,
+    check,
+    choose,
+    in_table,
+    spread,
+    with_scenarios,
+)
 
 
 def package(version: str, flavour: str = "cloud-amd64", suite: str = "trixie") -> KernelPackage:
@@ -165,6 +175,62 @@ def test_a_table_that_was_interrupted_boots_only_what_is_missing(
     assert len(kernel_table.read_table(tmp_path / "t").builds) == 8
     assert kernel_table.main([*arguments, "--again", "--every", "4"]) == 0
     assert len(bench.booted) == 10
+
+
+class OneBoot(Bench):
+    """Measures nothing: each package is what the test says, or is not in the archive."""
+
+    def __init__(self, cache: Path, boots: dict[str, Boot]) -> None:
+        super().__init__(cache)
+        self.boots = boots
+
+    def measure(self, package: KernelPackage) -> Boot:
+        if package.version not in self.boots:
+            raise NoArchiveError("404 Not Found")
+        return self.boots[package.version]
+
+
+def test_a_check_names_each_ending_that_is_not_the_one_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages = [package(f"6.12.{n}-1") for n in range(5)]
+    table = EMPTY
+    for one in packages:
+        table = add_boot(table, one, boot("FIN"))
+    boots = {
+        "6.12.0-1": boot("FIN"),
+        "6.12.1-1": boot("RST"),
+        "6.12.2-1": boot("inconclusive"),
+        "6.12.3-1": boot(stage="connect", reason="guest did not boot"),
+    }
+    new = package("6.12.99-1")
+    assert in_table(table, [*packages, new]) == packages
+    found = check(OneBoot(tmp_path, boots), table, packages, time.monotonic() + 60)
+    assert {one.package: one.differences for one in found} == {
+        packages[0].name: (),
+        packages[1].name: (
+            "drained-close/ipv4: RST, in the table FIN",
+            "drained-close/ipv6: RST, in the table FIN",
+        ),
+        packages[2].name: (),
+        packages[3].name: ("not audited: connect: guest did not boot",),
+    }
+    assert f"{packages[4].name} 6.12.4-1: 404 Not Found" in capsys.readouterr().err
+    assert list(check(OneBoot(tmp_path, boots), table, packages, time.monotonic() - 1)) == []
+
+
+def test_what_this_machine_lacks_is_neither_kept_nor_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = [package("6.12.0-1"), package("6.12.1-1")]
+    missing = boot(stage="resolve", reason="no qemu-system-x86_64 on PATH")
+    bench = OneBoot(tmp_path, {p.version: missing for p in packages[:1]})
+    monkeypatch.setattr(kernel_table, "Bench", lambda cache: bench)
+    monkeypatch.setattr(kernel_table, "list_packages", lambda *_, **__: packages)
+    assert kernel_table.main(["--cache", str(tmp_path), "-o", str(tmp_path / "t")]) == 0
+    table = kernel_table.read_table(tmp_path / "t")
+    assert [(row.package_version, row.stage) for row in table.not_booted] == [("6.12.1-1", "fetch")]
+    assert bench.kept(packages[0]) is None
 
 
 def test_without_an_archive_the_tool_says_so_and_writes_nothing(
