@@ -27,10 +27,12 @@ FOLDERS_MARK = "fleetaudit-folders/1 "
 with a colon and the step that failed there.
 """
 NATIVE_LINE = re.compile(
-    re.escape(NATIVE_MARK.encode()) + rb"(?P<machine>[\w.-]{0,64}) (?P<tool>cat|gzip -dc)\r?$",
+    rb"^"
+    + re.escape(NATIVE_MARK.encode())
+    + rb"(?P<machine>[^\r\n]{0,100}?)(?: (?P<tool>cat|gzip -dc))?\r?\n",
     re.MULTILINE,
 )
-"""That line."""
+"""That line. The machine may be anything that a program called `uname` prints."""
 NO_PYTHON = 86
 """The exit status of `COMMAND` if no interpreter works."""
 NO_FOLDER = 87

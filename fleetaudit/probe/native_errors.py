@@ -37,7 +37,7 @@ def explain_native(
     `asked` is the host's line. `without` tells why there is no other way ("no Python works"), and
     `printed` is the end of the reason, what the host printed on stderr.
     """
-    machine = asked["machine"].decode()
+    machine = printable_line(asked["machine"], QUOTE_MAX)
     architecture = architecture_of(machine)
     if not architecture:
         return _error(

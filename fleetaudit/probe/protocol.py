@@ -32,6 +32,7 @@ from fleetaudit.text.sanitize import printable_line
 
 from .command import (
     COMMAND,
+    CUT_SHORT,
     NATIVE_LINE,
     NO_PYTHON,
     ONLY_NATIVE,
@@ -63,6 +64,7 @@ from .result_line import MAX_LINE, find_result
 
 __all__ = [
     "COMMAND",
+    "CUT_SHORT",
     "MAX_LINE",
     "NATIVE_LINE",
     "NO_PYTHON",

@@ -76,8 +76,8 @@ class ProgramInput:
 
         The line before it names the file and tells the number of its bytes.
         """
-        architecture = architecture_of(asked["machine"].decode())
-        if not architecture or not isinstance(self._stdin, Offer):
+        architecture = architecture_of(asked["machine"].decode("utf-8", "replace"))
+        if not architecture or not asked["tool"] or not isinstance(self._stdin, Offer):
             return b""
         program = self._stdin.native_for_shell(architecture)
         head = b"%b %d\n" % (self._stdin.nonce.encode(), len(program))

@@ -27,13 +27,12 @@ _GNU = ("id", "uname", "rm", "chmod", "wc", "cat", "gzip")
 @dataclass(frozen=True)
 class BareHost:
     """A host. `mounts` are lines of a shell that stands in the folder, which run before each
-    command; `user` and `path` are those of the command.
+    command; `user` is that of the command.
     """
 
     root: Path
     mounts: tuple[str, ...] = ()
     user: str = "0:0"
-    path: str = "/bin"
 
     def mounting(self, kind: str, *folders: str) -> BareHost:
         """Returns the host with file systems of this kind at these folders, at all by default."""
@@ -50,7 +49,7 @@ class BareHost:
         """Returns the arguments that run `command`, words of a shell outside, inside."""
         lines = "; ".join((f"cd {self.root}", "mount -t proc proc proc", *self.mounts))
         chroot = f"{program('chroot')} --userspec={self.user} ."
-        inside = f"exec env -i PATH={self.path} HOME=/root {chroot}"
+        inside = f"exec env -i PATH=/bin HOME=/root {chroot}"
         script = f"{lines}; {inside} /bin/sh -c {command}"
         return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-ec", script]
 
@@ -92,6 +91,23 @@ def lying_about_machine(host: BareHost, machine: str) -> BareHost:
     uname.unlink()
     uname.write_text(f"#!/bin/sh\necho {machine}\n")
     uname.chmod(0o755)
+    return host
+
+
+def slow_rm(host: BareHost) -> BareHost:
+    """Makes the first `rm` of a host wait for two seconds, and returns the host."""
+    _copy_program(Path(program("sleep")), host.root, "sleep")
+    rm = host.root / "bin/rm"
+    rm.rename(rm.with_name("real-rm"))
+    waits = "test -e /etc/waited || { echo >/etc/waited; sleep 2; }"
+    rm.write_text(f'#!/bin/sh\n{waits}\nexec real-rm "$@"\n')
+    rm.chmod(0o755)
+    return host
+
+
+def without_gzip(host: BareHost) -> BareHost:
+    """Removes the gzip of a host, and returns the host."""
+    (host.root / "bin/gzip").unlink()
     return host
 
 
