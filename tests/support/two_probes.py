@@ -219,10 +219,16 @@ def shape_of(trial: RawTrial, scenario: Scenario) -> Shape:
         for s in trial.wire or ()
     ]
     seen["wire"] = None if trial.wire is None else essence(rows)
+    seen["error"] = without_times(trial.error)
     if any(step.verb == "send-until-blocked" for step in scenario.steps):
         seen = coarse(seen)
     lines = ((name, json.dumps(value, sort_keys=True)) for name, value in sorted(seen.items()))
     return "\n".join(f"{name}: {value}" for name, value in lines)
+
+
+def without_times(error: str) -> str:
+    """Returns why a step failed without how long it waited, and for how long the host stalled."""
+    return re.sub(r"within [0-9.]+ s", "within N s", error.partition("; the host stalled")[0])
 
 
 def host_differences(pair: Pair) -> Iterator[str]:
