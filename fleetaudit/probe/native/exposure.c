@@ -42,15 +42,19 @@ static enum next_line read_line(struct lines *lines, char **line) {
         lines->length -= lines->used;
         memmove(lines->data, begin, lines->length);
         lines->used = 0;
-        if (lines->length > MAX_LINE)
+        if (lines->length > MAX_LINE) {
             return LINE_TOO_LONG;
+        }
         ssize_t count = read(lines->fd, lines->data + lines->length, MAX_LINE - 1);
-        if (count < 0)
+        if (count < 0) {
             return LINE_UNREADABLE;
-        if (!count && !lines->length)
+        }
+        if (!count && !lines->length) {
             return NO_LINE;
-        if (!count)
+        }
+        if (!count) {
             lines->data[lines->length++] = '\n'; /* the last line has no end */
+        }
         lines->length += (size_t)count;
     }
 }
@@ -66,8 +70,9 @@ struct scan {
 enum table { TABLE_READ, TABLE_CUT, TABLE_UNKNOWN, TABLE_UNREADABLE };
 
 static bool is_over(const struct scan *scan) {
-    if (scan->scanned >= MAX_SCANNED)
+    if (scan->scanned >= MAX_SCANNED) {
         return true;
+    }
     return scan->scanned % CLOCK_EVERY == 0 && (now() > scan->end || time_is_up);
 }
 
@@ -83,9 +88,11 @@ static bool read_hex(const char *text, unsigned long most, unsigned long *into) 
 static int split(char *line, char *field[TABLE_FIELDS]) {
     int count = 0;
     char *word;
-    while (count < TABLE_FIELDS && (word = strsep(&line, " \t")))
-        if (*word)
+    while (count < TABLE_FIELDS && (word = strsep(&line, " \t"))) {
+        if (*word) {
             field[count++] = word;
+        }
+    }
     return count;
 }
 
@@ -93,13 +100,16 @@ static int split(char *line, char *field[TABLE_FIELDS]) {
 static bool add_line(struct scan *scan, char *line) {
     char *field[TABLE_FIELDS];
     unsigned long state, unread;
-    if (split(line, field) < TABLE_FIELDS || !read_hex(field[3], LONG_MAX, &state))
+    if (split(line, field) < TABLE_FIELDS || !read_hex(field[3], LONG_MAX, &state)) {
         return false;
+    }
     char *queue = strchr(field[4], ':');
-    if (!queue || !read_hex(queue + 1, 0xFFFFFFFF, &unread))
+    if (!queue || !read_hex(queue + 1, 0xFFFFFFFF, &unread)) {
         return false;
-    if (state < 1 || state > CLOSE_WAIT)
+    }
+    if (state < 1 || state > CLOSE_WAIT) {
         return true;
+    }
     scan->scanned++;
     scan->sockets += unread > 0;
     scan->bytes += (long long)unread;
@@ -117,12 +127,15 @@ static enum table read_table(struct scan *scan, struct lines *lines) {
     enum next_line next;
     while ((next = read_line(lines, &line)) == LINE) {
         scan->line++;
-        if (scan->line == 1 && strstr(line, "local_address"))
+        if (scan->line == 1 && strstr(line, "local_address")) {
             continue;
-        if (is_over(scan))
+        }
+        if (is_over(scan)) {
             return TABLE_CUT;
-        if (!add_line(scan, line))
+        }
+        if (!add_line(scan, line)) {
             return TABLE_UNKNOWN;
+        }
     }
     return next == NO_LINE && !scan->line ? TABLE_UNKNOWN : ENDS[next];
 }
@@ -130,8 +143,9 @@ static enum table read_table(struct scan *scan, struct lines *lines) {
 static enum table open_and_read(struct scan *scan, const char *path) {
     struct lines *lines = malloc(sizeof *lines);
     enum table found = TABLE_UNREADABLE;
-    if (!lines)
+    if (!lines) {
         return found;
+    }
     lines->length = lines->used = 0;
     lines->fd = open_to_read(path);
     scan->line = 0;

@@ -11,10 +11,12 @@ long read_all_of(int fd, char *into, size_t size) {
     size_t length = 0;
     while (length + 1 < size) {
         ssize_t count = read(fd, into + length, size - 1 - length);
-        if (count < 0)
+        if (count < 0) {
             return -1;
-        if (!count)
+        }
+        if (!count) {
             break;
+        }
         length += (size_t)count;
     }
     into[length] = 0;
@@ -32,8 +34,9 @@ int open_to_read(const char *path) { return open(path, O_RDONLY | O_NONBLOCK | O
 long read_file(const char *path, char *into, size_t size) {
     into[0] = 0;
     int fd = open_to_read(path);
-    if (fd < 0)
+    if (fd < 0) {
         return -1;
+    }
     long length = read_all_of(fd, into, size);
     close_keeping_errno(fd);
     return length;
@@ -44,21 +47,25 @@ long read_file(const char *path, char *into, size_t size) {
 static int open_to_write(const char *path) {
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     struct statvfs system;
-    if (fd < 0)
+    if (fd < 0) {
         return -1;
+    }
     bool is_known = !fstatvfs(fd, &system);
-    if (is_known && !system.f_blocks)
+    if (is_known && !system.f_blocks) {
         return fd;
-    if (is_known)
+    }
+    if (is_known) {
         errno = EINVAL;
+    }
     close_keeping_errno(fd);
     return -1;
 }
 
 bool write_file(const char *path, const char *text) {
     int fd = open_to_write(path);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     bool is_written = write(fd, text, strlen(text)) >= 0;
     close_keeping_errno(fd);
     return is_written;
@@ -66,8 +73,9 @@ bool write_file(const char *path, const char *text) {
 
 bool can_write_file(const char *path) {
     int fd = open_to_write(path);
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
     return fd >= 0;
 }
 

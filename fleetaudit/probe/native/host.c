@@ -13,7 +13,6 @@
 #include "sysctl_files.h"
 
 enum { MAX_OS_RELEASE = 16384, MAX_VALUE = 256, MAX_PART = 4 * 1024 * 1024 };
-static const char BLANKS[] = " \t\n\v\f\r\x1c\x1d\x1e\x1f";
 
 /* What is reported of os-release(5). */
 enum { OS_KEYS = 3 };
@@ -24,17 +23,10 @@ static const char *const OS_NAME[OS_KEYS] = {"id", "version_id", "pretty_name"};
    which is noted if it exists. */
 static bool read_file_noted(const char *path, char *into, size_t size, struct notes *notes) {
     long length = read_file(path, into, size);
-    if (length < 0 && !is_absent(errno))
+    if (length < 0 && !is_absent(errno)) {
         note_unreadable(notes, path, errno);
+    }
     return length > 0;
-}
-
-static char *strip(char *text) {
-    text += strspn(text, BLANKS);
-    size_t length = strlen(text);
-    while (length && strchr(BLANKS, text[length - 1]))
-        text[--length] = 0;
-    return text;
 }
 
 /* Takes the quotes around a value off, and every backslash out. */
@@ -46,9 +38,11 @@ static char *unquote(char *value) {
         value++;
     }
     char *into = value;
-    for (const char *from = value; *from; from++)
-        if (*from != '\\')
+    for (const char *from = value; *from; from++) {
+        if (*from != '\\') {
             *into++ = *from;
+        }
+    }
     *into = 0;
     return value;
 }
@@ -59,12 +53,15 @@ static void find_os_values(char *text, const char *value[OS_KEYS]) {
     while ((line = strsep(&text, "\n"))) {
         line = strip(line);
         char *equals = strchr(line, '=');
-        if (!equals)
+        if (!equals) {
             continue;
+        }
         *equals = 0;
-        for (int i = 0; i < OS_KEYS; i++)
-            if (!strcmp(line, OS_KEY[i]))
+        for (int i = 0; i < OS_KEYS; i++) {
+            if (!strcmp(line, OS_KEY[i])) {
                 value[i] = unquote(equals + 1);
+            }
+        }
     }
 }
 
@@ -74,30 +71,35 @@ static void add_os_release(struct text *json, struct notes *notes) {
     const char *value[OS_KEYS] = {NULL}, *separator = "";
     bool is_read = read_file_noted("/etc/os-release", text, sizeof text, notes) ||
                    read_file_noted("/usr/lib/os-release", text, sizeof text, notes);
-    if (is_read)
+    if (is_read) {
         find_os_values(text, value);
+    }
     text_put(json, "{");
     for (int i = 0; i < OS_KEYS; i++) {
-        if (!value[i])
+        if (!value[i]) {
             continue;
+        }
         text_format(json, "%s\"%s\":", separator, OS_NAME[i]);
         text_json_first(json, value[i], MAX_VALUE);
         separator = ",";
     }
     text_put(json, "}");
-    if (is_read && !*separator)
+    if (is_read && !*separator) {
         add_note(notes, "os-release names no ID, VERSION_ID or PRETTY_NAME");
+    }
 }
 
 /* Writes a keyed hash of /etc/machine-id, which itself must not leave the host (machine-id(5)). */
 static void read_machine_id(char into[MACHINE_ID_DIGITS + 1], struct notes *notes) {
     char raw[65], keyed[MAX_HASHED + 1], digest[SHA256_DIGITS + 1];
     *into = 0;
-    if (!read_file_noted("/etc/machine-id", raw, sizeof raw, notes))
+    if (!read_file_noted("/etc/machine-id", raw, sizeof raw, notes)) {
         return;
+    }
     const char *id = strip(raw);
-    if (!*id)
+    if (!*id) {
         return;
+    }
     if (strlen(id) != MACHINE_ID_DIGITS || strspn(id, "0123456789abcdefABCDEF") != strlen(id)) {
         add_note(notes, "/etc/machine-id is not 32 hexadecimal digits");
         return;
@@ -110,8 +112,9 @@ static void read_machine_id(char into[MACHINE_ID_DIGITS + 1], struct notes *note
 /* Returns whether /proc/sys is writable; in most containers it is not. */
 static bool are_sysctls_writable(struct notes *notes) {
     struct statvfs system;
-    if (!statvfs("/proc/sys/net", &system))
+    if (!statvfs("/proc/sys/net", &system)) {
         return !(system.f_flag & ST_RDONLY);
+    }
     note_unreadable(notes, "/proc/sys", errno);
     return true;
 }

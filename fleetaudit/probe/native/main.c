@@ -79,8 +79,9 @@ static void use_host_settings(struct reply *reply, struct surroundings *here) {
                  "/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran "
                  "under this kernel's defaults");
     }
-    if (here->note.length)
+    if (here->note.length) {
         add_note(&reply->notes, "%s", here->note.data);
+    }
 }
 
 /* Moves this process from its namespace into another one with the host's settings; returns false
@@ -91,11 +92,13 @@ static bool move_to_another(struct lab *lab, void *argument) {
     struct failure failure = {0};
     struct lab before = *lab;
     close_lab(lab);
-    if (!enter_namespace(&failure))
+    if (!enter_namespace(&failure)) {
         return false;
+    }
     copy_settings(&here->settings, &note);
-    if (strcmp(note.data ? note.data : "", here->note.data ? here->note.data : ""))
+    if (strcmp(note.data ? note.data : "", here->note.data ? here->note.data : "")) {
         return false;
+    }
     open_lab(lab, true, before.available_ulp);
     return has_same_abilities(lab, &before);
 }
@@ -104,12 +107,14 @@ static bool move_to_another(struct lab *lab, void *argument) {
    there is none. */
 static bool enter_if_asked(struct reply *reply, struct surroundings *here) {
     enum isolation isolation = reply->request->isolation;
-    if (isolation == ISOLATION_HOST)
+    if (isolation == ISOLATION_HOST) {
         return true;
+    }
     read_host_settings(&here->settings);
     reply->is_private = isolate(reply->isolation_note, sizeof reply->isolation_note);
-    if (reply->is_private)
+    if (reply->is_private) {
         use_host_settings(reply, here);
+    }
     return reply->is_private || isolation == ISOLATION_AUTO;
 }
 
@@ -119,21 +124,26 @@ static void fill_reply(struct reply *reply) {
     static struct lab lab;
     struct move move = {move_to_another, &here};
     describe_host(&reply->host, reply->request, &reply->notes);
-    if (!sysctl_value("net.ipv4.tcp_available_ulp", here.available_ulp, sizeof here.available_ulp))
+    if (!sysctl_value("net.ipv4.tcp_available_ulp", here.available_ulp,
+                      sizeof here.available_ulp)) {
         here.available_ulp[0] = 0;
-    if (time_is_up)
+    }
+    if (time_is_up) {
         return;
+    }
     if (!enter_if_asked(reply, &here)) {
         reply->reason = reply->isolation_note;
         return;
     }
     open_lab(&lab, reply->is_private, here.available_ulp);
     snprintf(reply->capture_note, sizeof reply->capture_note, "%s", lab.no_capture);
-    if (!reply->is_private)
+    if (!reply->is_private) {
         move.call = NULL;
+    }
     run_workers(&reply->workers, &lab, move);
-    if (*reply->workers.problem)
+    if (*reply->workers.problem) {
         reply->reason = reply->workers.problem;
+    }
 }
 
 static double seconds_of(struct timeval time) {
@@ -146,8 +156,9 @@ static double cpu_seconds(void) {
     const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
     for (int i = 0; i < 2; i++) {
         struct rusage usage;
-        if (!getrusage(whose[i], &usage))
+        if (!getrusage(whose[i], &usage)) {
             seconds += seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+        }
     }
     return seconds;
 }
@@ -166,12 +177,12 @@ static int run_probe(void) {
     begin_host(&reply.host);
     begin_notes(&reply.notes);
     start_alarm(end);
-    if (begin_workers(&reply.workers, &request))
+    if (begin_workers(&reply.workers, &request)) {
         fill_reply(&reply);
+    }
     if (end_soft_alarm(end)) {
         reply.reason = "the probe's time ran out";
-        add_note(&reply.notes,
-                 "the alarm rang after %.1f s: what was not done by then is not run",
+        add_note(&reply.notes, "the alarm rang after %.1f s: what was not done by then is not run",
                  request.deadline);
     }
     end_workers(&reply.workers);
@@ -182,11 +193,14 @@ static int run_probe(void) {
 }
 
 int main(int arguments, char **argument) {
-    if (is_guest())
+    if (is_guest()) {
         run_as_init();
-    if (is_started_by_child(arguments, argument))
+    }
+    if (is_started_by_child(arguments, argument)) {
         return 0;
-    if (!stay_if_asked(arguments, argument))
+    }
+    if (!stay_if_asked(arguments, argument)) {
         return NOT_UNDERSTOOD;
+    }
     return run_probe();
 }

@@ -26,8 +26,9 @@ bool namespace_id(char *into, size_t size) {
 static bool map_user(uid_t uid, gid_t gid, struct failure *failure) {
     char line[MAX_NAME];
     bool is_done = true;
-    if (!access("/proc/self/setgroups", F_OK)) /* since 3.19, and then before gid_map */
+    if (!access("/proc/self/setgroups", F_OK)) { /* since 3.19, and then before gid_map */
         is_done = write_file("/proc/self/setgroups", "deny");
+    }
     snprintf(line, sizeof line, "0 %u 1", (unsigned)uid);
     is_done = is_done && write_file("/proc/self/uid_map", line);
     snprintf(line, sizeof line, "0 %u 1", (unsigned)gid);
@@ -38,13 +39,15 @@ static bool map_user(uid_t uid, gid_t gid, struct failure *failure) {
 static bool bring_lo_up(struct failure *failure) {
     struct ifreq request = {.ifr_name = "lo"};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return fail_by_errno(failure);
+    }
     bool is_up = !ioctl(fd, SIOCGIFFLAGS, &request);
     request.ifr_flags |= IFF_UP;
     is_up = is_up && !ioctl(fd, SIOCSIFFLAGS, &request);
-    if (!is_up)
+    if (!is_up) {
         fail_by_errno(failure);
+    }
     close(fd);
     return is_up;
 }
@@ -55,17 +58,21 @@ bool enter_namespace(struct failure *failure) {
     char before[MAX_NAME], after[MAX_NAME];
     bool is_known = namespace_id(before, sizeof before);
     if (uid != 0 || unshare(CLONE_NEWNET)) {
-        if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
             return fail_by_errno(failure);
-        if (!map_user(uid, gid, failure))
+        }
+        if (!map_user(uid, gid, failure)) {
             return false;
+        }
     }
     /* That unshare(2) succeeds proves nothing: Ubuntu 24.04's AppArmor then denies what it is
        for. */
-    if (!bring_lo_up(failure))
+    if (!bring_lo_up(failure)) {
         return false;
-    if (is_known && namespace_id(after, sizeof after) && !strcmp(before, after))
+    }
+    if (is_known && namespace_id(after, sizeof after) && !strcmp(before, after)) {
         return fail_with(failure, UNSUPPORTED, "the namespace did not change");
+    }
     return true;
 }
 
@@ -73,10 +80,12 @@ bool enter_namespace(struct failure *failure) {
 static void try_and_end(int into) {
     struct failure failure = {0};
     char answer[MAX_ANSWER] = "+";
-    if (!enter_namespace(&failure))
+    if (!enter_namespace(&failure)) {
         message_of(&failure, answer, sizeof answer);
-    if (write(into, answer, strlen(answer)) < 0)
+    }
+    if (write(into, answer, strlen(answer)) < 0) {
         _exit(1);
+    }
     _exit(0);
 }
 
@@ -103,8 +112,9 @@ static bool try_in_child(char *reason, size_t size) {
     }
     close(ends[1]);
     if (child > 0) {
-        if (read_all_of(ends[0], reason, size) <= 0)
+        if (read_all_of(ends[0], reason, size) <= 0) {
             snprintf(reason, size, "no answer");
+        }
         waitpid(child, NULL, 0);
     }
     close(ends[0]);
@@ -115,8 +125,9 @@ bool isolate(char *note, size_t size) {
     char reason[MAX_ANSWER + 64];
     struct failure failure = {0};
     if (try_in_child(reason, sizeof reason)) {
-        if (enter_namespace(&failure))
+        if (enter_namespace(&failure)) {
             return true;
+        }
         message_of(&failure, reason, sizeof reason);
     }
     snprintf(note, size, "no private network namespace (unshare: %s)", reason);

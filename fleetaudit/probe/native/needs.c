@@ -16,16 +16,18 @@ typedef bool (*need)(struct lab *lab, enum family family, const struct step *ste
                      struct failure *failure);
 
 static bool need_capture(struct lab *lab, struct failure *failure) {
-    if (lab->capture.fd < 0)
+    if (lab->capture.fd < 0) {
         return fail_with(failure, UNSUPPORTED, "needs a capture (%s)", lab->no_capture);
+    }
     return true;
 }
 
 static bool need_namespace(struct lab *lab, enum family family, const struct step *step,
                            struct failure *failure) {
     (void)family, (void)step;
-    if (!lab->is_private)
+    if (!lab->is_private) {
         return fail_with(failure, UNSUPPORTED, "needs a private network namespace");
+    }
     return true;
 }
 
@@ -34,24 +36,28 @@ static bool need_own_settings(struct lab *lab, enum family family, const struct 
     char id[64], path[SYSCTL_PATH], value[SYSCTL_VALUE], state[SYSCTL_STATE];
     const char *key = step->words ? step->word[0] : "";
     (void)family;
-    if (!lab->is_private || !namespace_id(id, sizeof id))
+    if (!lab->is_private || !namespace_id(id, sizeof id)) {
         return fail_with(failure, UNSUPPORTED,
                          "needs a private network namespace: the probe changes no setting of the "
                          "host");
-    if (!read_sysctl(key, value, sizeof value, state))
+    }
+    if (!read_sysctl(key, value, sizeof value, state)) {
         return fail_with(failure, UNSUPPORTED, "%s cannot be read in a network namespace (%s)", key,
                          state);
-    if (!sysctl_path(key, path, sizeof path) || !can_write_file(path))
+    }
+    if (!sysctl_path(key, path, sizeof path) || !can_write_file(path)) {
         return fail_unsupported(failure, "%s cannot be set in a network namespace", key);
+    }
     return true;
 }
 
 static bool need_raw_segment(struct lab *lab, enum family family, const struct step *step,
                              struct failure *failure) {
     (void)family, (void)step;
-    if (!lab->is_private && lab->capture.fd >= 0)
+    if (!lab->is_private && lab->capture.fd >= 0) {
         return fail_with(failure, UNSUPPORTED,
                          "a raw segment is sent in a private network namespace only");
+    }
     return need_capture(lab, failure);
 }
 
@@ -59,11 +65,13 @@ static bool need_raw_segment(struct lab *lab, enum family family, const struct s
 static bool need_option(struct lab *lab, enum family family, const struct step *step,
                         struct failure *failure) {
     (void)lab;
-    if (!step->words || strcmp(step->word[0], "TCP_REPAIR"))
+    if (!step->words || strcmp(step->word[0], "TCP_REPAIR")) {
         return true;
+    }
     int fd = socket(family == IPV6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return fail_by_errno(failure);
+    }
     bool is_set = set_socket_option(fd, step, failure);
     close_quietly(fd);
     return is_set;
@@ -71,8 +79,9 @@ static bool need_option(struct lab *lab, enum family family, const struct step *
 
 static bool need_kind(struct lab *lab, enum family family, const struct step *step,
                       struct failure *failure) {
-    if (!step->words || strcmp(step->word[0], "mptcp"))
+    if (!step->words || strcmp(step->word[0], "mptcp")) {
         return true;
+    }
     return shared_listener(lab, family, KIND_MPTCP, failure) >= 0;
 }
 
@@ -80,8 +89,9 @@ static bool has_word(const char *text, const char *word) {
     size_t length = strlen(word);
     for (const char *at = text; (at = strstr(at, word)); at += length) {
         bool begins = at == text || at[-1] == ' ';
-        if (begins && strchr(" ", at[length]))
+        if (begins && strchr(" ", at[length])) {
             return true;
+        }
     }
     return false;
 }
@@ -89,8 +99,9 @@ static bool has_word(const char *text, const char *word) {
 static bool need_tls(struct lab *lab, enum family family, const struct step *step,
                      struct failure *failure) {
     (void)family, (void)step;
-    if (has_word(lab->available_ulp, "tls"))
+    if (has_word(lab->available_ulp, "tls")) {
         return true;
+    }
     return fail_with(failure, UNSUPPORTED,
                      "the kernel's tls module is not loaded, and the probe loads none");
 }
@@ -111,9 +122,11 @@ static const struct {
 
 static bool check_step(struct lab *lab, enum family family, const struct step *step,
                        struct failure *failure) {
-    for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++)
-        if (is_verb(step, NEEDS[i].verb))
+    for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
+        if (is_verb(step, NEEDS[i].verb)) {
             return NEEDS[i].check(lab, family, step, failure);
+        }
+    }
     return true;
 }
 
@@ -121,16 +134,18 @@ static bool is_peer_closed(const struct scenario *scenario) {
     for (int i = 0; i < scenario->steps; i++) {
         const struct step *step = &scenario->step[i];
         bool is_end = is_verb(step, "close") || is_verb(step, "end");
-        if (step->actor == BY_PEER && is_end)
+        if (step->actor == BY_PEER && is_end) {
             return true;
+        }
     }
     return false;
 }
 
 /* Returns whether a shutdown of the peer closes a direction, "read" or "write". */
 static bool shuts(const struct step *step, const char *direction) {
-    if (step->actor != BY_PEER || !is_verb(step, "shutdown") || !step->words)
+    if (step->actor != BY_PEER || !is_verb(step, "shutdown") || !step->words) {
         return false;
+    }
     return !strcmp(step->word[0], direction) || !strcmp(step->word[0], "both");
 }
 
@@ -144,23 +159,28 @@ static bool resets_itself(const struct scenario *scenario) {
         reading_shut |= shuts(step, "read");
         writing_shut |= shuts(step, "write");
         bool sends = step->actor == BY_CLOSER && !strncmp(step->verb->name, "send", 4);
-        if (sends && reading_shut && writing_shut)
+        if (sends && reading_shut && writing_shut) {
             return true;
+        }
     }
     return false;
 }
 
 bool check_needs(struct lab *lab, enum family family, const struct scenario *scenario,
                  struct failure *failure) {
-    for (int i = 0; i < scenario->steps; i++)
-        if (!check_step(lab, family, &scenario->step[i], failure))
+    for (int i = 0; i < scenario->steps; i++) {
+        if (!check_step(lab, family, &scenario->step[i], failure)) {
             return false;
+        }
+    }
     bool is_closed = is_peer_closed(scenario);
-    if (family == UNIX && is_closed)
+    if (family == UNIX && is_closed) {
         return fail_with(failure, UNSUPPORTED,
                          "over AF_UNIX only the peer's socket shows the ending, and here it is "
                          "closed");
-    if (family != UNIX && (is_closed || resets_itself(scenario)))
+    }
+    if (family != UNIX && (is_closed || resets_itself(scenario))) {
         return need_capture(lab, failure);
+    }
     return true;
 }

@@ -13,8 +13,9 @@ enum { MAX_JSON = MAX_NOTES * (MAX_NOTE * 6 + 3) };
 void begin_notes(struct notes *notes) { *notes = (struct notes){.json = {.limit = MAX_JSON}}; }
 
 void add_note(struct notes *notes, const char *format, ...) {
-    if (!notes || notes->count >= MAX_NOTES)
+    if (!notes || notes->count >= MAX_NOTES) {
         return;
+    }
     char note[MAX_NOTE + 1];
     va_list arguments;
     va_start(arguments, format);

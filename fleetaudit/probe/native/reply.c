@@ -36,8 +36,8 @@ static void add_host(struct text *json, const struct host *host) {
     add_json(json, "exposure", &host->exposure, "null");
     add_json(json, "sysctl_places", &host->sysctl_places, "null");
     add_string(json, "machine_id", host->machine_id);
-    text_format(json, "\"sysctls_writable\":%s,\"sysctls\":",
-                host->sysctls_writable ? "true" : "false");
+    text_format(json,
+                "\"sysctls_writable\":%s,\"sysctls\":", host->sysctls_writable ? "true" : "false");
     add_sysctls(json, &host->sysctls);
     text_put(json, ",");
 }
@@ -50,10 +50,11 @@ static void add_observations(struct text *json, const struct reply *reply) {
         const struct pair *pair = &reply->workers.pair[i];
         const struct text *object = &pair->observation.text[OBJECT];
         text_put(json, i ? "," : "");
-        if (pair->is_found && object->length)
+        if (pair->is_found && object->length) {
             text_add(json, object->data, object->length);
-        else
+        } else {
             add_not_run(json, pair->scenario, pair->family, reply->reason);
+        }
     }
     text_put(json, "],");
 }
@@ -65,8 +66,9 @@ static void add_times(struct text *json, const struct reply *reply, const char *
     text_format(json, "\"%s\":[", name);
     for (int i = 0; i < reply->workers.pairs; i++) {
         const struct text *times = &reply->workers.pair[i].observation.text[which];
-        if (!reply->workers.pair[i].is_found || !times->length)
+        if (!reply->workers.pair[i].is_found || !times->length) {
             continue;
+        }
         text_put(json, separator);
         text_add(json, times->data, times->length);
         separator = ",";
@@ -99,8 +101,9 @@ static void add_headers(struct text *json, const struct reply *reply) {
     text_put(json, "\"headers\":[");
     for (int i = 0; i < reply->workers.pairs; i++) {
         const struct pair *pair = &reply->workers.pair[i];
-        if (!pair->is_found)
+        if (!pair->is_found) {
             continue;
+        }
         add_headers_of(json, &pair->observation.text[HEADERS], first, &room, &separator);
         first += pair->observation.connections;
     }
@@ -124,16 +127,17 @@ static void note_repeats(struct reply *reply) {
     int repeats = 0;
     for (int i = 0; i < reply->workers.pairs; i++) {
         const struct pair *pair = &reply->workers.pair[i];
-        if (!pair->is_found || !pair->observation.repeats)
+        if (!pair->is_found || !pair->observation.repeats) {
             continue;
+        }
         repeats += pair->observation.repeats;
         text_put(&names, names.length ? "; " : "");
         text_put(&names, pair->observation.text[REPEATED].data);
     }
-    if (repeats)
-        add_note(&reply->notes,
-                 "the host stalled, so %d trials timed out and were repeated: %s", repeats,
-                 names.data ? names.data : "");
+    if (repeats) {
+        add_note(&reply->notes, "the host stalled, so %d trials timed out and were repeated: %s",
+                 repeats, names.data ? names.data : "");
+    }
     text_free(&names);
 }
 
@@ -151,8 +155,7 @@ static void add_reply(struct text *json, struct reply *reply) {
     add_host(json, &reply->host);
     add_observations(json, reply);
     add_all_times(json, reply);
-    text_format(json, "\"notes\":[%s],",
-                reply->notes.json.length ? reply->notes.json.data : "");
+    text_format(json, "\"notes\":[%s],", reply->notes.json.length ? reply->notes.json.data : "");
     text_format(json, "\"cpu_s\":%.6f,\"elapsed_s\":%.6f}\n", reply->cpu, reply->elapsed);
 }
 
@@ -161,8 +164,9 @@ static bool write_output(const char *data, size_t size) {
     while (size) {
         struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
         ssize_t count = write(STDOUT_FILENO, data, size);
-        if (count < 0 && errno != EAGAIN)
+        if (count < 0 && errno != EAGAIN) {
             return false;
+        }
         if (count < 0) {
             poll(&output, 1, 1000);
             continue;

@@ -39,20 +39,24 @@ enum side side_of_actor(enum actor actor) { return actor == BY_PEER ? PEER : CLO
 
 /* Returns the index of a name, -1 if it is none of them. */
 static int index_of(const char *name, const char *const *names, int count) {
-    for (int i = 0; i < count; i++)
-        if (!strcmp(name, names[i]))
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(name, names[i])) {
             return i;
+        }
+    }
     return -1;
 }
 
 /* Returns the length of a request whose last line this is, -1 if it is no such line. */
 static long length_in(const char *line) {
     char digits[END_DIGITS + 1] = "";
-    if (memcmp(line, END_LINE, END_DIGITS_AT) || line[END_LENGTH - 1] != '\n')
+    if (memcmp(line, END_LINE, END_DIGITS_AT) || line[END_LENGTH - 1] != '\n') {
         return -1;
+    }
     memcpy(digits, line + END_DIGITS_AT, END_DIGITS);
-    if (strspn(digits, "0123456789") != END_DIGITS)
+    if (strspn(digits, "0123456789") != END_DIGITS) {
         return -1;
+    }
     return strtol(digits, NULL, 10);
 }
 
@@ -68,8 +72,9 @@ static char *read_part(int fd, off_t offset, size_t size) {
         }
         length += (size_t)count;
     }
-    if (text)
+    if (text) {
         text[size] = 0;
+    }
     return text;
 }
 
@@ -77,8 +82,9 @@ static char *read_part(int fd, off_t offset, size_t size) {
 static int open_own_file(void) {
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     const char *path = (const char *)(uintptr_t)getauxval(AT_EXECFN);
-    if (fd < 0 && path)
+    if (fd < 0 && path) {
         fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
     return fd;
 }
 
@@ -87,15 +93,19 @@ static int open_own_file(void) {
 static bool read_end_of(int fd, char **text) {
     struct stat status;
     char line[END_LENGTH];
-    if (fstat(fd, &status) || status.st_size < END_LENGTH)
+    if (fstat(fd, &status) || status.st_size < END_LENGTH) {
         return false;
-    if (pread(fd, line, END_LENGTH, status.st_size - END_LENGTH) != END_LENGTH)
+    }
+    if (pread(fd, line, END_LENGTH, status.st_size - END_LENGTH) != END_LENGTH) {
         return false;
+    }
     long length = length_in(line);
-    if (length < 0)
+    if (length < 0) {
         return false;
-    if (length <= MAX_REQUEST && length <= status.st_size)
+    }
+    if (length <= MAX_REQUEST && length <= status.st_size) {
         *text = read_part(fd, status.st_size - length, (size_t)length);
+    }
     return true;
 }
 
@@ -120,19 +130,23 @@ static char *read_stdin(void) {
     char *text = malloc(capacity + 1);
     while (text) {
         ssize_t count = read(STDIN_FILENO, text + length, capacity - length);
-        if (count <= 0)
+        if (count <= 0) {
             break;
+        }
         size_t from = length;
         length += (size_t)count;
         text[length] = 0;
-        if (ends_whole(text, length, from))
+        if (ends_whole(text, length, from)) {
             return text;
-        if (length == capacity && capacity >= MAX_REQUEST)
+        }
+        if (length == capacity && capacity >= MAX_REQUEST) {
             break;
+        }
         if (length == capacity) {
             char *more = realloc(text, (capacity *= 2) + 1);
-            if (!more)
+            if (!more) {
                 break;
+            }
             text = more;
         }
     }
@@ -144,8 +158,9 @@ static char *read_text(void) {
     char *text = NULL;
     int fd = open_own_file();
     bool is_found = fd >= 0 && read_end_of(fd, &text);
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
     return is_found ? text : read_stdin();
 }
 
@@ -169,8 +184,9 @@ static bool read_nonce(struct request *request, char **word, int words) {
 
 static bool read_isolation(struct request *request, char **word, int words) {
     int found = words == 1 ? index_of(word[0], ISOLATION_NAMES, ISOLATIONS) : -1;
-    if (found >= 0)
+    if (found >= 0) {
         request->isolation = (enum isolation)found;
+    }
     return found >= 0;
 }
 
@@ -182,8 +198,9 @@ static bool read_deadline(struct request *request, char **word, int words) {
 }
 
 static bool read_pattern(struct request *request, char **word, int words) {
-    if (words != 1 || request->sysctls >= MAX_SYSCTLS)
+    if (words != 1 || request->sysctls >= MAX_SYSCTLS) {
         return false;
+    }
     request->sysctl[request->sysctls++] = word[0];
     return true;
 }
@@ -196,18 +213,21 @@ static bool read_number(const char *word, long *into) {
 }
 
 static bool read_scenario(struct request *request, char **word, int words) {
-    if (words < 2 || words > 2 + FAMILIES || request->scenarios >= MAX_SCENARIOS)
+    if (words < 2 || words > 2 + FAMILIES || request->scenarios >= MAX_SCENARIOS) {
         return false;
+    }
     struct scenario *scenario = &request->scenario[request->scenarios++];
     long trials;
-    if (!read_number(word[1], &trials) || trials < 0 || trials > MAX_TRIALS)
+    if (!read_number(word[1], &trials) || trials < 0 || trials > MAX_TRIALS) {
         return false;
+    }
     scenario->name = word[0];
     scenario->trials = (int)trials;
     for (int i = 2; i < words; i++) {
         int family = index_of(word[i], FAMILY_NAMES, FAMILIES);
-        if (family < 0)
+        if (family < 0) {
             return false;
+        }
         scenario->family[scenario->families++] = (enum family)family;
     }
     return true;
@@ -219,29 +239,34 @@ static struct scenario *last_scenario(struct request *request) {
 
 static bool read_expect(struct request *request, char **word, int words) {
     struct scenario *scenario = last_scenario(request);
-    if (words != 1 || !scenario)
+    if (words != 1 || !scenario) {
         return false;
-    if (scenario->expected >= (int)(sizeof scenario->expect / sizeof *scenario->expect))
+    }
+    if (scenario->expected >= (int)(sizeof scenario->expect / sizeof *scenario->expect)) {
         return false;
+    }
     scenario->expect[scenario->expected++] = word[0];
     return true;
 }
 
 static bool read_step(struct request *request, char **word, int words) {
     struct scenario *scenario = last_scenario(request);
-    if (!scenario || scenario->steps >= MAX_STEPS || words < 2 || words > 2 + MAX_WORDS)
+    if (!scenario || scenario->steps >= MAX_STEPS || words < 2 || words > 2 + MAX_WORDS) {
         return false;
+    }
     struct step *step = &scenario->step[scenario->steps++];
     int actor = index_of(word[0], ACTOR_NAMES, ACTORS);
     step->verb = find_verb(word[1]);
-    if (actor < 0 || !step->verb)
+    if (actor < 0 || !step->verb) {
         return false;
+    }
     step->actor = (enum actor)actor;
     step->words = words - 2;
     for (int i = 0; i < step->words; i++) {
         step->word[i] = word[i + 2];
-        if (!read_number(word[i + 2], &step->number[i]))
+        if (!read_number(word[i + 2], &step->number[i])) {
             step->number[i] = 0;
+        }
     }
     return is_complete_step(step);
 }
@@ -260,13 +285,16 @@ static bool read_line(struct request *request, char *line) {
     char *word[MAX_LINE_WORDS];
     int words = 0;
     while (line) {
-        if (words == MAX_LINE_WORDS)
+        if (words == MAX_LINE_WORDS) {
             return false;
+        }
         word[words++] = strsep(&line, "\t");
     }
-    for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++)
-        if (!strcmp(word[0], LINES[i].name))
+    for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++) {
+        if (!strcmp(word[0], LINES[i].name)) {
             return LINES[i].read(request, word + 1, words - 1);
+        }
+    }
     return false;
 }
 
@@ -290,8 +318,8 @@ static bool make_room(struct request *request) {
     return request->scenario && request->sysctl;
 }
 
-__attribute__((format(printf, 3, 4))) static bool refuse(char *reason, int size,
-                                                         const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static bool refuse(char *reason, int size, const char *format,
+                                                         ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(reason, (size_t)size, format, arguments);
@@ -304,20 +332,24 @@ static bool read_lines(struct request *request, char *reason, int size) {
     char *rest = request->text + strlen(FIRST_LINE);
     for (int number = 2; strncmp(rest, "end ", 4); number++) {
         char *line = strsep(&rest, "\n");
-        if (!rest || !read_line(request, line))
+        if (!rest || !read_line(request, line)) {
             return refuse(reason, size, "line %d of the request is not understood", number);
+        }
     }
-    if (!request->deadline)
+    if (!request->deadline) {
         return refuse(reason, size, "the request has no deadline");
+    }
     return true;
 }
 
 bool read_request(struct request *request, char *reason, int size) {
     *request = (struct request){.fleetaudit = "", .digest = "", .nonce = ""};
     request->text = read_text();
-    if (!request->text || strncmp(request->text, FIRST_LINE, strlen(FIRST_LINE)))
+    if (!request->text || strncmp(request->text, FIRST_LINE, strlen(FIRST_LINE))) {
         return refuse(reason, size, "%s", NOT_WHOLE);
-    if (!make_room(request))
+    }
+    if (!make_room(request)) {
         return refuse(reason, size, "this host has too little memory for the request");
+    }
     return read_lines(request, reason, size);
 }

@@ -34,13 +34,15 @@ struct repeats {
 
 void begin_observation(struct observation *observation) {
     *observation = (struct observation){.repeats = 0};
-    for (int i = 0; i < OBSERVED; i++)
+    for (int i = 0; i < OBSERVED; i++) {
         observation->text[i].limit = MAX_PART;
+    }
 }
 
 void free_observation(struct observation *observation) {
-    for (int i = 0; i < OBSERVED; i++)
+    for (int i = 0; i < OBSERVED; i++) {
         text_free(&observation->text[i]);
+    }
 }
 
 /* Returns whether nobody reads the output any more. */
@@ -67,14 +69,17 @@ static void note_stall(struct trial *trial) {
 static bool run_repeatedly(struct repeats *repeats, struct trial *trial, struct failure *failure) {
     static struct connection connection;
     for (;;) {
-        if (is_output_closed())
+        if (is_output_closed()) {
             _exit(1);
+        }
         begin_connection(&connection, repeats->lab, repeats->family, repeats->scenario);
         *trial = (struct trial){.failed_step = -1};
-        if (!run_trial(&connection, trial, failure))
+        if (!run_trial(&connection, trial, failure)) {
             return false;
-        if (time_is_up || !connection.timed_out || timeout.in_trial < STALL)
+        }
+        if (time_is_up || !connection.timed_out || timeout.in_trial < STALL) {
             return true;
+        }
         if (!repeats->remaining) {
             note_stall(trial);
             return true;
@@ -88,8 +93,9 @@ static bool run_repeatedly(struct repeats *repeats, struct trial *trial, struct 
 static const char *string_of(const struct text *text) { return text->data ? text->data : ""; }
 
 static bool are_equal(const struct trial *a, const struct trial *b) {
-    if (strcmp(string_of(&a->key), string_of(&b->key)) || a->failed_step != b->failed_step)
+    if (strcmp(string_of(&a->key), string_of(&b->key)) || a->failed_step != b->failed_step) {
         return false;
+    }
     return !strcmp(a->error, b->error);
 }
 
@@ -106,8 +112,9 @@ static void keep(struct kept_trial *kept, int *count, struct trial *trial) {
 }
 
 static void add_list(struct text *list, const struct text *more) {
-    if (!more->length)
+    if (!more->length) {
         return;
+    }
     text_put(list, list->length ? "," : "");
     text_add(list, more->data, more->length);
 }
@@ -123,34 +130,40 @@ static void add_trial(struct observation *observation, const struct kept_trial *
         text_json(&texts[OBJECT], trial->error);
         text_put(&texts[OBJECT], ",");
     }
-    if (trial->failed_step >= 0)
+    if (trial->failed_step >= 0) {
         text_format(&texts[OBJECT], "\"failed_step\":%d,", trial->failed_step);
+    }
     text_put(&texts[OBJECT], trial->shape.data + 1);
     add_list(&texts[BEGAN], &trial->began);
     add_list(&texts[PORTS], &trial->ports);
     add_list(&texts[STEPS], &trial->steps);
     add_list(&texts[AT], &trial->at);
     add_list(&texts[WINDOWS], &trial->windows);
-    if (trial->has_connection && is_notable && trial->headers.length)
+    if (trial->has_connection && is_notable && trial->headers.length) {
         text_format(&texts[HEADERS], "%d %s\n", observation->connections, trial->headers.data);
+    }
     observation->connections += trial->has_connection;
 }
 
 /* Adds a trial in which the probe itself failed, or had too little to go on. */
 static void add_failed_trial(struct text *json, const char *problem) {
-    text_put(json, "{\"count\":1,\"steps\":0,\"wire\":null,\"peer\":null,\"kernel\":null,\"error\":");
+    text_put(json,
+             "{\"count\":1,\"steps\":0,\"wire\":null,\"peer\":null,\"kernel\":null,\"error\":");
     text_json(json, problem);
     text_put(json, "}");
 }
 
-/* Writes that the probe itself failed, with the name of the exception that it would be in Python. */
+/* Writes that the probe itself failed, with the name of the exception that it would be in Python.
+ */
 static void explain_other(const struct failure *failure, char *problem, size_t size) {
     char message[MAX_PROBLEM / 2];
     message_of(failure, message, sizeof message);
-    if (failure->kind == SYSTEM_ERROR)
-        snprintf(problem, size, "the probe failed: OSError: [Errno %d] %s", failure->number, message);
-    else
+    if (failure->kind == SYSTEM_ERROR) {
+        snprintf(problem, size, "the probe failed: OSError: [Errno %d] %s", failure->number,
+                 message);
+    } else {
         snprintf(problem, size, "the probe failed: StepFailed: %s", message);
+    }
 }
 
 /* Writes why there are no more trials; names the resource that has run out on this host. */
@@ -158,8 +171,9 @@ static void explain(const struct failure *failure, char *problem, size_t size) {
     char ports[SYSCTL_VALUE];
     int number = failure->kind == SYSTEM_ERROR ? failure->number : 0;
     if (number == EADDRINUSE || number == EADDRNOTAVAIL) {
-        if (!sysctl_value("net.ipv4.ip_local_port_range", ports, sizeof ports))
+        if (!sysctl_value("net.ipv4.ip_local_port_range", ports, sizeof ports)) {
             snprintf(ports, sizeof ports, "unknown");
+        }
         snprintf(problem, size, "no free local port: ip_local_port_range is %.64s", ports);
     } else if (number && is_scarce(number)) {
         snprintf(problem, size, "this host gives the probe too few resources (%s)",
@@ -204,8 +218,9 @@ static void describe(struct observation *observation, const struct kept_trial *k
     struct text *json = &observation->text[OBJECT];
     char problem[MAX_PROBLEM] = "";
     bool is_too_little = false, lacks = is_lack(failure, &is_too_little);
-    if (failure->kind != NO_FAILURE)
+    if (failure->kind != NO_FAILURE) {
         explain(failure, problem, sizeof problem);
+    }
     if (lacks && !count) {
         end_as_not_run(json, problem, is_too_little);
         return;
@@ -214,10 +229,11 @@ static void describe(struct observation *observation, const struct kept_trial *k
     for (int i = 0; i < count; i++) {
         const struct text *shape = &kept[i].trial.shape;
         text_put(json, i ? "," : "");
-        if (shape->length && !shape->is_cut)
+        if (shape->length && !shape->is_cut) {
             add_trial(observation, &kept[i], count > 1 || kept[i].trial.deviates);
-        else
+        } else {
             add_failed_trial(json, "the probe failed: a trial is too long to report");
+        }
     }
     if (*problem) {
         text_put(json, count ? "," : "");
@@ -231,8 +247,9 @@ static int run_trials(struct repeats *repeats, struct kept_trial *kept, struct f
     struct trial trial;
     int count = 0;
     for (int i = 0; i < repeats->scenario->trials && !time_is_up; i++) {
-        if (!run_repeatedly(repeats, &trial, failure))
+        if (!run_repeatedly(repeats, &trial, failure)) {
             break;
+        }
         keep(kept, &count, &trial);
     }
     return count;
@@ -253,8 +270,9 @@ bool observe(struct lab *lab, const struct scenario *scenario, enum family famil
     }
     begin_object(&observation->text[OBJECT], scenario, family);
     describe(observation, kept, count, &failure);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         free_trial(&kept[i].trial);
+    }
     free(kept);
     return !time_is_up;
 }

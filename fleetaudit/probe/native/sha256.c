@@ -26,8 +26,9 @@ static uint32_t word_at(const uint8_t *at) {
 }
 
 static void expand(const uint8_t block[BLOCK], uint32_t w[ROUNDS]) {
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < 16; i++) {
         w[i] = word_at(block + 4 * i);
+    }
     for (int i = 16; i < ROUNDS; i++) {
         uint32_t a = w[i - 15], b = w[i - 2];
         uint32_t first = rotate(a, 7) ^ rotate(a, 18) ^ a >> 3;
@@ -50,8 +51,9 @@ static void add_block(uint32_t hash[WORDS], const uint8_t block[BLOCK]) {
         s[4] += added;
         s[0] = added + upper + majority;
     }
-    for (int i = 0; i < WORDS; i++)
+    for (int i = 0; i < WORDS; i++) {
         hash[i] += s[i];
+    }
 }
 
 void sha256(const char *text, char into[SHA256_DIGITS + 1]) {
@@ -64,8 +66,10 @@ void sha256(const char *text, char into[SHA256_DIGITS + 1]) {
     padded[end - 1] = (uint8_t)(length * 8);
     uint32_t hash[WORDS];
     memcpy(hash, FIRST, sizeof hash);
-    for (size_t at = 0; at < end; at += BLOCK)
+    for (size_t at = 0; at < end; at += BLOCK) {
         add_block(hash, padded + at);
-    for (int i = 0; i < WORDS; i++)
+    }
+    for (int i = 0; i < WORDS; i++) {
         snprintf(into + 8 * i, 9, "%08x", (unsigned)hash[i]);
+    }
 }

@@ -17,7 +17,6 @@ static const char *const FOLDERS[] = {"/etc/sysctl.d", "/run/sysctl.d", "/usr/lo
 static const char SYSCTL_CONF[] = "/etc/sysctl.conf";
 static const char PATH_CHARACTERS[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@+-/";
-static const char BLANKS[] = " \t\n\v\f\r\x1c\x1d\x1e\x1f";
 
 enum {
     FOLDER_COUNT = sizeof FOLDERS / sizeof *FOLDERS,
@@ -55,11 +54,13 @@ static bool is_configuration(const char *name, const void *unused) {
 /* Adds the names of a folder's files; returns false if it cannot be read. */
 static bool add_configuration_names(struct names *names, const char *folder) {
     struct stat status;
-    if (stat(folder, &status) || !S_ISDIR(status.st_mode))
+    if (stat(folder, &status) || !S_ISDIR(status.st_mode)) {
         return true;
+    }
     DIR *open = opendir(folder);
-    if (!open)
+    if (!open) {
         return false;
+    }
     closedir(open);
     list_folder(names, folder, is_configuration, NULL);
     return true;
@@ -70,8 +71,9 @@ static void find_file(const char *name, char path[PATH_MAX]) {
     struct stat status;
     for (int i = 0; i < FOLDER_COUNT; i++) {
         snprintf(path, PATH_MAX, "%s/%s", FOLDERS[i], name);
-        if (!lstat(path, &status))
+        if (!lstat(path, &status)) {
             return;
+        }
     }
 }
 
@@ -80,14 +82,17 @@ static void find_file(const char *name, char path[PATH_MAX]) {
 static char *read_configuration(const char *path) {
     struct stat status;
     bool is_there = !stat(path, &status);
-    if (!is_there && errno != ENOENT)
+    if (!is_there && errno != ENOENT) {
         return NULL;
-    if (!is_there || !S_ISREG(status.st_mode)) /* a link to /dev/null hides files of that name */
+    }
+    if (!is_there || !S_ISREG(status.st_mode)) { /* a link to /dev/null hides files of that name */
         return strdup("");
+    }
     char *text = status.st_mode & S_IROTH ? malloc(MAX_FILE + 2) : NULL;
     long length = text ? read_file(path, text, MAX_FILE + 2) : -1;
-    if (text && length < 0 && errno == ENOENT)
+    if (text && length < 0 && errno == ENOENT) {
         return text; /* read_file left it empty */
+    }
     if (length < 0 || length > MAX_FILE) {
         free(text);
         return NULL;
@@ -98,46 +103,43 @@ static char *read_configuration(const char *path) {
 /* Returns the path to report, that of SYSCTL_CONF for a link to it; NULL for an unusual one. */
 static char *shown_path(const char *path) {
     char real[PATH_MAX], conf[PATH_MAX];
-    if (realpath(path, real) && realpath(SYSCTL_CONF, conf) && !strcmp(real, conf))
+    if (realpath(path, real) && realpath(SYSCTL_CONF, conf) && !strcmp(real, conf)) {
         path = SYSCTL_CONF;
+    }
     size_t length = strlen(path);
-    if (length > MAX_SHOWN_PATH || strspn(path, PATH_CHARACTERS) != length)
+    if (length > MAX_SHOWN_PATH || strspn(path, PATH_CHARACTERS) != length) {
         return NULL;
+    }
     return strdup(path);
-}
-
-/* Cuts the white space around a text off; returns its beginning. */
-static char *strip(char *text) {
-    text += strspn(text, BLANKS);
-    size_t length = strlen(text);
-    while (length && strchr(BLANKS, text[length - 1]))
-        text[--length] = 0;
-    return text;
 }
 
 /* Returns a name as a path: its first separator decides whether dots or slashes separate
    (sysctl.d(5)). */
 static char *assigned_name(char *key) {
     key = strip(key + strspn(key, "-"));
-    if (key[strcspn(key, "./")] == '.')
+    if (key[strcspn(key, "./")] == '.') {
         swap_separators(key);
+    }
     return key;
 }
 
 static bool add_assignment(struct assignments *all, struct assignment found) {
-    if (all->count >= MAX_ASSIGNMENTS)
+    if (all->count >= MAX_ASSIGNMENTS) {
         return false;
+    }
     if (all->count == all->capacity) {
         int capacity = all->capacity * 2 + MORE_ASSIGNMENTS;
         void *more = realloc(all->assignment, (size_t)capacity * sizeof *all->assignment);
-        if (!more)
+        if (!more) {
             return false;
+        }
         all->assignment = more;
         all->capacity = capacity;
     }
     found.name = strdup(found.name);
-    if (found.name)
+    if (found.name) {
         all->assignment[all->count++] = found;
+    }
     return found.name != NULL;
 }
 
@@ -145,13 +147,17 @@ static bool add_assignment(struct assignments *all, struct assignment found) {
 static bool read_line(struct assignments *all, char *line, const char *file, int number) {
     line = strip(line);
     char *equals = strchr(line, '=');
-    if (*line == '#' || *line == ';' || (!equals && *line != '-'))
+    if (*line == '#' || *line == ';' || (!equals && *line != '-')) {
         return true;
-    if (equals && !file)
+    }
+    if (equals && !file) {
         return false;
-    if (equals)
+    }
+    if (equals) {
         *equals = 0;
-    return add_assignment(all, (struct assignment){assigned_name(line), equals ? file : NULL, number});
+    }
+    return add_assignment(all,
+                          (struct assignment){assigned_name(line), equals ? file : NULL, number});
 }
 
 /* Adds the assignments of a file in order; returns false if they are not all known. */
@@ -159,10 +165,12 @@ static bool read_assignments(struct assignments *all, const char *path) {
     char *text = read_configuration(path), *rest = text, *line;
     char *file = text ? shown_path(path) : NULL;
     bool is_known = text != NULL;
-    if (file)
+    if (file) {
         all->path[all->paths++] = file;
-    for (int number = 1; is_known && (line = strsep(&rest, "\n")); number++)
+    }
+    for (int number = 1; is_known && (line = strsep(&rest, "\n")); number++) {
         is_known = read_line(all, line, file, number);
+    }
     free(text);
     return is_known;
 }
@@ -171,25 +179,31 @@ static bool read_assignments(struct assignments *all, const char *path) {
    first. */
 static bool read_all(struct assignments *all) {
     char path[PATH_MAX];
-    for (int i = 0; i < FOLDER_COUNT; i++)
-        if (!add_configuration_names(&all->files, FOLDERS[i]))
+    for (int i = 0; i < FOLDER_COUNT; i++) {
+        if (!add_configuration_names(&all->files, FOLDERS[i])) {
             return false;
-    if (all->files.count > MAX_FILES)
+        }
+    }
+    if (all->files.count > MAX_FILES) {
         return false;
+    }
     for (int i = 0; i < all->files.count; i++) {
         find_file(all->files.name[i], path);
-        if (!read_assignments(all, path))
+        if (!read_assignments(all, path)) {
             return false;
+        }
     }
     all->of_folders = all->count;
     return read_assignments(all, SYSCTL_CONF);
 }
 
 static void free_assignments(struct assignments *all) {
-    for (int i = 0; i < all->count; i++)
+    for (int i = 0; i < all->count; i++) {
         free(all->assignment[i].name);
-    for (int i = 0; i < all->paths; i++)
+    }
+    for (int i = 0; i < all->paths; i++) {
         free(all->path[i]);
+    }
     free(all->assignment);
     free_names(&all->files);
 }
@@ -201,12 +215,14 @@ static bool matches(const char *name, const char *pattern) {
         size_t length = strcspn(name, "/"), of_pattern = strcspn(pattern, "/");
         snprintf(one, sizeof one, "%.*s", (int)length, name);
         snprintf(part, sizeof part, "%.*s", (int)of_pattern, pattern);
-        if (!matches_wildcards(one, part))
+        if (!matches_wildcards(one, part)) {
             return false;
+        }
         name += length;
         pattern += of_pattern;
-        if (!*name || !*pattern)
+        if (!*name || !*pattern) {
             return *name == *pattern;
+        }
         name++;
         pattern++;
     }
@@ -220,10 +236,11 @@ static const struct assignment *find_place(const struct assignments *all, int co
     const struct assignment *exact = NULL, *pattern = NULL;
     for (int i = 0; i < count; i++) {
         const struct assignment *each = &all->assignment[i];
-        if (has_wildcards(each->name))
+        if (has_wildcards(each->name)) {
             pattern = matches(name, each->name) ? each : pattern;
-        else if (!strcmp(each->name, name) && (each->file || exclusion_clears || !exact))
+        } else if (!strcmp(each->name, name) && (each->file || exclusion_clears || !exact)) {
             exact = each;
+        }
     }
     const struct assignment *found = exact ? exact : pattern;
     return found && found->file ? found : NULL;
@@ -248,15 +265,18 @@ static bool add_places_of(struct text *json, const struct assignments *all, cons
     swap_separators(name);
     const struct assignment *procps = find_place(all, all->count, false, name);
     const struct assignment *systemd = find_place(all, all->of_folders, true, name);
-    if (is_same_place(procps, systemd))
+    if (is_same_place(procps, systemd)) {
         systemd = NULL;
-    if (!procps && !systemd)
+    }
+    if (!procps && !systemd) {
         return false;
+    }
     text_put(json, separator);
     text_json(json, key);
     text_put(json, ":[");
-    if (procps)
+    if (procps) {
         add_place(json, procps);
+    }
     if (systemd) {
         text_put(json, procps ? "," : "");
         add_place(json, systemd);
@@ -270,9 +290,11 @@ void add_sysctl_places(struct text *json, const struct sysctls *sysctls) {
     if (read_all(&all)) {
         const char *separator = "";
         text_put(json, "{");
-        for (int i = 0; i < sysctls->count; i++)
-            if (add_places_of(json, &all, sysctls->entry[i].key, separator))
+        for (int i = 0; i < sysctls->count; i++) {
+            if (add_places_of(json, &all, sysctls->entry[i].key, separator)) {
                 separator = ",";
+            }
+        }
         text_put(json, "}");
     } else {
         text_put(json, "null");

@@ -15,21 +15,23 @@
 #include "wildcards.h"
 
 static const char ROOT[] = "/proc/sys";
-static const char WHITE_SPACE[] = " \t\n\v\f\r\x1c\x1d\x1e\x1f"; /* of ASCII, as Python has it */
 enum { MORE_NAMES = 64 };
 
 static void replace(char *text, char from, char to) {
-    for (; *text; text++)
-        if (*text == from)
+    for (; *text; text++) {
+        if (*text == from) {
             *text = to;
+        }
+    }
 }
 
 void swap_separators(char *name) {
     for (; *name; name++) {
-        if (*name == '.')
+        if (*name == '.') {
             *name = '/';
-        else if (*name == '/')
+        } else if (*name == '/') {
             *name = '.';
+        }
     }
 }
 
@@ -50,21 +52,24 @@ static int place_of(const struct names *names, const char *name, bool *is_there)
     while (low < high && !*is_there) {
         int middle = (low + high) / 2, order = strcmp(name, names->name[middle]);
         *is_there = !order;
-        if (order <= 0)
+        if (order <= 0) {
             high = middle;
-        else
+        } else {
             low = middle + 1;
+        }
     }
     return high;
 }
 
 static bool make_room(struct names *names) {
-    if (names->count < names->capacity)
+    if (names->count < names->capacity) {
         return true;
+    }
     int capacity = names->capacity + names->capacity / 2 + MORE_NAMES;
     char **name = realloc(names->name, (size_t)capacity * sizeof *name);
-    if (!name)
+    if (!name) {
         return false;
+    }
     names->name = name;
     names->capacity = capacity;
     return true;
@@ -73,13 +78,16 @@ static bool make_room(struct names *names) {
 void add_name(struct names *names, const char *name) {
     bool is_there;
     int place = place_of(names, name, &is_there);
-    if (is_there || place >= MAX_SYSCTLS)
+    if (is_there || place >= MAX_SYSCTLS) {
         return;
-    if (names->count == MAX_SYSCTLS)
+    }
+    if (names->count == MAX_SYSCTLS) {
         free(names->name[--names->count]);
+    }
     char *copy = make_room(names) ? strdup(name) : NULL;
-    if (!copy)
+    if (!copy) {
         return;
+    }
     char **at = names->name + place;
     memmove(at + 1, at, (size_t)(names->count - place) * sizeof *at);
     *at = copy;
@@ -87,8 +95,9 @@ void add_name(struct names *names, const char *name) {
 }
 
 void free_names(struct names *names) {
-    for (int i = 0; i < names->count; i++)
+    for (int i = 0; i < names->count; i++) {
         free(names->name[i]);
+    }
     free(names->name);
     *names = (struct names){0};
 }
@@ -99,11 +108,13 @@ void list_folder(struct names *names, const char *folder,
     const struct dirent *each;
     while (open && (each = readdir(open))) {
         bool is_dots = !strcmp(each->d_name, ".") || !strcmp(each->d_name, "..");
-        if (!is_dots && is_wanted(each->d_name, argument))
+        if (!is_dots && is_wanted(each->d_name, argument)) {
             add_name(names, each->d_name);
+        }
     }
-    if (open)
+    if (open) {
         closedir(open);
+    }
 }
 
 /* Which names in a folder match one part of a pattern. */
@@ -121,7 +132,8 @@ static bool is_folder(const char *folder, const char *name) {
 
 static bool matches_part(const char *name, const void *argument) {
     const struct part *part = argument;
-    return matches_wildcards(name, part->pattern) && is_folder(part->folder, name) == part->is_folder;
+    return matches_wildcards(name, part->pattern) &&
+           is_folder(part->folder, name) == part->is_folder;
 }
 
 static void find_matching(struct names *names, const struct part *part) {
@@ -135,7 +147,8 @@ static void find_matching(struct names *names, const struct part *part) {
     }
 }
 
-static void expand(struct names *found, const char *pattern, const char *folder, const char *prefix);
+static void expand(struct names *found, const char *pattern, const char *folder,
+                   const char *prefix);
 
 /* Adds a sysctl of that name in a folder, or what the rest of the pattern selects below it. */
 static void expand_name(struct names *found, const char *rest, const char *folder,
@@ -143,8 +156,9 @@ static void expand_name(struct names *found, const char *rest, const char *folde
     char path[SYSCTL_PATH], key[SYSCTL_PATH];
     int path_length = snprintf(path, sizeof path, "%s/%s", folder, name);
     int key_length = snprintf(key, sizeof key, "%s%s", prefix, name);
-    if (path_length >= (int)sizeof path || key_length + 1 >= (int)sizeof key)
+    if (path_length >= (int)sizeof path || key_length + 1 >= (int)sizeof key) {
         return;
+    }
     replace(key + strlen(prefix), '.', '/');
     if (!rest) {
         add_name(found, key);
@@ -161,14 +175,16 @@ static void expand(struct names *found, const char *pattern, const char *folder,
     char first[NAME_MAX + 1];
     const char *dot = strchr(pattern, '.');
     size_t length = dot ? (size_t)(dot - pattern) : strlen(pattern);
-    if (length >= sizeof first)
+    if (length >= sizeof first) {
         return;
+    }
     memcpy(first, pattern, length);
     first[length] = 0;
     struct names names = {0};
     find_matching(&names, &(struct part){folder, first, dot != NULL});
-    for (int i = 0; i < names.count; i++)
+    for (int i = 0; i < names.count; i++) {
         expand_name(found, dot ? dot + 1 : NULL, folder, prefix, names.name[i]);
+    }
     free_names(&names);
 }
 
@@ -179,10 +195,12 @@ static void join_words(char *text) {
     char *into = text, *rest = text, *word;
     while ((word = strsep(&rest, WHITE_SPACE))) {
         size_t length = strlen(word);
-        if (!length)
+        if (!length) {
             continue;
-        if (into > text)
+        }
+        if (into > text) {
             *into++ = ' ';
+        }
         memmove(into, word, length);
         into += length;
     }
@@ -205,10 +223,11 @@ bool read_sysctl(const char *key, char *value, size_t size, char state[SYSCTL_ST
         join_words(value);
         return true;
     }
-    if (is_absent(errno))
+    if (is_absent(errno)) {
         snprintf(state, SYSCTL_STATE, "absent");
-    else
+    } else {
         snprintf(state, SYSCTL_STATE, "unreadable: %s", error_name(errno));
+    }
     return false;
 }
 
@@ -220,19 +239,22 @@ bool sysctl_value(const char *key, char *into, size_t size) {
 void read_sysctls(struct sysctls *sysctls, const char *const *patterns, int count) {
     struct names names = {0};
     char value[SYSCTL_VALUE];
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         select_sysctls(&names, patterns[i]);
+    }
     sysctls->entry = calloc((size_t)names.count + 1, sizeof *sysctls->entry);
     for (int i = 0; sysctls->entry && i < names.count; i++) {
         struct sysctl *entry = &sysctls->entry[sysctls->count++];
         entry->key = names.name[i];
-        if (read_sysctl(entry->key, value, sizeof value, entry->state))
+        if (read_sysctl(entry->key, value, sizeof value, entry->state)) {
             entry->value = strdup(value);
+        }
     }
-    if (sysctls->entry)
+    if (sysctls->entry) {
         free(names.name); /* the names are the entries' keys now */
-    else
+    } else {
         free_names(&names);
+    }
 }
 
 bool is_writable(const char *key) {
@@ -244,8 +266,9 @@ bool is_writable(const char *key) {
 /* Adds a member of a JSON object unless its value is unknown. */
 static void add_member(struct text *json, const char **separator, const char *name,
                        const char *value) {
-    if (!value)
+    if (!value) {
         return;
+    }
     text_format(json, "%s\"%s\":", *separator, name);
     text_json(json, value);
     *separator = ",";

@@ -20,6 +20,10 @@ __attribute__((format(printf, 2, 3))) void text_format(struct text *text, const 
 void text_json(struct text *text, const char *string);
 /* The same of its first characters only. */
 void text_json_first(struct text *text, const char *string, size_t characters);
+/* White space of ASCII, as Python has it. */
+extern const char WHITE_SPACE[];
+/* Cuts the white space around a string off; returns its beginning. */
+char *strip(char *string);
 void text_free(struct text *text);
 
 #endif

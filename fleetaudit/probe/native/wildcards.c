@@ -9,10 +9,12 @@ bool has_wildcards(const char *pattern) { return strpbrk(pattern, "*?[") != NULL
 /* Returns the bracket that closes a set, NULL if none does. */
 static const char *end_of_set(const char *open) {
     const char *at = open + 1;
-    if (*at == '!')
+    if (*at == '!') {
         at++;
-    if (*at == ']')
+    }
+    if (*at == ']') {
         at++;
+    }
     return strchr(at, ']');
 }
 
@@ -24,8 +26,9 @@ static bool is_in_set(unsigned char c, const char *at, const char *end) {
             most = (unsigned char)at[2];
             at += 2;
         }
-        if (c >= least && c <= most)
+        if (c >= least && c <= most) {
             return true;
+        }
         at++;
     }
     return false;
@@ -51,8 +54,9 @@ bool matches_wildcards(const char *name, const char *pattern) {
             retry = name;
             continue;
         }
-        if (*pattern)
+        if (*pattern) {
             rest = match_one(*name, pattern);
+        }
         if (rest) {
             pattern = rest;
             name++;

@@ -33,8 +33,9 @@ struct heading {
 bool begin_workers(struct workers *workers, const struct request *request) {
     *workers = (struct workers){.queue = -1, .alive = -1, .from_worker = -1};
     workers->data.limit = MAX_WAITING;
-    for (int i = 0; i < request->scenarios; i++)
+    for (int i = 0; i < request->scenarios; i++) {
         workers->pairs += request->scenario[i].families;
+    }
     workers->pair = calloc((size_t)workers->pairs + 1, sizeof *workers->pair);
     struct pair *pair = workers->pair;
     for (int i = 0; pair && i < request->scenarios; i++) {
@@ -45,8 +46,9 @@ bool begin_workers(struct workers *workers, const struct request *request) {
             begin_observation(&pair->observation);
         }
     }
-    if (!pair)
+    if (!pair) {
         workers->pairs = 0;
+    }
     return pair != NULL;
 }
 
@@ -54,12 +56,15 @@ bool begin_workers(struct workers *workers, const struct request *request) {
    one before. */
 static int next_number(const struct workers *workers, int last) {
     uint16_t number;
-    if (time_is_up)
+    if (time_is_up) {
         return -1;
-    if (workers->queue < 0)
+    }
+    if (workers->queue < 0) {
         return last + 1 < workers->pairs ? last + 1 : -1;
-    if (read(workers->queue, &number, sizeof number) != sizeof number)
+    }
+    if (read(workers->queue, &number, sizeof number) != sizeof number) {
         return -1;
+    }
     return number;
 }
 
@@ -68,10 +73,12 @@ static double least_seconds(const struct scenario *scenario) {
     double seconds = 0;
     for (int i = 0; i < scenario->steps; i++) {
         const struct step *step = &scenario->step[i];
-        if (is_verb(step, "wait") && step->words)
+        if (is_verb(step, "wait") && step->words) {
             seconds += (double)step->number[0] / 1000;
-        if (is_verb(step, "set") && step->words && !strcmp(step->word[0], "SO_LINGER"))
+        }
+        if (is_verb(step, "set") && step->words && !strcmp(step->word[0], "SO_LINGER")) {
             seconds += (double)step->number[step->words - 1];
+        }
     }
     return seconds * scenario->trials;
 }
@@ -84,8 +91,9 @@ struct ranked {
 
 static int compare_ranked(const void *a, const void *b) {
     const struct ranked *one = a, *other = b;
-    if (one->seconds != other->seconds)
+    if (one->seconds != other->seconds) {
         return one->seconds > other->seconds ? -1 : 1;
+    }
     return one->number - other->number;
 }
 
@@ -93,11 +101,13 @@ static int compare_ranked(const void *a, const void *b) {
 static bool fill_queue(const struct workers *workers, int into) {
     static struct ranked ranked[MAX_PAIRS];
     uint16_t numbers[MAX_PAIRS];
-    for (int i = 0; i < workers->pairs; i++)
+    for (int i = 0; i < workers->pairs; i++) {
         ranked[i] = (struct ranked){least_seconds(workers->pair[i].scenario), i};
+    }
     qsort(ranked, (size_t)workers->pairs, sizeof *ranked, compare_ranked);
-    for (int i = 0; i < workers->pairs; i++)
+    for (int i = 0; i < workers->pairs; i++) {
         numbers[i] = (uint16_t)ranked[i].number;
+    }
     size_t size = (size_t)workers->pairs * sizeof *numbers;
     return write(into, numbers, size) == (ssize_t)size;
 }
@@ -105,10 +115,12 @@ static bool fill_queue(const struct workers *workers, int into) {
 /* Returns whether this process may open SPARE_FILES more files. */
 static bool has_spare_files(void) {
     int spare[SPARE_FILES], count = 0;
-    while (count < SPARE_FILES && (spare[count] = dup(STDOUT_FILENO)) >= 0)
+    while (count < SPARE_FILES && (spare[count] = dup(STDOUT_FILENO)) >= 0) {
         count++;
-    for (int i = 0; i < count; i++)
+    }
+    for (int i = 0; i < count; i++) {
         close(spare[i]);
+    }
     return count == SPARE_FILES;
 }
 
@@ -122,16 +134,18 @@ static void end_with_writer(int fd) {
     fcntl(fd, F_SETOWN, getpid());
     fcntl(fd, F_SETSIG, SIGKILL);
     fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK);
-    if (poll(&writer, 1, 0) > 0) /* it was gone before */
+    if (poll(&writer, 1, 0) > 0) { /* it was gone before */
         _exit(1);
+    }
 }
 
 static void write_all(int fd, const void *data, size_t size) {
     const char *at = data;
     while (size) {
         ssize_t count = write(fd, at, size);
-        if (count < 0)
+        if (count < 0) {
             _exit(1);
+        }
         at += count;
         size -= (size_t)count;
     }
@@ -141,12 +155,15 @@ static void send_observation(int fd, int number, const struct observation *obser
     struct heading heading = {.number = (uint32_t)number,
                               .connections = (uint32_t)observation->connections,
                               .repeats = (uint32_t)observation->repeats};
-    for (int i = 0; i < OBSERVED; i++)
+    for (int i = 0; i < OBSERVED; i++) {
         heading.size[i] = (uint32_t)observation->text[i].length;
+    }
     write_all(fd, &heading, sizeof heading);
-    for (int i = 0; i < OBSERVED; i++)
-        if (heading.size[i])
+    for (int i = 0; i < OBSERVED; i++) {
+        if (heading.size[i]) {
             write_all(fd, observation->text[i].data, heading.size[i]);
+        }
+    }
 }
 
 /* Runs one scenario, and notes which of its trials were repeated. */
@@ -154,23 +171,27 @@ static bool observe_pair(const struct workers *workers, struct lab *lab, int num
     struct pair *pair = &workers->pair[number];
     text_free(&lab->repeated);
     lab->repeats = 0;
-    if (!observe(lab, pair->scenario, pair->family, &pair->observation))
+    if (!observe(lab, pair->scenario, pair->family, &pair->observation)) {
         return false;
-    if (lab->repeats)
+    }
+    if (lab->repeats) {
         text_put(&pair->observation.text[REPEATED], lab->repeated.data);
+    }
     pair->observation.repeats = lab->repeats;
     return true;
 }
 
 /* Runs scenarios in a worker until there is none left. */
 static void live(const struct workers *workers, struct lab *lab, struct move move, int into) {
-    if (!move.call(lab, move.argument))
+    if (!move.call(lab, move.argument)) {
         return;
+    }
     int number = -1;
     while ((number = next_number(workers, number)) >= 0) {
         struct observation *observation = &workers->pair[number].observation;
-        if (observe_pair(workers, lab, number))
+        if (observe_pair(workers, lab, number)) {
             send_observation(into, number, observation);
+        }
         free_observation(observation);
     }
 }
@@ -204,8 +225,9 @@ static void start_process(struct workers *workers, struct lab *lab, struct move 
 /* Starts the worker if there is room for it. */
 static void start(struct workers *workers, struct lab *lab, struct move move) {
     int numbers[2], alive[2], answers[2];
-    if (!has_spare_files() || pipe2(numbers, O_CLOEXEC))
+    if (!has_spare_files() || pipe2(numbers, O_CLOEXEC)) {
         return;
+    }
     if (pipe2(alive, O_CLOEXEC)) {
         close_pipe(numbers);
         return;
@@ -218,8 +240,9 @@ static void start(struct workers *workers, struct lab *lab, struct move move) {
     close(numbers[1]);
     workers->queue = numbers[0];
     start_process(workers, lab, move, alive, answers);
-    if (workers->worker < 0)
+    if (workers->worker < 0) {
         workers->worker = 0;
+    }
 }
 
 /* Takes one observation from what has come; returns false if none is there as a whole. */
@@ -227,17 +250,21 @@ static bool take_one(struct workers *workers) {
     struct heading heading;
     struct text *data = &workers->data;
     size_t size = sizeof heading;
-    if (data->length < size)
+    if (data->length < size) {
         return false;
+    }
     memcpy(&heading, data->data, sizeof heading);
-    for (int i = 0; i < OBSERVED; i++)
+    for (int i = 0; i < OBSERVED; i++) {
         size += heading.size[i];
-    if (data->length < size || heading.number >= (uint32_t)workers->pairs)
+    }
+    if (data->length < size || heading.number >= (uint32_t)workers->pairs) {
         return false;
+    }
     struct pair *pair = &workers->pair[heading.number];
     const char *at = data->data + sizeof heading;
-    for (int i = 0; i < OBSERVED; at += heading.size[i++])
+    for (int i = 0; i < OBSERVED; at += heading.size[i++]) {
         text_add(&pair->observation.text[i], at, heading.size[i]);
+    }
     pair->observation.connections = (int)heading.connections;
     pair->observation.repeats = (int)heading.repeats;
     pair->is_found = true;
@@ -250,10 +277,12 @@ static bool take_one(struct workers *workers) {
 static bool receive_answers(struct workers *workers) {
     static char data[PIPE_SIZE];
     ssize_t count = read(workers->from_worker, data, sizeof data);
-    if (count > 0)
+    if (count > 0) {
         text_add(&workers->data, data, (size_t)count);
-    while (take_one(workers))
+    }
+    while (take_one(workers)) {
         continue;
+    }
     return count > 0;
 }
 
@@ -278,10 +307,11 @@ static int wait_for_end(struct workers *workers) {
 /* Notes why the worker ended early. */
 static void note_end(struct workers *workers, int status) {
     char how[32];
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status)) {
         snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
-    else
+    } else {
         snprintf(how, sizeof how, "status %d", WEXITSTATUS(status));
+    }
     snprintf(workers->problem, sizeof workers->problem, "the process that ran it ended early (%s)",
              how);
 }
@@ -289,30 +319,36 @@ static void note_end(struct workers *workers, int status) {
 /* Takes what the worker sent within at most some milliseconds. */
 static void receive_within(struct workers *workers, int milliseconds) {
     struct pollfd answers = {.fd = workers->from_worker, .events = POLLIN};
-    if (workers->worker <= 0 || poll(&answers, 1, milliseconds) <= 0 || receive_answers(workers))
+    if (workers->worker <= 0 || poll(&answers, 1, milliseconds) <= 0 || receive_answers(workers)) {
         return;
+    }
     int status = wait_for_end(workers);
-    if (status)
+    if (status) {
         note_end(workers, status);
+    }
 }
 
 void run_workers(struct workers *workers, struct lab *lab, struct move move) {
-    if (move.call && workers->pairs >= MIN_PAIRS && workers->pairs <= MAX_PAIRS)
+    if (move.call && workers->pairs >= MIN_PAIRS && workers->pairs <= MAX_PAIRS) {
         start(workers, lab, move);
+    }
     int number = -1;
     while ((number = next_number(workers, number)) >= 0) {
         workers->pair[number].is_found = observe_pair(workers, lab, number);
         receive_within(workers, 0);
     }
-    while (workers->worker > 0 && !time_is_up)
+    while (workers->worker > 0 && !time_is_up) {
         receive_within(workers, 1000);
+    }
 }
 
 void end_workers(struct workers *workers) {
-    if (workers->worker <= 0)
+    if (workers->worker <= 0) {
         return;
+    }
     kill(workers->worker, SIGKILL);
     wait_for_end(workers);
-    while (receive_answers(workers))
+    while (receive_answers(workers)) {
         continue;
+    }
 }
