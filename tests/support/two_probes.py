@@ -40,8 +40,10 @@ STALLED = "the host stalled, so "
 """The beginning of the note on trials that were repeated on a busy machine, which depends on
 time."""
 
-EXCEPTION = r": [A-Z][A-Za-z]*Error: "
-"""The name of a Python exception in a note, for which a program in C has no word."""
+NOT_PARSED = r" cannot be read: ([A-Z]\w*Error: |[a-z]).*"
+"""The end of a note on a file whose text is odd: Python's own words, for which a program in C has
+its own. The name of an errno ("ENOENT") must be the same.
+"""
 WORLDS: dict[str, Callable[[], list[str]]] = {
     "root": list,
     "nobody": probe_runs.as_nobody,
@@ -271,11 +273,11 @@ def _lasting(exposure: Exposure | None) -> object:
 
 
 def _notes(reply: Reply) -> list[str]:
-    """Returns the notes but the one on trials that were repeated, which is of time, and without the
-    names of Python's exceptions.
+    """Returns the notes but the one on trials that were repeated, which is of time; see
+    `NOT_PARSED`.
     """
     notes = (note for note in reply.notes if not note.startswith(STALLED))
-    return [re.sub(EXCEPTION, ": ", note) for note in notes]
+    return [re.sub(NOT_PARSED, " cannot be read", note) for note in notes]
 
 
 def _isolation_differences(pair: Pair) -> Iterator[str]:
