@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from fleetaudit.model import Isolation
 from fleetaudit.playbook import load_playbook
 from tests.probe.test_sysctl_files import made_up, private_files
 from tests.support import probe_runs
 from tests.support.two_probes import (
-    Isolation,
     Pair,
     compare_observations,
     explain,
@@ -144,7 +144,7 @@ def test_the_settings_of_the_host_are_copied_and_its_defaults_known() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_odd_files_are_reported_in_the_same_words(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    commands = []
+    commands: list[str] = []
     for path, contents in ODD.items():
         if chance.random() < 0.3:
             continue
