@@ -19,7 +19,9 @@ from .machines import MACHINES, X86_64, MachineType
 from .native_initramfs import pack_native
 from .qemu import Guest
 
-_PYTHON_PROCESSOR = "max"  # a distribution may build its Python for a new one
+# A distribution may build its Python for a new one; with -cx16, as `X86_64` has it, the C library
+# of some would not start.
+_PYTHON_PROCESSOR = "max"
 _PYTHON_APPEND = "LD_LIBRARY_PATH=/lib"
 _PORT_VARIABLE = "FLEETAUDIT_PORT={}"
 """Neither is a parameter of the kernel, so it becomes part of the environment of /init."""

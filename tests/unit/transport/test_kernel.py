@@ -344,8 +344,8 @@ def test_the_command_that_boots_an_image_by_hand_can_be_typed() -> None:
 
     target = KernelTarget(image="/boot/my vmlinuz", memory_mib=64, append="quiet")
     assert shlex.split(_boot_command(target, X86_64)) == [
-        *("qemu-system-x86_64", "-nographic", "-machine", "pc", "-cpu", "Nehalem", "-m", "64"),
-        *("-kernel", "/boot/my vmlinuz", "-append", "console=ttyS0 panic=-1 quiet"),
+        *("qemu-system-x86_64", "-nographic", "-machine", "pc", "-cpu", "Nehalem,-cx16"),
+        *("-m", "64", "-kernel", "/boot/my vmlinuz", "-append", "console=ttyS0 panic=-1 quiet"),
     ]
 
 
