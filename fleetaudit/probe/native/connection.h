@@ -1,4 +1,4 @@
-/* One connection of two sockets: its state, and what the kernel says of it: `remote/connection.py`. */
+/* A connection of two sockets, and what the kernel says of it: `remote/connection.py`. */
 #ifndef FLEETAUDIT_CONNECTION_H
 #define FLEETAUDIT_CONNECTION_H
 
@@ -100,15 +100,16 @@ struct connection {
 
     /* How far its end is. */
     bool ending, reading_shut;
-    unsigned unacknowledged;       /* bytes of the closer before its last ending step */
-    long segments_before_fin;      /* of the peer; -1: unknown */
+    unsigned unacknowledged;  /* bytes of the closer before its last ending step */
+    long segments_before_fin; /* of the peer; -1: unknown */
     double fin_arrived_at;
     bool ack_hastened;
-    unsigned long long gap_end;    /* where the bytes end that were sent out of order */
-    bool is_forged;                /* the peer's kernel did not send it all, and drops what acknowledges it */
+    unsigned long long gap_end; /* where the bytes end that were sent out of order */
+    bool is_forged; /* the peer's kernel did not send it all, and drops what acknowledges it */
 };
 
-void begin_connection(struct connection *c, struct lab *lab, enum family family, const struct scenario *scenario);
+void begin_connection(struct connection *c, struct lab *lab, enum family family,
+                      const struct scenario *scenario);
 /* Returns a side's socket, accepted now if that was put off; -1 and a failure if it has none. */
 int socket_of(struct connection *c, enum side side, struct failure *failure);
 bool accept_now(struct connection *c, struct failure *failure);
@@ -117,10 +118,10 @@ int events_of(struct connection *c, enum side side);
 int tcp_info(struct connection *c, enum side side, uint8_t into[TCP_INFO_SIZE]);
 int tcp_info_of(struct connection *c, int fd, uint8_t into[TCP_INFO_SIZE]);
 bool has_fin(struct connection *c, enum side side);
-long segments_sent(struct connection *c, enum side side);  /* -1: unknown */
+long segments_sent(struct connection *c, enum side side);       /* -1: unknown */
 long long bytes_received(struct connection *c, enum side side); /* -1: unknown */
-long window_of(struct connection *c, enum side side);      /* -1: unknown */
-double rto_of(struct connection *c, enum side side);       /* seconds */
+long window_of(struct connection *c, enum side side);           /* -1: unknown */
+double rto_of(struct connection *c, enum side side);            /* seconds */
 bool announces_zero(struct connection *c, enum side side);
 int unread_of(struct connection *c, enum side side);
 int unacked_of(struct connection *c, enum side side);
@@ -131,13 +132,16 @@ int open_sockets(const struct connection *c, enum side side, int into[MAX_REFERE
 void drain_capture(struct connection *c);
 bool is_from(const struct connection *c, const struct packet *packet, enum side side);
 /* Returns a new cleanup, NULL and a failure if there is no room for it. */
-struct cleanup *add_cleanup(struct connection *c, void (*call)(struct connection *, struct cleanup *),
+struct cleanup *add_cleanup(struct connection *c,
+                            void (*call)(struct connection *, struct cleanup *),
                             struct failure *failure);
-/* Ends the children, restores the settings, closes all sockets by RST: `clean_up` of `remote/trial.py` (trial.c). */
+/* Ends the children, restores the settings, closes all sockets by RST: `clean_up` of
+   `remote/trial.py` (trial.c). */
 void clean_up(struct connection *c);
 
 /* receiving.c */
-/* Receives up to `size` bytes; returns their number, or -1 with errno. What it shows is recorded. */
+/* Receives up to `size` bytes, and records what that shows; returns their number, or -1 with
+   errno. */
 ssize_t receive(struct connection *c, enum side side, size_t size, int flags, bool waits);
 void record_result(struct connection *c, enum side side, const char *result);
 

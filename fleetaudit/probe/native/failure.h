@@ -26,23 +26,28 @@ struct failure {
     char text[1024];
 };
 
-__attribute__((format(printf, 3, 4))) bool fail_with(struct failure *failure, enum failure_kind kind, const char *format, ...);
+__attribute__((format(printf, 3, 4))) bool
+fail_with(struct failure *failure, enum failure_kind kind, const char *format, ...);
 /* Fills in a SYSTEM_ERROR from errno; returns false. */
 bool fail_by_errno(struct failure *failure);
 /* Fills in UNSUPPORTED: "this kernel has no AF_UNIX (EAFNOSUPPORT)", from errno; returns false. */
-__attribute__((format(printf, 2, 3))) bool fail_unsupported(struct failure *failure, const char *format, ...);
+__attribute__((format(printf, 2, 3))) bool fail_unsupported(struct failure *failure,
+                                                            const char *format, ...);
 
 /* Fills in UNSUPPORTED as above for a SYSTEM_ERROR of one of these numbers, 0 for the last; leaves
    any other failure; returns false. */
-__attribute__((format(printf, 3, 4))) bool unsupported_if(struct failure *failure, const int *numbers,
-                                                          const char *format, ...);
+__attribute__((format(printf, 3, 4))) bool
+unsupported_if(struct failure *failure, const int *numbers, const char *format, ...);
 
-/* Returns the name of an errno, "EPIPE"; a number that has none as digits. The result is constant or in a static buffer. */
+/* Returns the name of an errno, "EPIPE"; a number that has none as digits. The result is constant
+   or in a static buffer. */
 const char *error_name(int number);
-/* Returns whether an errno means that a resource of the host has run out (SCARCE), or that a right is missing (REFUSED). */
+/* Returns whether an errno means that a resource of the host has run out (SCARCE), or that a right
+   is missing (REFUSED). */
 bool is_scarce(int number);
 bool is_refused(int number);
-/* Writes why a step failed, with the name of an errno: "Broken pipe (EPIPE)" (`reason_of`), or in plain words only (`message_of`). */
+/* Writes why a step failed, with the name of an errno: "Broken pipe (EPIPE)" (`reason_of`), or in
+   plain words only (`message_of`). */
 void reason_of(const struct failure *failure, char *into, int size);
 void message_of(const struct failure *failure, char *into, int size);
 

@@ -123,7 +123,9 @@ static uint32_t adler_32(const uint8_t *data, size_t size) {
 static void send_piece(char letter, uint8_t *stream, size_t size) {
     uint32_t checksum = adler_32(stream + BEFORE_PIECE, size);
     const uint8_t head[BEFORE_PIECE] = {
-        0x78, 0x01, 0x01, (uint8_t)size, (uint8_t)(size >> 8), (uint8_t)~size, (uint8_t)(~size >> 8),
+        0x78, 0x01, 0x01,
+        (uint8_t)size, (uint8_t)(size >> 8),
+        (uint8_t)~size, (uint8_t)(~size >> 8),
     };
     memcpy(stream, head, sizeof head);
     for (int i = 0; i < AFTER_PIECE; i++)
@@ -177,7 +179,7 @@ static bool set_sysctl(char *line) {
     *value++ = 0;
     if (sysctl_path(line, path, sizeof path) && write_file(path, value))
         return true;
-    snprintf(problem, sizeof problem, "%s=%s", line, strerror(errno));
+    snprintf(problem, sizeof problem, "%.256s=%s", line, strerror(errno));
     send_string('s', problem);
     return false;
 }

@@ -4,7 +4,8 @@
 
 #include "text.h"
 
-/* `json`: the notes so far, separated by commas. At most MAX_NOTES are kept, each of at most MAX_NOTE characters. */
+/* `json`: the notes so far, separated by commas. At most MAX_NOTES are kept, each of at most
+   MAX_NOTE characters. */
 struct notes {
     struct text json;
     int count;

@@ -5,8 +5,8 @@
 #include "host.h"
 #include "workers.h"
 
-/* Everything that is reported; `fleetaudit/probe/reply.py` has the words. `reason` is why a scenario
-   was not run. */
+/* Everything that is reported; `fleetaudit/probe/reply.py` has the words. `reason` is why a
+   scenario was not run. */
 struct reply {
     const struct request *request;
     struct host host;

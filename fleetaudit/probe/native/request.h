@@ -13,7 +13,8 @@ enum isolation { ISOLATION_AUTO, ISOLATION_NAMESPACE, ISOLATION_HOST };
 
 struct verb; /* verbs.h */
 
-/* One step: who does what, with which words. `number[i]` is word i as an integer, 0 if it is none. */
+/* One step: who does what, with which words. `number[i]` is word i as an integer, 0 if it is
+   none. */
 struct step {
     enum actor actor;
     const struct verb *verb;
@@ -47,8 +48,8 @@ const char *side_name(enum side side);
 /* The side of an actor; of BY_BOTH, as Python's verbs take it: see verbs.h. */
 enum side side_of_actor(enum actor actor);
 
-/* Reads the request at the end of this program's own file, or from stdin if there is none. Returns false, with a reason, if
-   it is not whole or not understood. */
+/* Reads the request at the end of this program's own file, or from stdin if there is none. Returns
+   false, with a reason, if it is not whole or not understood. */
 bool read_request(struct request *request, char *reason, int size);
 
 #endif

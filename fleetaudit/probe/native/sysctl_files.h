@@ -6,7 +6,8 @@
 
 /* Adds as JSON the places ("FILE:LINE") that set a sysctl at boot, by key; "null" if not all files
    can be read. There are two if `sysctl --system` of procps and systemd-sysctl follow different
-   lines, that of procps first: it reads /etc/sysctl.conf last, and systemd-sysctl only by a link. */
+   lines, that of procps first: it reads /etc/sysctl.conf last, and systemd-sysctl only by a
+   link. */
 void add_sysctl_places(struct text *json, const struct sysctls *sysctls);
 
 #endif

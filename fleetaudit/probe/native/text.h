@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* `data` ends with a zero byte, or is NULL if nothing was added yet. Beyond `limit` bytes nothing is added any more, and
-   `is_cut` is true. All zero but `limit` is an empty text. */
+/* `data` ends with a zero byte, or is NULL if nothing was added yet. Beyond `limit` bytes nothing
+   is added any more, and `is_cut` is true. All zero but `limit` is an empty text. */
 struct text {
     char *data;
     size_t length, capacity, limit;

@@ -15,7 +15,8 @@ verb_function accept_waiting, connect_step, fill_queue, set_backlog, set_option,
 /* raw_segments.c */
 verb_function resend, resend_fin, send_out_of_order;
 /* reading.c */
-verb_function discard, peek, read_all, read_some, read_to_end, read_urgent, read_waitall, splice_out;
+verb_function discard, peek, read_all, read_some, read_to_end, read_urgent, read_waitall,
+    splice_out;
 verb_function try_read;
 /* sending.c */
 verb_function send_some, send_until_blocked, send_urgent;

@@ -1,4 +1,5 @@
-/* The table of all steps: `remote/verbs.py`. Each verb is a function of the connection, the step and a failure. */
+/* The table of all steps: `remote/verbs.py`. Each verb is a function of the connection, the step
+   and a failure. */
 #ifndef FLEETAUDIT_VERBS_H
 #define FLEETAUDIT_VERBS_H
 
@@ -7,7 +8,7 @@
 struct verb {
     const char *name;
     bool (*run)(struct connection *c, const struct step *step, struct failure *failure);
-    bool is_ending; /* it is one of ENDINGS */
+    bool is_ending;  /* it is one of ENDINGS */
     unsigned actors; /* a bit for each enum actor that may do it */
     int words;       /* how many follow it at least */
 };
@@ -19,7 +20,9 @@ bool is_verb(const struct step *step, const char *name);
 bool is_complete_step(const struct step *step);
 /* Returns the first word of a step, "" if it has none. */
 const char *first_word(const struct step *step);
-/* Connects the two sides: "tcp", "unaccepted", "fastopen", "mptcp", "mapped", "unix", "seqpacket" (connecting.c). */
-bool connect_sides(struct connection *c, enum side client, const char *how, long size, struct failure *failure);
+/* Connects the two sides: "tcp", "unaccepted", "fastopen", "mptcp", "mapped", "unix", "seqpacket"
+   (connecting.c). */
+bool connect_sides(struct connection *c, enum side client, const char *how, long size,
+                   struct failure *failure);
 
 #endif

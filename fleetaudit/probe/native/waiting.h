@@ -1,4 +1,5 @@
-/* Waits, for longer on a host that is slow: `remote/waiting.py` has the reasons. All times are in seconds. */
+/* Waits, for longer on a host that is slow: `remote/waiting.py` has the reasons. All times are in
+   seconds. */
 #ifndef FLEETAUDIT_WAITING_H
 #define FLEETAUDIT_WAITING_H
 
@@ -7,14 +8,16 @@
 
 #include "text.h"
 
-/* How long to wait on this host: `slowest` is the longest delay that was measured, `in_trial` that of the present trial. */
+/* How long to wait on this host: `slowest` is the longest delay that was measured, `in_trial` that
+   of the present trial. */
 struct adaptive_timeout {
     double slowest, in_trial, deadline;
 };
 
 extern struct adaptive_timeout timeout;
 
-/* Whether the alarm rang: set by its handler (main.c). Every wait then ends early, and no other step begins. */
+/* Whether the alarm rang: set by its handler (main.c). Every wait then ends early, and no other
+   step begins. */
 extern volatile sig_atomic_t time_is_up;
 
 double now(void);        /* CLOCK_MONOTONIC */
@@ -36,9 +39,11 @@ bool is_wait_over(const struct wait *wait);
 
 void sleep_for(double seconds); /* measures the delay */
 void pause_for(double seconds); /* does not, as time.sleep of Python */
-/* Returns whether `test(argument)` came true within `seconds`, or the adaptive timeout if that is negative. */
+/* Returns whether `test(argument)` came true within `seconds`, or the adaptive timeout if that is
+   negative. */
 bool wait_until(bool (*test)(void *argument), void *argument, double seconds);
-/* Returns the events that poll(2) reports of a descriptor within `seconds`; POLLERR and POLLHUP always. */
+/* Returns the events that poll(2) reports of a descriptor within `seconds`; POLLERR and POLLHUP
+   always. */
 int poll_events(int fd, int mask, double seconds);
 /* Adds the names of poll(2)'s events as a JSON array, ["IN","RDHUP"]. */
 void add_event_names(struct text *json, int events);

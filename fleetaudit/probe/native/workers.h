@@ -4,11 +4,11 @@
    A scenario mostly waits. Meanwhile the other process runs another one. They stay on one CPU, so
    the probe takes no more of a host than one process does. Each takes the number of its next
    scenario from one pipe, whose short reads are atomic, and the second one sends what it observed
-   through a pipe of its own. This process runs scenarios as well: all of them where no other process
-   can be made, or where they are too few to be worth one.
+   through a pipe of its own. This process runs scenarios as well: all of them where no other
+   process can be made, or where they are too few to be worth one.
 
-   Nothing is left behind: the kernel kills the worker once this process is gone, because then nobody
-   has the other end of the pipe `alive` any more (F_SETSIG in fcntl(2)). */
+   Nothing is left behind: the kernel kills the worker once this process is gone, because then
+   nobody has the other end of the pipe `alive` any more (F_SETSIG in fcntl(2)). */
 #ifndef FLEETAUDIT_WORKERS_H
 #define FLEETAUDIT_WORKERS_H
 
@@ -24,8 +24,8 @@ struct pair {
     struct observation observation;
 };
 
-/* `problem` says why the worker ended early, "" if it did not. `worker` is 0 without one, `data` what
-   it sent and was not taken yet. */
+/* `problem` says why the worker ended early, "" if it did not. `worker` is 0 without one, `data`
+   what it sent and was not taken yet. */
 struct workers {
     struct pair *pair;
     int pairs, queue, alive, from_worker;

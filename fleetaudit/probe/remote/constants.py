@@ -1,6 +1,7 @@
 """Bounds, and constants of Linux (include/uapi/linux) that Python, or Python 2.7, does not have."""
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -38,7 +39,9 @@ PATTERN = b"0123456789abcdef" * 4112
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
-SIOCGSTAMPNS, FIONREAD, SIOCOUTQ, F_SETPIPE_SZ = 0x8907, 0x541B, 0x5411, 1031
+SIOCGSTAMPNS, F_SETPIPE_SZ = 0x8907, 1031
+IOCTLS_OF_POWER = {"ppc": (0x4004667F, 0x40047473)}  # arch/powerpc/include/uapi/asm/ioctls.h
+FIONREAD, SIOCOUTQ = IOCTLS_OF_POWER.get(os.uname()[4][:3], (0x541B, 0x5411))
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 TCP_INFO, TCP_QUICKACK, TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14, 31, 282
