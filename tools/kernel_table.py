@@ -7,11 +7,11 @@ it, and writes what each was seen to do. Without --architecture it is every arch
 probe can run on. --every 4 takes every fourth build. Of the flavours of one source version it takes
 the smallest, with --every-flavour all.
 
-Each boot is kept in a cache folder, so that a table which was interrupted is continued: the next
-call boots only what is missing. Builds that the archive does not have any more stay in the table.
---again boots what is kept, too. --list prints what would be booted, --minutes M starts no guest
-after that time. --check boots again what the table has, writes nothing, and ends with status 1 if
-an ending is another one than in the table.
+Each boot that succeeds is kept in a cache folder, so that a table which was interrupted is
+continued: the next call boots only what is missing. Builds that the archive does not have any more
+stay in the table. --again boots what is kept, too. --list prints what would be booted, --minutes M
+starts no guest after that time. --check boots again what the table has, writes nothing, and ends
+with status 1 if an ending is another one than in the table.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ ARCHITECTURES = {
 """Debian's names of the architectures, and fleetaudit's."""
 FLAVOURS = {"cloud": 0, "rt": 2}
 """The order of the flavours of one source version by size; any other one is 1."""
-DEADLINE_S = 900.0
+DEADLINE_S = 300.0
 """How long one guest may take: it is emulated, and the machine may be busy."""
 OF_THIS_MACHINE = ("resolve",)
 """The stages that fail because of the machine that boots: a QEMU that is not installed."""
@@ -149,10 +149,10 @@ class Bench:
     def boot(self, package: KernelPackage) -> Boot:
         """Fetches a package, boots its kernel and keeps what it did; raises as `measure`.
 
-        What this machine lacks says nothing about the kernel, and is not kept.
+        What failed is tried again the next time: a busy machine may be the reason.
         """
         boot = self.measure(package)
-        if boot.stage not in OF_THIS_MACHINE:
+        if boot.kernel is not None:
             self.keep(package, boot)
         return boot
 
