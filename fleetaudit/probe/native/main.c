@@ -193,8 +193,9 @@ static int run_probe(void) {
 }
 
 int main(int arguments, char **argument) {
-    if (is_guest()) {
+    if (is_guest()) { /* the arguments are words of the kernel's command line */
         run_as_init();
+        return run_probe();
     }
     if (is_started_by_child(arguments, argument)) {
         return 0;
