@@ -4,23 +4,36 @@
     python -m tests.conformance.native --world nobody
     python -m tests.conformance.native --sets tests,generated,unix
     python -m tests.conformance.native my-playbook.yml
+    python -m tests.conformance.native --kernel /boot/vmlinuz  both in guests of that kernel
 
 Each scenario runs through both probes over each of its families. "equal": everything that they
 report is, but times; `tests/support/two_probes.py` names what counts as time. The exit status is 1
-if anything differs, and then the difference is printed.
+if anything differs, and then the difference is printed. In guests the description of the host is
+not compared: their memory and files differ with what runs in them.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fleetaudit.model import Scenario
 from fleetaudit.playbook import load_playbook
-from tests.support import probe_runs, step_texts
-from tests.support.two_probes import STAYING, WORLDS, Compared, compare, explain, plan_of
+from tests.support import step_texts
+from tests.support.two_probes import (
+    STAYING,
+    WORLDS,
+    Compared,
+    compare,
+    explain,
+    host_differences,
+    in_world,
+    plan_of,
+    run_in_guests,
+)
 from tests.truth import cases
 
 SETS: dict[str, Callable[[], list[Scenario]]] = {
@@ -39,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     scenarios = chosen(options)
     sysctls = load_playbook(None).plays[0].sysctls_collect
+    run = in_world(options.world)
+    if options.kernel:
+        run = functools.partial(run_in_guests, image=options.kernel)
     problems: list[str] = []
     rows: list[Compared] = []
     for start in range(0, len(scenarios), AT_ONCE):
@@ -48,15 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             isolation="host" if options.world == STAYING else "auto",
             sysctls=() if start else sysctls,
         )
-        found, compared = compare(
-            plan, within=WORLDS[options.world](), python=probe_runs.public_python()
-        )
-        problems += found
+        pair, compared = compare(plan, run)
+        if not options.kernel:
+            problems += host_differences(pair)
         problems += [explain(each) for each in compared if not each.are_equal]
         rows += compared
     print("\n".join(table(rows)))
     print("\n".join(problems))
-    print(f"{sum(each.are_equal for each in rows)} of {len(rows)} equal ({options.world})")
+    equal = sum(each.are_equal for each in rows)
+    print(f"{equal} of {len(rows)} equal ({options.kernel or options.world})")
     return 1 if problems else 0
 
 
@@ -66,6 +82,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("playbooks", nargs="*", type=Path, metavar="PLAYBOOK")
     parser.add_argument("--sets", default="shipped", help=", ".join(SETS))
     parser.add_argument("--world", default="root", choices=WORLDS)
+    parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="both in guests of a kernel")
     parser.add_argument("--trials", type=int, default=2)
     return parser.parse_args(arguments)
 

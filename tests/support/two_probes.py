@@ -21,7 +21,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleetaudit.model import Exposure, Family, HostPlan, Isolation, LocalTarget, Scenario
+from fleetaudit.model import (
+    Exposure,
+    Family,
+    HostPlan,
+    Isolation,
+    KernelTarget,
+    LocalTarget,
+    ProbeChoice,
+    Scenario,
+)
 from fleetaudit.probe import protocol
 from fleetaudit.probe.native_program import architecture_of
 from fleetaudit.probe.native_request import native_request
@@ -30,6 +39,9 @@ from fleetaudit.probe.remote.trace import essence
 from fleetaudit.probe.reply import RawObservation, RawTrial, Reply
 from fleetaudit.probe.scenario_verdict import judge_scenario
 from fleetaudit.probe.times import Size, check_times, starts_of
+from fleetaudit.transport import Deadline, Limits
+from fleetaudit.transport.base import Execution
+from fleetaudit.transport.kernel import run_kernel
 from tests.support import probe_runs
 from tools import native
 
@@ -134,34 +146,70 @@ def run_both(
 ) -> Pair:
     """Returns what both probes answer; `within` is a command that theirs are appended to."""
     interpreter = [python or sys.executable, "-B", "-E", "-s", "-"]
-    sent = protocol.make_request(plan, deadline_s=DEADLINE)
-    by_python = run_probe([*within, *interpreter], sent)
-    sent = bytes(native_request(plan, deadline_s=DEADLINE))
-    by_native = run_probe([*within, str(program or native_program())], sent)
+    by_python = run_probe([*within, *interpreter], _python_request(plan))
+    by_native = run_probe([*within, str(program or native_program())], _native_request(plan))
     return Pair(by_python, by_native)
 
 
+def _python_request(plan: HostPlan) -> bytes:
+    """Returns what is sent to an interpreter."""
+    return protocol.make_request(plan, deadline_s=DEADLINE)
+
+
+def _native_request(plan: HostPlan) -> bytes:
+    """Returns what the native probe reads."""
+    return bytes(native_request(plan, deadline_s=DEADLINE))
+
+
+@dataclass(frozen=True)
+class GuestPrograms:
+    """The programs for a guest: see `Programs` of the kernel transport."""
+
+    plan: HostPlan
+
+    def native(self, architecture: str) -> bytes:
+        """Returns the native program with its request, built from its present sources."""
+        return native.build(architecture) + _native_request(self.plan)
+
+    def __bytes__(self) -> bytes:
+        return _python_request(self.plan)
+
+
+def run_in_guests(plan: HostPlan, *, image: Path) -> Pair:
+    """Returns what both probes answer in guests of the same kernel."""
+
+    def answer(probe: ProbeChoice) -> Reply:
+        target = KernelTarget(image=str(image), probe=probe)
+        deadline = Deadline.after(5 * DEADLINE)
+        execution = Execution(command=protocol.COMMAND, deadline=deadline, limits=Limits())
+        return _parsed(run_kernel(target, execution, GuestPrograms(plan)).stdout)
+
+    return Pair(answer("python"), answer("native"))
+
+
 def run_probe(argv: Sequence[str], sent: bytes) -> Reply:
-    """Returns what a probe answers, which has all its times."""
+    """Returns what a probe answers."""
     ended = subprocess.run(
         argv, input=sent, capture_output=True, cwd="/", timeout=3 * DEADLINE, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, b""), ended.stderr.decode(errors="replace")
-    reply = protocol.parse_reply(ended.stdout)
+    return _parsed(ended.stdout)
+
+
+def _parsed(stdout: bytes) -> Reply:
+    """Returns a reply, which must have all its times."""
+    reply = protocol.parse_reply(stdout)
     *_, total = starts_of([Size.of(trial) for each in reply.observations for trial in each.trials])
     check_times(reply.times, total)
     return reply
 
 
-def compare(
-    plan: HostPlan, *, within: Sequence[str] = (), python: str = "", program: Path | None = None
-) -> tuple[list[str], list[Compared]]:
-    """Returns what differs in the description of the host, and each scenario and family.
+def compare(plan: HostPlan, run: Callable[[HostPlan], Pair]) -> tuple[Pair, list[Compared]]:
+    """Returns the first replies of both probes, and each scenario and family.
 
     What differs at first runs again: timing alone gives some scenarios several shapes.
     """
-    pair = run_both(plan, within=within, python=python, program=program)
-    problems = list(host_differences(pair))
+    pair = run(plan)
     found = {each.key: each for each in compare_observations(plan, pair)}
     for _ in range(1, ROUNDS):
         names = {key[0] for key, each in found.items() if not each.are_equal}
@@ -169,10 +217,14 @@ def compare(
             break
         chosen = [scenario for scenario in plan.scenarios if scenario.name in names]
         some = msgspec.structs.replace(plan, scenarios=tuple(chosen))
-        again = run_both(some, within=within, python=python, program=program)
-        for each in compare_observations(some, again):
+        for each in compare_observations(some, run(some)):
             found[each.key] = found[each.key].and_again(each)
-    return problems, list(found.values())
+    return pair, list(found.values())
+
+
+def in_world(world: str) -> Callable[[HostPlan], Pair]:
+    """Returns what runs both probes in one of `WORLDS`."""
+    return functools.partial(run_both, within=WORLDS[world](), python=probe_runs.public_python())
 
 
 def compare_observations(plan: HostPlan, pair: Pair) -> Iterator[Compared]:

@@ -15,7 +15,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.phrases import PHRASES
 from fleetaudit.playbook.steps import SOCKET_OPTIONS
 from fleetaudit.probe.remote.verbs import ENDINGS, VERBS
-from tests.support import probe_runs, step_texts
+from tests.support import step_texts
 from tests.support.two_probes import (
     STAYING,
     WORLDS,
@@ -25,6 +25,7 @@ from tests.support.two_probes import (
     compare_observations,
     explain,
     host_differences,
+    in_world,
     plan_of,
     run_both,
 )
@@ -41,8 +42,8 @@ def differences(scenarios: list[Scenario], world: str) -> list[str]:
         isolation="host" if world == STAYING else "auto",
         sysctls=play.sysctls_collect,
     )
-    problems, compared = compare(plan, within=WORLDS[world](), python=probe_runs.public_python())
-    return problems + [explain(each) for each in compared if not each.are_equal]
+    pair, compared = compare(plan, in_world(world))
+    return [*host_differences(pair), *(explain(each) for each in compared if not each.are_equal)]
 
 
 @pytest.mark.parametrize("world", WORLDS)
