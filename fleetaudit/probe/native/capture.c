@@ -24,8 +24,9 @@ enum { CAPTURE_BUFFER = 32 * 1024 * 1024 };
    switches timestamps on. */
 static double timestamp(int fd) {
     struct timespec at = {0};
-    if (ioctl(fd, SIOCGSTAMPNS, &at) || !at.tv_sec)
+    if (ioctl(fd, SIOCGSTAMPNS, &at) || !at.tv_sec) {
         return wall_clock();
+    }
     return (double)at.tv_sec + (double)(at.tv_nsec / 1000) / 1e6;
 }
 
@@ -39,15 +40,17 @@ static bool bind_to_loopback(int fd) {
     struct sockaddr_ll address = {.sll_family = AF_PACKET,
                                   .sll_protocol = htons(ETH_P_ALL),
                                   .sll_ifindex = (int)if_nametoindex("lo")};
-    if (!address.sll_ifindex)
+    if (!address.sll_ifindex) {
         return false;
+    }
     return !bind(fd, (struct sockaddr *)&address, sizeof address);
 }
 
 /* Lets nothing in before it is bound: no foreign packet passes. */
 static bool set_up(int fd) {
-    if (!attach_loopback_filter(fd, NULL, 0))
+    if (!attach_loopback_filter(fd, NULL, 0)) {
         return false;
+    }
     enlarge_buffer(fd);
     return bind_to_loopback(fd);
 }
@@ -55,8 +58,9 @@ static bool set_up(int fd) {
 bool open_capture(struct capture *capture, struct failure *failure) {
     memset(capture, 0, sizeof *capture);
     capture->fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (capture->fd < 0)
+    if (capture->fd < 0) {
         return fail_by_errno(failure);
+    }
     if (!set_up(capture->fd)) {
         fail_by_errno(failure);
         close_capture(capture);
@@ -68,10 +72,12 @@ bool open_capture(struct capture *capture, struct failure *failure) {
 
 bool capture_ports(struct capture *capture, const int *ports, int count) {
     size_t size = (size_t)count * sizeof *ports;
-    if (count == capture->ports && !memcmp(ports, capture->port, size))
+    if (count == capture->ports && !memcmp(ports, capture->port, size)) {
         return true;
-    if (count > MAX_PORTS || !attach_loopback_filter(capture->fd, ports, count))
+    }
+    if (count > MAX_PORTS || !attach_loopback_filter(capture->fd, ports, count)) {
         return false;
+    }
     memcpy(capture->port, ports, size);
     capture->ports = count;
     return true;
@@ -83,8 +89,9 @@ void capture_drain(struct capture *capture, int port, struct packets *into) {
     while ((length = recv(capture->fd, data, sizeof data, 0)) >= 0) {
         struct packet packet;
         if (parse_packet(&packet, data, (int)length, timestamp(capture->fd)) &&
-            (packet.source == port || packet.target == port))
+            (packet.source == port || packet.target == port)) {
             packets_add(into, &packet);
+        }
     }
 }
 
@@ -96,7 +103,8 @@ unsigned capture_take_lost(struct capture *capture) {
 }
 
 void close_capture(struct capture *capture) {
-    if (capture->fd >= 0)
+    if (capture->fd >= 0) {
         close(capture->fd);
+    }
     capture->fd = -1;
 }

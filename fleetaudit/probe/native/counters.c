@@ -34,15 +34,17 @@ void open_counters(struct counters *counters, struct notes *notes) {
     counters->notes = notes;
     for (int i = 0; i < COUNTER_FILES; i++) {
         counters->fd[i] = open(COUNTER_PATHS[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-        if (counters->fd[i] < 0)
+        if (counters->fd[i] < 0) {
             note_unreadable(notes, COUNTER_PATHS[i], errno);
+        }
     }
 }
 
 void close_counters(struct counters *counters) {
     for (int i = 0; i < COUNTER_FILES; i++) {
-        if (counters->fd[i] >= 0)
+        if (counters->fd[i] >= 0) {
             close(counters->fd[i]);
+        }
         counters->fd[i] = -1;
     }
 }
@@ -71,9 +73,11 @@ static bool is_word(struct word word, const char *text) {
 }
 
 static int counter_number(struct word name) {
-    for (int i = 0; i < ALL_COUNTERS; i++)
-        if (is_word(name, COUNTER_NAMES[i]))
+    for (int i = 0; i < ALL_COUNTERS; i++) {
+        if (is_word(name, COUNTER_NAMES[i])) {
             return i;
+        }
+    }
     return -1;
 }
 
@@ -83,8 +87,9 @@ static void read_value(struct table *table, int counter, struct word word) {
     errno = 0;
     long long value = word.length ? strtoll(word.start, &end, 10) : -1;
     if (errno || value < 0 || end != word.start + word.length) {
-        if (counter != IN_CSUM_ERRORS) /* which nobody reports of a host */
+        if (counter != IN_CSUM_ERRORS) { /* which nobody reports of a host */
             add_missing(table, COUNTER_NAMES[counter]);
+        }
         return;
     }
     table->found->is_known[counter] = true;
@@ -97,20 +102,24 @@ static void read_row(struct table *table, const char *heading, const char *value
     struct word name = next_word(&heading), value = next_word(&values);
     bool has_values = name.length == value.length && !memcmp(name.start, value.start, name.length);
     while ((name = next_word(&heading)).length) {
-        if (has_values)
+        if (has_values) {
             value = next_word(&values);
-        else
+        } else {
             value.length = 0;
+        }
         int counter = counter_number(name);
-        if (counter >= 0)
+        if (counter >= 0) {
             read_value(table, counter, value);
+        }
     }
 }
 
 static bool is_heading(const char *line) {
-    for (size_t i = 0; i < sizeof HEADINGS / sizeof *HEADINGS; i++)
-        if (!strncmp(line, HEADINGS[i], strlen(HEADINGS[i])))
+    for (size_t i = 0; i < sizeof HEADINGS / sizeof *HEADINGS; i++) {
+        if (!strncmp(line, HEADINGS[i], strlen(HEADINGS[i]))) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -136,20 +145,23 @@ static void read_table(struct table *table, int fd) {
     }
     text[length] = 0;
     read_lines(table, text);
-    if (!table->headings)
+    if (!table->headings) {
         text_put(&table->missing, "any counter");
+    }
 }
 
 void read_counters(struct counters *counters, struct counter_values *found) {
     memset(found, 0, sizeof *found);
     for (int i = 0; i < COUNTER_FILES; i++) {
         struct table table = {.found = found, .missing.limit = NAMES_SIZE};
-        if (counters->fd[i] < 0)
+        if (counters->fd[i] < 0) {
             continue;
+        }
         read_table(&table, counters->fd[i]);
-        if (table.missing.length && counters->notes && counters->notes->count < MOST_NOTES)
+        if (table.missing.length && counters->notes && counters->notes->count < MOST_NOTES) {
             add_note(counters->notes, "%s has no number for: %s", COUNTER_PATHS[i],
                      table.missing.data);
+        }
         text_free(&table.missing);
     }
 }
@@ -167,8 +179,9 @@ void add_moved_counters(struct text *json, const struct counter_values *before,
     text_put(json, "{");
     for (int i = 0; i < OF_TRIALS; i++) {
         long long by = after->value[i] - before->value[i];
-        if (!before->is_known[i] || !after->is_known[i] || by <= 0)
+        if (!before->is_known[i] || !after->is_known[i] || by <= 0) {
             continue;
+        }
         text_format(json, "%s\"%s\":%lld", separator, COUNTER_NAMES[i], by < most ? by : most);
         separator = ",";
     }
@@ -179,8 +192,9 @@ void add_counters_since_boot(struct text *json, const struct counter_values *fou
     const char *separator = "";
     text_put(json, "{");
     for (int i = 0; i < ALL_COUNTERS; i++) {
-        if (!found->is_known[i] || i == IN_CSUM_ERRORS)
+        if (!found->is_known[i] || i == IN_CSUM_ERRORS) {
             continue;
+        }
         text_format(json, "%s\"%s\":%lld", separator, COUNTER_NAMES[i], found->value[i]);
         separator = ",";
     }

@@ -31,22 +31,25 @@ static bool connect_to_itself(int fd) {
 /* Returns whether packets are steered to the CPUs of a mask: "00000000,00000003". */
 static bool is_steered(void) {
     char mask[4096];
-    if (read_file(STEERING, mask, sizeof mask) < 0)
+    if (read_file(STEERING, mask, sizeof mask) < 0) {
         return false;
+    }
     return mask[strspn(mask, "0,\n")] != 0;
 }
 
 void open_fence(struct fence *fence, bool is_private) {
     memset(fence, 0, sizeof *fence);
     fence->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fence->fd >= 0 && !connect_to_itself(fence->fd))
+    if (fence->fd >= 0 && !connect_to_itself(fence->fd)) {
         close_fence(fence);
+    }
     fence->is_steered = !is_private && is_steered();
 }
 
 void close_fence(struct fence *fence) {
-    if (fence->fd >= 0)
+    if (fence->fd >= 0) {
         close(fence->fd);
+    }
     fence->fd = -1;
 }
 
@@ -54,12 +57,14 @@ void close_fence(struct fence *fence) {
 static bool receive_number(struct fence *fence, unsigned *number) {
     char text[16];
     ssize_t length = recv(fence->fd, text, sizeof text - 1, 0);
-    if (length < 0)
+    if (length < 0) {
         return false;
+    }
     text[length] = 0;
     *number = (unsigned)strtoul(text, NULL, 10);
-    if (fence->sent - *number < KEPT_DATAGRAMS)
+    if (fence->sent - *number < KEPT_DATAGRAMS) {
         record_delay(now() - fence->sent_at[*number % KEPT_DATAGRAMS]);
+    }
     return true;
 }
 
@@ -69,31 +74,39 @@ static int comes_back(struct fence *fence) {
     char text[16];
     int length = snprintf(text, sizeof text, "%u", number);
     fence->sent_at[number % KEPT_DATAGRAMS] = now();
-    if (send(fence->fd, text, (size_t)length, 0) < 0)
+    if (send(fence->fd, text, (size_t)length, 0) < 0) {
         return -1;
+    }
     while (wait_for_events(fence->fd, POLLIN)) {
-        if (!receive_number(fence, &received))
+        if (!receive_number(fence, &received)) {
             return -1;
-        if (received != number)
+        }
+        if (received != number) {
             continue;
+        }
         fence->lost = 0;
-        if (fence->is_steered)
+        if (fence->is_steered) {
             pause_for(timeout_stretched(0.002));
+        }
         return 1;
     }
     return 0;
 }
 
 bool settle(struct fence *fence) {
-    if (fence->fd < 0)
+    if (fence->fd < 0) {
         return false;
+    }
     int result = comes_back(fence);
-    if (!result)
+    if (!result) {
         result = comes_back(fence);
-    if (result > 0)
+    }
+    if (result > 0) {
         return true;
+    }
     fence->lost += result < 0 && !is_scarce(errno) ? 2 : 1;
-    if (fence->lost >= 2 && !time_is_up)
+    if (fence->lost >= 2 && !time_is_up) {
         close_fence(fence); /* a firewall drops it: do not wait for it again */
+    }
     return false;
 }

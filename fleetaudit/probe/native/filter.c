@@ -44,8 +44,9 @@ static void require(struct program *p, int load, uint32_t offset, uint32_t value
 static void pass_ports(struct program *p, int load, uint32_t offset, const int *ports, int count) {
     for (int end = 0; end < 2; end++) {
         add(p, load, offset + (uint32_t)end * TARGET_PORT);
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; i++) {
             compare(p, (uint32_t)ports[i], PASS, NEXT);
+        }
     }
     add(p, BPF_RET | BPF_K, 0);
 }
@@ -63,15 +64,17 @@ static void pass_ipv4(struct program *p, const int *ports, int count) {
 
 static void pass_ipv6(struct program *p, const int *ports, int count) {
     require(p, LOAD_BYTE, IPV6_PROTOCOL, TCP_PROTOCOL);
-    for (uint32_t word = 0; word < ADDRESS_WORDS; word++) /* ::1 twice */
+    for (uint32_t word = 0; word < ADDRESS_WORDS; word++) { /* ::1 twice */
         require(p, LOAD_WORD, IPV6_SOURCE + 4 * word, word % 4 == 3);
+    }
     pass_ports(p, LOAD_HALF, IPV6_PORTS, ports, count);
 }
 
 /* Returns how many lines a jump from a line skips; PASS is the line after `reject`. */
 static uint8_t skipped(enum target target, int from, int reject) {
-    if (target == NEXT)
+    if (target == NEXT) {
         return 0;
+    }
     return (uint8_t)(reject + (target == PASS) - from - 1);
 }
 

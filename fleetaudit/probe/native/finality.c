@@ -47,19 +47,24 @@ static const struct outstanding NOTHING_MORE = {NULL, 0};
 static const struct listed NO_SOCKET = {.state = GONE};
 
 static bool sends_urgent(const struct scenario *scenario) {
-    for (int i = 0; i < scenario->steps; i++)
-        if (scenario->step[i].actor == BY_CLOSER && is_verb(&scenario->step[i], "send-urgent"))
+    for (int i = 0; i < scenario->steps; i++) {
+        if (scenario->step[i].actor == BY_CLOSER && is_verb(&scenario->step[i], "send-urgent")) {
             return true;
+        }
+    }
     return false;
 }
 
 void hasten_ack(struct connection *c) {
-    if (sends_urgent(c->scenario))
+    if (sends_urgent(c->scenario)) {
         return; /* a recv would skip the urgent byte, which FIONREAD does not count */
-    if ((events_of(c, PEER) & POLL_END) != POLLRDHUP || unread_of(c, PEER))
+    }
+    if ((events_of(c, PEER) & POLL_END) != POLLRDHUP || unread_of(c, PEER)) {
         return;
-    if (receive(c, PEER, 1, 0, false) < 0)
+    }
+    if (receive(c, PEER, 1, 0, false) < 0) {
         return;
+    }
     c->ack_hastened = send_ack_now(c, PEER) || c->ack_hastened;
 }
 
@@ -67,8 +72,9 @@ void hasten_ack(struct connection *c) {
 static void deliver_everything(struct connection *c) {
     settle(&c->lab->fence);
     hasten_ack(c);
-    for (int i = 0; i < 2; i++) /* and once more for the answer */
+    for (int i = 0; i < 2; i++) { /* and once more for the answer */
         settle(&c->lab->fence);
+    }
     drain_capture(c);
 }
 
@@ -96,11 +102,13 @@ static bool open_state(struct connection *c, enum side side, struct listed *foun
 /* Returns whether the peer sent a segment since it received a FIN; it delays none by more than
    0.2 s. */
 static bool is_fin_acknowledged(struct connection *c) {
-    if (c->ack_hastened)
+    if (c->ack_hastened) {
         return true;
+    }
     long sent = segments_sent(c, PEER);
-    if (sent < 0 || c->segments_before_fin < 0)
+    if (sent < 0 || c->segments_before_fin < 0) {
         return now() > c->fin_arrived_at + timeout_stretched(0.25);
+    }
     return sent > c->segments_before_fin;
 }
 
@@ -108,76 +116,92 @@ static bool is_fin_acknowledged(struct connection *c) {
    Returns false if it cannot be read. */
 static bool closer_state(struct connection *c, int peer, struct listed *found) {
     const struct address *near = &c->address[CLOSER], *far = &c->address[PEER];
-    if (open_state(c, CLOSER, found) || find_by_diag(c->lab, near, far, found))
+    if (open_state(c, CLOSER, found) || find_by_diag(c->lab, near, far, found)) {
         return true;
+    }
     *found = NO_SOCKET;
     if (peer == CLOSE_WAIT || peer == LAST_ACK || peer == CLOSING) {
         /* All that came before the FIN arrived with it. */
-        if (!is_fin_acknowledged(c))
+        if (!is_fin_acknowledged(c)) {
             *found = (struct listed){.state = FIN_WAIT1, .unsent = 1};
+        }
         return true;
     }
-    if (peer != GONE && !c->unacknowledged && !unread_of(c, PEER))
+    if (peer != GONE && !c->unacknowledged && !unread_of(c, PEER)) {
         return true; /* only a FIN was left to send */
+    }
     return find_in_tables(near, far, found);
 }
 
 /* Returns whether the closer answers new data with a RST: closed, or shut both ways. */
 static bool resets_new_data(struct connection *c, int state) {
-    if (c->is_forged && c->gap_end > c->sent[PEER])
+    if (c->is_forged && c->gap_end > c->sent[PEER]) {
         return false; /* nothing is new: the closer has it from behind a gap */
-    if (c->is_closed[CLOSER])
+    }
+    if (c->is_closed[CLOSER]) {
         return true;
+    }
     return c->reading_shut && (state == FIN_WAIT1 || state == FIN_WAIT2 || state == CLOSING);
 }
 
 /* Returns whether the peer's MPTCP socket does not show yet what its subflow received. */
 static bool is_worker_late(struct connection *c, int peer) {
-    if (c->socket[PEER] < 0 || events_of(c, PEER) & POLL_END)
+    if (c->socket[PEER] < 0 || events_of(c, PEER) & POLL_END) {
         return false;
+    }
     int bits = 0;
     for (int i = 0; i < c->packets.count; i++) {
         const struct packet *packet = &c->packets.packet[i];
-        if (!is_from(c, packet, CLOSER))
+        if (!is_from(c, packet, CLOSER)) {
             continue;
+        }
         bits |= packet->bits;
-        if (strstr(packet->options, "DATA_FIN"))
+        if (strstr(packet->options, "DATA_FIN")) {
             bits |= TCP_FIN;
+        }
     }
     return peer == CLOSE || (bits & (TCP_FIN | TCP_RST)) == TCP_FIN;
 }
 
 static struct outstanding find_outstanding(struct connection *c) {
     struct listed peer, closer;
-    if (!open_state(c, PEER, &peer) && !look_up(c, PEER, &peer))
+    if (!open_state(c, PEER, &peer) && !look_up(c, PEER, &peer)) {
         return (struct outstanding){"what the peer still has to send cannot be read", 1};
-    if (c->kind == KIND_MPTCP && is_worker_late(c, peer.state))
+    }
+    if (c->kind == KIND_MPTCP && is_worker_late(c, peer.state)) {
         return (struct outstanding){"MPTCP has not passed the end on to the peer's socket", 1};
-    if (peer.state == CLOSE && c->socket[PEER] >= 0)
+    }
+    if (peer.state == CLOSE && c->socket[PEER] >= 0) {
         return NOTHING_MORE;
-    if (!closer_state(c, peer.state, &closer))
+    }
+    if (!closer_state(c, peer.state, &closer)) {
         return (struct outstanding){"what the closer still has to send cannot be read", 1};
+    }
     bool sent_fin =
         closer.state == FIN_WAIT1 || closer.state == CLOSING || closer.state == LAST_ACK;
-    if (sent_fin && closer.unsent && !c->is_forged)
+    if (sent_fin && closer.unsent && !c->is_forged) {
         return (struct outstanding){"the closer's FIN is not acknowledged", closer.unsent};
-    if (peer.state != GONE && peer.unsent && resets_new_data(c, closer.state))
+    }
+    if (peer.state != GONE && peer.unsent && resets_new_data(c, closer.state)) {
         return (struct outstanding){"the peer still sends to a closed socket", peer.unsent};
+    }
     return NOTHING_MORE;
 }
 
 /* Returns whether a side has data to read; FIONREAD does not count urgent bytes. */
 static bool has_unread(struct connection *c, enum side side) {
     struct listed found;
-    if (look_up(c, side, &found) && found.unread > 0)
+    if (look_up(c, side, &found) && found.unread > 0) {
         return true;
+    }
     return unread_of(c, side) > 0;
 }
 
 /* Returns whether what is outstanding waits for a side that does not read its queue. */
 static bool waits_for_a_reader(struct connection *c) {
-    if (!has_fin(c, PEER) && has_unread(c, PEER))
+    if (!has_fin(c, PEER) && has_unread(c, PEER)) {
         return true;
+    }
     return !c->is_closed[CLOSER] && has_unread(c, CLOSER);
 }
 
@@ -189,8 +213,9 @@ static double two_timeouts(struct connection *c) {
     double rto = rto_of(c, PEER);
     double seconds =
         2 * (rto > 0 ? rto : 0.25) * (1 << (backoff < MOST_DOUBLINGS ? backoff : MOST_DOUBLINGS));
-    if (seconds < 0.1)
+    if (seconds < 0.1) {
         seconds = 0.1;
+    }
     return seconds < 2 * PATIENCE ? seconds : 2 * PATIENCE;
 }
 
@@ -203,15 +228,17 @@ static const char *wait_until_nothing_more(struct connection *c) {
     while (true) {
         deliver_everything(c);
         struct outstanding outstanding = find_outstanding(c);
-        if (!outstanding.what || time_is_up)
+        if (!outstanding.what || time_is_up) {
             return outstanding.what;
+        }
         if (outstanding.amount != amount) {
             double longer = two_timeouts(c);
             amount = outstanding.amount;
             end = now() + (longer > least ? longer : least);
         }
-        if (now() > end || now() > limit)
+        if (now() > end || now() > limit) {
             return waits_for_a_reader(c) ? NULL : outstanding.what;
+        }
         pause_for(pause);
         pause = pause < 0.004 ? 2 * pause : 0.008;
     }
@@ -219,20 +246,24 @@ static const char *wait_until_nothing_more(struct connection *c) {
 
 void wait_for_quiet(struct connection *c) {
     struct capture *capture = &c->lab->capture;
-    if (capture->fd < 0)
+    if (capture->fd < 0) {
         return;
+    }
     double end = now() + timeout_stretched(NOTICE);
-    while (now() < end && poll_events(capture->fd, POLLIN, timeout_stretched(0.005)))
+    while (now() < end && poll_events(capture->fd, POLLIN, timeout_stretched(0.005))) {
         drain_capture(c);
+    }
 }
 
 /* The peer's recv must come later: it opens a window that was shut. */
 void wait_for_final_ending(struct connection *c) {
     const char *what = c->kind == KIND_UNIX ? NULL : wait_until_nothing_more(c);
     snprintf(c->outstanding, sizeof c->outstanding, "%s", what ? what : "");
-    if (c->kind == KIND_MPTCP)
+    if (c->kind == KIND_MPTCP) {
         wait_for_quiet(c);
-    for (int i = 0; i < 2; i++) /* an ACK that was sent just now, and a RST that answers it */
+    }
+    for (int i = 0; i < 2; i++) { /* an ACK that was sent just now, and a RST that answers it */
         settle(&c->lab->fence);
+    }
     drain_capture(c);
 }

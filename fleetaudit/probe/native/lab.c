@@ -18,8 +18,9 @@ enum { BACKLOG = 16, MAX_REPEATED = 8192 };
 static void open_capture_noted(struct lab *lab) {
     struct failure failure;
     char reason[200];
-    if (open_capture(&lab->capture, &failure))
+    if (open_capture(&lab->capture, &failure)) {
         return;
+    }
     if (is_refused(failure.number)) {
         snprintf(lab->no_capture, sizeof lab->no_capture, "%s", lack_of_raw_sockets());
         snprintf(lab->wire_note, sizeof lab->wire_note, "a packet capture %s", lab->no_capture);
@@ -30,13 +31,21 @@ static void open_capture_noted(struct lab *lab) {
     snprintf(lab->wire_note, sizeof lab->wire_note, "%s", lab->no_capture);
 }
 
-static void close_listeners(struct lab *lab, bool forgets_only) {
-    for (int family = 0; family < FAMILIES; family++)
+static void forget_listeners(struct lab *lab) {
+    for (int family = 0; family < FAMILIES; family++) {
         for (int kind = 0; kind < KINDS; kind++) {
-            if (!forgets_only)
-                close_quietly(lab->listener[family][kind]);
             lab->listener[family][kind] = -1;
         }
+    }
+}
+
+static void close_listeners(struct lab *lab) {
+    for (int family = 0; family < FAMILIES; family++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            close_quietly(lab->listener[family][kind]);
+        }
+    }
+    forget_listeners(lab);
 }
 
 void open_lab(struct lab *lab, bool is_private, const char *available_ulp) {
@@ -44,7 +53,7 @@ void open_lab(struct lab *lab, bool is_private, const char *available_ulp) {
     lab->is_private = is_private;
     snprintf(lab->available_ulp, sizeof lab->available_ulp, "%s", available_ulp);
     stay_on_this_cpu();
-    close_listeners(lab, true);
+    forget_listeners(lab);
     open_counters(&lab->counters, NULL);
     lab->repeated.limit = MAX_REPEATED;
     open_capture_noted(lab);
@@ -58,10 +67,11 @@ void close_lab(struct lab *lab) {
     close_counters(&lab->counters);
     close_capture(&lab->capture);
     close_fence(&lab->fence);
-    close_listeners(lab, false);
+    close_listeners(lab);
     close_quietly(lab->sock_diag);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         close_quietly(lab->raw_socket[i]);
+    }
     text_free(&lab->repeated);
 }
 
@@ -76,11 +86,13 @@ static bool connect_client(int client, int listener, struct failure *failure) {
     struct address near, far;
     double began = now();
     if (!local_address(listener, &far, failure) || !connect_in_time(client, &far, failure) ||
-        !local_address(client, &near, failure))
+        !local_address(client, &near, failure)) {
         return false;
+    }
     int server = accept_from(listener, &near, failure);
-    if (server < 0)
+    if (server < 0) {
         return false;
+    }
     record_delay(now() - began);
     close_by_reset(server);
     return true;
@@ -88,8 +100,9 @@ static bool connect_client(int client, int listener, struct failure *failure) {
 
 static bool connect_once(enum family family, int listener, struct failure *failure) {
     int client = new_socket(address_family(family), KIND_TCP, failure);
-    if (client < 0)
+    if (client < 0) {
         return false;
+    }
     bool is_connected = connect_client(client, listener, failure);
     close_by_reset(client);
     return is_connected;
@@ -103,8 +116,9 @@ static bool try_family(struct lab *lab, enum family family, struct failure *fail
     char reason[800];
     problem->kind = NO_FAILURE;
     int listener = shared_listener(lab, family, KIND_TCP, failure);
-    if (listener >= 0 && connect_once(family, listener, failure))
+    if (listener >= 0 && connect_once(family, listener, failure)) {
         return true;
+    }
     bool lacks_family = failure->number == EADDRNOTAVAIL || failure->number == EAFNOSUPPORT;
     if (lacks_family && listener < 0) {
         lab->checks[family] = MAX_CHECKS;
@@ -112,8 +126,9 @@ static bool try_family(struct lab *lab, enum family family, struct failure *fail
                   name, name);
         return true;
     }
-    if (failure->kind == SYSTEM_ERROR && is_scarce(failure->number))
+    if (failure->kind == SYSTEM_ERROR && is_scarce(failure->number)) {
         return false;
+    }
     message_of(failure, reason, sizeof reason);
     fail_with(problem, UNSUPPORTED, "no connection over %s loopback: %s", name, reason);
     return true;
@@ -124,10 +139,12 @@ bool check_family(struct lab *lab, enum family family, struct failure *failure) 
     struct failure *problem = &lab->problem[family];
     for (int i = 0; i < 2; i++) {
         bool is_known_to_work = lab->is_checked[family] && problem->kind == NO_FAILURE;
-        if (family == UNIX || is_known_to_work || lab->checks[family] >= MAX_CHECKS)
+        if (family == UNIX || is_known_to_work || lab->checks[family] >= MAX_CHECKS) {
             break;
-        if (!try_family(lab, family, failure))
+        }
+        if (!try_family(lab, family, failure)) {
             return false;
+        }
         lab->is_checked[family] = true;
         lab->checks[family]++;
     }
@@ -139,8 +156,9 @@ int shared_listener(struct lab *lab, enum family family, enum kind kind, struct 
     int *listener = &lab->listener[family][kind];
     if (*listener < 0) {
         *listener = open_listener(family, kind, BACKLOG, failure);
-        if (*listener >= 0)
+        if (*listener >= 0) {
             watch_ports(lab, 0);
+        }
     }
     return *listener;
 }
@@ -148,8 +166,9 @@ int shared_listener(struct lab *lab, enum family family, enum kind kind, struct 
 /* Sorted, so that equal ports are the same filter. */
 static void add_port(int *ports, int *count, int port) {
     int at = (*count)++;
-    for (; at > 0 && ports[at - 1] > port; at--)
+    for (; at > 0 && ports[at - 1] > port; at--) {
         ports[at] = ports[at - 1];
+    }
     ports[at] = port;
 }
 
@@ -157,23 +176,29 @@ void watch_ports(struct lab *lab, int extra) {
     int ports[FAMILIES * KINDS + 1], count = 0;
     struct address address;
     struct failure failure;
-    if (lab->capture.fd < 0)
+    if (lab->capture.fd < 0) {
         return;
-    for (int family = 0; family < FAMILIES; family++)
-        for (int kind = 0; kind < KINDS; kind++)
+    }
+    for (int family = 0; family < FAMILIES; family++) {
+        for (int kind = 0; kind < KINDS; kind++) {
             if (lab->listener[family][kind] >= 0 &&
-                local_address(lab->listener[family][kind], &address, &failure))
+                local_address(lab->listener[family][kind], &address, &failure)) {
                 add_port(ports, &count, port_of(&address));
-    if (extra)
+            }
+        }
+    }
+    if (extra) {
         add_port(ports, &count, extra);
+    }
     capture_ports(&lab->capture, ports, count);
 }
 
 /* Sends only: its filter lets nothing in. */
 int raw_socket_of(struct lab *lab, int family, struct failure *failure) {
     int *raw = &lab->raw_socket[family == AF_INET6];
-    if (*raw >= 0)
+    if (*raw >= 0) {
         return *raw;
+    }
     int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0 || !reject_all(fd)) {
         fail_by_errno(failure);
@@ -190,9 +215,12 @@ bool find_socket(struct lab *lab, const struct address *near, const struct addre
 
 /* Returns whether FIONREAD does not count all unread bytes: urgent ones, and after a FIN. */
 static bool needs_rx_queue(const struct scenario *scenario) {
-    for (int i = 0; i < scenario->steps; i++)
-        if (is_verb(&scenario->step[i], "send-urgent") || is_verb(&scenario->step[i], "resend-fin"))
+    for (int i = 0; i < scenario->steps; i++) {
+        if (is_verb(&scenario->step[i], "send-urgent") ||
+            is_verb(&scenario->step[i], "resend-fin")) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -214,8 +242,9 @@ long rx_queue(struct lab *lab, const struct address *near, const struct address 
               const struct scenario *scenario) {
     struct listed found;
     bool is_found = find_by_diag(lab, near, far, &found);
-    if (!is_found && (needs_rx_queue(scenario) || is_listing_cheap(lab)))
+    if (!is_found && (needs_rx_queue(scenario) || is_listing_cheap(lab))) {
         is_found = find_in_tables(near, far, &found);
+    }
     bool is_listed = is_found && (found.state != GONE || found.unsent || found.unread);
     return is_listed ? (long)found.unread : -1;
 }

@@ -29,8 +29,9 @@ static void write_group(struct packed *out) {
     uint32_t bits = (uint32_t)group[0] << 16 | (uint32_t)group[1] << 8 | group[2];
     char text[4] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
                     digits[bits & 63]};
-    for (int i = out->group_count + 1; i < 4; i++)
+    for (int i = out->group_count + 1; i < 4; i++) {
         text[i] = '=';
+    }
     text_add(out->json, text, sizeof text);
     memset(out->group, 0, sizeof out->group);
     out->group_count = 0;
@@ -38,8 +39,9 @@ static void write_group(struct packed *out) {
 
 static void write_byte(struct packed *out, uint8_t byte) {
     out->group[out->group_count++] = byte;
-    if (out->group_count == 3)
+    if (out->group_count == 3) {
         write_group(out);
+    }
 }
 
 static void write_bits(struct packed *out, uint32_t value, int count) {
@@ -52,27 +54,30 @@ static void write_bits(struct packed *out, uint32_t value, int count) {
 
 /* Huffman codes begin with their highest bit. */
 static void write_code(struct packed *out, uint32_t code, int count) {
-    while (count-- > 0)
+    while (count-- > 0) {
         write_bits(out, code >> count & 1, 1);
+    }
 }
 
 /* Writes a literal byte, the end of the block or the code of a length (section 3.2.6). */
 static void write_symbol(struct packed *out, uint32_t symbol) {
-    if (symbol < 144)
+    if (symbol < 144) {
         write_code(out, 0x30 + symbol, 8);
-    else if (symbol < 256)
+    } else if (symbol < 256) {
         write_code(out, 0x190 + symbol - 144, 9);
-    else if (symbol < 280)
+    } else if (symbol < 280) {
         write_code(out, symbol - 256, 7);
-    else
+    } else {
         write_code(out, 0xC0 + symbol - 280, 8);
+    }
 }
 
 /* Returns how many bits of a number follow its code, which says the `kept` highest ones. */
 static int count_extra_bits(size_t number, int kept) {
     int extra = 0;
-    while (number >> extra >> kept)
+    while (number >> extra >> kept) {
         extra++;
+    }
     return extra;
 }
 
@@ -96,8 +101,9 @@ static void write_distance(struct packed *out, size_t distance) {
 
 static size_t common_length(const uint8_t *one, const uint8_t *another, size_t most) {
     size_t length = 0;
-    while (length < most && one[length] == another[length])
+    while (length < most && one[length] == another[length]) {
         length++;
+    }
     return length;
 }
 
@@ -107,8 +113,9 @@ static struct match find_match(const uint8_t *data, size_t size, size_t at) {
     size_t most = size - at < LONGEST_MATCH ? size - at : LONGEST_MATCH;
     for (size_t distance = 1; distance <= at && distance <= FARTHEST_MATCH; distance++) {
         size_t length = common_length(data + at, data + at - distance, most);
-        if (length >= SHORTEST_MATCH && length > best.length)
+        if (length >= SHORTEST_MATCH && length > best.length) {
             best = (struct match){length, distance};
+        }
     }
     return best;
 }
@@ -127,8 +134,9 @@ static void write_block(struct packed *out, const uint8_t *data, size_t size) {
         }
     }
     write_symbol(out, END_OF_BLOCK);
-    if (out->bit_count)
+    if (out->bit_count) {
         write_bits(out, 0, 8 - out->bit_count);
+    }
 }
 
 static uint32_t adler32(const uint8_t *data, size_t size) {
@@ -147,9 +155,11 @@ void add_packed(struct text *json, const uint8_t *data, size_t size) {
     write_byte(&out, 0x78); /* deflate with a window of 32 KiB */
     write_byte(&out, 0x01); /* no dictionary; with the byte before a multiple of 31 */
     write_block(&out, data, size);
-    for (int shift = 24; shift >= 0; shift -= 8)
+    for (int shift = 24; shift >= 0; shift -= 8) {
         write_byte(&out, (uint8_t)(sum >> shift));
-    if (out.group_count)
+    }
+    if (out.group_count) {
         write_group(&out);
+    }
     text_put(json, "\"");
 }

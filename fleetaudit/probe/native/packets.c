@@ -28,8 +28,9 @@ static const char *mptcp_name(const uint8_t *value, int length) {
     static const char *const names[16] = {
         [0] = "MP_CAPABLE", [1] = "MP_JOIN", [6] = "MP_FAIL", [7] = "MP_FASTCLOSE", [8] = "MP_RST"};
     int subtype = length > 0 ? value[0] >> 4 : -1;
-    if (subtype == MPTCP_DSS)
+    if (subtype == MPTCP_DSS) {
         return length > 1 && value[1] & DSS_DATA_FIN ? "DATA_FIN" : NULL;
+    }
     return subtype >= 0 ? names[subtype] : NULL;
 }
 
@@ -42,30 +43,36 @@ static const char *option_name(int kind, const uint8_t *value, int length, int b
                     {TIMESTAMPS, TCP_SYN, "TS"},
                     {MD5, TCP_SYN | TCP_FIN | TCP_RST, "MD5"},
                     {TFO, TCP_SYN, "TFO"}};
-    if (kind == MPTCP)
+    if (kind == MPTCP) {
         return mptcp_name(value, length);
-    for (size_t i = 0; i < sizeof reported / sizeof *reported; i++)
-        if (reported[i].kind == kind && (bits | ANY) & reported[i].segments)
+    }
+    for (size_t i = 0; i < sizeof reported / sizeof *reported; i++) {
+        if (reported[i].kind == kind && (bits | ANY) & reported[i].segments) {
             return reported[i].name;
+        }
+    }
     return NULL;
 }
 
 static void add_option_name(struct packet *packet, const char *name) {
     size_t used = strlen(packet->options), room = sizeof packet->options - used;
-    if (name && strlen(name) + 1 < room)
+    if (name && strlen(name) + 1 < room) {
         snprintf(packet->options + used, room, "%s%s", used ? " " : "", name);
+    }
 }
 
 static void read_option(struct packet *packet, int kind, const uint8_t *value, int length) {
-    if ((kind == WINDOW_SCALE && length != 1) || (kind == TIMESTAMPS && length != 8))
+    if ((kind == WINDOW_SCALE && length != 1) || (kind == TIMESTAMPS && length != 8)) {
         return;
+    }
     if (kind == TIMESTAMPS) {
         packet->has_timestamps = true;
         packet->timestamps[0] = be32(value);
         packet->timestamps[1] = be32(value + 4);
     }
-    if (kind == WINDOW_SCALE && packet->bits & TCP_SYN)
+    if (kind == WINDOW_SCALE && packet->bits & TCP_SYN) {
         packet->scale = value[0];
+    }
     add_option_name(packet, option_name(kind, value, length, packet->bits));
 }
 
@@ -73,11 +80,13 @@ static void read_option(struct packet *packet, int kind, const uint8_t *value, i
 static void read_options(struct packet *packet, const uint8_t *data, int length) {
     for (int at = 0, size; at < length && data[at] != END; at += size) {
         size = 1;
-        if (data[at] == NOP)
+        if (data[at] == NOP) {
             continue;
+        }
         size = at + 1 < length ? data[at + 1] : 0;
-        if (size < 2 || at + size > length)
+        if (size < 2 || at + size > length) {
             return;
+        }
         read_option(packet, data[at], data + at + 2, size - 2);
     }
 }
@@ -97,8 +106,9 @@ static void read_segment(struct packet *packet, const uint8_t *data, int length,
     packet->urgent = packet->bits & TCP_URG ? be16(tcp + 18) : 0;
     packet->length = end > stop ? end - stop : 0;
     packet->headers_length = stop < length ? stop : length;
-    if (packet->headers_length > SNAP)
+    if (packet->headers_length > SNAP) {
         packet->headers_length = SNAP;
+    }
     memcpy(packet->headers, data, (size_t)packet->headers_length);
     read_options(packet, tcp + TCP_HEADER, packet->headers_length - start - TCP_HEADER);
 }
@@ -106,8 +116,9 @@ static void read_segment(struct packet *packet, const uint8_t *data, int length,
 bool parse_packet(struct packet *packet, const uint8_t *data, int length, double at) {
     bool is_ipv4 = length > 0 && data[0] >> 4 == 4;
     int start = is_ipv4 ? (data[0] & 15) * 4 : IPV6_HEADER;
-    if (length < 6 || start + TCP_HEADER > length)
+    if (length < 6 || start + TCP_HEADER > length) {
         return false;
+    }
     int end = is_ipv4 ? be16(data + 2) : IPV6_HEADER + be16(data + 4);
     memset(packet, 0, sizeof *packet);
     packet->at = at;
@@ -123,12 +134,15 @@ void flag_names(int bits, char into[12]) {
     } flags[] = {{TCP_FIN, 'F'}, {TCP_SYN, 'S'}, {TCP_RST, 'R'},
                  {TCP_PSH, 'P'}, {TCP_ACK, '.'}, {TCP_URG, 'U'}};
     int used = 0;
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (bits & flags[i].bit)
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        if (bits & flags[i].bit) {
             into[used++] = flags[i].name;
+        }
+    }
     into[used] = 0;
-    if (!used)
+    if (!used) {
         strcpy(into, "none");
+    }
 }
 
 bool has_control(const struct packet *packet) {
@@ -138,9 +152,11 @@ bool has_control(const struct packet *packet) {
 /* Drops the segments in the middle; those with control flags only if it `drops_all`. */
 static void drop_middle(struct packets *packets, bool drops_all) {
     int kept = KEPT_AT_ENDS, count = packets->count;
-    for (int i = KEPT_AT_ENDS; i < count; i++)
-        if (i >= count - KEPT_AT_ENDS || (!drops_all && has_control(&packets->packet[i])))
+    for (int i = KEPT_AT_ENDS; i < count; i++) {
+        if (i >= count - KEPT_AT_ENDS || (!drops_all && has_control(&packets->packet[i]))) {
             packets->packet[kept++] = packets->packet[i];
+        }
+    }
     packets->lost += count - kept;
     packets->count = kept;
 }
@@ -148,15 +164,17 @@ static void drop_middle(struct packets *packets, bool drops_all) {
 /* Makes room by dropping what no trace reports. */
 static void make_room(struct packets *packets) {
     drop_middle(packets, false);
-    if (packets->count > MAX_PACKETS / 2)
+    if (packets->count > MAX_PACKETS / 2) {
         drop_middle(packets, true);
+    }
 }
 
 static bool grow(struct packets *packets) {
     int capacity = packets->capacity ? packets->capacity * 2 : 32;
     struct packet *larger = realloc(packets->packet, (size_t)capacity * sizeof *larger);
-    if (!larger)
+    if (!larger) {
         return false;
+    }
     packets->packet = larger;
     packets->capacity = capacity;
     return true;
@@ -167,8 +185,9 @@ void packets_add(struct packets *packets, const struct packet *packet) {
         packets->lost++;
         return;
     }
-    if (packets->count == MAX_PACKETS)
+    if (packets->count == MAX_PACKETS) {
         make_room(packets);
+    }
     packets->packet[packets->count++] = *packet;
 }
 

@@ -28,13 +28,15 @@ enum line_result { GO_ON, FOUND, FAILED };
 static void table_address(const struct address *address, char into[ENTRY_SIZE]) {
     bool is_ipv4 = address->storage.any.sa_family == AF_INET;
     const void *packed = &address->storage.ipv6.sin6_addr;
-    if (is_ipv4)
+    if (is_ipv4) {
         packed = &address->storage.ipv4.sin_addr;
+    }
     uint32_t words[4];
     int count = is_ipv4 ? 1 : 4, used = 0;
     memcpy(words, packed, (size_t)count * sizeof *words);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         used += snprintf(into + used, (size_t)(ENTRY_SIZE - used), "%08X", (unsigned)words[i]);
+    }
     in_port_t port = is_ipv4 ? address->storage.ipv4.sin_port : address->storage.ipv6.sin6_port;
     snprintf(into + used, (size_t)(ENTRY_SIZE - used), ":%04X", ntohs(port));
 }
@@ -53,29 +55,37 @@ static enum line_result read_entry(const char *state, const char *queues, const 
                                    struct listed *found) {
     unsigned number, is_waiting;
     const char *unread = strchr(queues, ':');
-    if (!unread || !read_number(timer, ':', 0xFF, &is_waiting))
+    if (!unread || !read_number(timer, ':', 0xFF, &is_waiting)) {
         return FAILED;
-    if (is_waiting == TIMER_TIME_WAIT)
+    }
+    if (is_waiting == TIMER_TIME_WAIT) {
         return FOUND;
+    }
     if (!read_number(state, 0, MAX_STATE, &number) ||
         !read_number(queues, ':', UINT32_MAX, &found->unsent) ||
-        !read_number(unread + 1, 0, UINT32_MAX, &found->unread))
+        !read_number(unread + 1, 0, UINT32_MAX, &found->unread)) {
         return FAILED;
+    }
     found->state = (int)number;
     return FOUND;
 }
 
 static enum line_result read_line(struct search *search, char *line) {
     char *field[FIELDS], *rest;
-    if (++search->lines % LINES_BETWEEN_LOOKS == 0 && now() > search->end)
+    if (++search->lines % LINES_BETWEEN_LOOKS == 0 && now() > search->end) {
         return FAILED;
-    if (!strstr(line, search->near))
+    }
+    if (!strstr(line, search->near)) {
         return GO_ON;
-    for (int i = 0; i < FIELDS; i++)
-        if (!(field[i] = strtok_r(i ? NULL : line, " ", &rest)))
+    }
+    for (int i = 0; i < FIELDS; i++) {
+        if (!(field[i] = strtok_r(i ? NULL : line, " ", &rest))) {
             return FAILED;
-    if (strcmp(field[1], search->near) || strcmp(field[2], search->far))
+        }
+    }
+    if (strcmp(field[1], search->near) || strcmp(field[2], search->far)) {
         return GO_ON;
+    }
     return read_entry(field[3], field[4], field[5], search->found);
 }
 
@@ -99,10 +109,12 @@ static enum line_result read_table(struct search *search, int fd) {
     enum line_result result = GO_ON;
     while (result == GO_ON) {
         ssize_t length = used < sizeof text ? read(fd, text + used, sizeof text - used) : -1;
-        if (length < 0)
+        if (length < 0) {
             return FAILED;
-        if (length == 0)
+        }
+        if (length == 0) {
             break;
+        }
         used += (size_t)length;
         result = read_lines(search, text, &used);
     }
@@ -114,8 +126,9 @@ bool find_in_tables(const struct address *near, const struct address *far, struc
     bool is_ipv4 = near->storage.any.sa_family == AF_INET;
     int fd = open(is_ipv4 ? "/proc/net/tcp" : "/proc/net/tcp6", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     *found = (struct listed){.state = GONE};
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     table_address(near, search.near);
     table_address(far, search.far);
     enum line_result result = read_table(&search, fd);

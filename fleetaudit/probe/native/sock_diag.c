@@ -68,8 +68,9 @@ static struct diag_request make_request(int kind, const struct address *near,
                  .id.idiag_cookie = {(uint32_t)NO_COOKIE, (uint32_t)NO_COOKIE}},
     };
     size_t size;
-    if (kind == SOCK_DESTROY) /* which has no other answer */
+    if (kind == SOCK_DESTROY) { /* which has no other answer */
         request.header.nlmsg_flags |= NLM_F_ACK;
+    }
     const void *source = packed_address(near, &size, &request.body.id.idiag_sport);
     memcpy(request.body.id.idiag_src, source, size);
     const void *target = packed_address(far, &size, &request.body.id.idiag_dport);
@@ -82,20 +83,25 @@ static struct diag_request make_request(int kind, const struct address *near,
 static ssize_t ask(int fd, int kind, const struct address *near, const struct address *far,
                    union diag_answer *answer) {
     struct diag_request request = make_request(kind, near, far);
-    if (send(fd, &request, sizeof request, 0) < 0)
+    if (send(fd, &request, sizeof request, 0) < 0) {
         return -1;
+    }
     errno = ETIMEDOUT;
-    if (!wait_for_events(fd, POLLIN))
+    if (!wait_for_events(fd, POLLIN)) {
         return -1;
+    }
     ssize_t size = recv(fd, answer, sizeof *answer, 0);
-    if (size < 0)
+    if (size < 0) {
         return -1;
+    }
     errno = EBADMSG;
-    if (size < (ssize_t)(sizeof answer->refused.header + sizeof answer->refused.error.error))
+    if (size < (ssize_t)(sizeof answer->refused.header + sizeof answer->refused.error.error)) {
         return -1;
+    }
     errno = -answer->refused.error.error; /* 0 is the ACK */
-    if (answer->refused.header.nlmsg_type == NLMSG_ERROR && errno)
+    if (answer->refused.header.nlmsg_type == NLMSG_ERROR && errno) {
         return -1;
+    }
     return size;
 }
 
@@ -105,15 +111,18 @@ static bool find(int fd, const struct address *near, const struct address *far,
     union diag_answer answer;
     *found = (struct listed){.state = GONE};
     ssize_t size = ask(fd, SOCK_DIAG_BY_FAMILY, near, far, &answer);
-    if (size < 0)
+    if (size < 0) {
         return errno == ENOENT;
+    }
     errno = EBADMSG;
-    if (size < (ssize_t)sizeof answer.found)
+    if (size < (ssize_t)sizeof answer.found) {
         return false;
+    }
     const struct inet_diag_msg *socket = &answer.found.socket;
     /* A listener answers for a connection of its port that is in no table any more. */
-    if (socket->idiag_timer == TIMER_TIME_WAIT || socket->idiag_state == LISTEN)
+    if (socket->idiag_timer == TIMER_TIME_WAIT || socket->idiag_state == LISTEN) {
         return true;
+    }
     found->state = socket->idiag_state;
     found->unread = socket->idiag_rqueue;
     found->unsent = socket->idiag_wqueue;
@@ -129,10 +138,12 @@ bool destroy_by_diag(struct lab *lab, const struct address *near, const struct a
                      struct failure *failure) {
     struct listed found;
     union diag_answer answer;
-    if (!find(lab->sock_diag, near, far, &found))
+    if (!find(lab->sock_diag, near, far, &found)) {
         return fail_by_errno(failure);
-    if (found.state == GONE) /* else the listener would be destroyed */
+    }
+    if (found.state == GONE) { /* else the listener would be destroyed */
         return true;
+    }
     return ask(lab->sock_diag, SOCK_DESTROY, near, far, &answer) >= 0 || fail_by_errno(failure);
 }
 
@@ -154,8 +165,9 @@ static bool is_built_in(const char *folder, const char *module) {
             used = kept;
         }
     }
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
     return is_found;
 }
 
@@ -163,11 +175,13 @@ static bool is_built_in(const char *folder, const char *module) {
 static bool is_loaded(void) {
     struct utsname names;
     char folder[256];
-    if (uname(&names))
+    if (uname(&names)) {
         return false;
+    }
     snprintf(folder, sizeof folder, "/lib/modules/%s", names.release);
-    if (!access("/sys/module/tcp_diag", F_OK) || access(folder, F_OK))
+    if (!access("/sys/module/tcp_diag", F_OK) || access(folder, F_OK)) {
         return true;
+    }
     return is_built_in(folder, "tcp_diag.ko");
 }
 
@@ -180,8 +194,9 @@ static bool answers(int fd) {
     struct address far = near;
     far.storage.ipv4.sin_port = htons(1);
     int known = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (known < 0)
+    if (known < 0) {
         return false;
+    }
     bool is_found = !bind(known, &near.storage.any, near.length) && !listen(known, 1) &&
                     !getsockname(known, &near.storage.any, &near.length) &&
                     ask(fd, SOCK_DIAG_BY_FAMILY, &near, &far, &answer) >= 0;

@@ -16,8 +16,9 @@ struct first_numbers {
 
 long long micros(double seconds) {
     double found = seconds * 1e6;
-    if (found > MAX_MICROS)
+    if (found > MAX_MICROS) {
         found = MAX_MICROS;
+    }
     return (long long)(found < -MAX_MICROS ? -MAX_MICROS : found);
 }
 
@@ -40,16 +41,18 @@ static struct row make_row(const struct connection *c, const struct packet *pack
         first->is_known[row.sender] = true;
         first->seq[row.sender] = packet->seq;
     }
-    if (packet->bits & TCP_ACK)
+    if (packet->bits & TCP_ACK) {
         row.ack = relative(first, other_side(row.sender), packet->ack);
+    }
     flag_names(packet->bits, row.flags);
     return row;
 }
 
 static int count_control(const struct packets *packets) {
     int count = 0;
-    for (int i = 0; i < packets->count; i++)
+    for (int i = 0; i < packets->count; i++) {
         count += has_control(&packets->packet[i]);
+    }
     return count;
 }
 
@@ -74,8 +77,9 @@ static struct selection start_selection(const struct packets *packets) {
 
 /* Returns whether the next segment is reported. */
 static bool is_reported(struct selection *chosen, const struct packet *packet) {
-    if (chosen->takes_all)
+    if (chosen->takes_all) {
         return true;
+    }
     if (!has_control(packet)) {
         int number = chosen->seen_plain++;
         return number < chosen->first_plain || number >= chosen->plain - chosen->last_plain;
@@ -92,8 +96,9 @@ void make_trace(const struct connection *c, struct trace *trace) {
     for (int i = 0; i < c->packets.count; i++) {
         const struct packet *packet = &c->packets.packet[i];
         struct row row = make_row(c, packet, &first);
-        if (is_reported(&chosen, packet))
+        if (is_reported(&chosen, packet)) {
             trace->row[trace->rows++] = row;
+        }
     }
     trace->omitted = c->packets.count + c->packets.lost - trace->rows;
 }
@@ -111,8 +116,9 @@ void add_rows(struct trial *trial, const struct trace *trace) {
         text_format(json, "%s[\"%s\",\"%s\",%u,%u,%d", i ? "," : "", side_name(row->sender),
                     row->flags, row->seq, row->ack, packet->length);
         /* Most segments are not urgent and have no options, and 0 and "" may be left out. */
-        if (packet->urgent || packet->options[0])
+        if (packet->urgent || packet->options[0]) {
             text_format(json, ",%d,\"%s\"", packet->urgent, packet->options);
+        }
         text_put(json, "]");
         text_format(&trial->at, "%s%lld", separator(&trial->at), row->at);
         text_format(&trial->windows, "%s%d", separator(&trial->windows), packet->window);
@@ -132,23 +138,26 @@ static struct ends find_ends(const struct connection *c) {
     for (int i = 0; i < c->packets.count; i++) {
         const struct packet *packet = &c->packets.packet[i];
         enum side side = sender_of(c, packet);
-        if (!(packet->bits & TCP_SYN))
+        if (!(packet->bits & TCP_SYN)) {
             continue;
+        }
         ends.has_syn = true;
         ends.port[side] = packet->source;
         ends.port[other_side(side)] = packet->target;
-        if (!is_known[side])
+        if (!is_known[side]) {
             ends.scale[side] = packet->scale;
+        }
         is_known[side] = true;
     }
     return ends;
 }
 
 static void add_scale(struct text *json, int scale) {
-    if (scale < 0)
+    if (scale < 0) {
         text_put(json, "null");
-    else
+    } else {
         text_format(json, "%d", scale);
+    }
 }
 
 static void add_headers(struct trial *trial, const struct trace *trace) {
@@ -165,8 +174,9 @@ static void add_headers(struct trial *trial, const struct trace *trace) {
 void add_connection(const struct connection *c, struct trial *trial, const struct trace *trace) {
     struct text *json = &trial->shape;
     struct ends ends = find_ends(c);
-    if (!ends.has_syn)
+    if (!ends.has_syn) {
         return;
+    }
     text_put(json, ",\"connection\":{\"scales\":[");
     add_scale(json, ends.scale[CLOSER]);
     text_put(json, ",");
@@ -190,17 +200,21 @@ struct reached {
 };
 
 static void add_reached(struct text *key, const struct reached *reached, long long most) {
-    for (enum side side = CLOSER; side < SIDES; side++)
-        if (reached->has_sent[side])
+    for (enum side side = CLOSER; side < SIDES; side++) {
+        if (reached->has_sent[side]) {
             text_format(key, " %s=%lld", side_name(side), least(reached->end[side], most));
+        }
+    }
     text_put(key, "\n");
 }
 
 static void add_segment(struct text *key, const struct row *row, long long most) {
     text_format(key, "%s ", side_name(row->sender));
-    for (const char *flag = row->flags; *flag; flag++)
-        if (*flag != 'P')
+    for (const char *flag = row->flags; *flag; flag++) {
+        if (*flag != 'P') {
             text_add(key, flag, 1);
+        }
+    }
     text_format(key, " %lld %s", least(row->packet->urgent, most), row->packet->options);
 }
 
@@ -213,11 +227,13 @@ void add_essence(struct text *key, const struct trace *trace, long long most) {
         const struct packet *packet = row->packet;
         long long end = (long long)row->seq + packet->length;
         reached.has_sent[row->sender] = true;
-        if (end > reached.end[row->sender])
+        if (end > reached.end[row->sender]) {
             reached.end[row->sender] = end;
+        }
         bool has_options = packet->options[0] && strcmp(packet->options, "SACK") != 0;
-        if (!has_options && !has_control(packet))
+        if (!has_options && !has_control(packet)) {
             continue;
+        }
         add_segment(key, row, most);
         add_reached(key, &reached, most);
     }
@@ -228,14 +244,18 @@ const char *captured_ending(const struct trace *trace) {
     bool has_fin = false;
     for (int i = 0; i < trace->rows; i++) {
         const struct row *row = &trace->row[i];
-        if (row->sender != CLOSER)
+        if (row->sender != CLOSER) {
             continue;
-        if (row->packet->bits & TCP_FIN)
+        }
+        if (row->packet->bits & TCP_FIN) {
             has_fin = true;
-        if (row->packet->bits & TCP_RST)
+        }
+        if (row->packet->bits & TCP_RST) {
             return has_fin ? "FIN, then RST" : "RST";
-        if (strstr(row->packet->options, "DATA_FIN"))
+        }
+        if (strstr(row->packet->options, "DATA_FIN")) {
             has_fin = true;
+        }
     }
     return has_fin ? "FIN" : "nothing";
 }

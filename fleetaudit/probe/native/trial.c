@@ -36,16 +36,19 @@ static struct watch start_watch(struct connection *c, enum side side) {
    timeout if that is negative. */
 static bool notices(const struct watch *watch, double seconds) {
     int fd = watch->c->socket[watch->side];
-    if (fd < 0 || watch->events & (POLLERR | POLLHUP))
+    if (fd < 0 || watch->events & (POLLERR | POLLHUP)) {
         return true;
-    if (watch->events & POLLRDHUP)
+    }
+    if (watch->events & POLLRDHUP) {
         return poll_events(fd, 0, seconds < 0 ? timeout_stretched(NOTICE / 2) : seconds);
+    }
     return seconds < 0 ? wait_for_events(fd, POLLRDHUP) : poll_events(fd, POLLRDHUP, seconds);
 }
 
 static bool require_notice(const struct watch *watch, struct failure *failure) {
-    if (notices(watch, -1) || has_fin(watch->c, watch->side))
+    if (notices(watch, -1) || has_fin(watch->c, watch->side)) {
         return true;
+    }
     return fail_with(failure, STEP_TIMED_OUT, "the %s did not notice it", side_name(watch->side));
 }
 
@@ -58,34 +61,40 @@ static bool has_sent_more(void *argument) {
    that is still in FIN_WAIT1 behaves differently. */
 static void wait_for_ack(struct watch *watch) {
     struct connection *c = watch->c;
-    if (watch->segments < 0 || (events_of(c, watch->side) & POLL_END) != POLLRDHUP)
+    if (watch->segments < 0 || (events_of(c, watch->side) & POLL_END) != POLLRDHUP) {
         return;
-    if (watch->side == PEER)
+    }
+    if (watch->side == PEER) {
         hasten_ack(c);
+    }
     wait_until(has_sent_more, watch, timeout_stretched(0.25));
     settle(&c->lab->fence); /* the acknowledgment was sent: wait until it has arrived */
 }
 
 /* Notes the closer's receive queue. rx_queue shows more than FIONREAD and costs more time. */
 static void note_queue(struct connection *c) {
-    if (c->socket[CLOSER] < 0)
+    if (c->socket[CLOSER] < 0) {
         return;
+    }
     c->fionread = unread_of(c, CLOSER);
     c->rx_queue = -1;
-    if (c->lab->is_private && (c->kind == KIND_TCP || c->kind == KIND_MAPPED))
+    if (c->lab->is_private && (c->kind == KIND_TCP || c->kind == KIND_MAPPED)) {
         c->rx_queue = rx_queue(c->lab, &c->address[CLOSER], &c->address[PEER], c->scenario);
+    }
 }
 
 /* Notes how many bytes of the closer are not acknowledged before the ending step. */
 static void note_unacknowledged(struct connection *c, enum side side) {
     int fd[MAX_REFERENCES + 1];
-    if (side != CLOSER)
+    if (side != CLOSER) {
         return;
+    }
     c->unacknowledged = 0;
     for (int i = open_sockets(c, CLOSER, fd) - 1; i >= 0; i--) {
         unsigned count = (unsigned)number_of(fd[i], SIOCOUTQ);
-        if (count > c->unacknowledged)
+        if (count > c->unacknowledged) {
             c->unacknowledged = count;
+        }
     }
 }
 
@@ -106,8 +115,9 @@ static bool is_step(const struct step *step, enum actor actor, const char *verb)
 static bool require_nothing_late(struct connection *c, int number, struct failure *failure) {
     const struct step *step = &c->scenario->step[number];
     if (number < 1 || !is_step(step - 1, BY_CLOSER, "read-all") ||
-        !is_step(step, BY_CLOSER, "close") || !unread_of(c, CLOSER))
+        !is_step(step, BY_CLOSER, "close") || !unread_of(c, CLOSER)) {
         return true;
+    }
     return fail_with(failure, STEP_TIMED_OUT, "more bytes came after it had read all");
 }
 
@@ -119,14 +129,17 @@ static bool call(struct connection *c, const struct step *step, struct failure *
    events an ending step of the closer adds. */
 static bool run_unix_step(struct connection *c, int number, struct failure *failure) {
     const struct step *step = &c->scenario->step[number];
-    if (step->actor != BY_CLOSER || !step->verb->is_ending)
+    if (step->actor != BY_CLOSER || !step->verb->is_ending) {
         return call(c, step, failure);
-    if (!c->ending)
+    }
+    if (!c->ending) {
         note_queue(c);
+    }
     c->ending = true;
     int before = events_of(c, PEER);
-    if (!call(c, step, failure))
+    if (!call(c, step, failure)) {
         return false;
+    }
     c->poll_added[c->polls_added].step = number;
     c->poll_added[c->polls_added++].events = events_of(c, PEER) & ~before;
     return true;
@@ -150,44 +163,54 @@ static void watch_notice(struct connection *c, const struct watch *watch) {
 static bool run_ending_step(struct connection *c, int number, struct failure *failure) {
     const struct step *step = &c->scenario->step[number];
     if (step->actor == BY_CLOSER || step->actor == BY_LISTENER) {
-        if (!c->ending || !is_verb(step, "shutdown")) /* after a half-close more may have come */
+        if (!c->ending || !is_verb(step, "shutdown")) { /* after a half-close more may have come */
             note_queue(c);
+        }
         c->ending = true;
     }
     struct watch watch = start_watch(c, step->actor == BY_PEER ? CLOSER : PEER);
-    if (!require_nothing_late(c, number, failure))
+    if (!require_nothing_late(c, number, failure)) {
         return false;
+    }
     bool is_peers = step->actor == BY_PEER, is_blocked = is_peers && unacked_of(c, PEER) > 0;
-    if (step->actor == BY_CLOSER)
+    if (step->actor == BY_CLOSER) {
         note_unacknowledged(c, CLOSER);
-    if (!call(c, step, failure))
+    }
+    if (!call(c, step, failure)) {
         return false;
-    if (!is_peers)
+    }
+    if (!is_peers) {
         watch_notice(c, &watch);
-    else if (!await_notice(&watch, is_blocked, failure))
+    } else if (!await_notice(&watch, is_blocked, failure)) {
         return false;
-    if (number + 1 < c->scenario->steps && !watch.had_fin)
+    }
+    if (number + 1 < c->scenario->steps && !watch.had_fin) {
         wait_for_ack(&watch);
+    }
     return true;
 }
 
 /* Runs a send after the closer's first ending step, which may be answered by a RST. */
 static bool run_late_send(struct connection *c, const struct step *step, struct failure *failure) {
     struct watch watch = start_watch(c, PEER);
-    if (step->actor == BY_CLOSER)
+    if (step->actor == BY_CLOSER) {
         note_unacknowledged(c, CLOSER);
-    if (!call(c, step, failure))
+    }
+    if (!call(c, step, failure)) {
         return false;
+    }
     notices(&watch, notice_time(c));
     return true;
 }
 
 /* Returns how the two are connected for a step, NULL if it needs no connection. */
 static const char *connection_for(const struct step *step) {
-    if (is_verb(step, "connect") || is_verb(step, "sign"))
+    if (is_verb(step, "connect") || is_verb(step, "sign")) {
         return NULL;
-    if (is_step(step, BY_OTHERS, "fill-queue") || is_step(step, BY_LISTENER, "close"))
+    }
+    if (is_step(step, BY_OTHERS, "fill-queue") || is_step(step, BY_LISTENER, "close")) {
         return "unaccepted";
+    }
     bool is_side = step->actor == BY_CLOSER || step->actor == BY_PEER || step->actor == BY_BOTH;
     return is_side ? "tcp" : NULL;
 }
@@ -197,11 +220,13 @@ static bool connect_if_needed(struct connection *c, const struct step *step,
                               struct failure *failure) {
     const char *how = connection_for(step);
     char reason[sizeof failure->text - 64];
-    if (c->client_side != NO_SIDE || !how || connect_sides(c, PEER, how, 0, failure))
+    if (c->client_side != NO_SIDE || !how || connect_sides(c, PEER, how, 0, failure)) {
         return true;
+    }
     bool is_scarce_error = failure->kind == SYSTEM_ERROR && is_scarce(failure->number);
-    if (is_scarce_error || failure->kind == UNSUPPORTED || failure->kind == OUT_OF_RESOURCES)
+    if (is_scarce_error || failure->kind == UNSUPPORTED || failure->kind == OUT_OF_RESOURCES) {
         return false;
+    }
     reason_of(failure, reason, sizeof reason);
     return fail_with(failure, STEP_FAILED, "the two sides could not be connected: %s", reason);
 }
@@ -209,21 +234,26 @@ static bool connect_if_needed(struct connection *c, const struct step *step,
 static bool run_step(struct connection *c, int number, struct failure *failure) {
     const struct step *step = &c->scenario->step[number];
     bool shuts_reading = is_verb(step, "shutdown") && !strcmp(step->word[0], "read");
-    if (!connect_if_needed(c, step, failure))
+    if (!connect_if_needed(c, step, failure)) {
         return false;
-    if (c->kind == KIND_UNIX)
+    }
+    if (c->kind == KIND_UNIX) {
         return run_unix_step(c, number, failure);
-    if (step->verb->is_ending && !shuts_reading)
+    }
+    if (step->verb->is_ending && !shuts_reading) {
         return run_ending_step(c, number, failure);
-    if (c->ending && !strncmp(step->verb->name, "send", 4))
+    }
+    if (c->ending && !strncmp(step->verb->name, "send", 4)) {
         return run_late_send(c, step, failure);
+    }
     return call(c, step, failure);
 }
 
 /* Returns whether a failure is that of a step, and not one that leaves no trial. */
 static bool is_of_step(const struct failure *failure) {
-    if (failure->kind == SYSTEM_ERROR)
+    if (failure->kind == SYSTEM_ERROR) {
         return !is_scarce(failure->number);
+    }
     return failure->kind == STEP_FAILED || failure->kind == STEP_TIMED_OUT;
 }
 
@@ -232,10 +262,12 @@ static bool is_of_step(const struct failure *failure) {
 static bool run_steps(struct connection *c, struct trial *trial, struct failure *failure) {
     for (int number = 0; number < c->scenario->steps && !time_is_up; number++) {
         c->step_time[c->step_times++] = micros(wall_clock() - c->began);
-        if (run_step(c, number, failure))
+        if (run_step(c, number, failure)) {
             continue;
-        if (!is_of_step(failure))
+        }
+        if (!is_of_step(failure)) {
             return false;
+        }
         c->timed_out = failure->kind == STEP_TIMED_OUT;
         trial->failed_step = number;
         reason_of(failure, trial->error, sizeof trial->error);
@@ -251,8 +283,9 @@ static void begin_trial(struct trial *trial) {
     trial->headers.limit = MOST_HEADERS;
     struct text *times[] = {&trial->began, &trial->ports, &trial->steps, &trial->at,
                             &trial->windows};
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         times[i]->limit = MOST_TIMES;
+    }
 }
 
 bool run_trial(struct connection *c, struct trial *trial, struct failure *failure) {
@@ -283,8 +316,9 @@ bool run_trial(struct connection *c, struct trial *trial, struct failure *failur
 void free_trial(struct trial *trial) {
     struct text *texts[] = {&trial->shape, &trial->key, &trial->began,   &trial->ports,
                             &trial->steps, &trial->at,  &trial->windows, &trial->headers};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         text_free(texts[i]);
+    }
 }
 
 /* A shared listener must not hand a connection to the next trial for which accept failed in this
@@ -303,28 +337,35 @@ static void restore_sysctls(struct connection *c) {
     char path[512];
     while (c->changed_sysctls > 0) {
         const struct changed_sysctl *changed = &c->changed_sysctl[--c->changed_sysctls];
-        if (sysctl_path(changed->key, path, sizeof path))
+        if (sysctl_path(changed->key, path, sizeof path)) {
             write_file(path, changed->before);
+        }
     }
 }
 
 void clean_up(struct connection *c) {
-    for (int i = 0; i < c->children; i++)
+    for (int i = 0; i < c->children; i++) {
         close_child(&c->child[i]);
-    for (int i = 0; i < c->references; i++)
+    }
+    for (int i = 0; i < c->references; i++) {
         close_by_reset(c->reference[i].fd);
+    }
     forget_waiting(c);
-    for (enum side side = CLOSER; side < SIDES; side++)
+    for (enum side side = CLOSER; side < SIDES; side++) {
         close_by_reset(c->socket[side]); /* no TIME_WAIT */
+    }
     /* After the sockets: these reset what the other side still sends. */
-    for (int i = 0; i < c->cleanups; i++)
+    for (int i = 0; i < c->cleanups; i++) {
         c->cleanup[i].call(c, &c->cleanup[i]);
-    if (c->owns_listener)
+    }
+    if (c->owns_listener) {
         close_quietly(c->listener);
+    }
     restore_sysctls(c);
     /* The last segments of MPTCP's worker must not count for the next trial. */
-    if (c->kind == KIND_MPTCP)
+    if (c->kind == KIND_MPTCP) {
         wait_for_quiet(c);
+    }
     settle(&c->lab->fence);
     packets_free(&c->packets);
 }

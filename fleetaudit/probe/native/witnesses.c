@@ -22,8 +22,9 @@ enum { LARGE_NUMBER = 10000 };
 static void read_rest(struct connection *c) {
     for (int i = 0; i < RECV_CALLS; i++) {
         ssize_t size = receive(c, PEER, RECV_SIZE, 0, false);
-        if (size == 0)
+        if (size == 0) {
             return;
+        }
         if (size < 0 && errno == EAGAIN) {
             record_result(c, PEER, error_name(errno));
             return;
@@ -35,8 +36,9 @@ void question_peer(struct connection *c, struct peer_witness *peer) {
     uint8_t info[TCP_INFO_SIZE];
     socklen_t size = sizeof peer->so_error;
     memset(peer, 0, sizeof *peer);
-    if (c->socket[PEER] < 0)
+    if (c->socket[PEER] < 0) {
         return;
+    }
     peer->is_there = true;
     peer->state = tcp_info(c, PEER, info) > 0 && info[0] <= MAX_STATE ? info[0] : -1;
     peer->events = poll_events(c->socket[PEER], ALL_EVENTS, 0);
@@ -57,18 +59,20 @@ static void add_results(struct text *json, const struct connection *c, long long
         const char *result = c->peer_result[i];
         bool is_number = result[0] && !result[strspn(result, "0123456789")];
         text_put(json, i ? ",\"" : "\"");
-        if (is_number)
+        if (is_number) {
             add_number(json, atoll(result), most);
-        else
+        } else {
             text_put(json, result);
+        }
         text_put(json, "\"");
     }
     text_put(json, "]");
 }
 
 static void add_polls(struct text *json, const struct connection *c) {
-    if (!c->polls_added)
+    if (!c->polls_added) {
         return;
+    }
     text_put(json, ",\"poll_added\":[");
     for (int i = 0; i < c->polls_added; i++) {
         text_format(json, "%s[%d,", i ? "," : "", c->poll_added[i].step);
@@ -86,10 +90,11 @@ static void add_peer(struct text *json, const struct connection *c, const struct
         return;
     }
     text_put(json, "{\"state\":");
-    if (peer->state < 0)
+    if (peer->state < 0) {
         text_put(json, "null");
-    else
+    } else {
         text_format(json, "%d", peer->state);
+    }
     text_put(json, ",\"poll\":");
     add_event_names(json, peer->events);
     text_put(json, ",\"recv\":");
@@ -110,14 +115,16 @@ static void add_queue(struct text *json, const struct connection *c, long long m
                   {"peer window", c->window[PEER]}};
     bool has_any = false;
     for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
-        if (queues[i].bytes < 0)
+        if (queues[i].bytes < 0) {
             continue;
+        }
         text_format(json, "%s\"%s\":", has_any ? "," : ",\"queue\":{", queues[i].name);
         add_number(json, queues[i].bytes, most);
         has_any = true;
     }
-    if (has_any)
+    if (has_any) {
         text_put(json, "}");
+    }
 }
 
 static void add_bytes(struct text *json, const struct connection *c, long long most) {
@@ -168,24 +175,30 @@ static void add_key(struct trial *trial, const struct described *described,
                     const struct trace *trace) {
     const struct scenario *scenario = described->c->scenario;
     long long most = LLONG_MAX;
-    for (int i = 0; i < scenario->steps; i++)
-        if (is_verb(&scenario->step[i], "send-until-blocked"))
+    for (int i = 0; i < scenario->steps; i++) {
+        if (is_verb(&scenario->step[i], "send-until-blocked")) {
             most = LARGE_NUMBER;
+        }
+    }
     add_facts(&trial->key, described, most);
     add_essence(&trial->key, trace, most);
 }
 
 static bool was_reset(const struct connection *c, const struct peer_witness *peer) {
-    for (int i = 0; i < c->peer_results; i++)
-        if (strstr(c->peer_result[i], "ECONNRESET") || strstr(c->peer_result[i], "EPIPE"))
+    for (int i = 0; i < c->peer_results; i++) {
+        if (strstr(c->peer_result[i], "ECONNRESET") || strstr(c->peer_result[i], "EPIPE")) {
             return true;
+        }
+    }
     return peer->so_error == ECONNRESET || peer->so_error == EPIPE;
 }
 
 static bool is_expected(const struct scenario *scenario, const char *ending) {
-    for (int i = 0; i < scenario->expected; i++)
-        if (!strcmp(scenario->expect[i], ending))
+    for (int i = 0; i < scenario->expected; i++) {
+        if (!strcmp(scenario->expect[i], ending)) {
             return true;
+        }
+    }
     return !scenario->expected;
 }
 
@@ -194,22 +207,25 @@ static bool is_expected(const struct scenario *scenario, const char *ending) {
 static bool deviates(const struct connection *c, const struct peer_witness *peer,
                      const struct trace *trace) {
     const char *ending = captured_ending(trace);
-    if (c->outstanding[0] || !is_expected(c->scenario, ending))
+    if (c->outstanding[0] || !is_expected(c->scenario, ending)) {
         return true;
+    }
     return peer->is_there && (strstr(ending, "RST") != NULL) != was_reset(c, peer);
 }
 
 static void add_step_times(struct trial *trial, const struct connection *c) {
-    for (int i = 0; i < c->step_times; i++)
+    for (int i = 0; i < c->step_times; i++) {
         text_format(&trial->steps, "%s%lld", i ? "," : "", c->step_time[i]);
+    }
 }
 
 /* Adds the captured segments and what they have in common. */
 static void add_wire(const struct connection *c, struct trial *trial, const struct trace *trace) {
     struct text *json = &trial->shape;
     add_rows(trial, trace);
-    if (trace->omitted)
+    if (trace->omitted) {
         text_format(json, ",\"wire_omitted\":%ld", trace->omitted);
+    }
     add_connection(c, trial, trace);
 }
 
@@ -227,8 +243,9 @@ void describe_trial(struct connection *c, const struct peer_witness *peer,
     } else {
         text_put(&trial->shape, "null");
     }
-    if (c->kind == KIND_UNIX)
+    if (c->kind == KIND_UNIX) {
         described.wire_note = "AF_UNIX has no segments";
+    }
     add_facts(&trial->shape, &described, LLONG_MAX);
     text_put(&trial->shape, "}");
     add_key(trial, &described, &trace);
