@@ -23,6 +23,7 @@ enum {
     SPARE_FILES = 40, /* what the laboratory and the pipes need */
     PIPE_SIZE = 1 << 18,
     MAX_WAITING = 64 * 1024 * 1024, /* bytes that a worker sent, an observation and more */
+    MAX_KEPT = 16 * 1024 * 1024,    /* bytes of all observations: more than a reply may have */
 };
 
 /* What stands before an observation in the pipe. */
@@ -166,6 +167,21 @@ static void send_observation(int fd, int number, const struct observation *obser
     }
 }
 
+/* Keeps what was observed, unless that is too much for a reply. */
+static void keep(struct workers *workers, struct pair *pair) {
+    size_t size = 0;
+    for (int i = 0; i < OBSERVED; i++) {
+        size += pair->observation.text[i].length;
+    }
+    pair->is_found = size <= MAX_KEPT - workers->kept;
+    if (pair->is_found) {
+        workers->kept += size;
+        return;
+    }
+    free_observation(&pair->observation);
+    snprintf(workers->problem, sizeof workers->problem, "the reply has no room for more");
+}
+
 /* Runs one scenario, and notes which of its trials were repeated. */
 static bool observe_pair(const struct workers *workers, struct lab *lab, int number) {
     struct pair *pair = &workers->pair[number];
@@ -267,7 +283,7 @@ static bool take_one(struct workers *workers) {
     }
     pair->observation.connections = (int)heading.connections;
     pair->observation.repeats = (int)heading.repeats;
-    pair->is_found = true;
+    keep(workers, pair);
     data->length -= size;
     memmove(data->data, data->data + size, data->length + 1);
     return true;
@@ -334,7 +350,9 @@ void run_workers(struct workers *workers, struct lab *lab, struct move move) {
     }
     int number = -1;
     while ((number = next_number(workers, number)) >= 0) {
-        workers->pair[number].is_found = observe_pair(workers, lab, number);
+        if (observe_pair(workers, lab, number)) {
+            keep(workers, &workers->pair[number]);
+        }
         receive_within(workers, 0);
     }
     while (workers->worker > 0 && !time_is_up) {

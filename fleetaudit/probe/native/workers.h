@@ -31,6 +31,7 @@ struct workers {
     int pairs, queue, alive, from_worker;
     pid_t worker;
     struct text data;
+    size_t kept; /* bytes of all observations */
     char problem[128];
 };
 
