@@ -36,10 +36,13 @@ def list_kernels(images: Sequence[str], series: str | None, report: Report) -> O
     `images` are files and folders. `series` is such as "6.12", None for the only one. `report` gets
     notes about files that are left out and about the order. Raises `NothingToDoError` for a file
     that is missing and for fewer than two kernels, `InputError` for a file that is not a kernel
-    image, and `UsageError` if the series has to be named.
+    image, and `UsageError` if the series has to be named, or the kernels are of several
+    architectures.
     """
     found = [*_find_kernels(images, report)]
-    ordered = order_kernels(_select_series(found, series))
+    chosen = _select_series(found, series)
+    _refuse_several_architectures(chosen)
+    ordered = order_kernels(chosen)
     for note in ordered.notes:
         report(f"fleetaudit: note: {note}")
     if len(ordered.kernels) < 2:
@@ -84,7 +87,9 @@ def _read_kernel(path: Path) -> ListedKernel:
     """Returns a kernel; raises `TransportError` for a file that is not one, or has no version."""
     image = load_image(str(path))
     digest = hashlib.sha256(image.data).hexdigest()
-    kernel = describe_kernel(str(path), digest, image.version, image.package_version)
+    kernel = describe_kernel(
+        str(path), digest, image.version, image.package_version, image.architecture
+    )
     if not series_of(kernel):
         raise TransportError(
             "resolve",
@@ -108,3 +113,14 @@ def _select_series(kernels: Sequence[ListedKernel], series: str | None) -> list[
     if not chosen:
         raise NothingToDoError(f"no kernel image of this series; there are: {listed or 'none'}")
     return chosen
+
+
+def _refuse_several_architectures(kernels: Sequence[ListedKernel]) -> None:
+    """Raises `UsageError` for kernels of several architectures, whose endings may differ."""
+    counts = Counter(kernel.architecture for kernel in kernels)
+    if len(counts) > 1:
+        listed = ", ".join(f"{name} ({counts[name]})" for name in sorted(counts))
+        raise UsageError(
+            f"kernels of several architectures: {listed}\n  name the images of one, such as"
+            "  fleetaudit bisect linux-image-*_amd64.deb"
+        )

@@ -14,14 +14,15 @@ class ListedKernel(Frozen, frozen=True, kw_only=True):
     """A kernel image of the list.
 
     `file` is its path as it was found, and `sha256` the digest of the image, which in a package is
-    a part of the file. `release` is that of uname -r. `package_version` is the version of the
-    Debian package, out of the package or out of the image's header; "" if neither names one.
-    `label` names the kernel for people, each differently.
+    a part of the file. `architecture` is such as "x86_64". `release` is that of uname -r.
+    `package_version` is the version of the Debian package, out of the package or out of the image's
+    header; "" if neither names one. `label` names the kernel for people, each differently.
     """
 
     label: str
     file: str
     sha256: str
+    architecture: str
     release: str
     package_version: str
 

@@ -33,7 +33,9 @@ class OrderedKernels(NamedTuple):
     notes: tuple[str, ...]
 
 
-def describe_kernel(file: str, sha256: str, header: str, package_version: str) -> ListedKernel:
+def describe_kernel(
+    file: str, sha256: str, header: str, package_version: str, architecture: str
+) -> ListedKernel:
     """Returns a kernel with its versions; `header` is the version string of its image.
 
     Its release is "" if the header names none.
@@ -47,6 +49,7 @@ def describe_kernel(file: str, sha256: str, header: str, package_version: str) -
         label=label or file.rpartition("/")[2],
         file=file,
         sha256=sha256,
+        architecture=architecture,
         release=release,
         package_version=package_version,
     )

@@ -30,7 +30,7 @@ def kernel(release: str, version: str = "", *, package: str = "", file: str = ""
     """Returns a kernel whose header names its release, and the version of its package if any."""
     header = HEADER.format(release, version) if version else f"{release} (me@here) #1 SMP"
     name = file or f"vmlinuz-{release}-{version}"
-    return describe_kernel(name, f"sha of {name}", header, package)
+    return describe_kernel(name, f"sha of {name}", header, package, "x86_64")
 
 
 def labels(*kernels: ListedKernel) -> list[str]:

@@ -80,3 +80,12 @@ def test_a_kernel_without_a_version_has_no_place_in_the_order(tmp_path: Path) ->
     file.write_bytes(bzimage(""))
     with pytest.raises(InputError, match="names no version"):
         list_kernels([str(file)], None, print)
+
+
+def test_kernels_of_several_architectures_are_not_compared(folder: Path) -> None:
+    arm = bytearray(4096)
+    arm[0x38:0x3C] = b"ARMd"
+    arm[0x100:0x140] = b"Linux version 6.1.11-arm64 (x) #1 SMP Debian 6.1.11-1\n".ljust(64, b"\0")
+    (folder / "arm64").write_bytes(arm)
+    with pytest.raises(UsageError, match=r"architectures: aarch64 \(1\), x86_64 \(2\)"):
+        list_kernels([str(folder)], None, print)
