@@ -159,10 +159,36 @@ class _Gzip:
         return self._unpacker.decompress(self._unpacker.unconsumed_tail + data, most)
 
 
-def _open_zstd(member: str) -> Any:
-    """Returns a decompressor for zstd, which Python has since 3.14; raises `PackageError`."""
+class _Zstd:
+    """Unpacks zstd, which Python has since 3.14; its own error becomes a ValueError."""
+
+    def __init__(self) -> None:
+        """Raises ImportError before Python 3.14."""
+        zstd = importlib.import_module("compression.zstd")
+        self._unpacker, self._error = zstd.ZstdDecompressor(), zstd.ZstdError
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the compressed data was reached."""
+        return bool(self._unpacker.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether everything that was put in has come out."""
+        return bool(self._unpacker.needs_input)
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        """Returns at most `most` bytes; what is left is unpacked by the next call."""
+        try:
+            return bytes(self._unpacker.decompress(data, most))
+        except self._error as e:
+            raise ValueError(str(e)) from e
+
+
+def _open_zstd(member: str) -> _Zstd:
+    """Returns a decompressor for zstd; raises `PackageError` if this Python has none."""
     try:
-        return importlib.import_module("compression.zstd").ZstdDecompressor()
+        return _Zstd()
     except ImportError:
         raise PackageError(
             f"a Debian package whose {member} is compressed with zstd, which this Python cannot"
