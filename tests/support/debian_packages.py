@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import io
 import lzma
 import struct
+import sys
 import tarfile
 from collections.abc import Callable, Mapping
 
-COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.compress,
     ".xz": lzma.compress,
     ".bz2": bz2.compress,
     ".lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
 }
+if sys.version_info >= (3, 14):
+    COMPRESSORS[".zst"] = importlib.import_module("compression.zstd").compress
 CONTROL = b"Package: %s\nVersion: %s\nArchitecture: amd64\nDescription: Linux\n Version: no\n"
 
 
