@@ -39,7 +39,8 @@ def _describe_unchanged(series: str, line: Line, place: int) -> str:
     """Returns that no ending changes before a build of a line."""
     if not place:
         return f"known; the table has no earlier build of {series}"
-    return f"known to behave like every earlier build of {series}, from {_named(line[0])} on"
+    first = _named(line[0])
+    return f"known to behave like every earlier build of {series} in the table, from {first} on"
 
 
 def describe_same_source(index: TableIndex, build: TableBuild) -> str:

@@ -115,7 +115,7 @@ def test_a_build_behaves_as_it_does_since_the_last_change_before_it() -> None:
     texts = [describe_build(index, build) for build in index.table.builds]
     assert texts == [
         "known; the table has no earlier build of 6.12",
-        "known to behave like every earlier build of 6.12, from Debian 6.12.9-1 on",
+        "known to behave like every earlier build of 6.12 in the table, from Debian 6.12.9-1 on",
         "known to behave like this since Debian 6.12.57-1 (2026-01-31); before that,"
         " reread-fin-close: RST up to 6.12.43-1, not FIN",
         "known to behave like this since Debian 6.12.57-1 (2026-01-31); before that,"
@@ -127,7 +127,10 @@ def test_an_unknown_ending_between_two_builds_is_no_change_and_hides_none() -> N
     rows = [row_of({"reread-fin-close": e}) for e in ("RST", "inconclusive", "not run", "FIN")]
     index = table_of(*((build_of(f"6.12.{n}-1", row), row) for n, row in enumerate(rows, 1)))
     texts = [describe_build(index, build) for build in index.table.builds]
-    assert texts[2] == "known to behave like every earlier build of 6.12, from Debian 6.12.1-1 on"
+    assert (
+        texts[2]
+        == "known to behave like every earlier build of 6.12 in the table, from Debian 6.12.1-1 on"
+    )
     assert "since Debian 6.12.4-1" in texts[3]
     assert "RST up to 6.12.1-1, not FIN" in texts[3]
 
