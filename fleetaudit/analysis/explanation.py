@@ -27,6 +27,7 @@ from fleetaudit.model import (
     Kernel,
     Observation,
     Os,
+    ProbeName,
     ScenarioRow,
 )
 from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
@@ -88,6 +89,7 @@ class Explanation(Frozen, frozen=True, kw_only=True):
     hint: str
     kernel: Kernel | None
     os: Os | None
+    probe: ProbeName | None
     python: str | None
     isolation: Literal["namespace", "host"] | None
     void: str
@@ -120,6 +122,7 @@ def explain(
         hint=host.hint,
         kernel=host.kernel,
         os=host.os,
+        probe=host.probe,
         python=host.python,
         isolation=host.isolation,
         void=void,

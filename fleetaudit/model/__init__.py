@@ -35,6 +35,7 @@ from .host_result import (
     NoTarget,
     NotAudited,
     NotSelected,
+    ProbeName,
     Stage,
     conclusive_hosts,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "PollEvents",
     "PortNumber",
     "ProbeChoice",
+    "ProbeName",
     "ResetRate",
     "RunInfo",
     "Scenario",

@@ -60,6 +60,10 @@ class Finding(Frozen, frozen=True, kw_only=True):
         return self.waived is None
 
 
+ProbeName = Literal["python", "native"]
+"""The program that measures a host; both measure the same."""
+
+
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
     """A host that could not be audited: at which stage, why, and the next command to type.
 
@@ -78,6 +82,7 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     # Every host of run.json has these keys, so that a script can read them of any host.
     kernel: None = None
     os: None = None
+    probe: None = None
     python: None = None
     isolation: None = None
     observations: tuple[()] = ()
@@ -100,6 +105,7 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     hint: str = ""
     kernel: None = None
     os: None = None
+    probe: None = None
     python: None = None
     isolation: None = None
     observations: tuple[()] = ()
@@ -121,6 +127,8 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     `expectations` are the ids of the playbook's expectations of this host other than scenarios, met
     or not. `location` is where the inventory names it first.
 
+    `probe` is the program that measured; the native one has no `python` and no `interpreter`.
+
     `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets;
     two lines if `sysctl --system` and systemd-sysctl use different ones; null if the files could
     not be read. `sysctls_writable` is false if /proc/sys is mounted read-only, as in most
@@ -136,6 +144,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     hint: str = ""
     kernel: Kernel
     os: Os = Os()
+    probe: ProbeName = "python"
     python: ShortText = ""
     interpreter: ShortText = ""
     machine_id: ShortText = ""
@@ -151,6 +160,11 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     findings: tuple[Finding, ...] = ()
     elapsed_s: Seconds = 0.0
     location: Location | None = None
+
+    @property
+    def measured_by(self) -> str:
+        """What ran the experiment, in words: "Python 3.11.2" or "the native probe"."""
+        return "the native probe" if self.probe == "native" else f"Python {self.python}".rstrip()
 
     def observations_by_scenario(self) -> dict[tuple[str, Family], Observation]:
         """Returns the observations by the name of the scenario and the family."""

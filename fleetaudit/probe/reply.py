@@ -23,6 +23,7 @@ from fleetaudit.model import (
     Os,
     PeerWitness,
     PortNumber,
+    ProbeName,
     Seconds,
     ShortText,
     Sysctl,
@@ -167,7 +168,7 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
     nonce: ShortText = ""
     kernel: Kernel
     os: Os
-    probe: Literal["python", "native"] = "python"
+    probe: ProbeName = "python"
     python: ShortText
     interpreter: ShortText = ""
     machine_id: ShortText = ""

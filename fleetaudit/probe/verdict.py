@@ -158,6 +158,7 @@ def _result(
         groups=plan.groups,
         kernel=reply.kernel,
         os=reply.os,
+        probe=reply.probe,
         python=reply.python,
         interpreter=reply.interpreter,
         machine_id=reply.machine_id,

@@ -61,6 +61,7 @@ COLUMNS = (
     "observed",
     "waived",
     "since",
+    "probe",
 )
 """The columns in their order; new ones are added at the end."""
 
@@ -71,7 +72,7 @@ _MAX_KEPT = 1000
 Row = dict[str, str]
 Line = tuple[str | None, str]
 """What the rows of a host differ in: the reason, None for that of the host, and the cells from the
-id to the end of the record.
+id on, except the last one, which is the host's.
 """
 
 _FORMULA = re.compile(r"""(^|[;|])([\s"]*)(?=[=+\-@＝＋－＠])""")
@@ -101,9 +102,9 @@ def _texts(run: AuditRun) -> Iterator[str]:
     for host in run.hosts:
         cells = [*_host_cells(host)]
         head, reason = _encode(cells[:_REASON])[1:], _encode([cells[_REASON]])
-        middle = _encode(cells[_REASON + 1 :])
+        middle, end = _encode(cells[_REASON + 1 :]), _encode([host.probe or ""]) + "\r\n"
         own = [
-            f"{head}{reason if other is None else other}{middle}{rest}"
+            f"{head}{reason if other is None else other}{middle}{rest}{end}"
             for other, rest in lines.of_host(host)
         ]
         yield "".join(own)
@@ -171,7 +172,7 @@ class _Lines:
 def _encode_row(row: Row) -> Line:
     """Returns the cells of one row that are not common to its host."""
     reason = _encode([row["reason"]]) if "reason" in row else None
-    return reason, _encode(row.get(column, "") for column in COLUMNS[_ID:]) + "\r\n"
+    return reason, _encode(row.get(column, "") for column in COLUMNS[_ID:-1])
 
 
 def _finding_rows(findings: Mapping[str, Sequence[Finding]]) -> Iterator[Row]:

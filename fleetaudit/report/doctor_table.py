@@ -243,6 +243,8 @@ def _passed_cell(check: HostCheck, stage: CheckStage, results: Sequence[StageRes
     """Returns the cell of a stage that was passed: a version, a namespace, or a time."""
     if stage == "namespaces":
         return _namespace_cell(check)
+    if stage == "interpreter" and check.probe == "native":
+        return "native"
     if stage == "interpreter" and check.python:
         version, *_ = [*check.python.split(), "ok"]
         return terminal_line(version, 12)

@@ -175,7 +175,7 @@ def _host_lines(host: HostResult, width: int) -> list[str]:
         return [f"{name}: not audited", *_failure_lines(host, width)]
     return [
         f"{name}: {_kernel(host)}",
-        f"  measured in {_namespace(host)}, by Python {terminal_line(host.python)}",
+        f"  measured in {_namespace(host)}, by {terminal_line(host.measured_by)}",
         *wrap(_qualifications(host), width, "  "),
     ]
 

@@ -33,6 +33,7 @@ from fleetaudit.model import (
     NotSelected,
     Observation,
     Os,
+    ProbeName,
     Seconds,
     ShortText,
     Sysctl,
@@ -308,6 +309,7 @@ class AuditedRecord(
     hint: str = ""
     kernel: PartId
     os: PartId
+    probe: ProbeName = "python"
     python: ShortText = ""
     interpreter: ShortText = ""
     machine_id: ShortText = ""

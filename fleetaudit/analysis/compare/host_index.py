@@ -168,17 +168,17 @@ def _about(host: HostResult) -> tuple[str, ...]:
         return (host.reason,)
     if isinstance(host, NotAudited):
         return (f"{host.stage}: {host.reason}",)
-    return _facts(system_name(host), host.python, host.isolation, host.notes, host.void)
+    return _facts(system_name(host), host.measured_by, host.isolation, host.notes, host.void)
 
 
 @lru_cache(maxsize=1024)  # hosts of one build have the same
 def _facts(
-    system: str, python: str, isolation: str, notes: tuple[str, ...], void: str
+    system: str, measured_by: str, isolation: str, notes: tuple[str, ...], void: str
 ) -> tuple[str, ...]:
     """Returns what is known of an audited host besides its kernel."""
     facts = (
         system,
-        surround("Python ", python),
+        measured_by,
         _measured_in(isolation),
         *notes,
         surround("void: ", void),

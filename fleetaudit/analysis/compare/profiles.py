@@ -132,7 +132,7 @@ class _ProfileMaker:
     def _member_key(self, host: Audited) -> Hashable:
         """Returns what hosts of a profile must share to be one member."""
         findings = self._findings_number(host.findings)
-        return host.groups, system_name(host), host.python, host.notes, findings
+        return host.groups, system_name(host), host.measured_by, host.notes, findings
 
     def _verdict_rows(self, host: Audited) -> tuple[VerdictRow, ...]:
         """Returns the verdicts on a host; families of a scenario with one outcome share a row."""
@@ -244,6 +244,7 @@ def _member(hosts: Sequence[Audited]) -> Member:
         hosts=fold_hosts((host.name for host in hosts), limit=len(hosts)),
         groups=first.groups,
         system=system_name(first),
+        probe=first.probe,
         python=first.python,
         notes=first.notes,
         findings=view_findings(first.findings),

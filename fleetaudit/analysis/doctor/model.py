@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from fleetaudit.analysis.stages import CheckStage
-from fleetaudit.model import Frozen, Kernel, Os
+from fleetaudit.model import Frozen, Kernel, Os, ProbeName
 from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
 
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
@@ -82,6 +82,7 @@ class HostCheck(Frozen, frozen=True, kw_only=True):
     ms: float | None = None
     kernel: Kernel | None = None
     os: Os | None = None
+    probe: ProbeName | None = None
     python: str | None = None
     isolation: Literal["namespace", "host"] | None = None
     notes: tuple[str, ...] = ()

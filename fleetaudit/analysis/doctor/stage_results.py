@@ -172,7 +172,7 @@ def _measure_rest(
     }
     if connection.boots:  # the guest starts its Python as it boots
         measured["connect"] = (before, "it booted")
-        measured["interpreter"] = (None, f"Python {host.python}, of this machine")
+        measured["interpreter"] = (None, f"{host.measured_by}, of this machine")
     elif is_login_timed:
         measured["interpreter"] = (None, _describe_python(target, host))
     return measured
@@ -189,11 +189,11 @@ def _describe_namespace(host: Audited) -> str:
 
 
 def _describe_python(target: AnyTarget, host: Audited) -> str:
-    """Returns which Python ran the probe, and why it is not the one that the inventory names."""
-    python = f"Python {host.python}"
+    """Returns what ran the experiment, and why it is not the one that the inventory names."""
+    probe = host.measured_by
     if host.interpreter:
-        python = f"{python}, {host.interpreter}"
-    return "; ".join([python, *_interpreter_notes(target, host)])
+        probe = f"{probe}, {host.interpreter}"
+    return "; ".join([probe, *_interpreter_notes(target, host)])
 
 
 def _interpreter_notes(target: AnyTarget, host: Audited) -> list[str]:

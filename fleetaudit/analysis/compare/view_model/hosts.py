@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from fleetaudit.model import ChangeKind, Effect, Severity
+from fleetaudit.model import ChangeKind, Effect, ProbeName, Severity
 from fleetaudit.text.host_ranges import HostRanges
 
 from .kernels import Build, Verdict
@@ -54,6 +54,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     hosts: HostRanges
     groups: tuple[str, ...]
     system: str
+    probe: ProbeName
     python: str
     notes: tuple[str, ...]
     findings: tuple[HostFinding, ...]
