@@ -69,7 +69,7 @@ static struct word next_word(const char **at) {
 }
 
 static bool is_word(struct word word, const char *text) {
-    return word.length == strlen(text) && !memcmp(word.start, text, word.length);
+    return !strncmp(word.start, text, word.length) && !text[word.length];
 }
 
 static int counter_number(struct word name) {

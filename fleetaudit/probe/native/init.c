@@ -44,10 +44,12 @@ static int port = -1;
    guest cannot power off either halts it; process 1 must not end. */
 static void end_guest(void) {
     static const int COMMANDS[] = {RB_AUTOBOOT, RB_POWER_OFF, RB_HALT_SYSTEM};
-    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++) {
         reboot(COMMANDS[i]);
-    for (;;)
+    }
+    for (;;) {
         pause();
+    }
 }
 
 /* Says on the console why this guest runs nothing, and ends it. */
@@ -59,8 +61,9 @@ static void give_up(const char *what) {
 
 static void mount_at(const char *type, const char *folder) {
     mkdir(folder, 0755);
-    if (mount(type, folder, type, 0, NULL))
+    if (mount(type, folder, type, 0, NULL)) {
         give_up(folder);
+    }
 }
 
 /* ---- what is sent */
@@ -68,8 +71,9 @@ static void mount_at(const char *type, const char *folder) {
 static void write_all(const char *data, size_t length) {
     while (length) {
         ssize_t count = write(port, data, length);
-        if (count < 0 && errno != EINTR)
+        if (count < 0 && errno != EINTR) {
             give_up("cannot write to the port");
+        }
         if (count > 0) {
             data += count;
             length -= (size_t)count;
@@ -82,8 +86,9 @@ static char *put_base64(char *into, const uint8_t *data, size_t size) {
     static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (; size > 2; size -= 3, data += 3) {
         uint32_t bits = (uint32_t)data[0] << 16 | (uint32_t)data[1] << 8 | data[2];
-        for (int shift = 18; shift >= 0; shift -= 6)
+        for (int shift = 18; shift >= 0; shift -= 6) {
             *into++ = DIGITS[bits >> shift & 63];
+        }
     }
     if (size) {
         uint32_t bits = (uint32_t)data[0] << 16 | (size > 1 ? (uint32_t)data[1] << 8 : 0);
@@ -128,8 +133,9 @@ static void send_piece(char letter, uint8_t *stream, size_t size) {
         (uint8_t)~size, (uint8_t)(~size >> 8),
     };
     memcpy(stream, head, sizeof head);
-    for (int i = 0; i < AFTER_PIECE; i++)
+    for (int i = 0; i < AFTER_PIECE; i++) {
         stream[BEFORE_PIECE + size + (size_t)i] = (uint8_t)(checksum >> (24 - 8 * i));
+    }
     send_value(letter, stream, BEFORE_PIECE + size + AFTER_PIECE);
 }
 
@@ -140,15 +146,19 @@ static void open_port(void) {
     char path[128], number[32];
     unsigned major_number, minor_number;
     snprintf(path, sizeof path, "/sys/class/tty/%s/dev", getenv(PORT_VARIABLE));
-    if (read_file(path, number, sizeof number) < 0)
+    if (read_file(path, number, sizeof number) < 0) {
         give_up(path);
-    if (sscanf(number, "%u:%u", &major_number, &minor_number) != 2)
+    }
+    if (sscanf(number, "%u:%u", &major_number, &minor_number) != 2) {
         give_up(path);
-    if (mknod(PORT_NODE, S_IFCHR | 0600, makedev(major_number, minor_number)) && errno != EEXIST)
+    }
+    if (mknod(PORT_NODE, S_IFCHR | 0600, makedev(major_number, minor_number)) && errno != EEXIST) {
         give_up(PORT_NODE);
+    }
     port = open(PORT_NODE, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (port < 0)
+    if (port < 0) {
         give_up(path);
+    }
     struct termios settings;
     if (!tcgetattr(port, &settings)) {
         cfmakeraw(&settings);
@@ -160,8 +170,9 @@ static void open_port(void) {
 static void bring_lo_up(void) {
     struct ifreq request = {.ifr_name = "lo"};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return;
+    }
     if (!ioctl(fd, SIOCGIFFLAGS, &request)) {
         request.ifr_flags |= IFF_UP;
         ioctl(fd, SIOCSIFFLAGS, &request);
@@ -174,11 +185,13 @@ static bool set_sysctl(char *line) {
     char path[512], problem[512];
     char *value = strchr(line, '=');
     line[strcspn(line, "\n")] = 0;
-    if (!value)
+    if (!value) {
         return true;
+    }
     *value++ = 0;
-    if (sysctl_path(line, path, sizeof path) && write_file(path, value))
+    if (sysctl_path(line, path, sizeof path) && write_file(path, value)) {
         return true;
+    }
     snprintf(problem, sizeof problem, "%.256s=%s", line, strerror(errno));
     send_string('s', problem);
     return false;
@@ -188,10 +201,12 @@ static bool set_sysctls(void) {
     char line[4096];
     bool all_set = true;
     FILE *file = fopen(SYSCTLS, "re");
-    if (!file)
+    if (!file) {
         give_up(SYSCTLS);
-    while (fgets(line, sizeof line, file))
+    }
+    while (fgets(line, sizeof line, file)) {
         all_set = set_sysctl(line) && all_set;
+    }
     fclose(file);
     return all_set;
 }
@@ -204,11 +219,12 @@ static bool reap(pid_t probe, int *status) {
     int each;
     pid_t ended;
     bool found = false;
-    while ((ended = waitpid(-1, &each, WNOHANG)) > 0)
+    while ((ended = waitpid(-1, &each, WNOHANG)) > 0) {
         if (ended == probe) {
             *status = each;
             found = true;
         }
+    }
     return found;
 }
 
@@ -216,8 +232,9 @@ static bool reap(pid_t probe, int *status) {
 static bool send_some(int fd, char letter) {
     static uint8_t stream[MAX_STREAM];
     ssize_t count = read(fd, stream + BEFORE_PIECE, PIECE);
-    if (count > 0)
+    if (count > 0) {
         send_piece(letter, stream, (size_t)count);
+    }
     return count > 0 || (count < 0 && errno == EINTR);
 }
 
@@ -234,11 +251,14 @@ static int forward(pid_t probe, const int output[2], const sigset_t *child_ended
     };
     while (poll(ready, 3, has_ended ? 0 : -1) > 0) {
         struct signalfd_siginfo ignored;
-        for (int i = 0; i < 2; i++)
-            if (ready[i].revents && !send_some(ready[i].fd, LETTERS[i]))
+        for (int i = 0; i < 2; i++) {
+            if (ready[i].revents && !send_some(ready[i].fd, LETTERS[i])) {
                 ready[i].fd = -1;
-        if (ready[2].revents && read(ready[2].fd, &ignored, sizeof ignored) > 0)
+            }
+        }
+        if (ready[2].revents && read(ready[2].fd, &ignored, sizeof ignored) > 0) {
             has_ended = reap(probe, &status) || has_ended;
+        }
     }
     return status;
 }
@@ -262,11 +282,13 @@ static bool run_probe(void) {
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child_ended, &before);
-    if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
+    if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) {
         give_up("pipe");
+    }
     pid_t probe = fork();
-    if (probe < 0)
+    if (probe < 0) {
         give_up("fork");
+    }
     if (!probe) {
         become_child((const int[2]){out[1], err[1]}, &before);
         return true;
@@ -288,8 +310,9 @@ void run_as_init(void) {
     open_port();
     send_string('b', "");
     bring_lo_up();
-    if (set_sysctls() && run_probe())
+    if (set_sysctls() && run_probe()) {
         return;
+    }
     tcdrain(port);
     end_guest();
 }
