@@ -87,6 +87,7 @@ native-hashes: native  ## write fleetaudit/probe/native/sha256 again, after a ch
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.support.kernels
+	$(RUN)/python -m tests.support.kernel_series
 
 kernel-table: $(STAMP)  ## boot every kernel of Debian's archive and write the table of kernels (hours); ARGS='--every 4'
 	$(RUN)/python -m tools.kernel_table $(ARGS)

@@ -21,7 +21,7 @@ from fleetaudit.analysis.bisection.order import (
 from fleetaudit.errors import InputError, NothingToDoError, TransportError, UsageError
 from fleetaudit.text.files import expand_home
 from fleetaudit.text.kernel_releases import release_key
-from fleetaudit.text.phrases import and_more
+from fleetaudit.text.phrases import and_more, count_noun
 from fleetaudit.transport.kernel.image import load_image
 
 from .reporter import Report
@@ -47,8 +47,8 @@ def list_kernels(images: Sequence[str], series: str | None, report: Report) -> O
         report(f"fleetaudit: note: {note}")
     if len(ordered.kernels) < 2:
         raise NothingToDoError(
-            f"{len(ordered.kernels)} kernel image; name at least two different ones, or a folder"
-            " with them"
+            f"{count_noun(len(ordered.kernels), 'kernel image')}; name at least two different ones,"
+            " or a folder with them"
         )
     return ordered
 
@@ -110,8 +110,8 @@ def _select_series(kernels: Sequence[ListedKernel], series: str | None) -> list[
             f" choose one, such as  --series {most}"
         )
     chosen = [kernel for kernel in kernels if series in (None, series_of(kernel))]
-    if not chosen:
-        raise NothingToDoError(f"no kernel image of this series; there are: {listed or 'none'}")
+    if kernels and not chosen:
+        raise NothingToDoError(f"no kernel image of the series {series}; there are: {listed}")
     return chosen
 
 

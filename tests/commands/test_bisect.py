@@ -156,7 +156,7 @@ def test_a_second_bisection_of_the_same_call_is_status_75(place: Workspace) -> N
     ("arguments", "status", "reason"),
     [
         ((), 64, "Missing argument"),
-        (("kernels", "--series", "6.12"), 66, "no kernel image of this series; there are: 6.1 (9)"),
+        (("kernels", "--series", "6.12"), 66, "of the series 6.12; there are: 6.1 (9)"),
         (("kernels/vmlinuz-1",), 66, "1 kernel image; name at least two"),
         (("kernels", "missing"), 66, "missing: no such file"),
         (("quick.yml", "kernels"), 65, "not a kernel image"),
