@@ -33,11 +33,13 @@ static void execute_something(void) {
 static _Noreturn void live(int start, int control) {
     char order = 0;
     signal(SIGTERM, SIG_DFL);
-    if (write(start, ".", 1) != 1)
+    if (write(start, ".", 1) != 1) {
         _exit(0);
+    }
     close(start);
-    if (read(control, &order, 1) == 1 && order == 'e')
+    if (read(control, &order, 1) == 1 && order == 'e') {
         execute_something();
+    }
     _exit(0);
 }
 
@@ -50,8 +52,9 @@ static void close_pipe(const int ends[2]) {
 static bool has_started(int fd) {
     char byte;
     ssize_t count = read(fd, &byte, 1);
-    while (count < 0 && errno == EINTR && !time_is_up)
+    while (count < 0 && errno == EINTR && !time_is_up) {
         count = read(fd, &byte, 1);
+    }
     return count == 1;
 }
 
@@ -65,19 +68,22 @@ static bool fork_child(struct child *child, const int start[2], const int contro
         return fail_with(failure, OUT_OF_RESOURCES, "this host lets the probe make no process (%s)",
                          error_name(errno));
     }
-    if (child->pid > 0)
+    if (child->pid > 0) {
         return true;
+    }
     close(start[0]);
     close(control[1]);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         close_quietly(drop[i]);
+    }
     live(start[1], control[0]);
 }
 
 bool start_child(struct child *child, const int *drop, int count, struct failure *failure) {
     int start[2], control[2];
-    if (pipe2(start, O_CLOEXEC) != 0)
+    if (pipe2(start, O_CLOEXEC) != 0) {
         return fail_by_errno(failure);
+    }
     if (pipe2(control, O_CLOEXEC) != 0) {
         fail_by_errno(failure);
         close_pipe(start);
@@ -105,26 +111,31 @@ static int wait_for_child(pid_t pid) {
 
 /* Tells a child to end; returns false with errno. */
 static bool order_end(const struct child *child, const char *how) {
-    if (strcmp(how, "kill") == 0)
+    if (strcmp(how, "kill") == 0) {
         return kill(child->pid, SIGKILL) == 0;
-    if (strcmp(how, "term") == 0)
+    }
+    if (strcmp(how, "term") == 0) {
         return kill(child->pid, SIGTERM) == 0;
+    }
     return write(child->control, strcmp(how, "exec") == 0 ? "e" : "x", 1) == 1;
 }
 
 bool end_child(struct child *child, const char *how, struct failure *failure) {
-    if (!order_end(child, how))
+    if (!order_end(child, how)) {
         return fail_by_errno(failure);
+    }
     int status = wait_for_child(child->pid);
     child->pid = 0;
     close(child->control);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXEC_FAILED)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXEC_FAILED) {
         return fail_with(failure, UNSUPPORTED, "there is no program to exec");
+    }
     return true;
 }
 
 void close_child(struct child *child) {
     struct failure ignored;
-    if (child->pid)
+    if (child->pid) {
         end_child(child, "kill", &ignored);
+    }
 }

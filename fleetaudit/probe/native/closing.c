@@ -13,29 +13,34 @@
 
 /* Returns what shutdown(2) takes for "write", "read" or "both". */
 static int direction_of(const char *word) {
-    if (strcmp(word, "write") == 0)
+    if (strcmp(word, "write") == 0) {
         return SHUT_WR;
+    }
     return strcmp(word, "read") == 0 ? SHUT_RD : SHUT_RDWR;
 }
 
 bool shut(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
     int direction = direction_of(first_word(step));
-    if (side == CLOSER && direction != SHUT_WR)
+    if (side == CLOSER && direction != SHUT_WR) {
         c->reading_shut = true;
+    }
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
-    if (shutdown(fd, direction) == 0)
+    }
+    if (shutdown(fd, direction) == 0) {
         return true;
+    }
     fail_by_errno(failure);
     /* If the other side has reset it, any program meets the same. */
     return failure->number == ENOTCONN && was_reset(c, side);
 }
 
 static bool close_listener(struct connection *c, struct failure *failure) {
-    if (c->listener < 0 || !c->owns_listener)
+    if (c->listener < 0 || !c->owns_listener) {
         return fail_with(failure, STEP_FAILED, "this connection has no listener of its own");
+    }
     close(c->listener);
     c->listener = -1;
     c->is_waiting = false;
@@ -44,15 +49,18 @@ static bool close_listener(struct connection *c, struct failure *failure) {
 }
 
 bool close_side(struct connection *c, const struct step *step, struct failure *failure) {
-    if (step->actor == BY_LISTENER)
+    if (step->actor == BY_LISTENER) {
         return close_listener(c, failure);
+    }
     enum side side = side_of_actor(step->actor);
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     c->socket[side] = -1;
-    if (!c->references)
+    if (!c->references) {
         c->is_closed[side] = true;
+    }
     close(fd);
     return true;
 }
@@ -67,8 +75,9 @@ static struct child *hold_in_child(struct connection *c, enum side side, struct 
     }
     struct child *child = &c->child[c->children];
     bool is_started = start_child(child, others, 2, failure);
-    if (child->pid)
+    if (child->pid) {
         c->children++; /* also one that did not start is ended with the trial */
+    }
     return is_started ? child : NULL;
 }
 
@@ -77,12 +86,14 @@ bool end(struct connection *c, const struct step *step, struct failure *failure)
     enum side side = side_of_actor(step->actor);
     const char *how = first_word(step);
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     struct child *child = hold_in_child(c, side, failure);
-    if (!child)
+    if (!child) {
         return false;
+    }
     c->socket[side] = -1;
     c->is_closed[side] = true;
     close(fd);
@@ -94,10 +105,12 @@ bool disconnect(struct connection *c, const struct step *step, struct failure *f
     enum side side = side_of_actor(step->actor);
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
-    if (connect(fd, &nowhere, sizeof nowhere) != 0)
+    }
+    if (connect(fd, &nowhere, sizeof nowhere) != 0) {
         return fail_by_errno(failure);
+    }
     c->is_closed[side] = true;
     return true;
 }
@@ -105,10 +118,12 @@ bool disconnect(struct connection *c, const struct step *step, struct failure *f
 /* Destroys a socket from outside, in the private namespace only. */
 bool destroy(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
-    if (c->lab->sock_diag < 0)
+    if (c->lab->sock_diag < 0) {
         return fail_with(failure, UNSUPPORTED, "needs sock_diag(7): %s", c->lab->no_sock_diag);
-    if (socket_of(c, side, failure) < 0)
+    }
+    if (socket_of(c, side, failure) < 0) {
         return false;
+    }
     const struct address *near = &c->address[side], *far = &c->address[other_side(side)];
     if (destroy_by_diag(c->lab, near, far, failure)) {
         c->is_closed[side] = true;
@@ -154,14 +169,17 @@ static bool send_descriptor(int through, int fd) {
 /* Makes a reference in flight: what is on its way towards a socket is closed with it. */
 static bool refer_in_flight(struct connection *c, int fd, struct failure *failure) {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
         return fail_by_errno(failure);
+    }
     bool is_added = add_reference(c, pair[1], -1, failure);
-    if (!is_added)
+    if (!is_added) {
         close(pair[1]);
+    }
     bool is_sent = is_added && send_descriptor(pair[0], fd);
-    if (is_added && !is_sent)
+    if (is_added && !is_sent) {
         fail_by_errno(failure);
+    }
     close(pair[0]);
     return is_sent;
 }
@@ -169,8 +187,9 @@ static bool refer_in_flight(struct connection *c, int fd, struct failure *failur
 /* Makes a reference by dup(2). */
 static bool refer_by_descriptor(struct connection *c, int fd, struct failure *failure) {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0)
+    if (copy < 0) {
         return fail_by_errno(failure);
+    }
     return add_reference(c, copy, -1, failure);
 }
 
@@ -179,26 +198,32 @@ bool refer(struct connection *c, const struct step *step, struct failure *failur
     enum side side = side_of_actor(step->actor);
     const char *how = first_word(step);
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
-    if (strcmp(how, "dup") == 0)
+    }
+    if (strcmp(how, "dup") == 0) {
         return refer_by_descriptor(c, fd, failure);
-    if (strcmp(how, "fork") != 0)
+    }
+    if (strcmp(how, "fork") != 0) {
         return refer_in_flight(c, fd, failure);
+    }
     struct child *child = hold_in_child(c, side, failure);
     return child && add_reference(c, -1, (int)(child - c->child), failure);
 }
 
 bool close_other(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
-    if (!c->references)
+    if (!c->references) {
         return fail_with(failure, STEP_FAILED, "there is no other reference to the socket");
+    }
     struct reference reference = c->reference[--c->references];
-    if (reference.fd >= 0)
+    if (reference.fd >= 0) {
         close(reference.fd);
-    else if (!end_child(&c->child[reference.child], "exit", failure))
+    } else if (!end_child(&c->child[reference.child], "exit", failure)) {
         return false;
-    if (!c->references && c->socket[side] < 0)
+    }
+    if (!c->references && c->socket[side] < 0) {
         c->is_closed[side] = true;
+    }
     return true;
 }

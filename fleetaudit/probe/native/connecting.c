@@ -40,18 +40,22 @@ enum {
 };
 
 static enum kind kind_of(const char *how) {
-    if (strcmp(how, "unix") == 0 || strcmp(how, "seqpacket") == 0)
+    if (strcmp(how, "unix") == 0 || strcmp(how, "seqpacket") == 0) {
         return KIND_UNIX;
-    if (strcmp(how, "mptcp") == 0)
+    }
+    if (strcmp(how, "mptcp") == 0) {
         return KIND_MPTCP;
+    }
     return strcmp(how, "mapped") == 0 ? KIND_MAPPED : KIND_TCP;
 }
 
 /* Returns whether a step before the connect sets an option on the listener. */
 static bool sets_on_listener(const struct connection *c, const char *name) {
-    for (int i = 0; i < c->listener_options; i++)
-        if (strcmp(first_word(c->listener_option[i]), name) == 0)
+    for (int i = 0; i < c->listener_options; i++) {
+        if (strcmp(first_word(c->listener_option[i]), name) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -60,8 +64,9 @@ static bool uses_up_listener(const struct scenario *scenario) {
     for (int i = 0; i < scenario->steps; i++) {
         const struct step *step = &scenario->step[i];
         bool closes = step->actor == BY_LISTENER && is_verb(step, "close");
-        if (closes || is_verb(step, "fill-queue"))
+        if (closes || is_verb(step, "fill-queue")) {
             return true;
+        }
     }
     return false;
 }
@@ -69,10 +74,12 @@ static bool uses_up_listener(const struct scenario *scenario) {
 /* Returns whether a trial changes the listener, which hands on the sysctls (tcp_rmem) that it was
    made with: then it needs one of its own. */
 static bool changes_listener(const struct connection *c, const char *how) {
-    if (strcmp(how, "fastopen") == 0 || strcmp(how, "unaccepted") == 0)
+    if (strcmp(how, "fastopen") == 0 || strcmp(how, "unaccepted") == 0) {
         return true;
-    if (c->is_signed || c->backlog >= 0 || c->listener_options || c->changed_sysctls)
+    }
+    if (c->is_signed || c->backlog >= 0 || c->listener_options || c->changed_sysctls) {
         return true;
+    }
     return uses_up_listener(c->scenario);
 }
 
@@ -85,13 +92,17 @@ static bool prepare_listener(struct connection *c, const char *how, struct failu
     int backlog = c->backlog < 0 ? DEFAULT_BACKLOG : c->backlog;
     c->listener = open_listener(c->family, c->kind, backlog, failure);
     c->owns_listener = c->listener >= 0;
-    if (!c->owns_listener)
+    if (!c->owns_listener) {
         return false;
-    for (int i = 0; i < c->listener_options; i++)
-        if (!set_socket_option(c->listener, c->listener_option[i], failure))
+    }
+    for (int i = 0; i < c->listener_options; i++) {
+        if (!set_socket_option(c->listener, c->listener_option[i], failure)) {
             return false;
-    if (strcmp(how, "fastopen") == 0 && !sets_on_listener(c, "TCP_FASTOPEN"))
+        }
+    }
+    if (strcmp(how, "fastopen") == 0 && !sets_on_listener(c, "TCP_FASTOPEN")) {
         return set_socket_option(c->listener, &FASTOPEN_STEP, failure);
+    }
     return true;
 }
 
@@ -103,8 +114,9 @@ static bool require_signature(int fd, const struct address *address, struct fail
     memcpy(&signature.tcpm_addr, &address->storage, address->length);
     memcpy(signature.tcpm_key, MD5_KEY, sizeof MD5_KEY - 1);
     signature.tcpm_keylen = sizeof MD5_KEY - 1;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &signature, sizeof signature) != 0)
+    if (setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &signature, sizeof signature) != 0) {
         return fail_unsupported(failure, "this kernel refuses TCP_MD5SIG on a socket");
+    }
     return true;
 }
 
@@ -117,8 +129,9 @@ static bool bind_client(struct connection *c, int client, const struct address *
         setsockopt(client, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
         return fail_by_errno(failure);
     }
-    if (bind(client, &loopback->storage.any, loopback->length) != 0)
+    if (bind(client, &loopback->storage.any, loopback->length) != 0) {
         return fail_by_errno(failure);
+    }
     if (!local_address(client, &c->address[c->client_side], failure) ||
         !local_address(c->listener, &c->address[server], failure)) {
         return false;
@@ -133,17 +146,20 @@ static bool make_client(struct connection *c, struct failure *failure) {
     struct address loopback;
     loopback_address(c->family, c->kind, &loopback);
     int client = new_socket(address_family(c->family), c->kind, failure);
-    if (client < 0)
+    if (client < 0) {
         return false;
+    }
     c->socket[c->client_side] = client;
-    if (!bind_client(c, client, &loopback, failure))
+    if (!bind_client(c, client, &loopback, failure)) {
         return false;
+    }
     if (c->is_signed && !(require_signature(client, &loopback, failure) &&
                           require_signature(c->listener, &loopback, failure))) {
         return false;
     }
-    if (c->owns_listener) /* another program may have its port before the trial is over */
+    if (c->owns_listener) { /* another program may have its port before the trial is over */
         watch_ports(c->lab, c->client_port);
+    }
     return true;
 }
 
@@ -170,8 +186,9 @@ static bool check_fastopen(struct failure *failure) {
         snprintf(value, sizeof value, is_absent ? "absent" : "unreadable: %s", error_name(errno));
     }
     long bits = strtol(value, &rest, 10);
-    if (*rest == '\0' && rest != value && (bits & FASTOPEN_BITS) == FASTOPEN_BITS)
+    if (*rest == '\0' && rest != value && (bits & FASTOPEN_BITS) == FASTOPEN_BITS) {
         return true;
+    }
     return fail_with(failure, UNSUPPORTED, "needs net.ipv4.tcp_fastopen 519; it is %s", value);
 }
 
@@ -180,22 +197,25 @@ static bool connect_with_data(struct connection *c, long size, struct failure *f
     enum side client = c->client_side;
     uint8_t info[TCP_INFO_SIZE];
     size_t most = (size_t)size < STREAM_PIECE ? (size_t)size : STREAM_PIECE;
-    if (!check_fastopen(failure))
+    if (!check_fastopen(failure)) {
         return false;
+    }
     if (!send_in_time(c->socket[client], stream_bytes(0), most, MSG_FASTOPEN,
                       &c->address[other_side(client)], failure)) {
         return false;
     }
     c->sent[client] += (unsigned long long)size;
-    if (tcp_info(c, client, info) > TCPI_OPTIONS && !(info[TCPI_OPTIONS] & TCPI_SYN_DATA))
+    if (tcp_info(c, client, info) > TCPI_OPTIONS && !(info[TCPI_OPTIONS] & TCPI_SYN_DATA)) {
         return fail_with(failure, STEP_FAILED, "the data in the SYN was not accepted");
+    }
     return true;
 }
 
 /* Accepts the connection, and waits until what came with its SYN has arrived. */
 static bool accept_client(struct connection *c, bool has_data, struct failure *failure) {
-    if (!accept_now(c, failure))
+    if (!accept_now(c, failure)) {
         return false;
+    }
     return !has_data || wait_for_arrival(c, c->client_side, failure);
 }
 
@@ -208,17 +228,20 @@ bool connect_sides(struct connection *c, enum side client, const char *how, long
         c->has_messages = strcmp(how, "seqpacket") == 0;
         return connect_unix(c, failure);
     }
-    if (!prepare_listener(c, how, failure) || !make_client(c, failure))
+    if (!prepare_listener(c, how, failure) || !make_client(c, failure)) {
         return false;
+    }
     const struct address *target = &c->address[other_side(client)];
     bool is_connected = has_data ? connect_with_data(c, size, failure)
                                  : connect_in_time(c->socket[client], target, failure);
     set_blocking(c->socket[client], true);
-    if (!is_connected)
+    if (!is_connected) {
         return false;
+    }
     c->is_waiting = true;
-    if (strcmp(how, "unaccepted") == 0 || sets_on_listener(c, "TCP_DEFER_ACCEPT"))
+    if (strcmp(how, "unaccepted") == 0 || sets_on_listener(c, "TCP_DEFER_ACCEPT")) {
         return true;
+    }
     return accept_client(c, has_data, failure);
 }
 
@@ -228,8 +251,9 @@ bool connect_step(struct connection *c, const struct step *step, struct failure 
 
 bool accept_waiting(struct connection *c, const struct step *step, struct failure *failure) {
     (void)step;
-    if (!c->is_waiting)
+    if (!c->is_waiting) {
         return fail_with(failure, STEP_FAILED, "no connection waits to be accepted");
+    }
     return accept_now(c, failure);
 }
 
@@ -248,8 +272,9 @@ static void reset_stranger(struct connection *c, struct cleanup *cleanup) {
 static bool connect_stranger(struct connection *c, struct failure *failure) {
     struct address target;
     struct cleanup *cleanup = add_cleanup(c, reset_stranger, failure);
-    if (!cleanup || !local_address(c->listener, &target, failure))
+    if (!cleanup || !local_address(c->listener, &target, failure)) {
         return false;
+    }
     cleanup->fd = new_socket(address_family(c->family), KIND_TCP, failure);
     return cleanup->fd >= 0 && connect_in_time(cleanup->fd, &target, failure) &&
            send_in_time(cleanup->fd, ".", 1, 0, NULL, failure);
@@ -272,8 +297,9 @@ bool fill_queue(struct connection *c, const struct step *step, struct failure *f
             c->accept_queue_full = c->ending = true;
             return true;
         }
-        if (!connect_stranger(c, failure))
+        if (!connect_stranger(c, failure)) {
             return false;
+        }
         settle(&c->lab->fence);
     }
     return fail_with(failure, STEP_FAILED, "%d connections do not fill the accept queue",
@@ -299,27 +325,34 @@ bool sign(struct connection *c, const struct step *step, struct failure *failure
 /* Notes the value of a sysctl that is to be changed, for when the trial is over. */
 static bool note_sysctl(struct connection *c, const char *key, struct failure *failure) {
     struct changed_sysctl *changed = &c->changed_sysctl[c->changed_sysctls];
-    if (c->changed_sysctls == MAX_CHANGED_SYSCTLS || strlen(key) >= sizeof changed->key)
+    if (c->changed_sysctls == MAX_CHANGED_SYSCTLS || strlen(key) >= sizeof changed->key) {
         return fail_with(failure, STEP_FAILED, "there is no room to restore %s", key);
+    }
     snprintf(changed->key, sizeof changed->key, "%s", key);
-    if (!sysctl_value(key, changed->before, sizeof changed->before))
+    if (!sysctl_value(key, changed->before, sizeof changed->before)) {
         changed->before[0] = '\0';
-    if (strlen(changed->before) == sizeof changed->before - 1)
+    }
+    if (strlen(changed->before) == sizeof changed->before - 1) {
         return fail_with(failure, STEP_FAILED, "the value of %s is too long to restore", key);
+    }
     return true;
 }
 
 bool set_sysctl(struct connection *c, const struct step *step, struct failure *failure) {
     const char *key = first_word(step), *value = step->word[1];
     char path[256], found[256];
-    if (!note_sysctl(c, key, failure))
+    if (!note_sysctl(c, key, failure)) {
         return false;
-    if (!sysctl_path(key, path, sizeof path) || !write_file(path, value))
+    }
+    if (!sysctl_path(key, path, sizeof path) || !write_file(path, value)) {
         return fail_unsupported(failure, "%s cannot be set in a network namespace", key);
+    }
     c->changed_sysctls++;
-    if (!sysctl_value(key, found, sizeof found))
+    if (!sysctl_value(key, found, sizeof found)) {
         snprintf(found, sizeof found, "None");
-    if (strcmp(found, value) != 0)
+    }
+    if (strcmp(found, value) != 0) {
         return fail_with(failure, STEP_FAILED, "%s is %s after that", key, found);
+    }
     return true;
 }

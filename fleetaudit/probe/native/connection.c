@@ -38,8 +38,9 @@ void begin_connection(struct connection *c, struct lab *lab, enum family family,
 
 bool accept_now(struct connection *c, struct failure *failure) {
     int fd = accept_from(c->listener, &c->address[c->client_side], failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     c->socket[other_side(c->client_side)] = fd;
     c->is_waiting = false;
     return true;
@@ -51,10 +52,12 @@ int socket_of(struct connection *c, enum side side, struct failure *failure) {
         return -1;
     }
     bool is_put_off = c->socket[side] < 0 && c->is_waiting && side != c->client_side;
-    if (is_put_off && !accept_now(c, failure))
+    if (is_put_off && !accept_now(c, failure)) {
         return -1;
-    if (c->socket[side] < 0)
+    }
+    if (c->socket[side] < 0) {
         fail_with(failure, STEP_FAILED, "the %s has no socket", side_name(side));
+    }
     return c->socket[side];
 }
 
@@ -64,9 +67,11 @@ int open_sockets(const struct connection *c, enum side side, int into[MAX_REFERE
         into[count++] = c->socket[side];
         return count;
     }
-    for (int i = 0; side == CLOSER && i < c->references; i++)
-        if (c->reference[i].fd >= 0)
+    for (int i = 0; side == CLOSER && i < c->references; i++) {
+        if (c->reference[i].fd >= 0) {
             into[count++] = c->reference[i].fd;
+        }
+    }
     return count;
 }
 
@@ -76,8 +81,9 @@ int events_of(struct connection *c, enum side side) {
 
 int tcp_info_of(struct connection *c, int fd, uint8_t into[TCP_INFO_SIZE]) {
     socklen_t size = TCP_INFO_SIZE;
-    if (fd < 0 || c->kind == KIND_UNIX || getsockopt(fd, IPPROTO_TCP, TCP_INFO, into, &size) != 0)
+    if (fd < 0 || c->kind == KIND_UNIX || getsockopt(fd, IPPROTO_TCP, TCP_INFO, into, &size) != 0) {
         return 0;
+    }
     return (int)size;
 }
 
@@ -89,8 +95,9 @@ int tcp_info(struct connection *c, enum side side, uint8_t into[TCP_INFO_SIZE]) 
    such field. */
 static bool info_field(struct connection *c, enum side side, int offset, void *into, int size) {
     uint8_t info[TCP_INFO_SIZE];
-    if (tcp_info(c, side, info) < offset + size)
+    if (tcp_info(c, side, info) < offset + size) {
         return false;
+    }
     memcpy(into, info + offset, (size_t)size);
     return true;
 }
@@ -104,10 +111,12 @@ static long info_number(struct connection *c, enum side side, int offset) {
 /* poll(2) does not show a FIN once its side shut reading. */
 bool has_fin(struct connection *c, enum side side) {
     uint8_t state;
-    if (c->socket[side] < 0)
+    if (c->socket[side] < 0) {
         return true;
-    if (!info_field(c, side, TCPI_STATE, &state, sizeof state))
+    }
+    if (!info_field(c, side, TCPI_STATE, &state, sizeof state)) {
         return false;
+    }
     return state == TIME_WAIT || state == CLOSE || state == CLOSE_WAIT || state == LAST_ACK ||
            state == CLOSING;
 }
@@ -134,9 +143,11 @@ double rto_of(struct connection *c, enum side side) {
 
 /* Returns the last captured segment that a side sent, NULL for none. */
 static const struct packet *last_packet_of(const struct connection *c, enum side side) {
-    for (int i = c->packets.count - 1; i >= 0; i--)
-        if (is_from(c, &c->packets.packet[i], side))
+    for (int i = c->packets.count - 1; i >= 0; i--) {
+        if (is_from(c, &c->packets.packet[i], side)) {
             return &c->packets.packet[i];
+        }
+    }
     return NULL;
 }
 
@@ -146,21 +157,26 @@ bool announces_zero(struct connection *c, enum side side) {
     uint8_t info[TCP_INFO_SIZE] = {0};
     drain_capture(c);
     const struct packet *last = last_packet_of(c, side);
-    if (last && last->window == 0)
+    if (last && last->window == 0) {
         return true;
-    if (tcp_info(c, other_side(side), info) <= TCPI_BACKOFF)
+    }
+    if (tcp_info(c, other_side(side), info) <= TCPI_BACKOFF) {
         return false;
+    }
     return info[TCPI_PROBES] || (info[TCPI_BACKOFF] && !info[TCPI_RETRANSMITS]);
 }
 
 int number_of(int fd, unsigned long ioctl_request) {
     int number = 0;
-    if (fd < 0 || ioctl(fd, ioctl_request, &number) != 0)
+    if (fd < 0 || ioctl(fd, ioctl_request, &number) != 0) {
         return 0;
+    }
     return number;
 }
 
-int unread_of(struct connection *c, enum side side) { return number_of(c->socket[side], FIONREAD); }
+int unread_of(struct connection *c, enum side side) {
+    return number_of(c->socket[side], FIONREAD);
+}
 
 int unacked_of(struct connection *c, enum side side) {
     return number_of(c->socket[side], TIOCOUTQ); /* which is SIOCOUTQ */
@@ -173,8 +189,9 @@ bool send_ack_now(struct connection *c, enum side side) {
 }
 
 void drain_capture(struct connection *c) {
-    if (c->lab->capture.fd >= 0 && c->client_port)
+    if (c->lab->capture.fd >= 0 && c->client_port) {
         capture_drain(&c->lab->capture, c->client_port, &c->packets);
+    }
 }
 
 bool is_from(const struct connection *c, const struct packet *packet, enum side side) {

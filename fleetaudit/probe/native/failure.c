@@ -9,17 +9,20 @@
 #include "errno_table.h"
 
 static const struct errno_entry *entry_of(int number) {
-    for (int i = 0; i < ERRNO_ENTRIES; i++)
-        if (ERRNO_TABLE[i].number == number)
+    for (int i = 0; i < ERRNO_ENTRIES; i++) {
+        if (ERRNO_TABLE[i].number == number) {
             return &ERRNO_TABLE[i];
+        }
+    }
     return NULL;
 }
 
 const char *error_name(int number) {
     static char digits[16];
     const struct errno_entry *entry = entry_of(number);
-    if (entry)
+    if (entry) {
         return entry->name;
+    }
     snprintf(digits, sizeof digits, "%d", number);
     return digits;
 }
@@ -59,17 +62,20 @@ bool fail_unsupported(struct failure *failure, const char *format, ...) {
 }
 
 static bool is_one_of(int number, const int *numbers) {
-    for (; *numbers; numbers++)
-        if (*numbers == number)
+    for (; *numbers; numbers++) {
+        if (*numbers == number) {
             return true;
+        }
+    }
     return false;
 }
 
 bool unsupported_if(struct failure *failure, const int *numbers, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    if (failure->kind == SYSTEM_ERROR && is_one_of(failure->number, numbers))
+    if (failure->kind == SYSTEM_ERROR && is_one_of(failure->number, numbers)) {
         fill_unsupported(failure, failure->number, format, arguments);
+    }
     va_end(arguments);
     return false;
 }
@@ -79,7 +85,9 @@ bool is_scarce(int number) {
     return is_one_of(number, SCARCE);
 }
 
-bool is_refused(int number) { return number == EPERM || number == EACCES; }
+bool is_refused(int number) {
+    return number == EPERM || number == EACCES;
+}
 
 /* Returns the words of a SYSTEM_ERROR; a number that has none has its digits. */
 static const char *words_of(int number) {

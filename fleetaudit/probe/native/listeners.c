@@ -20,7 +20,9 @@
 
 enum { MAX_FOREIGN = 8 /* connections of other programs that are closed */ };
 
-int address_family(enum family family) { return family == IPV4 ? AF_INET : AF_INET6; }
+int address_family(enum family family) {
+    return family == IPV4 ? AF_INET : AF_INET6;
+}
 
 int new_socket(int family, enum kind kind, struct failure *failure) {
     static const int NO_MPTCP[] = {EPROTONOSUPPORT, ENOPROTOOPT, EINVAL, 0};
@@ -53,14 +55,16 @@ void loopback_address(enum family family, enum kind kind, struct address *addres
 bool local_address(int fd, struct address *address, struct failure *failure) {
     memset(address, 0, sizeof *address);
     address->length = sizeof address->storage;
-    if (getsockname(fd, &address->storage.any, &address->length) != 0)
+    if (getsockname(fd, &address->storage.any, &address->length) != 0) {
         return fail_by_errno(failure);
+    }
     return true;
 }
 
 int port_of(const struct address *address) {
-    if (address->storage.any.sa_family == AF_INET)
+    if (address->storage.any.sa_family == AF_INET) {
         return ntohs(address->storage.ipv4.sin_port);
+    }
     return ntohs(address->storage.ipv6.sin6_port);
 }
 
@@ -69,8 +73,9 @@ static bool is_same_address(const struct address *one, const struct address *ano
         port_of(one) != port_of(another)) {
         return false;
     }
-    if (one->storage.any.sa_family == AF_INET)
+    if (one->storage.any.sa_family == AF_INET) {
         return one->storage.ipv4.sin_addr.s_addr == another->storage.ipv4.sin_addr.s_addr;
+    }
     return IN6_ARE_ADDR_EQUAL(&one->storage.ipv6.sin6_addr, &another->storage.ipv6.sin6_addr);
 }
 
@@ -79,8 +84,9 @@ static bool listen_on_loopback(int fd, enum family family, enum kind kind, int b
     struct address address;
     int off = 0;
     loopback_address(family, kind, &address);
-    if (kind == KIND_MAPPED && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0)
+    if (kind == KIND_MAPPED && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
         return false;
+    }
     return bind(fd, &address.storage.any, address.length) == 0 && listen(fd, backlog) == 0;
 }
 
@@ -101,8 +107,9 @@ void set_blocking(int fd, bool blocks) {
 
 /* Waits until a socket is writable; its failure is that of a socket's timeout in Python. */
 static bool wait_to_write(int fd, struct failure *failure) {
-    if (poll_events(fd, POLLOUT, timeout_seconds()))
+    if (poll_events(fd, POLLOUT, timeout_seconds())) {
         return true;
+    }
     return fail_with(failure, STEP_TIMED_OUT, "timed out");
 }
 
@@ -110,12 +117,15 @@ bool connect_in_time(int fd, const struct address *address, struct failure *fail
     int number = 0;
     socklen_t size = sizeof number;
     set_blocking(fd, false);
-    if (connect(fd, &address->storage.any, address->length) == 0)
+    if (connect(fd, &address->storage.any, address->length) == 0) {
         return true;
-    if (errno != EINPROGRESS)
+    }
+    if (errno != EINPROGRESS) {
         return fail_by_errno(failure);
-    if (!wait_to_write(fd, failure))
+    }
+    if (!wait_to_write(fd, failure)) {
         return false;
+    }
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &size);
     errno = number;
     return number == 0 || fail_by_errno(failure);
@@ -128,10 +138,12 @@ bool send_in_time(int fd, const void *data, size_t size, int flags, const struct
     struct wait wait = start_wait(timeout_seconds());
     set_blocking(fd, false);
     while (!is_wait_over(&wait) && wait_to_write(fd, failure)) {
-        if (sendto(fd, data, size, flags | MSG_NOSIGNAL, address, length) >= 0)
+        if (sendto(fd, data, size, flags | MSG_NOSIGNAL, address, length) >= 0) {
             return true;
-        if (errno != EAGAIN)
+        }
+        if (errno != EAGAIN) {
             return fail_by_errno(failure);
+        }
     }
     return fail_with(failure, STEP_TIMED_OUT, "timed out");
 }
@@ -148,8 +160,9 @@ int accept_from(int listener, const struct address *address, struct failure *fai
             fail_by_errno(failure);
             return -1;
         }
-        if (is_same_address(&source, address))
+        if (is_same_address(&source, address)) {
             return fd;
+        }
         close(fd);
     }
     fail_with(failure, STEP_FAILED, "other programs connect to the port of this test");
@@ -157,7 +170,8 @@ int accept_from(int listener, const struct address *address, struct failure *fai
 }
 
 const char *lack_of_raw_sockets(void) {
-    if (geteuid() == 0)
+    if (geteuid() == 0) {
         return "needs CAP_NET_RAW, which root lacks here";
+    }
     return "needs CAP_NET_RAW or user namespaces; set become: true";
 }

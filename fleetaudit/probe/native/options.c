@@ -35,9 +35,11 @@ static const struct option OPTIONS[] = {
 };
 
 static const struct option *find_option(const char *name) {
-    for (size_t i = 0; i < sizeof OPTIONS / sizeof *OPTIONS; i++)
-        if (strcmp(OPTIONS[i].name, name) == 0)
+    for (size_t i = 0; i < sizeof OPTIONS / sizeof *OPTIONS; i++) {
+        if (strcmp(OPTIONS[i].name, name) == 0) {
             return &OPTIONS[i];
+        }
+    }
     return NULL;
 }
 
@@ -60,14 +62,17 @@ bool set_socket_option(int fd, const struct step *step, struct failure *failure)
     const char *name = step->words ? step->word[0] : "";
     const struct option *option = find_option(name);
     int values[MAX_WORDS];
-    if (!option)
+    if (!option) {
         return fail_with(failure, STEP_FAILED, "the probe knows no option %s", name);
+    }
     int count = option_values(step, values, failure);
-    if (count < 0)
+    if (count < 0) {
         return false;
+    }
     socklen_t size = (socklen_t)(sizeof *values * (size_t)count);
-    if (setsockopt(fd, option->level, option->number, values, size) == 0)
+    if (setsockopt(fd, option->level, option->number, values, size) == 0) {
         return true;
+    }
     fail_by_errno(failure);
     if (is_refused(failure->number)) {
         return fail_with(failure, UNSUPPORTED,

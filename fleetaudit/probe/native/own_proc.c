@@ -19,9 +19,11 @@ static bool is_read_only(const char *folder) {
 }
 
 void make_sysctls_writable(void) {
-    if (!is_read_only("/proc/sys") || unshare(CLONE_NEWNS))
+    if (!is_read_only("/proc/sys") || unshare(CLONE_NEWNS)) {
         return;
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+    }
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) {
         return;
+    }
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }

@@ -73,17 +73,19 @@ static size_t plain_address(const struct address *address, int family, uint8_t i
         memcpy(into, all, ADDRESS);
         return ADDRESS;
     }
-    if (address->storage.any.sa_family == AF_INET)
+    if (address->storage.any.sa_family == AF_INET) {
         memcpy(into, &address->storage.ipv4.sin_addr, IPV4_SIZE);
-    else
+    } else {
         memcpy(into, all + ADDRESS - IPV4_SIZE, IPV4_SIZE);
+    }
     return IPV4_SIZE;
 }
 
 /* Adds bytes to a sum of 16-bit numbers; only the last bytes may be odd (RFC 1071). */
 static uint64_t add_to_sum(uint64_t sum, const uint8_t *data, size_t size) {
-    for (size_t i = 0; i + 1 < size; i += 2)
+    for (size_t i = 0; i + 1 < size; i += 2) {
         sum += (uint64_t)(data[i] << 8 | data[i + 1]);
+    }
     return size % 2 ? sum + (uint64_t)(data[size - 1] << 8) : sum;
 }
 
@@ -94,8 +96,9 @@ static uint16_t checksum_of(const struct segment *segment, const uint8_t *data, 
     sum = add_to_sum(sum, address, plain_address(segment->near, segment->family, address));
     sum = add_to_sum(sum, address, plain_address(segment->far, segment->family, address));
     sum = add_to_sum(sum, data, size);
-    while (sum >> 16)
+    while (sum >> 16) {
         sum = (sum & 0xFFFF) + (sum >> 16);
+    }
     return (uint16_t)~sum;
 }
 
@@ -128,8 +131,9 @@ static bool send_segment(struct connection *c, const struct segment *segment,
     uint8_t data[MAX_RAW_SEGMENT], plain[ADDRESS];
     struct address target = {.length = sizeof target.storage.ipv6};
     int fd = raw_socket_of(c->lab, segment->family, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     size_t length = plain_address(segment->far, segment->family, plain);
     target.storage.any.sa_family = (sa_family_t)segment->family;
     if (segment->family == AF_INET) {
@@ -139,8 +143,9 @@ static bool send_segment(struct connection *c, const struct segment *segment,
         memcpy(&target.storage.ipv6.sin6_addr, plain, length);
     }
     size_t size = make_segment(segment, data);
-    if (sendto(fd, data, size, 0, &target.storage.any, target.length) < 0)
+    if (sendto(fd, data, size, 0, &target.storage.any, target.length) < 0) {
         return fail_by_errno(failure);
+    }
     return true;
 }
 
@@ -201,8 +206,9 @@ static bool add_raw_cleanup(struct connection *c, const struct raw_sender *sende
                             void (*call)(struct connection *, struct cleanup *),
                             struct failure *failure) {
     struct cleanup *cleanup = add_cleanup(c, call, failure);
-    if (cleanup)
+    if (cleanup) {
         cleanup->sender = *sender;
+    }
     return cleanup;
 }
 
@@ -232,10 +238,12 @@ static bool is_fin_received(void *argument) {
 
 /* Opens the raw socket, or says what this process lacks. */
 static bool has_raw_socket(struct connection *c, int family, struct failure *failure) {
-    if (raw_socket_of(c->lab, family, failure) >= 0)
+    if (raw_socket_of(c->lab, family, failure) >= 0) {
         return true;
-    if (failure->kind == SYSTEM_ERROR && is_refused(failure->number))
+    }
+    if (failure->kind == SYSTEM_ERROR && is_refused(failure->number)) {
         return fail_with(failure, UNSUPPORTED, "%s", lack_of_raw_sockets());
+    }
     return false;
 }
 
@@ -254,13 +262,16 @@ static void take_numbers(struct raw_sender *sender, const struct stream_seen *se
 static bool begin_raw(struct connection *c, enum side side, struct raw_sender *sender,
                       struct failure *failure) {
     struct raw_wait wait = {.c = c, .side = side};
-    if (!wait_until(has_captured_stream, &wait, -1))
+    if (!wait_until(has_captured_stream, &wait, -1)) {
         return fail_with(failure, STEP_TIMED_OUT, "the capture did not see the peer's bytes");
+    }
     struct stream_seen seen = stream_seen(c, side);
-    if (!(seen.first_sent->bits & TCP_SYN))
+    if (!(seen.first_sent->bits & TCP_SYN)) {
         return fail_with(failure, STEP_FAILED, "the capture did not see the connection begin");
-    if (socket_of(c, CLOSER, failure) < 0)
+    }
+    if (socket_of(c, CLOSER, failure) < 0) {
         return false;
+    }
     bool is_mapped = c->kind == KIND_MAPPED; /* its packets are IPv4 */
     *sender = (struct raw_sender){.side = side};
     sender->family = is_mapped ? AF_INET : address_family(c->family);
@@ -275,20 +286,24 @@ static bool resend_with(struct connection *c, const struct step *step, int fin,
     struct raw_sender sender;
     struct raw_wait wait = {.c = c, .side = side_of_actor(step->actor)};
     long size = step->number[0];
-    if (!begin_raw(c, wait.side, &sender, failure))
+    if (!begin_raw(c, wait.side, &sender, failure)) {
         return false;
+    }
     unsigned long long sent = c->sent[wait.side];
-    if ((unsigned long long)size > sent)
+    if ((unsigned long long)size > sent) {
         return fail_with(failure, STEP_FAILED, "the peer sent %llu bytes only", sent);
+    }
     if (fin) {
         c->is_forged = true;
-        if (!add_raw_cleanup(c, &sender, reset_behind_fin, failure))
+        if (!add_raw_cleanup(c, &sender, reset_behind_fin, failure)) {
             return false;
+        }
     }
     wait.answers = stream_seen(c, wait.side).answers;
     unsigned long long offset = sent - (unsigned long long)size;
-    if (!send_raw(c, &sender, offset, size, TCP_PSH | TCP_ACK | fin, step->words > 1, failure))
+    if (!send_raw(c, &sender, offset, size, TCP_PSH | TCP_ACK | fin, step->words > 1, failure)) {
         return false;
+    }
     return wait_until(fin ? is_fin_received : is_answered, &wait, -1) ||
            fail_with(failure, STEP_TIMED_OUT, "the closer did not accept the segment");
 }
@@ -306,16 +321,19 @@ bool send_out_of_order(struct connection *c, const struct step *step, struct fai
     struct raw_sender sender;
     struct raw_wait wait = {.c = c, .side = side_of_actor(step->actor)};
     long size = step->number[0];
-    if (!begin_raw(c, wait.side, &sender, failure))
+    if (!begin_raw(c, wait.side, &sender, failure)) {
         return false;
+    }
     unsigned long long end = c->sent[wait.side];
     unsigned long long first = (end > c->gap_end ? end : c->gap_end) + 1;
     c->gap_end = first + (unsigned long long)size;
-    if (!add_raw_cleanup(c, &sender, reset_behind_gap, failure))
+    if (!add_raw_cleanup(c, &sender, reset_behind_gap, failure)) {
         return false;
+    }
     wait.answers = stream_seen(c, wait.side).answers;
-    if (!send_raw(c, &sender, first, size, TCP_PSH | TCP_ACK, false, failure))
+    if (!send_raw(c, &sender, first, size, TCP_PSH | TCP_ACK, false, failure)) {
         return false;
+    }
     return wait_until(is_answered, &wait, -1) ||
            fail_with(failure, STEP_TIMED_OUT, "the closer did not accept the segment");
 }

@@ -27,8 +27,9 @@ static bool fail_to_read(struct connection *c, enum side side, int number, long 
                          struct failure *failure) {
     char reason[128];
     errno = number;
-    if (number == EAGAIN)
+    if (number == EAGAIN) {
         return fail_with(failure, STEP_TIMED_OUT, "none of %ld bytes came", size);
+    }
     fail_by_errno(failure);
     record_result(c, side, error_name(number));
     reason_of(failure, reason, sizeof reason);
@@ -57,11 +58,13 @@ bool read_waitall(struct connection *c, const struct step *step, struct failure 
     long size = step->number[0];
     double began = now(), seconds = timeout_seconds();
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     ssize_t count = receive_all_in_time(fd, (size_t)size, seconds);
-    if (count < 0)
+    if (count < 0) {
         return fail_to_read(c, side, errno, size, failure);
+    }
     record_received(c, side, (long)count);
     if (count < size && now() - began >= seconds) {
         return fail_with(failure, STEP_TIMED_OUT, "%ld of %ld bytes within %.1f s", (long)count,
@@ -73,26 +76,32 @@ bool read_waitall(struct connection *c, const struct step *step, struct failure 
 bool read_all(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
     ssize_t count = 1;
-    if (socket_of(c, side, failure) < 0)
+    if (socket_of(c, side, failure) < 0) {
         return false;
-    while (count > 0 && !time_is_up)
+    }
+    while (count > 0 && !time_is_up) {
         count = receive(c, side, STREAM_PIECE, 0, false);
-    if (count < 0 && errno != EAGAIN && !is_evidence(c, side))
+    }
+    if (count < 0 && errno != EAGAIN && !is_evidence(c, side)) {
         return fail_by_errno(failure);
+    }
     return true;
 }
 
 bool read_to_end(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
     struct wait wait = start_wait(-1);
-    if (socket_of(c, side, failure) < 0)
+    if (socket_of(c, side, failure) < 0) {
         return false;
+    }
     while (true) {
         ssize_t count = receive(c, side, STREAM_PIECE, 0, true);
-        if (count == 0 || (count < 0 && errno != EAGAIN))
+        if (count == 0 || (count < 0 && errno != EAGAIN)) {
             return true;
-        if (count > 0)
+        }
+        if (count > 0) {
             wait = start_wait(-1);
+        }
         if (is_wait_over(&wait)) {
             return fail_with(failure, STEP_TIMED_OUT, "no end of file and no error within %.1f s",
                              now() - wait.began);
@@ -102,10 +111,12 @@ bool read_to_end(struct connection *c, const struct step *step, struct failure *
 
 bool try_read(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
-    if (socket_of(c, side, failure) < 0)
+    if (socket_of(c, side, failure) < 0) {
         return false;
-    if (receive(c, side, STREAM_PIECE, 0, false) < 0 && errno == EAGAIN)
+    }
+    if (receive(c, side, STREAM_PIECE, 0, false) < 0 && errno == EAGAIN) {
         record_result(c, side, error_name(EAGAIN));
+    }
     return true;
 }
 
@@ -117,8 +128,9 @@ static bool is_pointer_strict(void) {
 
 bool read_urgent(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
-    if (socket_of(c, side, failure) < 0)
+    if (socket_of(c, side, failure) < 0) {
         return false;
+    }
     ssize_t count = receive(c, side, 1, MSG_OOB, false);
     if (count < 0) {
         fail_by_errno(failure);
@@ -147,10 +159,12 @@ static bool is_there(void *argument) {
 
 bool peek(struct connection *c, const struct step *step, struct failure *failure) {
     struct peeking peeking = {.c = c, .side = side_of_actor(step->actor), .size = step->number[0]};
-    if (socket_of(c, peeking.side, failure) < 0)
+    if (socket_of(c, peeking.side, failure) < 0) {
         return false;
-    if (!wait_until(is_there, &peeking, -1))
+    }
+    if (!wait_until(is_there, &peeking, -1)) {
         return fail_with(failure, STEP_TIMED_OUT, "fewer than %ld bytes to peek at", peeking.size);
+    }
     errno = peeking.number;
     return peeking.number == 0 || fail_by_errno(failure);
 }
@@ -161,8 +175,9 @@ static ssize_t splice_piece(int fd, const int pipe[2], long size) {
     enum { PIECE = 32768 };
     char dropped[PIECE];
     ssize_t count = splice(fd, NULL, pipe[1], NULL, (size_t)(size < PIECE ? size : PIECE), 0);
-    if (count > 0 && read(pipe[0], dropped, (size_t)count) < 0)
+    if (count > 0 && read(pipe[0], dropped, (size_t)count) < 0) {
         return -1;
+    }
     return count;
 }
 
@@ -171,8 +186,9 @@ static bool splice_through(struct connection *c, enum side side, const int pipe[
     long missing = size;
     while (missing > 0 && wait_for_events(c->socket[side], POLLIN | POLLRDHUP)) {
         ssize_t count = splice_piece(c->socket[side], pipe, missing);
-        if (count < 0)
+        if (count < 0) {
             return fail_by_errno(failure);
+        }
         if (count == 0) {
             return fail_with(failure, STEP_FAILED, "end of file after %ld of %ld bytes",
                              size - missing, size);
@@ -190,10 +206,12 @@ static bool splice_through(struct connection *c, enum side side, const int pipe[
 bool splice_out(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
     int pipe[2];
-    if (socket_of(c, side, failure) < 0)
+    if (socket_of(c, side, failure) < 0) {
         return false;
-    if (pipe2(pipe, O_CLOEXEC) != 0)
+    }
+    if (pipe2(pipe, O_CLOEXEC) != 0) {
         return fail_by_errno(failure);
+    }
     bool is_done = splice_through(c, side, pipe, step->number[0], failure);
     close(pipe[0]);
     close(pipe[1]);

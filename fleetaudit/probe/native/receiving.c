@@ -21,16 +21,18 @@ ssize_t receive(struct connection *c, enum side side, size_t size, int flags, bo
         errno = EBADF;
         return -1;
     }
-    if (waits)
+    if (waits) {
         wait_for_events(fd, POLLIN | POLLRDHUP);
+    }
     ssize_t count = receive_nowhere(fd, size, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
     if (count < 0 && errno != EAGAIN) {
         int number = errno;
         record_result(c, side, error_name(number));
         errno = number;
     }
-    if (count >= 0 && !(flags & MSG_PEEK))
+    if (count >= 0 && !(flags & MSG_PEEK)) {
         record_received(c, side, (long)count);
+    }
     return count;
 }
 
@@ -38,8 +40,9 @@ ssize_t receive(struct connection *c, enum side side, size_t size, int flags, bo
    other. */
 static bool add_to_result(char result[32], long count) {
     long before = strtol(result, NULL, 10);
-    if (before <= 0 || count <= 0)
+    if (before <= 0 || count <= 0) {
         return false;
+    }
     snprintf(result, 32, "%ld", before + count);
     return true;
 }
@@ -48,8 +51,9 @@ void record_received(struct connection *c, enum side side, long count) {
     char result[32];
     c->received[side] += (unsigned long long)count;
     bool may_add = is_evidence(c, side) && c->peer_results > 0;
-    if (may_add && add_to_result(c->peer_result[c->peer_results - 1], count))
+    if (may_add && add_to_result(c->peer_result[c->peer_results - 1], count)) {
         return;
+    }
     snprintf(result, sizeof result, "%ld", count);
     record_result(c, side, result);
 }
@@ -63,19 +67,25 @@ static void add_peer_result(struct connection *c, const char *prefix, const char
 /* A result that repeats is kept once. */
 void record_result(struct connection *c, enum side side, const char *result) {
     int count = c->peer_results;
-    if (!is_evidence(c, side) || count >= LAST_RESULT)
+    if (!is_evidence(c, side) || count >= LAST_RESULT) {
         return;
-    if (count == 0 || strcmp(c->peer_result[count - 1], result) != 0)
+    }
+    if (count == 0 || strcmp(c->peer_result[count - 1], result) != 0) {
         add_peer_result(c, "", result);
+    }
 }
 
-bool is_evidence(const struct connection *c, enum side side) { return side == PEER && c->ending; }
+bool is_evidence(const struct connection *c, enum side side) {
+    return side == PEER && c->ending;
+}
 
 bool record_refused_send(struct connection *c, enum side side, struct failure *failure) {
-    if (!is_evidence(c, side))
+    if (!is_evidence(c, side)) {
         return fail_by_errno(failure);
-    if (c->peer_results < MAX_REFUSED)
+    }
+    if (c->peer_results < MAX_REFUSED) {
         add_peer_result(c, "send: ", error_name(errno));
+    }
     return true;
 }
 
@@ -83,8 +93,9 @@ bool receive_exactly(struct connection *c, enum side side, long count, int flags
                      struct failure *failure) {
     long missing = count;
     struct wait wait = start_wait(-1);
-    if (count > 0 && socket_of(c, side, failure) < 0)
+    if (count > 0 && socket_of(c, side, failure) < 0) {
         return false;
+    }
     while (missing > 0) {
         long most = missing < STREAM_PIECE ? missing : STREAM_PIECE;
         ssize_t size = receive(c, side, (size_t)most, flags, true);
@@ -130,14 +141,17 @@ static bool is_complete(void *argument) {
     struct arrival *arrival = argument;
     struct connection *c = arrival->c;
     enum side receiver = other_side(arrival->sender);
-    if (was_reset(c, arrival->sender))
+    if (was_reset(c, arrival->sender)) {
         return true;
+    }
     long long sent = (long long)c->sent[arrival->sender];
     long long count = bytes_received(c, receiver);
-    if (count < 0)
+    if (count < 0) {
         return unread_of(c, receiver) > 0 || unacked_of(c, arrival->sender) == 0;
-    if (c->gap_end && count > sent)
+    }
+    if (c->gap_end && count > sent) {
         c->is_forged = true; /* the gap was filled, see send_out_of_order */
+    }
     if (count != arrival->count) {
         arrival->count = count;
         arrival->since = now();
@@ -155,8 +169,9 @@ static bool is_acknowledged(void *argument) {
 bool wait_for_arrival(struct connection *c, enum side sender, struct failure *failure) {
     enum side receiver = other_side(sender);
     struct arrival arrival = {.c = c, .sender = sender, .count = -1, .since = now()};
-    if (c->kind == KIND_UNIX)
+    if (c->kind == KIND_UNIX) {
         return true;
+    }
     if (c->is_closed[receiver] || c->accept_queue_full) {
         settle(&c->lab->fence); /* what is sent to nobody is reset */
         return true;
@@ -165,8 +180,10 @@ bool wait_for_arrival(struct connection *c, enum side sender, struct failure *fa
         return wait_until(is_acknowledged, &arrival, -1) ||
                fail_with(failure, STEP_TIMED_OUT, "the bytes were not acknowledged");
     }
-    while (!wait_until(is_complete, &arrival, -1))
-        if (time_is_up || now() - arrival.since >= timeout_seconds())
+    while (!wait_until(is_complete, &arrival, -1)) {
+        if (time_is_up || now() - arrival.since >= timeout_seconds()) {
             return fail_with(failure, STEP_TIMED_OUT, "the bytes did not arrive");
+        }
+    }
     return true;
 }

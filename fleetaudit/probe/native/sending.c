@@ -23,8 +23,9 @@ static bool send_bytes(struct connection *c, enum side side, long size, int flag
                        struct failure *failure) {
     long unsent = size;
     int fd = socket_of(c, side, failure);
-    if (fd < 0)
+    if (fd < 0) {
         return false;
+    }
     while (unsent > 0) {
         long most = c->has_messages || unsent < STREAM_PIECE ? unsent : STREAM_PIECE;
         ssize_t count = send_stream(fd, c->sent[side], (size_t)most, QUIET | flags);
@@ -33,8 +34,9 @@ static bool send_bytes(struct connection *c, enum side side, long size, int flag
             c->sent[side] += (unsigned long long)count;
             continue;
         }
-        if (errno != EAGAIN)
+        if (errno != EAGAIN) {
             return record_refused_send(c, side, failure);
+        }
         if (!(wait_for_events(fd, POLLOUT) & POLLOUT)) {
             return fail_with(failure, STEP_TIMED_OUT, "the send blocked after %ld of %ld bytes",
                              size - unsent, size);
@@ -49,8 +51,9 @@ bool send_some(struct connection *c, const struct step *step, struct failure *fa
 
 bool send_urgent(struct connection *c, const struct step *step, struct failure *failure) {
     static const int NO_URGENT[] = {EOPNOTSUPP, 0};
-    if (send_bytes(c, side_of_actor(step->actor), step->number[0], MSG_OOB, failure))
+    if (send_bytes(c, side_of_actor(step->actor), step->number[0], MSG_OOB, failure)) {
         return true;
+    }
     if (failure->kind == SYSTEM_ERROR && failure->number == NO_URGENT[0]) {
         return fail_with(failure, UNSUPPORTED, "this kernel has no urgent data over %s",
                          KIND_NAMES[c->kind]);
@@ -71,8 +74,9 @@ static struct send_state send_state_of(struct connection *c, enum side side) {
 
 /* Returns whether the queue fills a known window of an open connection. */
 static bool is_filled(struct connection *c, enum side side, struct send_state state) {
-    if (state.window <= 0 || !state.queued)
+    if (state.window <= 0 || !state.queued) {
         return false;
+    }
     return !(events_of(c, side) & (POLLERR | POLLHUP));
 }
 
@@ -92,8 +96,9 @@ static bool has_moved(void *argument) {
     enum side receiver = other_side(progress->side);
     send_ack_now(c, receiver);
     struct send_state state = send_state_of(c, progress->side);
-    if (state.window != progress->before.window || state.queued != progress->before.queued)
+    if (state.window != progress->before.window || state.queued != progress->before.queued) {
         return true;
+    }
     return state.window < 0 && announces_zero(c, receiver);
 }
 
@@ -113,8 +118,9 @@ static bool waits_for_progress(struct connection *c, enum side side, struct send
 
 /* Notes how many bytes of a side's window remain, -1 if that is unknown. */
 static void note_window(struct connection *c, enum side side, long remaining) {
-    if (remaining >= 0 && c->kind != KIND_UNIX)
+    if (remaining >= 0 && c->kind != KIND_UNIX) {
         c->window[side] = remaining;
+    }
 }
 
 /* Sends as much as fills the window, if that is known and not zero: returns the number of bytes, or
@@ -124,8 +130,9 @@ static ssize_t send_piece(struct connection *c, enum side side, long window) {
     long size = is_known && window < STREAM_PIECE ? window : STREAM_PIECE;
     int flags = is_known && c->kind != KIND_MPTCP ? QUIET | MSG_EOR : QUIET;
     ssize_t count = send_stream(c->socket[side], c->sent[side], (size_t)size, flags);
-    if (count > 0)
+    if (count > 0) {
         c->sent[side] += (unsigned long long)count;
+    }
     return count;
 }
 
@@ -136,18 +143,21 @@ static ssize_t send_piece(struct connection *c, enum side side, long window) {
    some kernels drop what finds no room, and announce the old window. */
 bool send_until_blocked(struct connection *c, const struct step *step, struct failure *failure) {
     enum side side = side_of_actor(step->actor);
-    if (socket_of(c, side, failure) < 0)
+    if (socket_of(c, side, failure) < 0) {
         return false;
+    }
     enum side receiver = other_side(side);
     unsigned long long limit = c->sent[side] + MAX_BULK;
     while (c->sent[side] < limit) {
         struct send_state before = send_state_of(c, side);
         if (!is_filled(c, side, before)) {
             ssize_t count = send_piece(c, side, before.window);
-            if (count >= 0)
+            if (count >= 0) {
                 continue;
-            if (errno != EAGAIN)
+            }
+            if (errno != EAGAIN) {
                 return record_refused_send(c, side, failure);
+            }
         }
         if (c->kind == KIND_UNIX || is_window_zero(c, receiver, before.window)) {
             note_window(c, receiver, 0);

@@ -28,8 +28,9 @@ static bool read_seconds(const char *word, long *seconds) {
 /* Waits for one of the signals, at most until `end`; returns false if it is time to end. */
 static bool wait_for_child(const sigset_t *signals, double end) {
     double seconds = end - now();
-    if (seconds <= 0)
+    if (seconds <= 0) {
         return false;
+    }
     struct timespec rest = {.tv_sec = (time_t)seconds};
     rest.tv_nsec = (long)((seconds - (double)rest.tv_sec) * 1e9);
     int number = sigtimedwait(signals, NULL, &rest);
@@ -51,18 +52,22 @@ static void stay(long seconds) {
         sigprocmask(SIG_SETMASK, &before, NULL);
         return;
     }
-    if (child < 0)
+    if (child < 0) {
         perror("the probe cannot be started");
-    while (wait_for_child(&signals, end))
-        while (waitpid(-1, NULL, WNOHANG) > 0)
+    }
+    while (wait_for_child(&signals, end)) {
+        while (waitpid(-1, NULL, WNOHANG) > 0) {
             continue;
+        }
+    }
     _exit(0);
 }
 
 bool stay_if_asked(int arguments, char **argument) {
     long seconds;
-    if (arguments <= 1)
+    if (arguments <= 1) {
         return true;
+    }
     if (arguments != 3 || strcmp(argument[1], "--stay") || !read_seconds(argument[2], &seconds)) {
         fprintf(stderr, "the only argument is --stay SECONDS, at most %d\n", LONGEST_STAY);
         return false;

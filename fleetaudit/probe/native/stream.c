@@ -12,9 +12,11 @@ enum { DIGITS = 16, MAX_PIECES = MAX_BULK / STREAM_PIECE };
 
 const uint8_t *stream_bytes(unsigned long long offset) {
     static uint8_t pattern[STREAM_PIECE + DIGITS];
-    if (!pattern[0])
-        for (size_t i = 0; i < sizeof pattern; i++)
+    if (!pattern[0]) {
+        for (size_t i = 0; i < sizeof pattern; i++) {
             pattern[i] = (uint8_t)"0123456789abcdef"[i % DIGITS];
+        }
+    }
     return pattern + offset % DIGITS;
 }
 
@@ -39,7 +41,8 @@ ssize_t receive_nowhere(int fd, size_t size, int flags) {
     static uint8_t dropped[STREAM_PIECE];
     struct iovec pieces[MAX_PIECES];
     struct msghdr message = message_of(pieces, dropped, size);
-    if (size == 0)
+    if (size == 0) {
         return 0; /* as Python, which does not ask the kernel then */
+    }
     return recvmsg(fd, &message, flags);
 }

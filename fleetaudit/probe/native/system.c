@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 void close_quietly(int fd) {
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
 }
 
 void close_by_reset(int fd) {
@@ -25,8 +26,9 @@ void close_by_reset(int fd) {
 void stay_on_this_cpu(void) {
     int cpu = sched_getcpu();
     cpu_set_t *mask = cpu < 0 ? NULL : CPU_ALLOC(cpu + 1);
-    if (!mask)
+    if (!mask) {
         return;
+    }
     size_t size = CPU_ALLOC_SIZE(cpu + 1);
     CPU_ZERO_S(size, mask);
     CPU_SET_S(cpu, size, mask);

@@ -33,8 +33,9 @@ static bool enable_ktls(struct connection *c, const struct step *step, struct fa
     (void)step;
     for (enum side side = CLOSER; side < SIDES; side++) {
         int fd = socket_of(c, side, failure);
-        if (fd < 0)
+        if (fd < 0) {
             return false;
+        }
         if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 3) != 0 ||
             setsockopt(fd, SOL_TLS, TLS_SEND, &TLS_KEYS, sizeof TLS_KEYS) != 0 ||
             setsockopt(fd, SOL_TLS, TLS_RECEIVE, &TLS_KEYS, sizeof TLS_KEYS) != 0) {
@@ -97,9 +98,11 @@ static const struct verb VERBS[] = {
 };
 
 const struct verb *find_verb(const char *name) {
-    for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
-        if (strcmp(VERBS[i].name, name) == 0)
+    for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++) {
+        if (strcmp(VERBS[i].name, name) == 0) {
             return &VERBS[i];
+        }
+    }
     return NULL;
 }
 
@@ -111,4 +114,6 @@ bool is_complete_step(const struct step *step) {
     return step->verb->actors & 1u << step->actor && step->words >= step->verb->words;
 }
 
-const char *first_word(const struct step *step) { return step->words ? step->word[0] : ""; }
+const char *first_word(const struct step *step) {
+    return step->words ? step->word[0] : "";
+}

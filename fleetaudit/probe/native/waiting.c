@@ -21,9 +21,13 @@ static const struct event {
     {"ERR", POLLERR}, {"HUP", POLLHUP}, {"RDHUP", POLLRDHUP},
 };
 
-static double larger(double one, double another) { return one > another ? one : another; }
+static double larger(double one, double another) {
+    return one > another ? one : another;
+}
 
-static double smaller(double one, double another) { return one < another ? one : another; }
+static double smaller(double one, double another) {
+    return one < another ? one : another;
+}
 
 static double seconds_of(clockid_t clock) {
     struct timespec time;
@@ -31,9 +35,13 @@ static double seconds_of(clockid_t clock) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-double now(void) { return seconds_of(CLOCK_MONOTONIC); }
+double now(void) {
+    return seconds_of(CLOCK_MONOTONIC);
+}
 
-double wall_clock(void) { return seconds_of(CLOCK_REALTIME); }
+double wall_clock(void) {
+    return seconds_of(CLOCK_REALTIME);
+}
 
 void record_delay(double seconds) {
     timeout.slowest = larger(timeout.slowest, seconds);
@@ -45,7 +53,9 @@ void begin_trial_timeout(void) {
     timeout.in_trial = 0;
 }
 
-double timeout_remaining(void) { return larger(0, timeout.deadline - now()); }
+double timeout_remaining(void) {
+    return larger(0, timeout.deadline - now());
+}
 
 /* PATIENCE, or a hundred times the longest delay, up to an eighth of the remaining time, so that
    one scenario cannot use up the run. */
@@ -59,7 +69,9 @@ double timeout_stretched(double seconds) {
     return larger(seconds, smaller(4 * timeout.slowest, timeout_remaining() / 256));
 }
 
-struct wait start_wait(double fixed) { return (struct wait){.fixed = fixed, .began = now()}; }
+struct wait start_wait(double fixed) {
+    return (struct wait){.fixed = fixed, .began = now()};
+}
 
 bool is_wait_over(const struct wait *wait) {
     double seconds = wait->fixed < 0 ? timeout_seconds() : wait->fixed;
@@ -84,8 +96,9 @@ bool wait_until(bool (*test)(void *argument), void *argument, double seconds) {
     struct wait wait = start_wait(seconds);
     double pause = 0.00025;
     while (!test(argument)) {
-        if (is_wait_over(&wait))
+        if (is_wait_over(&wait)) {
             return test(argument); /* this process may have been stopped since the last test */
+        }
         sleep_for(pause);
         pause = smaller(pause * 2, 0.004);
     }
@@ -96,8 +109,9 @@ bool wait_until(bool (*test)(void *argument), void *argument, double seconds) {
 static int poll_one(struct pollfd *polled, double seconds) {
     double end = now() + seconds;
     int found = poll(polled, 1, (int)(seconds * 1000));
-    while (found < 0 && errno == EINTR && !time_is_up)
+    while (found < 0 && errno == EINTR && !time_is_up) {
         found = poll(polled, 1, (int)(larger(0, end - now()) * 1000));
+    }
     return found;
 }
 
@@ -105,16 +119,18 @@ int poll_events(int fd, int mask, double seconds) {
     struct pollfd polled = {.fd = fd, .events = (short)mask};
     double began = now();
     int found = poll_one(&polled, time_is_up ? 0 : seconds);
-    if (found <= 0 || seconds == 0)
+    if (found <= 0 || seconds == 0) {
         record_delay(now() - began - seconds);
+    }
     return found > 0 ? polled.revents : 0;
 }
 
 int wait_for_events(int fd, int mask) {
     struct wait wait = start_wait(-1);
     int found = poll_events(fd, mask, 0.1);
-    while (!found && !is_wait_over(&wait))
+    while (!found && !is_wait_over(&wait)) {
         found = poll_events(fd, mask, 0.1);
+    }
     return found;
 }
 
