@@ -20,6 +20,7 @@ MAKE_NATIVE = "make native"
 """What builds the native programs in a checkout."""
 _INSTALL_PYTHON = "install python3 (python3-minimal will do) on the host, then run again"
 _FOLDERS = re.compile(rb"^" + re.escape(FOLDERS_MARK.encode()) + rb"(.{0,1000})$", re.MULTILINE)
+_SIGNALS = 128  # what sh(1p) adds to the number of a signal
 _STEPS = {
     "find": "is not mounted",
     "create": "no file can be created",
@@ -51,7 +52,7 @@ def explain_native(
             MAKE_NATIVE,
             "no python",
         )
-    explanation = _BY_STATUS.get(exit_status)
+    explanation = _BY_STATUS.get(exit_status, _killed if (exit_status or 0) > _SIGNALS else None)
     if not explanation:
         return None
     return explanation(machine, stdout, printed)
@@ -96,6 +97,16 @@ def _not_executable(machine: str, _stdout: bytes, printed: str) -> ReplyError:
         f" prints there{printed}",
         _INSTALL_PYTHON,
         "program not executable",
+    )
+
+
+def _killed(_machine: str, _stdout: bytes, printed: str) -> ReplyError:
+    """Returns the error for a program that a signal ended: nothing in it does that to itself."""
+    return _error(
+        "the native probe, or the shell that starts it, was killed by a signal, as a host without"
+        f" memory does{printed}",
+        "look into the kernel log of the host:  dmesg | tail",
+        "command failed",
     )
 
 

@@ -21,6 +21,10 @@ anywhere. The program as it is sent, 55 KB instead of 161:
     TEXT = unpack('''…the program from its third line on, in zlib and base64…''')
     exec(compile(TEXT, 'fleetaudit-call', 'exec'))
 
+Where the native program may have to follow, the first word of the first line is not "#" but has the
+number of bytes of the rest ("#54321"), the interpreter reads no more than these, and the last line
+is `#end`: a shell that finds no interpreter reads up to it. See `command.py`.
+
 Everything from the third line on is equal for all hosts with an equal plan, and made once: first
 the objects of the plan are looked up by identity, since hosts that the same plays match share them,
 then the text by equality. Of zlib's levels 9 costs 7 ms once; base85 would save 3 KB, and Python

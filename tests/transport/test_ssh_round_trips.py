@@ -6,16 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import SupportsBytes
 
 import msgspec
 import pytest
 
-from fleetaudit.model import SshTarget
+from fleetaudit.model import ProbeChoice, SshTarget
+from fleetaudit.probe import protocol
+from fleetaudit.probe.offer import new_offer
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh_config import SshConfigs
 from tests.support.accounts import PASSWORD, StartAccounts
 from tests.support.delay import delaying
+from tests.support.native import built
+from tests.support.probe_runs import plan_of
 from tests.support.sshd import Keys, Server, generate
 
 REQUEST, REPLY = 12_000, 120_000
@@ -30,16 +35,40 @@ ready line, and the program with its reply.
 
 def audit(server: Server, folder: Path, target: SshTarget) -> tuple[int, int]:
     """Returns the round trips of one host, and the bytes of its first write."""
+    round_trips, first_write, output = converse(server, folder, target, AUDIT, b"p" * REQUEST)
+    assert len(output.stdout) > REQUEST + REPLY, output
+    return round_trips, first_write
+
+
+def converse(
+    server: Server, folder: Path, target: SshTarget, command: str, stdin: SupportsBytes
+) -> tuple[int, int, Output]:
+    """Returns the round trips of one command, the bytes of the first write, and the output."""
     with delaying(server.port) as proxy:
         lines = server.known_hosts.read_text().replace(f":{server.port} ", f":{proxy.port} ")
         known_hosts = folder / f"known_hosts.{proxy.port}"
         known_hosts.write_text(lines)
         target = msgspec.structs.replace(target, port=proxy.port, known_hosts=(str(known_hosts),))
         output: Output = Transports(ssh_configs=SshConfigs([])).run(
-            target, AUDIT, b"p" * REQUEST, Deadline.after(60), Limits()
+            target, command, stdin, Deadline.after(60), Limits()
         )
-    assert len(output.stdout) > REQUEST + REPLY, output
-    return proxy.round_trips, proxy.first_write
+    return proxy.round_trips, proxy.first_write, output
+
+
+@pytest.mark.parametrize(("choice", "more"), [("python", 0), ("auto", 0), ("native", 1)])
+def test_a_host_with_python_pays_nothing_for_the_native_probe(
+    sshd: Server, tmp_path: Path, choice: ProbeChoice, more: int
+) -> None:
+    """The native one is asked for, so that it costs one round trip more."""
+    built()
+    target = sshd.target(probe=choice)
+    offer = new_offer(
+        msgspec.structs.replace(plan_of("unread-close"), target=target), deadline_s=60
+    )
+    round_trips, _, output = converse(sshd, tmp_path, target, protocol.COMMAND, offer)
+    assert (choice == "native") == (b"fleetaudit-native/1 " in output.stdout)
+    assert protocol.REPLY_MARK in output.stdout
+    assert round_trips == BY_KEY + more
 
 
 @pytest.fixture(params=["sshd", "dropbear"])
