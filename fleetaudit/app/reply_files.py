@@ -16,6 +16,7 @@ import msgspec
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.model import DECODE_ERRORS
+from fleetaudit.probe.protocol import REPLY_MARK
 from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE, STORE_FILE
 from fleetaudit.transport import Output
 
@@ -154,14 +155,23 @@ _HEADING = re.compile(rb"\s*[^\n|]{1,1024} \| [A-Z!]+ => (?=\{)")
 """What `ansible` prints before a result: "web7 | CHANGED => "."""
 
 
+_LOG_PREFIX = re.compile(
+    rb"^(?:\[pod/[^\]\s]{1,600}\] )?(?:\d{4}-\d\d-\d\dT[\d:.]{8,24}(?:Z|[+-]\d\d:\d\d) )?"
+    + re.escape(REPLY_MARK),
+    re.MULTILINE,
+)
+"""The beginning of a result line in what `kubectl logs --prefix --timestamps` prints."""
+
+
 def parse_reply_file(data: bytes) -> Output:
-    """Returns the output of the probe in a file: plain, or in the JSON of one result of Ansible.
+    """Returns the output of the probe in a file: plain, in the log of a container, or in the JSON
+    of one result of Ansible.
 
     Ansible's message about a failed task goes to `stderr`, which only explains why there is no
     result line. The exit status is unknown, None. Nothing is raised: what is not valid JSON is the
     plain output, in which `probe.protocol` looks for the result line.
     """
-    plain = Output(stdout=data, stderr=b"", exit_status=None)
+    plain = Output(stdout=_LOG_PREFIX.sub(REPLY_MARK, data), stderr=b"", exit_status=None)
     heading = _HEADING.match(data)
     text = data[heading.end() :] if heading else data
     if text.lstrip()[:1] != b"{":

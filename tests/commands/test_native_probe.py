@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -15,9 +17,12 @@ import pytest
 
 from fleetaudit.app.probe_program import DEADLINE_S, ProgramRequest, native_image, native_probe
 from fleetaudit.errors import MissingProgramError, UsageError
+from fleetaudit.model import Audited
 from fleetaudit.probe import native_program
 from fleetaudit.probe.native_program import ARCHITECTURES
 from fleetaudit.probe.native_request import FIRST_LINE
+from fleetaudit.store.run_file import read_run
+from tests import ROOT
 from tests.support.commands import Workspace
 from tests.support.native import built
 
@@ -80,6 +85,42 @@ def test_the_program_of_an_inventory_is_the_one_of_its_plays(place: Workspace) -
     assert b"sysctl\tnet.ipv4.tcp_sack\n" in (place.path / "out").read_bytes()
     nobody = place.run(*words, "db1")
     assert nobody.returncode == 66
+
+
+def test_the_documentation_takes_the_file_apart(place: Workspace) -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    block = re.search(r"^    fleetaudit probe --native x86_64.*\n(?:    .*\n)+", page, re.MULTILINE)
+    assert block
+    _, *commands = block[0].splitlines()
+    program = built()
+    assert place.run("probe", "--native", "x86_64", "-o", "web7.probe").returncode == 0
+    printed = subprocess.run(
+        ["sh", "-euc", "\n".join(commands)],
+        cwd=place.path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.startswith(f"{FIRST_LINE}\n")
+    assert f"\n{hashlib.sha256(program).hexdigest()}  -\n" in printed
+
+
+def test_a_run_by_hand_is_merged_as_it_is(place: Workspace) -> None:
+    built()
+    made = place.run("probe", "-p", "quick.yml", "--native", "x86_64", "-o", "web7.probe")
+    assert made.returncode == 0, made.stderr
+    reply = subprocess.run(
+        [place.path / "web7.probe"], stdin=subprocess.DEVNULL, capture_output=True, check=True
+    ).stdout
+    (place.path / "web7.reply").write_bytes(reply)
+    merged = place.run("merge", "-p", "quick.yml", "web7.reply", "-o", "out")
+    assert merged.returncode == 0, merged.stdout + merged.stderr
+    (host,) = read_run(place.path / "out/latest").hosts
+    assert isinstance(host, Audited)
+    assert (host.name, {o.ending for o in host.observations} >= {"RST"}) == ("web7", True)
+    other = place.run("merge", "web7.reply", "-o", "out")
+    assert other.returncode == 4
+    assert "reply to another call" in other.stdout
 
 
 def test_text_goes_into_a_file_too(place: Workspace) -> None:
