@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -60,6 +61,9 @@ def options_of(trial: TimedTrial) -> set[str]:
     return {name for segment in trial.wire or () for name in segment.options.split()}
 
 
+MOST_KEPT = 8192
+"""How many segments of a trial the native probe keeps (MAX_PACKETS)."""
+
 # ---- the wire
 # -------------------------------------------------------------------------------------------
 
@@ -97,8 +101,18 @@ def bulk(times: int) -> str:
     return "; ".join([*rounds, "peer half-closes; closer reads to the end; closer closes"])
 
 
+def in_small_windows(*commands: str) -> list[str]:
+    """Returns a command that runs what follows in a network whose windows do not grow until a
+    step sends more than it may.
+    """
+    need_program("sysctl")
+    small = "sysctl -qw net.ipv4.tcp_rmem='4096 131072 2000000'"
+    return probe_runs.in_new_network(small, *commands)
+
+
 def test_a_long_trace_lacks_only_its_middle() -> None:
-    replies = both(request(scenario("long", bulk(5), families=["ipv4"])))
+    call = request(scenario("long", bulk(8), families=["ipv4"]), isolation="host")
+    replies = both(call, in_small_windows())
     for trial in (trial_of(reply, "long") for reply in replies):
         assert trial.wire is not None
         assert trial.wire_lost == 0
@@ -112,9 +126,24 @@ def test_a_long_trace_lacks_only_its_middle() -> None:
     assert of_native == of_python
 
 
+def test_of_more_segments_than_it_keeps_it_reports_both_ends() -> None:
+    """Loopback cuts data into segments of its MTU here, so there are about 25,000 of them."""
+    within = in_small_windows("ip link set lo mtu 600 gso_max_segs 1")
+    call = request(scenario("many", bulk(8), families=["ipv4"]), isolation="host")
+    for trial in (trial_of(reply, "many") for reply in both(call, within)):
+        assert trial.wire is not None
+        assert trial.wire_lost == 0
+        assert trial.wire_omitted > MOST_KEPT
+        assert len(trial.wire) == 200
+        assert {s.sender for s in trial.wire[-10:] if "F" in s.flags} == {"closer", "peer"}
+        data = [s for s in trial.wire if s.sender == "peer" and s.length]
+        pairs = itertools.pairwise(data)
+        assert sum(before.seq + before.length < after.seq for before, after in pairs) == 1
+
+
 def test_records_that_found_no_room_are_counted() -> None:
     call = request(scenario("much", bulk(20), families=["ipv4"]), isolation="host")
-    within = [*probe_runs.in_new_network(), *without_large_buffers()]
+    within = [*in_small_windows(), *without_large_buffers()]
     lost = [trial_of(reply, "much").wire_lost for reply in both(call, within)]
     if not lost[0]:
         pytest.skip("this kernel's default buffer has room for all of it")
