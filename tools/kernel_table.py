@@ -209,7 +209,7 @@ class Bench:
             return self.failed(architecture, result.stage or "execute", result.reason)
         if result.void:
             return self.failed(architecture, "execute", result.void)
-        boot = self._with_call(is_native=not result.python)
+        boot = self._with_call(is_native=result.probe == "native")
         endings = dict[str, dict[Family, Ending]]()
         reasons = dict[str, str]()
         for o in result.observations:
