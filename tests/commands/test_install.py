@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
 import pytest
 
+from fleetaudit.probe.native_program import ARCHITECTURES
 from tests import ROOT
+from tests.support.native import built
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +97,66 @@ def test_an_installed_wheel_has_the_python_api_and_its_types(
         timeout=300,
     )
     assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+NATIVE = (
+    "from fleetaudit.probe.native_program import ARCHITECTURES, has_native; "
+    "print(*filter(has_native, ARCHITECTURES))"
+)
+
+
+def test_the_wheel_has_the_native_probe_for_every_architecture(
+    installed: Path, tmp_path: Path
+) -> None:
+    for architecture in ARCHITECTURES:
+        built(architecture)
+    assert _output(tmp_path, installed / "python", "-c", NATIVE).split() == [*ARCHITECTURES]
+    done(installed / "fleetaudit", "probe", "--native", "x86_64", "-o", tmp_path / "probe")
+    assert (tmp_path / "probe").read_bytes().startswith(built())
+
+
+def _output(folder: Path, *command: str | Path, **environment: str) -> str:
+    """Returns what a command prints that must succeed in a folder."""
+    ended = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_a_wheel_of_the_source_archive_audits_with_python_and_names_make_native(
+    installed: Path, tmp_path: Path
+) -> None:
+    """Whoever installs the source archive with pip has no compiler, and needs none."""
+    done(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"fleetaudit/probe/native/main.c", "tools/native.py"} <= names
+    assert not [name for name in names if "/built/" in name]
+    folder = tmp_path / "installed"
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
+    done(*pip, "--target", folder, archive)
+    fleetaudit = (installed / "python", "-m", "fleetaudit")
+    where = {"PYTHONPATH": str(folder)}
+    assert _output(tmp_path, installed / "python", "-c", NATIVE, **where) == "\n"
+    _output(tmp_path, *fleetaudit, "run", "localhost,", **where)
+    refused = subprocess.run(
+        [*fleetaudit, "probe", "--native", "s390x", "-o", "probe"],
+        cwd=tmp_path,
+        env={**os.environ, **where},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert refused.returncode == 66
+    assert refused.stderr.endswith(": make native\n")
+    assert not (tmp_path / "probe").exists()
 
 
 def test_two_clones_build_the_same_wheel(tmp_path: Path) -> None:
