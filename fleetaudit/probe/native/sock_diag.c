@@ -35,7 +35,7 @@ struct diag_request {
 union diag_answer {
     struct {
         struct nlmsghdr header;
-        struct inet_diag_msg socket;
+        struct inet_diag_msg message;
     } found;
     struct {
         struct nlmsghdr header;
@@ -118,14 +118,14 @@ static bool find(int fd, const struct address *near, const struct address *far,
     if (size < (ssize_t)sizeof answer.found) {
         return false;
     }
-    const struct inet_diag_msg *socket = &answer.found.socket;
+    const struct inet_diag_msg *message = &answer.found.message;
     /* A listener answers for a connection of its port that is in no table any more. */
-    if (socket->idiag_timer == TIMER_TIME_WAIT || socket->idiag_state == LISTEN) {
+    if (message->idiag_timer == TIMER_TIME_WAIT || message->idiag_state == LISTEN) {
         return true;
     }
-    found->state = socket->idiag_state;
-    found->unread = socket->idiag_rqueue;
-    found->unsent = socket->idiag_wqueue;
+    found->state = message->idiag_state;
+    found->unread = message->idiag_rqueue;
+    found->unsent = message->idiag_wqueue;
     return true;
 }
 

@@ -56,8 +56,8 @@ static int count_control(const struct packets *packets) {
     return count;
 }
 
-/* Which segments are reported: those with control flags, and the first and last of the others. If
-   the first alone are more than MAX_TRACE, only their beginning and end. */
+/* Which segments are reported: those with control flags, and the first and last of the others. Of
+   more than MAX_TRACE with control flags only the first and last are, and no others. */
 struct selection {
     int plain, control;           /* how many of each there are */
     int seen_plain, seen_control; /* and how many were decided on */
