@@ -12,6 +12,7 @@
 #include "constants.h"
 #include "failure.h"
 #include "files.h"
+#include "waiting.h"
 #include "wildcards.h"
 
 static const char ROOT[] = "/proc/sys";
@@ -239,11 +240,11 @@ bool sysctl_value(const char *key, char *into, size_t size) {
 void read_sysctls(struct sysctls *sysctls, const char *const *patterns, int count) {
     struct names names = {0};
     char value[SYSCTL_VALUE];
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && !time_is_up; i++) {
         select_sysctls(&names, patterns[i]);
     }
     sysctls->entry = calloc((size_t)names.count + 1, sizeof *sysctls->entry);
-    for (int i = 0; sysctls->entry && i < names.count; i++) {
+    for (int i = 0; sysctls->entry && i < names.count && !time_is_up; i++) {
         struct sysctl *entry = &sysctls->entry[sysctls->count++];
         entry->key = names.name[i];
         if (read_sysctl(entry->key, value, sizeof value, entry->state)) {

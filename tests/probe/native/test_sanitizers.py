@@ -24,6 +24,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
 from fleetaudit.probe.native_request import FIRST_LINE, native_request
 from fleetaudit.probe.result_line import find_result
+from tests.support.native import built
 from tests.support.probe_runs import plan_of
 from tools.native import SOURCES, WARNINGS
 
@@ -210,6 +211,29 @@ def test_a_request_that_makes_no_sense_is_refused_or_answered(sanitized: Sanitiz
             assert len(done.stderr) < 300, name
         else:
             assert json.loads(find_result(done.stdout) or b""), name
+
+
+def test_many_patterns_end_with_the_time(sanitized: Sanitized) -> None:
+    done = sanitized.run(whole(*["sysctl\tnet.*.*.*"] * 4000, *UNREAD, deadline="1"), seconds=60)
+    reply = protocol.parse_reply(done.stdout)
+    assert any("the alarm rang after 1.0 s" in note for note in reply.notes)
+
+
+def test_the_largest_requests_take_bounded_memory(sanitized: Sanitized) -> None:
+    """More than its text (16 MiB) and the scenarios (20 MB) is never needed."""
+    large = "\n".join([f"scenario\t{'n' * 200}\t0\tipv4", *["step\tpeer\tsend\t5"] * 60])
+    bounded = sanitized._replace(program=built())
+    for lines in (["digest\t" + "x" * 15_000_000], [large] * 2000):
+        limited = ("sh", "-c", 'ulimit -v 65536; exec "$0"')
+        assert bounded.run(whole(*lines), prefix=limited).returncode == 0
+
+
+def test_the_shipped_playbook_needs_little_memory(sanitized: Sanitized) -> None:
+    request = bytes(native_request(shipped(trials=3), deadline_s=60))
+    done = sanitized._replace(program=built()).run(
+        request, prefix=("sh", "-c", 'ulimit -v 8192; exec "$0"')
+    )
+    assert len(protocol.parse_reply(done.stdout).observations) > 100
 
 
 def test_a_request_of_more_than_its_bound_is_refused(sanitized: Sanitized) -> None:
