@@ -21,6 +21,7 @@ from fleetaudit.analysis.bisection import (
     Bisection,
     Followed,
     bisection_of,
+    describe_unknown,
     encode,
     measured_of,
     result_of,
@@ -73,9 +74,9 @@ __all__ = [
 class BisectRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to bisect.
 
-    `images` are files and folders, `series` is None for the only one. At most `forks`
-    kernels boot at once, each for at most `host_deadline_s` seconds. `state` is the file of the
-    results, None for one of its own in the folder `output`.
+    `images` are files and folders, `series` is None for the only one. At most `forks` kernels boot
+    at once, each for at most `host_deadline_s` seconds. `state` is the file of the results, None
+    for one of its own in the folder `output`.
     """
 
     images: tuple[str, ...]
@@ -333,11 +334,18 @@ class _Bisecting:
             return
         image = next(k.sha256 for k in self.prepared.ordered.kernels if k.label == host.name)
         self.results[image] = result
-        if result.status == "not audited":
-            self.reporter.message(f"{host.name}: not audited: {result.stage}: {result.reason}")
+        self._report_skipped(host.name, result)
         if result.stage in _NOT_KEPT:
             # The images were read before: it is this machine that lacks something.
             self.can_boot &= result.stage != "resolve"
             return
         self.state = replace(self.state, results={**self.state.results, image: result})
         write_state(self.prepared.state, self.state)
+
+    def _report_skipped(self, label: str, result: KernelResult) -> None:
+        """Reports why a kernel is skipped, if it is."""
+        reason = describe_unknown(result, self.prepared.request.followed)
+        if result.status == "not audited":
+            self.reporter.message(f"{label}: not audited: {result.stage}: {reason}")
+        elif reason:
+            self.reporter.message(f"{label}: skipped, because no ending is known: {reason}")

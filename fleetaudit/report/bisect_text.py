@@ -20,6 +20,8 @@ from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import command_line, join_lines, wrap
 
+_PROBLEMS = {"audited": "no ending is known", "not audited": "not audited"}
+
 
 def bisection_text(bisection: Bisection, *, width: int) -> str:
     """Returns what was found: the changes, then what is unknown."""
@@ -27,7 +29,7 @@ def bisection_text(bisection: Bisection, *, width: int) -> str:
         _heading(bisection, width),
         *_changes(bisection.changes, width),
         [*_unchanged(bisection, width), *_unknown(bisection, width)],
-        *(_not_audited(kernel, width) for kernel in bisection.kernels),
+        *(_skipped_kernel(kernel, width) for kernel in bisection.kernels),
     )
     return "\n".join(map(join_lines, filter(None, blocks)))
 
@@ -109,11 +111,12 @@ def _unknown(bisection: Bisection, width: int) -> list[str]:
     return wrap([text], width)
 
 
-def _not_audited(kernel: BisectedKernel, width: int) -> list[str]:
-    """Returns why a kernel was not audited, and what to type; nothing for other kernels."""
-    if kernel.status != "not audited":
+def _skipped_kernel(kernel: BisectedKernel, width: int) -> list[str]:
+    """Returns why a kernel was skipped, and what to type; nothing for other kernels."""
+    if not kernel.reason:
         return []
-    reason = f"{terminal_line(kernel.label)}: not audited: {terminal_line(kernel.reason, 1000)}"
+    problem = _PROBLEMS[kernel.status]
+    reason = f"{terminal_line(kernel.label)}: {problem}: {terminal_line(kernel.reason, 1000)}"
     lines = wrap([reason], width)
     if kernel.hint:
         lines.append(command_line("  next", kernel.hint))

@@ -26,7 +26,17 @@ from .model import (
 from .order import OrderedKernels, series_of
 from .search import Change, Key, Measured, Values, find_changes, find_ends
 
-__all__ = ["Bisection", "Followed", "bisection_of", "encode", "json_schema", "result_of"]
+__all__ = [
+    "Bisection",
+    "Followed",
+    "bisection_of",
+    "describe_unknown",
+    "encode",
+    "json_schema",
+    "measured_of",
+    "result_of",
+    "values_of",
+]
 
 NOT_BOOTED = KernelResult(status="not audited")
 """Stands for a kernel that has no result."""
@@ -90,6 +100,18 @@ def values_of(result: KernelResult, followed: Followed) -> Values:
     return {key: ending for key, ending in keys.items() if followed.includes(key)}
 
 
+def describe_unknown(result: KernelResult, followed: Followed) -> str:
+    """Returns why no ending of a kernel is known that is followed; "" if one is."""
+    if result.reason or values_of(result, followed):
+        return result.reason
+    unknown = (
+        f"{name}: {why}"
+        for name, why in result.unknown.items()
+        if followed.includes(_parse_key(name))
+    )
+    return next(unknown, "nothing that is followed ran")
+
+
 def measured_of(
     kernels: Sequence[ListedKernel], results: Mapping[str, KernelResult], followed: Followed
 ) -> Measured:
@@ -126,7 +148,7 @@ def bisection_of(
         fleetaudit=fleetaudit,
         series=series_of(kernels[0]),
         order=ordered.order,
-        kernels=tuple(_kernel(kernel, results) for kernel in kernels),
+        kernels=tuple(_kernel(kernel, results, followed) for kernel in kernels),
         oldest=oldest,
         newest=newest,
         compared=compared,
@@ -171,7 +193,9 @@ def _count_endings(
     return sum(followed.includes(_parse_key(name)) for name in names)
 
 
-def _kernel(kernel: ListedKernel, results: Mapping[str, KernelResult]) -> BisectedKernel:
+def _kernel(
+    kernel: ListedKernel, results: Mapping[str, KernelResult], followed: Followed
+) -> BisectedKernel:
     """Returns a kernel with its result."""
     listed = {name: getattr(kernel, name) for name in kernel.__struct_fields__}
     result = results.get(kernel.sha256)
@@ -181,7 +205,7 @@ def _kernel(kernel: ListedKernel, results: Mapping[str, KernelResult]) -> Bisect
         status=result.status,
         stage=result.stage,
         kind=result.kind,
-        reason=result.reason,
+        reason=describe_unknown(result, followed),
         hint=result.hint,
         endings=result.endings,
         **listed,

@@ -31,7 +31,7 @@ class BisectedKernel(ListedKernel, frozen=True, kw_only=True):
     """A kernel with what it did. `endings` has the known endings by "SCENARIO/FAMILY".
 
     A kernel that was not audited has `stage`, `kind`, `reason` and `hint`, as in run.json; `reason`
-    of one that was audited says why its verdicts prove nothing.
+    of one that was audited says why no ending that is followed is known, "" if one is.
     """
 
     status: Literal["audited", "not audited", "not booted"]

@@ -12,6 +12,7 @@ from fleetaudit.analysis.bisection import (
     Bisection,
     Followed,
     bisection_of,
+    describe_unknown,
     encode,
     measured_of,
     result_of,
@@ -219,6 +220,17 @@ def test_an_ending_that_is_unknown_at_an_end_is_counted_and_not_called_equal() -
     text = bisection_text(bisection, width=200)
     assert "1 ending could not be compared: not run or inconclusive in the oldest or the" in text
     assert found(odd, odd, odd, odd, odd, followed=Followed(names=("close",))).unknown == 0
+
+
+def test_why_nothing_that_is_followed_is_known() -> None:
+    odd = KernelResult(status="audited", unknown={"other/ipv4": "x", "odd/ipv4": "inconclusive"})
+    assert describe_unknown(odd, Followed(names=("odd",))) == "odd/ipv4: inconclusive"
+    assert describe_unknown(odd, Followed(names=("no",))) == "nothing that is followed ran"
+    assert describe_unknown(known(close_ipv4=OLD), Followed()) == ""
+    bisection = found(odd, odd, odd, odd, odd, followed=Followed(names=("odd",)))
+    assert not bisection.complete
+    text = bisection_text(bisection, width=100)
+    assert "6.1.1: no ending is known: odd/ipv4: inconclusive\n" in text
 
 
 @pytest.mark.parametrize("last", [FAILED, known(close_ipv4=OLD)])

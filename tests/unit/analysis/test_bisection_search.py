@@ -4,8 +4,10 @@ tell.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,9 @@ from fleetaudit.analysis.bisection.search import (
     find_ends,
     next_step,
 )
+from fleetaudit.text.debian_versions import debian_version_key
+from fleetaudit.text.kernel_releases import release_series
+from tests import ROOT
 
 KEY, OTHER = ("one", "ipv4"), ("two", "ipv4")
 
@@ -120,6 +125,28 @@ def test_a_key_that_one_place_lacks_is_searched_among_the_others() -> None:
         {KEY: "F", OTHER: "F"},
     ]
     assert Search(places).spans == [(2, 3)]
+
+
+def test_the_changes_of_real_kernels_are_found_in_every_series_of_the_table() -> None:
+    table = json.loads((ROOT / "fleetaudit/data/kernel-table.json").read_text("utf-8"))
+    groups = dict[tuple[str, str], list[Any]]()
+    for build in sorted(table["builds"], key=lambda b: debian_version_key(b["package_version"])):
+        series = release_series(build["package_version"])
+        groups.setdefault((series, build["flavour"]), []).append(build)
+    assert max(map(len, groups.values())) >= 8
+    found = 0
+    for builds in groups.values():
+        endings = [table["endings"][build["endings"]] for build in builds]
+        places = [{(name, ""): str(end) for name, end in each.items()} for each in endings]
+        search = Search(places)
+        assert {*search.changes} <= {*find_changes(dict(enumerate(places)))}
+        for name in places[0].keys() & places[-1].keys():
+            changed = places[0][name] != places[-1][name]
+            assert changed <= any(change.key == name for change in search.changes)
+        found += len(search.changes)
+        spans = len({*search.spans})
+        assert len(search.measured) <= 2 + spans * len(builds).bit_length()
+    assert found > 0
 
 
 @given(st.integers(2, 200), st.data())
