@@ -14,6 +14,7 @@
 #include "options.h"
 #include "receiving.h"
 #include "stream.h"
+#include "sysctls.h"
 #include "system.h"
 #include "verb_functions.h"
 #include "verbs.h"
@@ -59,7 +60,7 @@ static bool sets_on_listener(const struct connection *c, const char *name) {
     return false;
 }
 
-/* Returns whether a trial has a step that does what it does to the listener itself. */
+/* Returns whether a step closes the listener, or fills its accept queue. */
 static bool uses_up_listener(const struct scenario *scenario) {
     for (int i = 0; i < scenario->steps; i++) {
         const struct step *step = &scenario->step[i];
@@ -180,16 +181,14 @@ static bool connect_unix(struct connection *c, struct failure *failure) {
 
 /* Returns whether TCP Fast Open works without a cookie here. */
 static bool check_fastopen(struct failure *failure) {
-    char value[256], *rest;
-    if (!sysctl_value("net.ipv4.tcp_fastopen", value, sizeof value)) {
-        bool is_absent = errno == ENOENT || errno == ENOTDIR;
-        snprintf(value, sizeof value, is_absent ? "absent" : "unreadable: %s", error_name(errno));
-    }
-    long bits = strtol(value, &rest, 10);
-    if (*rest == '\0' && rest != value && (bits & FASTOPEN_BITS) == FASTOPEN_BITS) {
+    char value[SYSCTL_VALUE], state[SYSCTL_STATE], *rest = value;
+    bool is_known = read_sysctl("net.ipv4.tcp_fastopen", value, sizeof value, state);
+    long bits = is_known ? strtol(value, &rest, 10) : 0;
+    if (rest != value && *rest == '\0' && (bits & FASTOPEN_BITS) == FASTOPEN_BITS) {
         return true;
     }
-    return fail_with(failure, UNSUPPORTED, "needs net.ipv4.tcp_fastopen 519; it is %s", value);
+    return fail_with(failure, UNSUPPORTED, "needs net.ipv4.tcp_fastopen 519; it is %.256s",
+                     is_known ? value : state);
 }
 
 /* Connects by TCP Fast Open. */

@@ -31,8 +31,6 @@ enum { ACTORS = 6, ISOLATIONS = 3 };
 
 const char *family_name(enum family family) { return FAMILY_NAMES[family]; }
 
-const char *actor_name(enum actor actor) { return ACTOR_NAMES[actor]; }
-
 const char *side_name(enum side side) { return SIDE_NAMES[side]; }
 
 enum side side_of_actor(enum actor actor) { return actor == BY_PEER ? PEER : CLOSER; }

@@ -43,7 +43,6 @@ struct request {
 };
 
 const char *family_name(enum family family);
-const char *actor_name(enum actor actor);
 const char *side_name(enum side side);
 /* The side of an actor; of BY_BOTH, as Python's verbs take it: see verbs.h. */
 enum side side_of_actor(enum actor actor);
