@@ -1,8 +1,9 @@
 """What `protocol.COMMAND` reads after its ready line: the Python program, and the native one where
 the host's shell asks for it. No I/O.
 
-Rules: a host with a Python is sent what it needs at once; nothing waits for the host's choice. The
-native program follows only after `protocol.NATIVE_MARK`, which is searched for near the ready line
+Rules: a host with a Python is sent what it needs at once; nothing waits for the host's choice. Its
+standard input ends when its reply begins, for a forced command that waits for the end. The native
+program follows only after `protocol.NATIVE_MARK`, which is searched for near the ready line
 only. A host whose machine has no program is sent nothing more: the command then ends, and
 `probe.reply_errors` says why.
 """
@@ -15,7 +16,7 @@ from typing import SupportsBytes
 from fleetaudit.errors import MissingProgramError
 from fleetaudit.probe.native_program import architecture_of
 from fleetaudit.probe.offer import Offer
-from fleetaudit.probe.protocol import NATIVE_LINE, ONLY_NATIVE
+from fleetaudit.probe.protocol import NATIVE_LINE, ONLY_NATIVE, REPLY_MARK
 
 _NEAR = 16 * 1024
 """How far after the ready line the host may ask for the native program, in bytes: what the shell
@@ -63,7 +64,8 @@ class ProgramInput:
         self._searched = len(stdout)
         asked = NATIVE_LINE.search(stdout, begin, self._until)
         if not asked:
-            self.finished = self._searched > self._until
+            replies = stdout.find(REPLY_MARK, begin, self._until) >= 0
+            self.finished = replies or self._searched > self._until
             return b""
         self.finished = True
         try:

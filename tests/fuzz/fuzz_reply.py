@@ -113,6 +113,7 @@ def seeds() -> Iterable[bytes]:
         yield protocol.REPLY_MARK + json.dumps(small).encode() + b"\n"
     yield f"{protocol.SHELL_MARK} 0 root\n{protocol.PYTHON_MARK} 127\n".encode()
     yield b"/bin/sh: 1: python3: not found\n"
+    yield f"{protocol.SHELL_MARK}0 root\nfleetaudit-native/1 mips gzip -dc\n".encode()
 
 
 def mutate(data: bytes, most: int, seed: int) -> bytes:

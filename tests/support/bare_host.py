@@ -78,10 +78,21 @@ def busybox_host(root: Path) -> BareHost:
 
 def dash_host(root: Path) -> BareHost:
     """Makes a host that has a dash, and the programs of GNU that the command needs."""
+    return _gnu_host(root, "dash")
+
+
+def bash_host(root: Path) -> BareHost:
+    """Makes a host that has a bash, and the programs of GNU that the command needs."""
+    return _gnu_host(root, "bash")
+
+
+def _gnu_host(root: Path, shell: str) -> BareHost:
+    """Makes a host with this shell as /bin/sh, and the programs of GNU that the command needs."""
     _require_root()
     _make_folders(root)
-    for name in ("dash", *_GNU):
-        _copy_program(Path(program(name)), root, "sh" if name == "dash" else name)
+    _copy_program(Path(program(shell)), root, "sh")
+    for name in _GNU:
+        _copy_program(Path(program(name)), root, name)
     return BareHost(root)
 
 

@@ -25,6 +25,7 @@ from fleetaudit.probe import native_program, offer, protocol
 from tests.support.bare_host import (
     FOLDERS,
     BareHost,
+    bash_host,
     busybox_host,
     dash_host,
     lying_about_machine,
@@ -52,13 +53,18 @@ def served(host: BareHost, start_sshd: Start, **changes: object) -> SshTarget:
 # ---- where it runs
 
 
-WAYS = ((busybox_host, "gzip -dc"), (dash_host, "gzip -dc"), (dash_host, "cat"))
+WAYS = (
+    (busybox_host, "gzip -dc"),
+    (dash_host, "gzip -dc"),
+    (dash_host, "cat"),
+    (bash_host, "gzip -dc"),
+)
 """Hosts, and the program that takes what is sent."""
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("probe", ["auto", "native"])
-@pytest.mark.parametrize("make", [busybox_host, dash_host])
+@pytest.mark.parametrize("make", [busybox_host, dash_host, bash_host])
 def test_a_host_without_python_is_measured_and_nothing_is_left(
     tmp_path: Path, start_sshd: Start, make: MakeHost, client: SshClient, probe: str
 ) -> None:
@@ -137,7 +143,7 @@ def test_without_a_folder_for_it_the_reason_says_what_is_wrong_with_each(
     )
 
 
-@pytest.mark.parametrize("make", [busybox_host, dash_host])
+@pytest.mark.parametrize("make", [busybox_host, dash_host, bash_host])
 def test_the_first_folder_that_will_do_is_taken(
     tmp_path: Path, start_sshd: Start, make: MakeHost
 ) -> None:

@@ -73,6 +73,16 @@ def test_as_a_forced_command(start_sshd: Start, client: SshClient, before: str) 
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("probe", ["auto", "python", "native"])
+def test_a_forced_command_may_wait_for_the_end_of_its_input(
+    start_sshd: Start, client: SshClient, probe: str
+) -> None:
+    server = start_sshd('ForceCommand cat | sh -c "$SSH_ORIGINAL_COMMAND"')
+    reply = reply_of(server.target(client=client, probe=probe))
+    assert reply.probe == ("native" if probe == "native" else "python")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_forced_command_of_an_earlier_version_starts_python_only(
     start_sshd: Start, client: SshClient
 ) -> None:

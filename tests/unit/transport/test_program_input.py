@@ -82,6 +82,15 @@ def test_a_machine_without_a_program_is_sent_nothing_and_is_not_waited_for(line:
     assert (answer, one.finished) == (b"", True)
 
 
+def test_the_reply_of_a_python_ends_stdin() -> None:
+    one = dialogue(offered("auto"))
+    one.next_input(READY, b"")
+    assert one.next_input(READY + b"fleetaudit-python/1 127\nfleetaudit-pr", b"") == b""
+    assert not one.finished
+    assert one.next_input(READY + b"fleetaudit-python/1 127\nfleetaudit-probe/1 zlib:", b"") == b""
+    assert one.finished
+
+
 def test_only_a_line_near_the_ready_line_asks_for_a_program() -> None:
     one = dialogue(offered("auto"))
     one.next_input(READY, b"")
