@@ -12,12 +12,15 @@ from msgspec.structs import replace
 from fleetaudit.connection.ansible_cfg import AnsibleSettings
 from fleetaudit.connection.interpreter import NAME as INTERPRETER
 from fleetaudit.connection.interpreter import resolve_interpreter
+from fleetaudit.connection.options import ConnectionOptions
+from fleetaudit.connection.probe_choice import NAME as PROBE
+from fleetaudit.connection.probe_choice import resolve_probe
 from fleetaudit.connection.templates import Renderer
-from fleetaudit.connection.variables import Variables
+from fleetaudit.connection.variables import CannotReachError, Variables
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.vault import Vault
-from fleetaudit.model import Host, HostPlan, Interpreter, LocalTarget, NoTarget
+from fleetaudit.model import Host, HostPlan, LocalTarget, NoTarget
 from fleetaudit.probe import protocol
 from fleetaudit.probe.explanation import explain
 from fleetaudit.probe.native_program import ARCHITECTURES, architecture_of, native_binary
@@ -62,7 +65,7 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
     loaded = _read_inventory(request, report)
     hosts = _hosts_of_one_program(request, loaded)
     if request.explain:
-        return explain(_with_its_python(hosts, loaded), deadline_s=DEADLINE_S)
+        return explain(_as_it_is_run(hosts, loaded), deadline_s=DEADLINE_S)
     if request.compressed:
         sent = protocol.make_request(hosts[0], deadline_s=DEADLINE_S)
         return sent.decode("utf-8", "replace")
@@ -143,27 +146,39 @@ def _read_inventory(request: ProgramRequest, report: Report) -> LoadedInventory:
     )
 
 
-def _with_its_python(plans: Sequence[HostPlan], loaded: LoadedInventory) -> HostPlan:
-    """Returns the plan of the hosts with the Python that `run` tries first on each of them.
+def _as_it_is_run(plans: Sequence[HostPlan], loaded: LoadedInventory) -> HostPlan:
+    """Returns the plan of the hosts with the probe, and the Python, that `run` starts on each.
 
-    Raises `UsageError` if it is not the same for all: one explanation is true of one Python.
+    Raises `UsageError` if they are not the same for all: one explanation is true of one way.
     """
     hosts = {host.name: host for host in loaded.hosts}
-    first, *others = (_named_python(hosts[plan.name], loaded) for plan in plans)
+    first, *others = (_local_target(hosts[plan.name], loaded) for plan in plans)
     for plan, other in zip(plans[1:], others, strict=True):
-        if (other and other.value) != (first and first.value):
+        names = f"{plans[0].name} and {plan.name}"
+        if _python_of(other) != _python_of(first):
             raise UsageError(
-                f"{plans[0].name} and {plan.name} try different Pythons first"
-                f" ({INTERPRETER}): select hosts with -l"
+                f"{names} try different Pythons first ({INTERPRETER}): select hosts with -l"
             )
-    return replace(plans[0], target=LocalTarget(interpreter=first))
+        if other.probe != first.probe:
+            raise UsageError(f"{names} run different probes ({PROBE}): select hosts with -l")
+    return replace(plans[0], target=first)
 
 
-def _named_python(host: Host, loaded: LoadedInventory) -> Interpreter | None:
-    """Returns the Python that a variable or ansible.cfg names for a host, None without one."""
+def _python_of(target: LocalTarget) -> str:
+    """Returns the Python that is tried first, "" without one."""
+    return target.interpreter.value if target.interpreter else ""
+
+
+def _local_target(host: Host, loaded: LoadedInventory) -> LocalTarget:
+    """Returns a host as if it was this machine; raises `UsageError` for a probe that is unknown."""
     variables = Variables(host, Renderer(host, loaded.vault, loaded.inventory))
     found = resolve_interpreter(variables, loaded.settings)
-    return found if found and found.value and found.origin else None
+    named = found if found and found.value and found.origin else None
+    try:
+        probe = resolve_probe(variables, ConnectionOptions())
+    except CannotReachError as e:
+        raise UsageError(e.reason) from e
+    return LocalTarget(interpreter=named, probe=probe)
 
 
 def _refuse_different_programs(hosts: Sequence[HostPlan]) -> None:

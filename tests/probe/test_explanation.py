@@ -200,6 +200,19 @@ def test_it_names_the_python_that_the_inventory_has_tried_first(tmp_path: Path) 
     assert "/opt/of/b" not in program
 
 
+def test_it_follows_the_probe_that_the_inventory_names(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(
+        "all: {hosts: {a: {}, b: {fleetaudit_probe: python}, c: {fleetaudit_probe: native}}}\n"
+    )
+    with pytest.raises(UsageError, match="a and b run different probes"):
+        explanation(sources=(str(hosts),))
+    only = section(explanation(sources=(str(hosts),), limit="b"), "Where no Python works")
+    assert only == ["Nothing: it is not audited (fleetaudit_probe: python)."]
+    text = explanation(sources=(str(hosts),), limit="c")
+    assert "No Python is tried (fleetaudit_probe: native)" in text
+
+
 def test_the_folders_in_which_it_looks_for_sysctls_are_named(tmp_path: Path) -> None:
     playbook = tmp_path / "sysctls.yml"
     playbook.write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -22,10 +23,18 @@ ELF = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0the rest"
 
 
 @pytest.fixture(autouse=True)
-def _programs(monkeypatch: pytest.MonkeyPatch) -> None:
+def _programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Takes a small program for the real ones, which need not be built."""
     monkeypatch.setattr(offers, "native_binary", lambda architecture: ELF + architecture.encode())
+    _forget_programs()
+    yield
+    _forget_programs()
+
+
+def _forget_programs() -> None:
+    """Clears what is kept of the programs of another test."""
     offers.harmless_script.cache_clear()
+    offers._compressed.cache_clear()
 
 
 def offered(choice: ProbeChoice) -> Offer:
