@@ -28,13 +28,13 @@ SUITES = {
 """Every suite that may have kernels; those that the archive does not have are left out by apt."""
 SECURITY_SUITES = ("bullseye-security", "bookworm-security", "trixie-security")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
+TOOLS = ("apt-get", "dpkg-deb")
 _UPDATE_S = 900
 _FETCH_S = 600
 _QUERY_S = 300
 
 _PACKAGE = re.compile(
-    r"linux-(?:image|binary)-(?P<build>\d[\w.+~]*(?:-\d[\w.]*)*-(?P<flavour>[a-z][\w-]*?))(?:-unsigned)?"
+    r"linux-(?:image|binary)-\d[\w.+~]*(?:-\d[\w.]*)*-(?P<flavour>[a-z][\w-]*?)(?:-unsigned)?"
 )
 """Packages with a kernel image: linux-image-6.1.0-47-cloud-amd64. Newer packages are split, and
 linux-image-X then depends on linux-binary-X.
@@ -53,14 +53,13 @@ class NoArchiveError(Exception):
 class KernelPackage:
     """A package with a kernel image.
 
-    `build` is the release that its kernel reports (uname -r), and `flavour` the end of it
-    ("cloud-amd64"). `source` is the source package, `suites` are those that have the package now.
+    `flavour` is the end of the release that its kernel reports (uname -r), such as "cloud-amd64".
+    `source` is the source package, `suites` are those that have the package now.
     """
 
     name: str
     version: str
     architecture: str
-    build: str
     flavour: str
     source: str
     suites: tuple[str, ...]
@@ -142,10 +141,6 @@ class PrivateApt:
             "Acquire::http::Timeout": "20",
         }
         return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-
-    def cache(self, *words: str) -> str:
-        """Returns what apt-cache prints."""
-        return self._run("apt-cache", *words)
 
     def _run(self, program: str, *words: str) -> str:
         """Returns what one of apt's programs prints."""
@@ -283,7 +278,6 @@ def _package(stanza: dict[str, str], suites: Iterable[str]) -> KernelPackage | N
         name=name,
         version=stanza["Version"],
         architecture=stanza["Architecture"],
-        build=known["build"],
         flavour=known["flavour"],
         source=stanza.get("Source", "linux").split(" ")[0],
         suites=tuple(dict.fromkeys(suites)),

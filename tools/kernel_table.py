@@ -480,7 +480,9 @@ def _print_checks(
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Returns the options of the command."""
     parser = argparse.ArgumentParser(
-        prog="make kernel-table ARGS=…", description=__doc__, formatter_class=_Help
+        prog="make kernel-table ARGS=…",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--architecture", action="append", choices=sorted(ARCHITECTURES))
     parser.add_argument("--every", type=int, default=1, metavar="N")
@@ -493,10 +495,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("-o", "--output", type=Path, default=TABLE)
     return parser.parse_args(arguments)
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the text."""
 
 
 def _bootable() -> Sequence[str]:
@@ -526,7 +524,8 @@ def _boots(
     kept = {} if options.again else _kept(bench, chosen)
     missing = [package for package in spread(chosen) if package not in kept]
     print(f"{len(chosen)} builds chosen: {len(kept)} kept, {len(missing)} to boot", flush=True)
-    yield from kept.items()
+    if not options.list:
+        yield from kept.items()
     for number, package in enumerate(missing, 1):
         title = f"{number}/{len(missing)} {package.architecture} {package.name} {package.version}"
         if options.list or time.monotonic() > ends:

@@ -37,7 +37,6 @@ def package(version: str, flavour: str = "cloud-amd64", suite: str = "trixie") -
         name=f"linux-image-{build}",
         version=version,
         architecture="amd64",
-        build=build,
         flavour=flavour,
         source="linux-signed-amd64",
         suites=(suite,),
