@@ -29,6 +29,8 @@ _MAX_NAME = 64 * 1024
 _CHUNK = 1024 * 1024
 _BLOCK = 512
 _MEMBER = 60
+_MAX_MEMBERS = 32
+"""A package has three members, or a signature more; others are not looked for."""
 _IMAGE = re.compile(r"(?:\./)?(?:boot/vmlinu[xz]-[^/]+|(?:usr/)?lib/modules/[^/]+/vmlinu[xz])")
 _CONTROL = re.compile(r"(?:\./)?control")
 _FIELD = re.compile(r"^(Package|Version|Architecture):[ \t]*(\S+)[ \t]*$", re.MULTILINE)
@@ -97,14 +99,16 @@ def _read_members(data: bytes) -> dict[str, memoryview]:
     """Returns the members of an ar archive by name; raises `PackageError` for a damaged one."""
     members = dict[str, memoryview]()
     view, at = memoryview(data), len(_MAGIC)
-    while at + _MEMBER <= len(data):
+    while at + _MEMBER <= len(data) and len(members) < _MAX_MEMBERS:
         header = data[at : at + _MEMBER]
         at += _MEMBER
         size = _parse_number(header[48:58], 10)
         if header[58:] != b"`\n" or at + size > len(data):
             raise PackageError("a Debian package that is damaged or cut short", "fetch it again")
         name = printable_line(header[:16].rstrip(b" /"))
-        members.setdefault(name, view[at : at + size])
+        if name in members:
+            raise PackageError(f"a Debian package that has {name} twice")
+        members[name] = view[at : at + size]
         at += size + size % 2
     if "debian-binary" not in members:
         raise PackageError("an ar archive, but not a Debian package")
@@ -120,11 +124,6 @@ def _parse_number(digits: bytes, base: int) -> int:
 
 
 # ---- compression ---------------------------------------------------------------------------------
-
-
-def _unpack_nothing(_member: str) -> Any:
-    """Returns what "unpacks" data that is not compressed."""
-    return _Stored()
 
 
 class _Stored:
@@ -203,7 +202,7 @@ def _open_xz(_member: str) -> Any:
 
 
 _DECOMPRESSORS: dict[str, Callable[[str], Any]] = {
-    "": _unpack_nothing,
+    "": lambda _: _Stored(),
     ".gz": lambda _: _Gzip(),
     ".xz": _open_xz,
     ".bz2": lambda _: bz2.BZ2Decompressor(),
