@@ -6,6 +6,7 @@ The first byte says which.
 from __future__ import annotations
 
 import base64
+import gzip
 import struct
 import zlib
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ LIMITS = Limits(stdout=20_000, stderr=2000)
 WORDS = (
     "HdrS", "MZ", "PE\0\0", "\x1f\x8b", "zimg", "RISCV", "Kernel panic - not syncing: ", "b ", "o ",
     "e ", "s ", "x ", "\r\n", "Out of memory: ", "IO-APIC + timer doesn't work", "/init",
+    "ARM\x64", "RSC\x05", b"\x18\x28\x6f\x01", "S390EP", b"\x7fELF\x02\x01", "Linux version ",
+    b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"MZ\0\0zimg",
     "[    1.0]", b"\x55\xaa",
 )  # fmt: skip
 
@@ -51,6 +54,24 @@ def _parse_image(body: bytes) -> None:
         assert e.found.isprintable(), ascii(e.found)
 
 
+def _foreign_images() -> Iterable[bytes]:
+    """Yields images of other machines: plain, compressed, and an ELF file."""
+    arm64 = bytearray(0x200)
+    arm64[0x38:0x3C] = b"ARM\x64"
+    arm64[0x100:0x10E] = b"Linux version "
+    packed = gzip.compress(bytes(arm64), mtime=0)
+    yield bytes(arm64)
+    yield packed
+    yield (
+        b"MZ\0\0zimg" + struct.pack("<II", 64, len(packed)) + b"gzip".rjust(12) + bytes(36) + packed
+    )
+    yield bytes(0x10008) + b"S390EP" + bytes(0x420) + b"\0\0\1\0"
+    yield bytes(0x24) + struct.pack("<III", 0x016F2818, 0, 0x30)
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQ", 2, 0x15, 1, 0, 64, 0)
+    table = struct.pack("<IIQQQQQQ", 1, 5, 0, 0xC << 60, 0, 120, 120, 0)
+    yield head + struct.pack("<IHHH", 0, 64, 56, 1) + bytes(6) + table
+
+
 def seeds() -> Iterable[bytes]:
     """Yields an image's header, and a guest from its start to its end."""
     header = bytearray(0x600)
@@ -61,6 +82,8 @@ def seeds() -> Iterable[bytes]:
     header[0x211] = 1
     struct.pack_into("<H", header, 0x236, 3)
     yield b"i" + bytes(header)
+    for image in _foreign_images():
+        yield b"i" + image
     packed = base64.b64encode(zlib.compress(b"hello"))
     lines = [b"b ", b"o " + packed, b"e " + packed, b"s " + base64.b64encode(b"net.x"), b"x MA=="]
     yield b"g" + b"\r\n".join(lines) + b"\r\n"
