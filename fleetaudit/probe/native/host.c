@@ -126,7 +126,9 @@ void begin_host(struct host *host) {
 
 void describe_host(struct host *host, const struct request *request, struct notes *notes) {
     uname(&host->kernel);
-    read_sysctls(&host->sysctls, request->sysctl, request->sysctls);
+    if (!read_sysctls(&host->sysctls, request->sysctl, request->sysctls)) {
+        note_unreadable(notes, "/proc/sys", ENOMEM);
+    }
     add_os_release(&host->os, notes);
     read_machine_id(host->machine_id, notes);
     add_exposure(&host->exposure, notes);

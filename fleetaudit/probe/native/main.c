@@ -166,20 +166,17 @@ static double cpu_seconds(void) {
 /* Reads the request, runs it and prints the reply; returns the exit status. */
 static int run_probe(void) {
     static struct request request;
-    static struct reply reply = {.request = &request};
+    static struct reply reply;
     char reason[128];
-    if (!read_request(&request, reason, sizeof reason)) {
+    if (!read_request(&request, reason, sizeof reason) ||
+        !begin_reply(&reply, &request, reason, sizeof reason)) {
         fprintf(stderr, "%s\n", reason);
         return NOT_UNDERSTOOD;
     }
     double started = now(), end = started + request.deadline;
     reply.reason = "the probe's time ran out";
-    begin_host(&reply.host);
-    begin_notes(&reply.notes);
     start_alarm(end);
-    if (begin_workers(&reply.workers, &request)) {
-        fill_reply(&reply);
-    }
+    fill_reply(&reply);
     if (end_soft_alarm(end)) {
         reply.reason = "the probe's time ran out";
         add_note(&reply.notes, "the alarm rang after %.1f s: what was not done by then is not run",
@@ -189,7 +186,8 @@ static int run_probe(void) {
     reply.cpu = cpu_seconds();
     reply.elapsed = larger(0, smaller(request.deadline + MERCY, now() - started));
     signal(SIGPIPE, SIG_DFL);
-    return print_reply(&reply) ? 0 : 1;
+    print_reply(&reply);
+    return 0;
 }
 
 int main(int arguments, char **argument) {

@@ -21,8 +21,13 @@ void add_note(struct notes *notes, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(note, sizeof note, format, arguments);
     va_end(arguments);
+    size_t before = notes->json.length;
     text_put(&notes->json, notes->count++ ? "," : "");
     text_json(&notes->json, note);
+    if (notes->json.is_cut && notes->json.data) { /* without half a note it is still JSON */
+        notes->json.length = before;
+        notes->json.data[before] = 0;
+    }
 }
 
 void note_unreadable(struct notes *notes, const char *path, int number) {

@@ -8,8 +8,42 @@
 #include <string.h>
 #include <unistd.h>
 
-/* More than the controller reads, so that it says what is wrong with a longer one. */
-enum { MAX_REPLY = 8 * 1024 * 1024 };
+/* The reply is written in pieces, so that a host with little memory sends one, too: no part that is
+   added at once is larger than an observation. */
+enum { MAX_PIECE = 8 * 1024 * 1024, PIECE = 16384, RESERVE = 256 * 1024 };
+
+/* Writes to stdout, which may not take all at once. */
+static bool write_output(const char *data, size_t size) {
+    while (size) {
+        struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+        ssize_t count = write(STDOUT_FILENO, data, size);
+        if (count < 0 && errno != EAGAIN) {
+            return false;
+        }
+        if (count < 0) {
+            poll(&output, 1, 1000);
+            continue;
+        }
+        data += count;
+        size -= (size_t)count;
+    }
+    return true;
+}
+
+/* Writes what was added so far if it is worth a call, or must be; ends the process if nobody reads
+   it, or there was no room for it: half a reply is none. */
+static void flush(struct text *json, size_t least) {
+    if (json->is_cut) {
+        fputs("this host has too little memory for the reply\n", stderr);
+        _exit(1);
+    }
+    if (json->length >= least && !write_output(json->data, json->length)) {
+        _exit(1);
+    }
+    if (json->length >= least) {
+        json->length = 0;
+    }
+}
 
 static void add_string(struct text *json, const char *name, const char *value) {
     text_format(json, "\"%s\":", name);
@@ -17,11 +51,11 @@ static void add_string(struct text *json, const char *name, const char *value) {
     text_put(json, ",");
 }
 
-/* Adds a member whose value is JSON, `otherwise` if that is empty. */
+/* Adds a member whose value is JSON, `otherwise` if that is empty or not whole. */
 static void add_json(struct text *json, const char *name, const struct text *value,
                      const char *otherwise) {
     text_format(json, "\"%s\":", name);
-    text_put(json, value->length ? value->data : otherwise);
+    text_put(json, value->length && !value->is_cut ? value->data : otherwise);
     text_put(json, ",");
 }
 
@@ -38,7 +72,12 @@ static void add_host(struct text *json, const struct host *host) {
     add_string(json, "machine_id", host->machine_id);
     text_format(json,
                 "\"sysctls_writable\":%s,\"sysctls\":", host->sysctls_writable ? "true" : "false");
-    add_sysctls(json, &host->sysctls);
+    for (int i = 0; i < host->sysctls.count; i++) {
+        text_put(json, i ? "," : "{");
+        add_sysctl(json, &host->sysctls.entry[i]);
+        flush(json, PIECE);
+    }
+    text_put(json, host->sysctls.count ? "}" : "{}");
     text_put(json, ",");
 }
 
@@ -55,6 +94,7 @@ static void add_observations(struct text *json, const struct reply *reply) {
         } else {
             add_not_run(json, pair->scenario, pair->family, reply->reason);
         }
+        flush(json, PIECE);
     }
     text_put(json, "],");
 }
@@ -71,6 +111,7 @@ static void add_times(struct text *json, const struct reply *reply, const char *
         }
         text_put(json, separator);
         text_add(json, times->data, times->length);
+        flush(json, PIECE);
         separator = ",";
     }
     text_put(json, "],");
@@ -127,7 +168,7 @@ static void note_repeats(struct reply *reply) {
     int repeats = 0;
     for (int i = 0; i < reply->workers.pairs; i++) {
         const struct pair *pair = &reply->workers.pair[i];
-        if (!pair->is_found || !pair->observation.repeats) {
+        if (!pair->is_found || !pair->observation.text[REPEATED].length) {
             continue;
         }
         repeats += pair->observation.repeats;
@@ -159,28 +200,21 @@ static void add_reply(struct text *json, struct reply *reply) {
     text_format(json, "\"cpu_s\":%.6f,\"elapsed_s\":%.6f}\n", reply->cpu, reply->elapsed);
 }
 
-/* Writes to stdout, which may not take all at once. */
-static bool write_output(const char *data, size_t size) {
-    while (size) {
-        struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
-        ssize_t count = write(STDOUT_FILENO, data, size);
-        if (count < 0 && errno != EAGAIN) {
-            return false;
-        }
-        if (count < 0) {
-            poll(&output, 1, 1000);
-            continue;
-        }
-        data += count;
-        size -= (size_t)count;
+bool begin_reply(struct reply *reply, const struct request *request, char *reason, int size) {
+    *reply = (struct reply){.request = request, .reserve = malloc(RESERVE)};
+    begin_host(&reply->host);
+    begin_notes(&reply->notes);
+    bool has_room = begin_workers(&reply->workers, request) && reply->reserve;
+    if (!has_room) {
+        snprintf(reason, (size_t)size, "this host has too little memory for the request");
     }
-    return true;
+    return has_room;
 }
 
-bool print_reply(struct reply *reply) {
-    struct text json = {.limit = MAX_REPLY};
+void print_reply(struct reply *reply) {
+    struct text json = {.limit = MAX_PIECE};
+    free(reply->reserve);
     add_reply(&json, reply);
-    bool is_written = write_output(json.data ? json.data : "", json.length);
+    flush(&json, 1);
     text_free(&json);
-    return is_written;
 }

@@ -15,10 +15,13 @@ struct reply {
     bool is_private;
     char isolation_note[512], capture_note[512];
     const char *reason;
+    void *reserve; /* memory that is freed for the text of the reply */
     double elapsed, cpu;
 };
 
-/* Prints the reply; returns false if it cannot be written. */
-bool print_reply(struct reply *reply);
+/* Keeps memory for the text of the reply; returns false, with why, if there is none. */
+bool begin_reply(struct reply *reply, const struct request *request, char *reason, int size);
+/* Prints the reply, or ends the process if that is not possible. */
+void print_reply(struct reply *reply);
 
 #endif

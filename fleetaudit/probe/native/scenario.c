@@ -119,6 +119,18 @@ static void add_list(struct text *list, const struct text *more) {
     text_add(list, more->data, more->length);
 }
 
+/* Returns whether there was room for all that a trial shows. */
+static bool is_whole(const struct trial *trial) {
+    const struct text *texts[] = {&trial->shape, &trial->key, &trial->began,   &trial->ports,
+                                  &trial->steps, &trial->at,  &trial->windows, &trial->headers};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (texts[i]->is_cut) {
+            return false;
+        }
+    }
+    return trial->shape.length > 0;
+}
+
 /* Adds a trial, its times and, if it is notable, its headers. */
 static void add_trial(struct observation *observation, const struct kept_trial *kept,
                       bool is_notable) {
@@ -227,9 +239,8 @@ static void describe(struct observation *observation, const struct kept_trial *k
     }
     text_put(json, ",\"trials\":[");
     for (int i = 0; i < count; i++) {
-        const struct text *shape = &kept[i].trial.shape;
         text_put(json, i ? "," : "");
-        if (shape->length && !shape->is_cut) {
+        if (is_whole(&kept[i].trial)) {
             add_trial(observation, &kept[i], count > 1 || kept[i].trial.deviates);
         } else {
             add_failed_trial(json, "the probe failed: a trial is too long to report");

@@ -53,6 +53,7 @@ static void add_setting(struct settings *settings, const char *key) {
     }
     char *key_copy = strdup(key), *value_copy = strdup(value);
     if (!key_copy || !value_copy) {
+        settings->is_cut = true;
         free(key_copy);
         free(value_copy);
         return;
@@ -76,6 +77,7 @@ void read_host_settings(struct settings *settings) {
     for (int i = 0; i < of_mptcp.count; i++) {
         add_setting(settings, of_mptcp.name[i]);
     }
+    settings->is_cut |= names.is_cut || of_mptcp.is_cut;
     free_names(&names);
     free_names(&of_mptcp);
 }
@@ -134,6 +136,8 @@ void copy_settings(const struct settings *settings, struct text *note) {
     }
     if (failures.length) {
         text_put(note, failures.data);
+    } else if (settings->is_cut) {
+        text_put(note, "not all settings of the host could be copied: it has too little memory");
     }
     text_free(&failures);
 }

@@ -5,11 +5,13 @@
 
 #include "sysctls.h"
 
-/* The sysctls to copy with their values, in the order in which they must be written. */
+/* The sysctls to copy with their values, in the order in which they must be written. `is_cut`:
+   there was no memory for all of them. */
 enum { MAX_SETTINGS = 512 };
 struct settings {
     char *key[MAX_SETTINGS], *value[MAX_SETTINGS];
     int count;
+    bool is_cut;
 };
 
 void read_host_settings(struct settings *settings);

@@ -184,7 +184,7 @@ static bool read_all(struct assignments *all) {
             return false;
         }
     }
-    if (all->files.count > MAX_FILES) {
+    if (all->files.is_cut || all->files.count > MAX_FILES) {
         return false;
     }
     for (int i = 0; i < all->files.count; i++) {

@@ -86,6 +86,7 @@ void add_name(struct names *names, const char *name) {
         free(names->name[--names->count]);
     }
     char *copy = make_room(names) ? strdup(name) : NULL;
+    names->is_cut |= !copy;
     if (!copy) {
         return;
     }
@@ -237,25 +238,33 @@ bool sysctl_value(const char *key, char *into, size_t size) {
     return read_sysctl(key, into, size, state);
 }
 
-void read_sysctls(struct sysctls *sysctls, const char *const *patterns, int count) {
-    struct names names = {0};
+/* Reads one sysctl; returns false without memory for it. */
+static bool read_entry(struct sysctl *entry, char *key) {
     char value[SYSCTL_VALUE];
+    entry->key = key;
+    if (read_sysctl(key, value, sizeof value, entry->state)) {
+        entry->value = strdup(value);
+        return entry->value != NULL;
+    }
+    return true;
+}
+
+bool read_sysctls(struct sysctls *sysctls, const char *const *patterns, int count) {
+    struct names names = {0};
     for (int i = 0; i < count && !time_is_up; i++) {
         select_sysctls(&names, patterns[i]);
     }
+    bool is_whole = !names.is_cut;
     sysctls->entry = calloc((size_t)names.count + 1, sizeof *sysctls->entry);
-    for (int i = 0; sysctls->entry && i < names.count && !time_is_up; i++) {
-        struct sysctl *entry = &sysctls->entry[sysctls->count++];
-        entry->key = names.name[i];
-        if (read_sysctl(entry->key, value, sizeof value, entry->state)) {
-            entry->value = strdup(value);
-        }
-    }
-    if (sysctls->entry) {
-        free(names.name); /* the names are the entries' keys now */
-    } else {
+    if (!sysctls->entry) {
         free_names(&names);
+        return false;
     }
+    for (int i = 0; i < names.count && !time_is_up; i++) {
+        is_whole &= read_entry(&sysctls->entry[sysctls->count++], names.name[i]);
+    }
+    free(names.name); /* the names are the entries' keys now */
+    return is_whole;
 }
 
 bool is_writable(const char *key) {
@@ -275,7 +284,7 @@ static void add_member(struct text *json, const char **separator, const char *na
     *separator = ",";
 }
 
-static void add_sysctl(struct text *json, const struct sysctl *sysctl) {
+void add_sysctl(struct text *json, const struct sysctl *sysctl) {
     const char *separator = "";
     text_json(json, sysctl->key);
     text_put(json, ":{");
@@ -283,14 +292,5 @@ static void add_sysctl(struct text *json, const struct sysctl *sysctl) {
     add_member(json, &separator, "default", sysctl->kernel_default);
     add_member(json, &separator, "state", *sysctl->state ? sysctl->state : NULL);
     add_member(json, &separator, "used", sysctl->used);
-    text_put(json, "}");
-}
-
-void add_sysctls(struct text *json, const struct sysctls *sysctls) {
-    text_put(json, "{");
-    for (int i = 0; i < sysctls->count; i++) {
-        text_put(json, i ? "," : "");
-        add_sysctl(json, &sysctls->entry[i]);
-    }
     text_put(json, "}");
 }

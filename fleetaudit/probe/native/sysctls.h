@@ -21,9 +21,11 @@ struct sysctls {
     int count;
 };
 
-/* Names in order, each once: at most MAX_SYSCTLS, those that come first. */
+/* Names in order, each once: at most MAX_SYSCTLS, those that come first. `is_cut`: there was no
+   memory for all of them. */
 struct names {
     char **name;
+    bool is_cut;
     int count, capacity;
 };
 
@@ -39,10 +41,11 @@ void list_folder(struct names *names, const char *folder,
 /* Reads a value with one blank for each white space. Returns false, with why in `state`, if that is
    not possible. */
 bool read_sysctl(const char *key, char *value, size_t size, char state[SYSCTL_STATE]);
-void read_sysctls(struct sysctls *sysctls, const char *const *patterns, int count);
+/* Returns false without memory for all of them. */
+bool read_sysctls(struct sysctls *sysctls, const char *const *patterns, int count);
 /* Returns whether a sysctl exists and has a write bit. */
 bool is_writable(const char *key);
-/* Adds all sysctls as a JSON object, without what is unknown. */
-void add_sysctls(struct text *json, const struct sysctls *sysctls);
+/* Adds a sysctl as a member of a JSON object, without what is unknown. */
+void add_sysctl(struct text *json, const struct sysctl *sysctl);
 
 #endif

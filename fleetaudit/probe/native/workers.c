@@ -26,6 +26,9 @@ enum {
     MAX_KEPT = 16 * 1024 * 1024,    /* bytes of all observations: more than a reply may have */
 };
 
+static const char NO_MEMORY[] = "this host gives the probe too few resources (ENOMEM)";
+static const char NO_ROOM[] = "the reply has no room for more";
+
 /* What stands before an observation in the pipe. */
 struct heading {
     uint32_t number, connections, repeats, size[OBSERVED];
@@ -47,10 +50,7 @@ bool begin_workers(struct workers *workers, const struct request *request) {
             begin_observation(&pair->observation);
         }
     }
-    if (!pair) {
-        workers->pairs = 0;
-    }
-    return pair != NULL;
+    return workers->pair != NULL;
 }
 
 /* Takes the number of the next scenario to run in this process; returns -1 for none. `last` is the
@@ -167,19 +167,21 @@ static void send_observation(int fd, int number, const struct observation *obser
     }
 }
 
-/* Keeps what was observed, unless that is too much for a reply. */
+/* Keeps what was observed, if that is whole, and not too much for a reply. */
 static void keep(struct workers *workers, struct pair *pair) {
     size_t size = 0;
+    bool is_cut = false;
     for (int i = 0; i < OBSERVED; i++) {
         size += pair->observation.text[i].length;
+        is_cut |= pair->observation.text[i].is_cut;
     }
-    pair->is_found = size <= MAX_KEPT - workers->kept;
+    pair->is_found = !is_cut && size <= MAX_KEPT - workers->kept;
     if (pair->is_found) {
         workers->kept += size;
         return;
     }
     free_observation(&pair->observation);
-    snprintf(workers->problem, sizeof workers->problem, "the reply has no room for more");
+    snprintf(workers->problem, sizeof workers->problem, "%s", is_cut ? NO_MEMORY : NO_ROOM);
 }
 
 /* Runs one scenario, and notes which of its trials were repeated. */
@@ -190,7 +192,7 @@ static bool observe_pair(const struct workers *workers, struct lab *lab, int num
     if (!observe(lab, pair->scenario, pair->family, &pair->observation)) {
         return false;
     }
-    if (lab->repeats) {
+    if (lab->repeated.length) {
         text_put(&pair->observation.text[REPEATED], lab->repeated.data);
     }
     pair->observation.repeats = lab->repeats;
@@ -298,6 +300,9 @@ static bool receive_answers(struct workers *workers) {
     }
     while (take_one(workers)) {
         continue;
+    }
+    if (workers->data.is_cut) {
+        snprintf(workers->problem, sizeof workers->problem, "%s", NO_MEMORY);
     }
     return count > 0;
 }
