@@ -91,11 +91,15 @@ static bool prepare_listener(struct connection *c, const char *how, struct failu
         return c->listener >= 0;
     }
     int backlog = c->backlog < 0 ? DEFAULT_BACKLOG : c->backlog;
-    c->listener = open_listener(c->family, c->kind, backlog, failure);
-    c->owns_listener = c->listener >= 0;
-    if (!c->owns_listener) {
+    int listener = open_listener(c->family, c->kind, backlog, failure);
+    if (listener < 0) {
         return false;
     }
+    if (c->owns_listener) { /* that of strangers or of a connect before */
+        close_quietly(c->listener);
+    }
+    c->listener = listener;
+    c->owns_listener = true;
     for (int i = 0; i < c->listener_options; i++) {
         if (!set_socket_option(c->listener, c->listener_option[i], failure)) {
             return false;
@@ -150,7 +154,7 @@ static bool make_client(struct connection *c, struct failure *failure) {
     if (client < 0) {
         return false;
     }
-    c->socket[c->client_side] = client;
+    put_socket(c, c->client_side, client);
     if (!bind_client(c, client, &loopback, failure)) {
         return false;
     }
@@ -174,8 +178,8 @@ static bool connect_unix(struct connection *c, struct failure *failure) {
         fail_by_errno(failure);
         return unsupported_if(failure, NO_UNIX, "this kernel has no %s", name);
     }
-    c->socket[c->client_side] = pair[0];
-    c->socket[other_side(c->client_side)] = pair[1];
+    put_socket(c, c->client_side, pair[0]);
+    put_socket(c, other_side(c->client_side), pair[1]);
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "listeners.h"
+#include "system.h"
 #include "waiting.h"
 
 /* Offsets in struct tcp_info (include/uapi/linux/tcp.h). */
@@ -36,12 +37,17 @@ void begin_connection(struct connection *c, struct lab *lab, enum family family,
     c->fionread = c->rx_queue = c->window[CLOSER] = c->window[PEER] = -1;
 }
 
+void put_socket(struct connection *c, enum side side, int fd) {
+    close_quietly(c->socket[side]);
+    c->socket[side] = fd;
+}
+
 bool accept_now(struct connection *c, struct failure *failure) {
     int fd = accept_from(c->listener, &c->address[c->client_side], failure);
     if (fd < 0) {
         return false;
     }
-    c->socket[other_side(c->client_side)] = fd;
+    put_socket(c, other_side(c->client_side), fd);
     c->is_waiting = false;
     return true;
 }

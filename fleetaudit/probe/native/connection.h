@@ -113,6 +113,8 @@ void begin_connection(struct connection *c, struct lab *lab, enum family family,
 /* Returns a side's socket, accepted now if that was put off; -1 and a failure if it has none. */
 int socket_of(struct connection *c, enum side side, struct failure *failure);
 bool accept_now(struct connection *c, struct failure *failure);
+/* Gives a side a socket, and closes the one that it had from an earlier connect. */
+void put_socket(struct connection *c, enum side side, int fd);
 int events_of(struct connection *c, enum side side);
 /* Reads a side's struct tcp_info; returns its size, 0 if there is none. */
 int tcp_info(struct connection *c, enum side side, uint8_t into[TCP_INFO_SIZE]);

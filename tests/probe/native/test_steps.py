@@ -84,6 +84,8 @@ FAIL = {  # the steps, and the words of the failure; "" for one that this kernel
     "namespace sets net.ipv4.tcp_rmem 4096; closer closes": "",
     "peer sends 10 bytes; peer resends 11 bytes; closer closes": "",
     "peer resends 0 bytes; closer closes": "",
+    "others fill the accept queue; peer connects; peer sends 5 bytes; closer closes": "",
+    "listener closes; closer connects; peer sends 5 bytes; closer closes": "",
     "both enable kTLS; peer sends 5 bytes; closer closes": "",
     "peer connects over MPTCP; peer sends 5 urgent bytes; closer closes": "",
     "peer connects over MPTCP; closer is destroyed": "",
