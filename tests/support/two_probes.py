@@ -127,6 +127,12 @@ def plan_of(
 
 
 @functools.cache
+def built(architecture: str) -> bytes:
+    """Returns the native probe for an architecture, built once from its present sources."""
+    return native.build(architecture)
+
+
+@functools.cache
 def native_program() -> Path:
     """Returns the native probe, built from its present sources, where every user may run it."""
     pytest.importorskip("ziglang", reason="needs the package ziglang")
@@ -136,7 +142,7 @@ def native_program() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fleetaudit-native-"))
     folder.chmod(0o755)
     path = folder / "probe"
-    path.write_bytes(native.build(architecture))
+    path.write_bytes(built(architecture))
     path.chmod(0o755)
     return path
 
@@ -169,7 +175,7 @@ class GuestPrograms:
 
     def native(self, architecture: str) -> bytes:
         """Returns the native program with its request, built from its present sources."""
-        return native.build(architecture) + _native_request(self.plan)
+        return built(architecture) + _native_request(self.plan)
 
     def __bytes__(self) -> bytes:
         return _python_request(self.plan)
