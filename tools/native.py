@@ -13,13 +13,15 @@ compare.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import gzip
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SOURCES = Path(__file__).parents[1] / "fleetaudit" / "probe" / "native"
@@ -46,15 +48,15 @@ class BuildError(Exception):
 def build(architecture: str, sources: Path = SOURCES, cache: Path | None = None) -> bytes:
     """Returns the program for one architecture, an ELF file.
 
-    `cache` is the folder where the compiler keeps what it made, by default Zig's own. Raises
-    `BuildError`.
+    `cache` is the folder where the compiler keeps what it made, by default Zig's own. Waits while
+    another build uses it. Raises `BuildError`.
     """
     target, processor = TARGETS[architecture]
     files = sorted(path.name for path in sources.glob("*.c"))
+    cache = cache or Path.home() / ".cache" / "zig"
     environment = dict(os.environ)
-    if cache:
-        environment |= {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
-    with tempfile.TemporaryDirectory() as folder:
+    environment |= {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
+    with tempfile.TemporaryDirectory() as folder, _reserved(cache):
         program = Path(folder) / "fleetaudit-probe"
         options = ("-target", target, f"-mcpu={processor}", *WARNINGS, *SMALL, *LINK)
         ended = subprocess.run(
@@ -68,6 +70,17 @@ def build(architecture: str, sources: Path = SOURCES, cache: Path | None = None)
         if ended.returncode:
             raise BuildError(f"{architecture}: {ended.stderr}")
         return program.read_bytes()
+
+
+@contextlib.contextmanager
+def _reserved(cache: Path) -> Iterator[None]:
+    """Keeps every other build out of a cache: Zig 0.15.2 locks the files in it one after the other,
+    and two compilers at once can wait for each other forever.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "fleetaudit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def save(architecture: str, program: bytes) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
 import shutil
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,24 @@ def test_a_warning_is_an_error_with_its_file(tmp_path: Path, source: str) -> Non
     (tmp_path / "main.c").write_text(source)
     with pytest.raises(native.BuildError, match=r"^x86_64: main\.c:1:"):
         native.build("x86_64", tmp_path)
+
+
+def test_two_builds_do_not_use_one_cache_at_once(tmp_path: Path) -> None:
+    # Two compilers of Zig 0.15.2 with one cache were seen to wait for each other for ten minutes.
+    (tmp_path / "main.c").write_text("int main(void) { return gone; }")
+    ended = threading.Event()
+
+    def build() -> None:
+        with pytest.raises(native.BuildError):
+            native.build("x86_64", tmp_path)
+        ended.set()
+
+    cache = Path.home() / ".cache" / "zig"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "fleetaudit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=build)
+        thread.start()
+        assert not ended.wait(2)
+    thread.join()
+    assert ended.is_set()
