@@ -27,8 +27,8 @@ ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 HOSTILE := faults lies payloads inputs secrets crashes duress privilege
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check docs man lock native native-hashes kernels-cache kernel-table truth fuzz hostile $(HOSTILE) \
-  schemas sample screenshots wheel clean
+.PHONY: help demo fast test test-lowest test-newest check docs man lock native native-hashes kernels-cache \
+  kernel-table truth fuzz hostile $(HOSTILE) schemas sample screenshots wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -55,6 +55,7 @@ test-newest: $(NEWEST)/bin/python  ## the fast tests with the newest versions th
 check: $(STAMP) $(SUPPLY)/.installed  ## ruff, mypy --strict, plain English, density of the code, licences and vulnerabilities
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/clang-format --dry-run --Werror fleetaudit/probe/native/*.[ch]
 	$(RUN)/mypy
 	$(RUN)/python -m tools.prose
 	tools/density fleetaudit

@@ -118,10 +118,11 @@ def test_locks_that_are_installed_together_agree() -> None:
         assert pins(lock).items() <= together.items()
 
 
-def test_the_compiler_of_the_native_probe_is_one_exact_version() -> None:
+@pytest.mark.parametrize("name", ["ziglang", "clang-format"])
+def test_the_tools_of_the_native_probe_are_one_exact_version(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    (compiler,) = map(Requirement, project["dependency-groups"]["native"])
-    assert str(compiler.specifier) == f"=={pins('test')['ziglang']}"
+    tools = {one.name: one for one in map(Requirement, project["dependency-groups"]["native"])}
+    assert str(tools[name].specifier) == f"=={pins('test')[name]}"
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound() -> None:

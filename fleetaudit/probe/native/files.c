@@ -29,7 +29,9 @@ static void close_keeping_errno(int fd) {
     errno = number;
 }
 
-int open_to_read(const char *path) { return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); }
+int open_to_read(const char *path) {
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
 
 long read_file(const char *path, char *into, size_t size) {
     into[0] = 0;
@@ -79,4 +81,6 @@ bool can_write_file(const char *path) {
     return fd >= 0;
 }
 
-bool is_absent(int number) { return number == ENOENT || number == ENOTDIR; }
+bool is_absent(int number) {
+    return number == ENOENT || number == ENOTDIR;
+}

@@ -128,9 +128,13 @@ static uint32_t adler_32(const uint8_t *data, size_t size) {
 static void send_piece(char letter, uint8_t *stream, size_t size) {
     uint32_t checksum = adler_32(stream + BEFORE_PIECE, size);
     const uint8_t head[BEFORE_PIECE] = {
-        0x78, 0x01, 0x01,
-        (uint8_t)size, (uint8_t)(size >> 8),
-        (uint8_t)~size, (uint8_t)(~size >> 8),
+        0x78,
+        0x01,
+        0x01,
+        (uint8_t)size,
+        (uint8_t)(size >> 8),
+        (uint8_t)~size,
+        (uint8_t)(~size >> 8),
     };
     memcpy(stream, head, sizeof head);
     for (int i = 0; i < AFTER_PIECE; i++) {
@@ -302,7 +306,9 @@ static bool run_probe(void) {
     return false;
 }
 
-bool is_guest(void) { return getpid() == 1 && getenv(PORT_VARIABLE); }
+bool is_guest(void) {
+    return getpid() == 1 && getenv(PORT_VARIABLE);
+}
 
 void run_as_init(void) {
     mount_at("proc", "/proc");

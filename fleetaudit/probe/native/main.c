@@ -40,9 +40,13 @@ static void set_alarm(double seconds) {
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-static double larger(double a, double b) { return a > b ? a : b; }
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
 
-static double smaller(double a, double b) { return a < b ? a : b; }
+static double smaller(double a, double b) {
+    return a < b ? a : b;
+}
 
 /* Sets the soft alarm. Without SA_RESTART it ends every call that blocks. */
 static void start_alarm(double end) {

@@ -10,7 +10,9 @@
 /* A character takes up to six bytes as JSON. */
 enum { MAX_JSON = MAX_NOTES * (MAX_NOTE * 6 + 3) };
 
-void begin_notes(struct notes *notes) { *notes = (struct notes){.json = {.limit = MAX_JSON}}; }
+void begin_notes(struct notes *notes) {
+    *notes = (struct notes){.json = {.limit = MAX_JSON}};
+}
 
 void add_note(struct notes *notes, const char *format, ...) {
     if (!notes || notes->count >= MAX_NOTES) {

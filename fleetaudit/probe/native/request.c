@@ -29,11 +29,17 @@ static const char *const ISOLATION_NAMES[] = {"auto", "namespace", "host"};
 static const char *const SIDE_NAMES[] = {"closer", "peer", "nobody"};
 enum { ACTORS = 6, ISOLATIONS = 3 };
 
-const char *family_name(enum family family) { return FAMILY_NAMES[family]; }
+const char *family_name(enum family family) {
+    return FAMILY_NAMES[family];
+}
 
-const char *side_name(enum side side) { return SIDE_NAMES[side]; }
+const char *side_name(enum side side) {
+    return SIDE_NAMES[side];
+}
 
-enum side side_of_actor(enum actor actor) { return actor == BY_PEER ? PEER : CLOSER; }
+enum side side_of_actor(enum actor actor) {
+    return actor == BY_PEER ? PEER : CLOSER;
+}
 
 /* Returns the index of a name, -1 if it is none of them. */
 static int index_of(const char *name, const char *const *names, int count) {

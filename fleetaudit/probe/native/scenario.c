@@ -90,7 +90,9 @@ static bool run_repeatedly(struct repeats *repeats, struct trial *trial, struct 
     }
 }
 
-static const char *string_of(const struct text *text) { return text->data ? text->data : ""; }
+static const char *string_of(const struct text *text) {
+    return text->data ? text->data : "";
+}
 
 static bool are_equal(const struct trial *a, const struct trial *b) {
     if (strcmp(string_of(&a->key), string_of(&b->key)) || a->failed_step != b->failed_step) {

@@ -190,7 +190,9 @@ static void expand(struct names *found, const char *pattern, const char *folder,
     free_names(&names);
 }
 
-void select_sysctls(struct names *names, const char *pattern) { expand(names, pattern, ROOT, ""); }
+void select_sysctls(struct names *names, const char *pattern) {
+    expand(names, pattern, ROOT, "");
+}
 
 /* Writes one blank for each white space of a text, and none around it. */
 static void join_words(char *text) {

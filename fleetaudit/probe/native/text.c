@@ -45,7 +45,9 @@ void text_add(struct text *text, const char *data, size_t length) {
     text->data[text->length] = 0;
 }
 
-void text_put(struct text *text, const char *string) { text_add(text, string, strlen(string)); }
+void text_put(struct text *text, const char *string) {
+    text_add(text, string, strlen(string));
+}
 
 void text_format(struct text *text, const char *format, ...) {
     va_list arguments, again;

@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <string.h>
 
-bool has_wildcards(const char *pattern) { return strpbrk(pattern, "*?[") != NULL; }
+bool has_wildcards(const char *pattern) {
+    return strpbrk(pattern, "*?[") != NULL;
+}
 
 /* Returns the bracket that closes a set, NULL if none does. */
 static const char *end_of_set(const char *open) {

@@ -18,7 +18,7 @@
 #include "waiting.h"
 
 enum {
-    MIN_PAIRS = 40,  /* below, a worker costs more than it saves */
+    MIN_PAIRS = 40,   /* below, a worker costs more than it saves */
     MAX_PAIRS = 1000, /* their numbers must fit into a pipe of one page */
     SPARE_FILES = 40, /* what the laboratory and the pipes need */
     PIPE_SIZE = 1 << 18,
