@@ -66,12 +66,14 @@ _PYTHON = (
 # writing descriptor is open when it is executed (ETXTBSY of execve(2)). `set -C` creates it only if
 # there is nothing of that name, not even a link. Whether a folder allows execution and has room is
 # found by trying: an empty script, and as many blanks. All of it happens in a subshell. Whichever
-# of the two shells is killed, the other one removes the name.
+# of the two shells is killed, the other one removes the name. Neither could where no `rm` works or
+# no process starts, so `rm` is tried before, with a name that does not exist.
 _NATIVE = (
     'g=cat; test "$(echo 1 | gzip 2>&1 | gzip -dc 2>&1)" = 1 && g="gzip -dc"; '
     f'echo "{NATIVE_MARK}$(uname -m) $g"; read -r n s || exit {CUT_SHORT}; '
     'set -- /dev/shm /run /tmp /var/tmp "$HOME"; '
-    '( umask 77; set -C; t=; v=; test -e /proc/self/fd || { v=" /proc:find"; set --; }; for d; do '
+    '( umask 77; set -C; t=; v=; test -e /proc/self/fd || { v=" /proc:find"; set --; }; '
+    'rm -f "/.fleetaudit-$n" || { v="$v rm:run"; set --; }; for d; do '
     't=create; f="$d/.fleetaudit-$n"; '
     '{ rm "$f" && exec 4</proc/self/fd/3 && chmod 700 /proc/self/fd/4; } 3>"$f" && '
     "t=execute && /proc/self/fd/4 && "

@@ -23,11 +23,18 @@ _FOLDERS = re.compile(rb"^" + re.escape(FOLDERS_MARK.encode()) + rb"(.{0,1000})$
 _SIGNALS = 128  # what sh(1p) adds to the number of a signal
 _STEPS = {
     "find": "is not mounted",
+    "run": "does not work",
     "create": "no file can be created",
     "execute": "execution is not allowed",
     "fill": "there is no room",
 }
 """What the steps of `COMMAND` mean for a folder."""
+_HINTS = {
+    "/proc:find": "mount it on the host:  mount -t proc proc /proc",
+    "rm:run": "find out on the host why:  rm -f /nothing",
+}
+"""What to type if it is no folder that is at fault."""
+_OF_FOLDERS = "give one of them room, or mount it without noexec:  mount -o remount,exec /dev/shm"
 
 
 def explain_native(
@@ -68,9 +75,10 @@ def _no_folder(_machine: str, stdout: bytes, printed: str) -> ReplyError:
     found = _FOLDERS.search(stdout)
     folders = found[1].decode("utf-8", "replace").split() if found else []
     each = "; ".join(map(_folder, folders))
+    hints = [_HINTS[word] for word in folders if word in _HINTS]
     return _error(
         f"no folder can take the native probe, even for a moment{surround(': ', each)}{printed}",
-        "give one of them room, or mount it without noexec:  mount -o remount,exec /dev/shm",
+        next(iter(hints), _OF_FOLDERS),
         "no executable folder",
     )
 

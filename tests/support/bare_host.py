@@ -106,11 +106,11 @@ def lying_about_machine(host: BareHost, machine: str) -> BareHost:
 
 
 def slow_rm(host: BareHost) -> BareHost:
-    """Makes the first `rm` of a host wait for two seconds, and returns the host."""
+    """Makes the first `rm` of a file on a host wait for two seconds, and returns the host."""
     _copy_program(Path(program("sleep")), host.root, "sleep")
     rm = host.root / "bin/rm"
     rm.rename(rm.with_name("real-rm"))
-    waits = "test -e /etc/waited || { echo >/etc/waited; sleep 2; }"
+    waits = 'test -e /etc/waited || test ! -e "$1" || { echo >/etc/waited; sleep 2; }'
     rm.write_text(f'#!/bin/sh\n{waits}\nexec real-rm "$@"\n')
     rm.chmod(0o755)
     return host

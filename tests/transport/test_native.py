@@ -22,6 +22,7 @@ import pytest
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import SshClient, SshTarget
 from fleetaudit.probe import native_program, offer, protocol
+from fleetaudit.probe.command import NO_FOLDER
 from tests.support.bare_host import (
     FOLDERS,
     BareHost,
@@ -158,6 +159,24 @@ def test_without_proc_the_reason_says_so(tmp_path: Path, start_sshd: Start) -> N
     without = replace(host, mounts=("umount proc",))
     error = refused(served(without, start_sshd, probe="native"))
     assert (error.kind, "/proc (is not mounted)" in error.reason) == ("no executable folder", True)
+    assert not host.left()
+
+
+@pytest.mark.parametrize("script", ["", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -9 $$\n"])
+@pytest.mark.parametrize("make", [dash_host, bash_host])
+def test_where_rm_does_not_work_no_file_is_made(
+    tmp_path: Path, make: MakeHost, script: str
+) -> None:
+    """Nor where no process can be started: what cannot be removed must not be created."""
+    host = make(tmp_path / "root")
+    rm = host.root / "bin/rm"
+    rm.unlink()
+    if script:
+        rm.write_text(script)
+        rm.chmod(0o755)
+    done = converse(host)
+    assert done.returncode == NO_FOLDER
+    assert b"fleetaudit-folders/1 rm:run\n" in done.stdout
     assert not host.left()
 
 

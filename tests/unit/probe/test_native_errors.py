@@ -59,6 +59,20 @@ def test_each_cause_has_a_kind_a_reason_and_a_next_command(
     assert error.hint
 
 
+@pytest.mark.parametrize(
+    ("found", "words", "hint"),
+    [
+        ("/proc:find", "/proc (is not mounted)", "mount -t proc proc /proc"),
+        ("rm:run", "rm (does not work)", "rm -f /nothing"),
+        ("/tmp:fill", "/tmp (there is no room)", "mount -o remount,exec /dev/shm"),
+    ],
+)
+def test_the_next_command_is_for_what_is_at_fault(found: str, words: str, hint: str) -> None:
+    error = refused(ASKED + b"fleetaudit-folders/1 %b\n" % found.encode(), 87)
+    assert error.reason.endswith(f"even for a moment: {words}")
+    assert error.hint.endswith(hint)
+
+
 def test_what_the_program_itself_says_is_quoted() -> None:
     error = refused(ASKED, 2, b"the request is not whole\n")
     assert error.kind == "command failed"
