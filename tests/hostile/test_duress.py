@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fleetaudit.probe import protocol
+from tests.support.native import built
 from tests.support.probe_runs import need_root
 
 from .duress import cases, probing
@@ -47,6 +48,32 @@ NAMES = (
     "SIGHUP to command at 0.3 s",
     "SIGSTOP to all at 0.8 s for 3.0 s",
 )
+NATIVE = (
+    "usual",
+    "an ordinary user",
+    "5 descriptors",
+    "16 descriptors",
+    "RLIMIT_AS 1 MiB",
+    "a group of 2 processes",
+    "a deadline of 1 s",
+    "a clock that steps by -3600 s every 700 ms",
+    "1 local ports in the host's namespace, user 0",
+    "no /proc",
+    "no /dev/null",
+    "everything read-only",
+    "/proc/net/netstat: 10 MB of words",
+    "/proc/sys/net/ipv4/tcp_fastopen: a FIFO",
+    "unshare that does nothing, user 0",
+    "getsockopt unknown (ENOSYS)",
+    "recvmsg refused (EPERM)",
+    "sendmsg unknown (ENOSYS)",
+    "poll refused (EPERM)",
+    "vfork refused (EPERM)",
+    "ioctl deadly",
+    "stdin cut at 5000 bytes",
+    "nobody reads stdout",
+    "SIGSTOP to all at 0.8 s for 3.0 s",
+)
 BUSY_S = 160.0
 """What is added to each deadline and bound: only `make duress` measures them."""
 
@@ -57,10 +84,12 @@ def worlds() -> dict[str, probing.World]:
     return {world.name: world for world in cases.worlds()}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *(f"native: {name}" for name in NATIVE)])
 def test_in_this_world_the_probe_is_never_wrong_and_leaves_nothing(
     name: str, worlds: dict[str, probing.World]
 ) -> None:
+    if name.startswith("native: "):
+        built(os.uname().machine)
     if name not in worlds and "CI" not in os.environ:
         pytest.skip(f"this machine cannot make the world of {name}")
     world = worlds[name]
@@ -69,9 +98,14 @@ def test_in_this_world_the_probe_is_never_wrong_and_leaves_nothing(
     assert seen.wrong == (), seen.cells
 
 
-def test_a_probe_of_which_a_process_was_killed_is_never_wrong_and_leaves_nothing() -> None:
+@pytest.mark.parametrize("native", [False, True])
+def test_a_probe_of_which_a_process_was_killed_is_never_wrong_and_leaves_nothing(
+    native: bool,
+) -> None:
     need_root()
-    seen = cases.seen_after_kills(range(10))
+    if native:
+        built(os.uname().machine)
+    seen = cases.seen_after_kills(range(10), native=native)
     assert seen.wrong == (), seen.cells
 
 

@@ -89,6 +89,10 @@ bool is_refused(int number) {
     return number == EPERM || number == EACCES;
 }
 
+bool is_forbidden(int number) {
+    return number == EPERM || number == ENOSYS;
+}
+
 /* Returns the words of a SYSTEM_ERROR; a number that has none has its digits. */
 static const char *words_of(int number) {
     const struct errno_entry *entry = entry_of(number);

@@ -46,6 +46,9 @@ const char *error_name(int number);
    is missing (REFUSED). */
 bool is_scarce(int number);
 bool is_refused(int number);
+/* Returns whether an errno means that the host forbids a call, by a filter of system calls: on a
+   socket it tells nothing of the connection. */
+bool is_forbidden(int number);
 /* Writes why a step failed, with the name of an errno: "Broken pipe (EPIPE)" (`reason_of`), or in
    plain words only (`message_of`). */
 void reason_of(const struct failure *failure, char *into, int size);

@@ -96,6 +96,9 @@ bool read_to_end(struct connection *c, const struct step *step, struct failure *
     }
     while (true) {
         ssize_t count = receive(c, side, STREAM_PIECE, 0, true);
+        if (count < 0 && is_forbidden(errno)) {
+            return fail_by_errno(failure);
+        }
         if (count == 0 || (count < 0 && errno != EAGAIN)) {
             return true;
         }
@@ -114,10 +117,11 @@ bool try_read(struct connection *c, const struct step *step, struct failure *fai
     if (socket_of(c, side, failure) < 0) {
         return false;
     }
-    if (receive(c, side, STREAM_PIECE, 0, false) < 0 && errno == EAGAIN) {
+    ssize_t count = receive(c, side, STREAM_PIECE, 0, false);
+    if (count < 0 && errno == EAGAIN) {
         record_result(c, side, error_name(EAGAIN));
     }
-    return true;
+    return count >= 0 || !is_forbidden(errno) || fail_by_errno(failure);
 }
 
 /* Returns whether the urgent byte is ordinary data, by RFC 1122's meaning of the pointer. */

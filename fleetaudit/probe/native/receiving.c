@@ -80,7 +80,7 @@ bool is_evidence(const struct connection *c, enum side side) {
 }
 
 bool record_refused_send(struct connection *c, enum side side, struct failure *failure) {
-    if (!is_evidence(c, side)) {
+    if (!is_evidence(c, side) || is_forbidden(errno)) {
         return fail_by_errno(failure);
     }
     if (c->peer_results < MAX_REFUSED) {

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from ..table import Case, Seen
@@ -16,8 +17,32 @@ COLUMNS = ("seconds", "verdicts", "wrong", "left over", "message")
 KILLS, KILLS_A_CASE, LIFE_S = 200, 10, 1.8
 
 
+ABOUT_PYTHON = (
+    *("PYTHON", "Python ", "LC_ALL", "LANG", "stray modules", "no bytecode", "a Python "),
+    *("every Python ", "no Python"),
+)
+"""How the names of worlds begin that only an interpreter notices."""
+
+
 def worlds() -> Iterator[World]:
-    """Yields every world but those of the SIGKILLs."""
+    """Yields every world but those of the SIGKILLs: of the Python probe, then of the native one."""
+    of_python = [*python_worlds()]
+    yield from of_python
+    for world in of_python:
+        if not any(map(world.name.startswith, ABOUT_PYTHON)):
+            yield native_world(world)
+
+
+def native_world(world: World) -> World:
+    """Returns a world in which the native probe is sent. The fewest verdicts of a world, and its
+    words if there are fewer, are Python's: the native probe needs an executable file and /proc, but
+    fewer files and less memory.
+    """
+    return replace(world, name=f"native: {world.name}", native=True, least=0.0, says="")
+
+
+def python_worlds() -> Iterator[World]:
+    """Yields the worlds of the Python probe."""
     yield World("usual")
     yield World("an ordinary user", uid=NOBODY)
     yield World("the host's own namespace", isolation="host", least=0.8)
@@ -34,7 +59,10 @@ def cases() -> Iterator[Case]:
         yield Case(world.name, partial(seen_in, world))
     for first in range(0, KILLS, KILLS_A_CASE):
         last = first + KILLS_A_CASE
-        yield Case(f"SIGKILL {first + 1} to {last}", partial(seen_after_kills, range(first, last)))
+        seeds = range(first, last)
+        yield Case(f"SIGKILL {first + 1} to {last}", partial(seen_after_kills, seeds))
+        native = partial(seen_after_kills, seeds, native=True)
+        yield Case(f"native: SIGKILL {first + 1} to {last}", native)
 
 
 def seen_in(world: World) -> Seen:
@@ -43,9 +71,10 @@ def seen_in(world: World) -> Seen:
     return Seen(tuple(wrong), cells)
 
 
-def seen_after_kills(seeds: range) -> Seen:
+def seen_after_kills(seeds: range, *, native: bool = False) -> Seen:
     """Kills one process of each of several probes at a random moment, a few probes at a time."""
-    worlds = [programs.killed(seed, random.Random(seed).uniform(0.01, LIFE_S)) for seed in seeds]
+    moments = {seed: random.Random(seed).uniform(0.01, LIFE_S) for seed in seeds}
+    worlds = [programs.killed(seed, at, native=native) for seed, at in moments.items()]
     with ThreadPoolExecutor(4) as pool:  # most of the time goes into waiting
         outcomes = list(pool.map(probe_in, worlds))
     judged = [judge(world, outcome) for world, outcome in zip(worlds, outcomes, strict=True)]

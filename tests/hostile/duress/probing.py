@@ -21,9 +21,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import Audited, HostPlan, Interpreter, Isolation, LocalTarget
+from fleetaudit.model import (
+    Audited,
+    HostPlan,
+    Interpreter,
+    Isolation,
+    LocalTarget,
+    ProbeChoice,
+)
 from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol, verdict
+from fleetaudit.probe.offer import new_offer
 from tests.support import probe_runs
 
 from . import seccomp
@@ -62,6 +70,7 @@ class World:
         slow_s: Seconds that this world itself adds to the bound.
         truth: Verdicts that are different here, because the world itself changes them.
         breaks: Whether Python itself may fail here, with a traceback.
+        native: Whether the native probe is sent, by the same command.
     """
 
     name: str
@@ -85,6 +94,7 @@ class World:
     isolation: Isolation = "auto"
     truth: Mapping[str, str] = field(default_factory=dict)
     breaks: bool = False
+    native: bool = False
 
     @property
     def bound(self) -> float:
@@ -148,14 +158,26 @@ def plan_for(world: World) -> HostPlan:
     if world.python:
         interpreter = Interpreter(value=world.python, origin="this test")
     plan = replace(whole_plan(), isolation=world.isolation)
-    return replace(plan, target=LocalTarget(interpreter=interpreter))
+    probe: ProbeChoice = "native" if world.native else "auto"
+    return replace(plan, target=LocalTarget(interpreter=interpreter, probe=probe))
+
+
+def stdin_for(world: World, plan: HostPlan) -> bytes:
+    """Returns what the command reads in a world: for the native probe its answer to the line by
+    which the command asks for it, too.
+    """
+    if not world.native:
+        return protocol.make_request(plan, deadline_s=world.deadline)
+    offer = new_offer(plan, deadline_s=world.deadline)
+    program = offer.native_for_shell(platform.machine())
+    head = f"{protocol.ONLY_NATIVE}\n{offer.nonce} {len(program)}\n"
+    return head.encode() + program.compressed()
 
 
 def probe_in(world: World) -> Outcome:
     """Starts the probe in a world, waits for its end, and reads its output as a run does."""
     plan = plan_for(world)
-    request = protocol.make_request(plan, deadline_s=world.deadline)
-    report, stdout, stderr = _launch(world, request[: world.stdin])
+    report, stdout, stderr = _launch(world, stdin_for(world, plan)[: world.stdin])
     status = report.get("status")
     try:
         # As all transports report a process that a signal ended.
@@ -230,6 +252,14 @@ def _spec(world: World, folder: str, report: int) -> dict[str, Any]:
 _usual_lock = threading.Lock()
 
 
+def left_over(world: World, report: Mapping[str, Any]) -> list[str]:
+    """Returns what the probe left in a world, or changed. The times of a folder in which the native
+    program had a name for a moment are no trace of it.
+    """
+    left = [*report["left"], *report["changed"]]
+    return [each for each in left if not (world.native and each.endswith("/"))]
+
+
 def judge(world: World, outcome: Outcome) -> tuple[list[str], dict[str, object]]:
     """Returns what is not as it must be, and the cells of the row."""
     with _usual_lock:
@@ -247,7 +277,7 @@ def judge(world: World, outcome: Outcome) -> tuple[list[str], dict[str, object]]
         f"{name} over {family} is {ending}, not {world.truth.get(name, usual[name, family])}"
         for (name, family), ending in false.items()
     ]
-    wrong += [f"left: {each}" for each in (*report["left"], *report["changed"])]
+    wrong += [f"left: {each}" for each in left_over(world, report)]
     if report["status"] is None or report["seconds"] > world.bound:
         wrong.append(f"it took {report['seconds']:.1f} s")
     if right < world.least * len(usual):
@@ -262,7 +292,7 @@ def judge(world: World, outcome: Outcome) -> tuple[list[str], dict[str, object]]
         "seconds": f"{report['seconds']:.1f} of {world.bound:.0f}",
         "verdicts": f"{right} of {len(usual)}",
         "wrong": len(false),
-        "left over": len(report["left"]) + len(report["changed"]),
+        "left over": len(left_over(world, report)),
         "message": (message if len(seen) < len(usual) or world.says else "")[:150],
     }
     return wrong, cells

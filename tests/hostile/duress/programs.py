@@ -184,7 +184,7 @@ def signals() -> Iterator[World]:
     yield World(name, events=(first, late), deadline=8.0, least=0.0)
 
 
-def killed(seed: int, at: float) -> World:
+def killed(seed: int, at: float, *, native: bool = False) -> World:
     """Returns a world in which one process, chosen by `seed`, gets SIGKILL after `at` seconds."""
     event = {"at": at, "signal": signal.SIGKILL.value, "to": "one", "seed": seed}
-    return World(f"SIGKILL {seed}", events=(event,), least=0.0)
+    return World(f"SIGKILL {seed}", events=(event,), least=0.0, native=native)
