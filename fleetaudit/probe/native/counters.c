@@ -61,15 +61,18 @@ struct word {
 
 /* Returns the next word of a line from `*at` on, and moves `*at` behind it. */
 static struct word next_word(const char **at) {
-    struct word word;
-    word.start = *at + strspn(*at, " \t");
-    word.length = strcspn(word.start, " \t\n");
-    *at = word.start + word.length;
-    return word;
+    const char *start = *at, *end;
+    while (*start == ' ' || *start == '\t') {
+        start++;
+    }
+    for (end = start; *end && *end != ' ' && *end != '\t' && *end != '\n'; end++) {
+    }
+    *at = end;
+    return (struct word){start, (size_t)(end - start)};
 }
 
 static bool is_word(struct word word, const char *text) {
-    return !strncmp(word.start, text, word.length) && !text[word.length];
+    return *word.start == *text && !strncmp(word.start, text, word.length) && !text[word.length];
 }
 
 static int counter_number(struct word name) {

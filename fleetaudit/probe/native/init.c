@@ -28,11 +28,12 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "pack.h"
+#include "text.h"
 
-/* A piece of output is sent as a zlib stream (RFC 1950) of one stored block (RFC 1951, 3.2.4): its
-   checksum shows a damaged line, and nothing has to be compressed. */
-enum { PIECE = 48 * 1024, BEFORE_PIECE = 7, AFTER_PIECE = 4, ADLER_MODULUS = 65521 };
-enum { MAX_STREAM = BEFORE_PIECE + PIECE + AFTER_PIECE, MAX_LINE = 4 * MAX_STREAM / 3 + 16 };
+/* A piece of output is sent compressed (RFC 1950): a byte on an emulated serial port costs more
+   than to save it, and its checksum shows a damaged line. */
+enum { PIECE = 48 * 1024, MAX_LINE = 128 * 1024 };
 
 static const char SYSCTLS[] = "/fleetaudit/sysctls"; /* KEY=VALUE, one a line */
 static const char PORT_NODE[] = "/dev/fleetaudit";
@@ -81,66 +82,23 @@ static void write_all(const char *data, size_t length) {
     }
 }
 
-/* Writes `size` bytes in base64 (RFC 4648) and returns where they end. */
-static char *put_base64(char *into, const uint8_t *data, size_t size) {
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (; size > 2; size -= 3, data += 3) {
-        uint32_t bits = (uint32_t)data[0] << 16 | (uint32_t)data[1] << 8 | data[2];
-        for (int shift = 18; shift >= 0; shift -= 6) {
-            *into++ = DIGITS[bits >> shift & 63];
-        }
-    }
-    if (size) {
-        uint32_t bits = (uint32_t)data[0] << 16 | (size > 1 ? (uint32_t)data[1] << 8 : 0);
-        *into++ = DIGITS[bits >> 18];
-        *into++ = DIGITS[bits >> 12 & 63];
-        *into++ = size > 1 ? DIGITS[bits >> 6 & 63] : '=';
-        *into++ = '=';
-    }
-    return into;
-}
-
 /* Sends one line: the letter, a blank, the value in base64. */
-static void send_value(char letter, const uint8_t *value, size_t size) {
-    static char line[MAX_LINE];
-    line[0] = letter;
-    line[1] = ' ';
-    char *end = put_base64(line + 2, value, size);
-    *end++ = '\n';
-    write_all(line, (size_t)(end - line));
+static void send_value(char letter, const uint8_t *value, size_t size,
+                       void (*add)(struct text *, const uint8_t *, size_t)) {
+    struct text line = {.limit = MAX_LINE};
+    text_format(&line, "%c ", letter);
+    add(&line, value, size);
+    text_put(&line, "\n");
+    if (line.is_cut) {
+        errno = ENOMEM;
+        give_up("a line of output");
+    }
+    write_all(line.data, line.length);
+    text_free(&line);
 }
 
 static void send_string(char letter, const char *string) {
-    send_value(letter, (const uint8_t *)string, strlen(string));
-}
-
-/* Returns the checksum of RFC 1950, 8.2. */
-static uint32_t adler_32(const uint8_t *data, size_t size) {
-    uint32_t low = 1, high = 0;
-    for (size_t i = 0; i < size; i++) {
-        low = (low + data[i]) % ADLER_MODULUS;
-        high = (high + low) % ADLER_MODULUS;
-    }
-    return high << 16 | low;
-}
-
-/* Sends a piece of the probe's output, whose stream has room around it. */
-static void send_piece(char letter, uint8_t *stream, size_t size) {
-    uint32_t checksum = adler_32(stream + BEFORE_PIECE, size);
-    const uint8_t head[BEFORE_PIECE] = {
-        0x78,
-        0x01,
-        0x01,
-        (uint8_t)size,
-        (uint8_t)(size >> 8),
-        (uint8_t)~size,
-        (uint8_t)(~size >> 8),
-    };
-    memcpy(stream, head, sizeof head);
-    for (int i = 0; i < AFTER_PIECE; i++) {
-        stream[BEFORE_PIECE + size + (size_t)i] = (uint8_t)(checksum >> (24 - 8 * i));
-    }
-    send_value(letter, stream, BEFORE_PIECE + size + AFTER_PIECE);
+    send_value(letter, (const uint8_t *)string, strlen(string), add_base64);
 }
 
 /* ---- what the guest is */
@@ -234,10 +192,10 @@ static bool reap(pid_t probe, int *status) {
 
 /* Sends what there is to read; returns false at the end of it. */
 static bool send_some(int fd, char letter) {
-    static uint8_t stream[MAX_STREAM];
-    ssize_t count = read(fd, stream + BEFORE_PIECE, PIECE);
+    static uint8_t piece[PIECE];
+    ssize_t count = read(fd, piece, sizeof piece);
     if (count > 0) {
-        send_piece(letter, stream, (size_t)count);
+        send_value(letter, piece, (size_t)count, add_packed);
     }
     return count > 0 || (count < 0 && errno == EINTR);
 }

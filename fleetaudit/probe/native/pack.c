@@ -1,17 +1,21 @@
 /* Compresses bytes as zlib does: one block of deflate (RFC 1951) with the fixed codes.
 
-   Headers of one connection repeat each other, so this makes them as small as zlib itself does. */
+   Headers of one connection repeat each other, and so do the trials of a reply: they become about
+   as small as zlib itself makes them. */
 #include "pack.h"
 
+#include <stdbool.h>
 #include <string.h>
 
-enum { SHORTEST_MATCH = 3, LONGEST_MATCH = 258, FARTHEST_MATCH = 512, ADLER_PRIME = 65521 };
+enum { SHORTEST_MATCH = 3, LONGEST_MATCH = 258, FARTHEST_MATCH = 32768 };
+enum { ADLER_PRIME = 65521, ADLER_BYTES = 5552 };
+enum { BUCKETS = 4096, TRIED_MATCHES = 8 };
 enum { FIXED_CODES = 1, END_OF_BLOCK = 256, FIRST_LENGTH = 257, CODE_OF_LONGEST = 285 };
 
 /* What is being written: `bits` has those that make no whole byte yet, the lowest first, `group`
    the bytes that make no four digits of base64 yet. */
 struct packed {
-    struct text *json;
+    struct text *text;
     uint32_t bits;
     int bit_count;
     uint8_t group[3];
@@ -27,12 +31,12 @@ static void write_group(struct packed *out) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t *group = out->group;
     uint32_t bits = (uint32_t)group[0] << 16 | (uint32_t)group[1] << 8 | group[2];
-    char text[4] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
+    char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
                     digits[bits & 63]};
     for (int i = out->group_count + 1; i < 4; i++) {
-        text[i] = '=';
+        four[i] = '=';
     }
-    text_add(out->json, text, sizeof text);
+    text_add(out->text, four, sizeof four);
     memset(out->group, 0, sizeof out->group);
     out->group_count = 0;
 }
@@ -107,30 +111,66 @@ static size_t common_length(const uint8_t *one, const uint8_t *another, size_t m
     return length;
 }
 
-/* Returns the longest bytes at `at` that occurred before, the nearest of equally long ones. */
-static struct match find_match(const uint8_t *data, size_t size, size_t at) {
+/* Where three bytes begin that were seen before: `last` has the end of a chain for each bucket,
+   `before` the next of the chain for each place. Both are one more than the place, 0 for none. */
+struct places {
+    uint32_t last[BUCKETS];
+    uint32_t before[FARTHEST_MATCH];
+};
+
+static uint32_t bucket_of(const uint8_t *data) {
+    uint32_t three = (uint32_t)data[0] << 16 | (uint32_t)data[1] << 8 | data[2];
+    return (three * 2654435761u) >> 20;
+}
+
+static void remember(struct places *places, const uint8_t *data, size_t at) {
+    uint32_t *last = &places->last[bucket_of(data + at)];
+    places->before[at % FARTHEST_MATCH] = *last;
+    *last = (uint32_t)at + 1;
+}
+
+/* Returns the longest bytes at `at` among the nearest that occurred before. */
+static struct match find_match(const struct places *places, const uint8_t *data, size_t size,
+                               size_t at) {
     struct match best = {0, 0};
     size_t most = size - at < LONGEST_MATCH ? size - at : LONGEST_MATCH;
-    for (size_t distance = 1; distance <= at && distance <= FARTHEST_MATCH; distance++) {
+    uint32_t place = places->last[bucket_of(data + at)];
+    for (int tried = 0; place && tried < TRIED_MATCHES; tried++) {
+        size_t distance = at + 1 - place;
+        if (distance > FARTHEST_MATCH) {
+            break;
+        }
         size_t length = common_length(data + at, data + at - distance, most);
         if (length >= SHORTEST_MATCH && length > best.length) {
             best = (struct match){length, distance};
         }
+        place = places->before[(place - 1) % FARTHEST_MATCH];
     }
     return best;
 }
 
 static void write_block(struct packed *out, const uint8_t *data, size_t size) {
-    write_bits(out, 1, 1); /* the last block */
+    static struct places places;
+    memset(places.last, 0, sizeof places.last); /* where all chains begin */
+    write_bits(out, 1, 1);                      /* the last block */
     write_bits(out, FIXED_CODES, 2);
     for (size_t at = 0; at < size;) {
-        struct match match = find_match(data, size, at);
+        bool has_three = size - at >= SHORTEST_MATCH;
+        struct match match = {0, 0};
+        if (has_three) {
+            match = find_match(&places, data, size, at);
+        }
+        size_t next = at + (match.length ? match.length : 1);
         if (match.length) {
             write_length(out, match.length);
             write_distance(out, match.distance);
-            at += match.length;
         } else {
-            write_symbol(out, data[at++]);
+            write_symbol(out, data[at]);
+        }
+        for (; at < next; at++) {
+            if (size - at >= SHORTEST_MATCH) {
+                remember(&places, data, at);
+            }
         }
     }
     write_symbol(out, END_OF_BLOCK);
@@ -139,19 +179,24 @@ static void write_block(struct packed *out, const uint8_t *data, size_t size) {
     }
 }
 
+/* Returns the checksum of RFC 1950, 8.2. The sums of so many bytes fit into 32 bits. */
 static uint32_t adler32(const uint8_t *data, size_t size) {
     uint32_t low = 1, high = 0;
-    for (size_t i = 0; i < size; i++) {
-        low = (low + data[i]) % ADLER_PRIME;
-        high = (high + low) % ADLER_PRIME;
+    for (size_t at = 0; at < size;) {
+        size_t end = size - at < ADLER_BYTES ? size : at + ADLER_BYTES;
+        for (; at < end; at++) {
+            low += data[at];
+            high += low;
+        }
+        low %= ADLER_PRIME;
+        high %= ADLER_PRIME;
     }
     return high << 16 | low;
 }
 
-void add_packed(struct text *json, const uint8_t *data, size_t size) {
-    struct packed out = {.json = json};
+void add_packed(struct text *text, const uint8_t *data, size_t size) {
+    struct packed out = {.text = text};
     uint32_t sum = adler32(data, size);
-    text_put(json, "\"");
     write_byte(&out, 0x78); /* deflate with a window of 32 KiB */
     write_byte(&out, 0x01); /* no dictionary; with the byte before a multiple of 31 */
     write_block(&out, data, size);
@@ -161,5 +206,14 @@ void add_packed(struct text *json, const uint8_t *data, size_t size) {
     if (out.group_count) {
         write_group(&out);
     }
-    text_put(json, "\"");
+}
+
+void add_base64(struct text *text, const uint8_t *data, size_t size) {
+    struct packed out = {.text = text};
+    for (size_t i = 0; i < size; i++) {
+        write_byte(&out, data[i]);
+    }
+    if (out.group_count) {
+        write_group(&out);
+    }
 }

@@ -7,7 +7,9 @@
 
 #include "text.h"
 
-/* Adds the packed bytes as a JSON string. */
-void add_packed(struct text *json, const uint8_t *data, size_t size);
+/* Adds the packed bytes, without quotes; at most 4 GiB. */
+void add_packed(struct text *text, const uint8_t *data, size_t size);
+/* Adds bytes in base64 as they are. */
+void add_base64(struct text *text, const uint8_t *data, size_t size);
 
 #endif

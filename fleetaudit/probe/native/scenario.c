@@ -10,6 +10,7 @@
 
 #include "files.h"
 #include "needs.h"
+#include "pack.h"
 #include "sysctls.h"
 #include "trial.h"
 #include "waiting.h"
@@ -133,6 +134,13 @@ static bool is_whole(const struct trial *trial) {
     return trial->shape.length > 0;
 }
 
+/* Adds the packed headers of a connection, as one line. */
+static void add_headers(struct text *lines, int connection, const struct text *headers) {
+    text_format(lines, "%d \"", connection);
+    add_packed(lines, (const uint8_t *)headers->data, headers->length);
+    text_put(lines, "\"\n");
+}
+
 /* Adds a trial, its times and, if it is notable, its headers. */
 static void add_trial(struct observation *observation, const struct kept_trial *kept,
                       bool is_notable) {
@@ -154,7 +162,7 @@ static void add_trial(struct observation *observation, const struct kept_trial *
     add_list(&texts[AT], &trial->at);
     add_list(&texts[WINDOWS], &trial->windows);
     if (trial->has_connection && is_notable && trial->headers.length) {
-        text_format(&texts[HEADERS], "%d %s\n", observation->connections, trial->headers.data);
+        add_headers(&texts[HEADERS], observation->connections, &trial->headers);
     }
     observation->connections += trial->has_connection;
 }

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "pack.h"
-
 #define MAX_MICROS 1e12
 #define MAX_SECONDS 3.2e9
 
@@ -161,14 +159,10 @@ static void add_scale(struct text *json, int scale) {
 }
 
 static void add_headers(struct trial *trial, const struct trace *trace) {
-    uint8_t headers[MAX_TRACE * SNAP];
-    size_t used = 0;
     for (int i = 0; i < trace->rows; i++) {
         const struct packet *packet = trace->row[i].packet;
-        memcpy(headers + used, packet->headers, (size_t)packet->headers_length);
-        used += (size_t)packet->headers_length;
+        text_add(&trial->headers, (const char *)packet->headers, (size_t)packet->headers_length);
     }
-    add_packed(&trial->headers, headers, used);
 }
 
 void add_connection(const struct connection *c, struct trial *trial, const struct trace *trace) {

@@ -10,9 +10,10 @@
    `key_of` of `remote/scenario.py`. `error` and `failed_step` are added by scenario.c, since a
    repeated trial changes them.
 
-   The times are comma-separated JSON values, "" for none: see `Times` of `reply.py`. `headers` is
-   one JSON string, or "". It is reported if the trials of a scenario differ, or if this one
-   `deviates` from what is expected, as in `remote/trace.py`. */
+   The times are comma-separated JSON values, "" for none: see `Times` of `reply.py`. `headers` are
+   bytes: the IP and TCP headers of what `at` has, one behind the other. They are reported if the
+   trials of a scenario differ, or if this one `deviates` from what is expected, as in
+   `remote/trace.py`. */
 struct trial {
     struct text shape, key;
     bool has_connection, deviates;

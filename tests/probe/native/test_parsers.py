@@ -51,9 +51,9 @@ PACK = r"""
 
 int main(void) {
     static uint8_t data[65536];
-    struct text json = {.limit = 200000};
-    add_packed(&json, data, fread(data, 1, sizeof data, stdin));
-    puts(json.data);
+    struct text packed = {.limit = 200000};
+    add_packed(&packed, data, fread(data, 1, sizeof data, stdin));
+    puts(packed.data);
     return 0;
 }
 """
@@ -146,6 +146,6 @@ def test_what_is_packed_is_what_zlib_unpacks(tmp_path: Path) -> None:
         bytes(range(256)) * 5,
     ]
     for data in samples:
-        packed = base64.b64decode(json.loads(run(program, data)), validate=True)
+        packed = base64.b64decode(run(program, data).strip(), validate=True)
         assert zlib.decompress(packed) == data, data[:60]
-    assert len(json.loads(run(program, header * 20))) < 200
+    assert len(run(program, header * 20).strip()) < 200
