@@ -38,6 +38,7 @@ THROUGH: dict[Parser, Parser] = {
     "inventory/script.py:read_script": "inventory/listing.py:read_listing",
     "inventory/listing.py:read_variables_from": "inventory/listing.py:read_listing",
     "playbook/__init__.py:load_playbook": "playbook/__init__.py:parse_playbook",
+    "store/bisection_state.py:read_state": "store/bisection_state.py:decode_state",
     "store/latest.py:read_latest": "store/run_file.py:read_info",
     "store/run_file.py:read_info_in": "store/run_file.py:read_info",
     "store/run_folder.py:read_plan": "store/manifest.py:decode_manifest",
@@ -50,6 +51,7 @@ _OWN = "its input is ours"
 _BYTES = "reads a socket and looks at the count of bytes only"
 _KERNEL = "passes the text of a file of /proc/sys on, bounded"
 NOT_PARSERS: dict[Parser, str] = {
+    "analysis/kernel_table/model.py:decode_table": _OWN,
     "app/reply_files.py:split_runs_and_replies": "sorts paths",
     "cli/options.py:read_options": "takes what click parsed",
     "probe/remote/reading.py:read_all": _BYTES,
