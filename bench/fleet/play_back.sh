@@ -1,7 +1,8 @@
 # The forced command that stands for a host: it plays a recorded reply back.
 #   play_back.sh FOLDER SECONDS
 # Like the probe it prints the line of the shell first, reads its program to the end, waits as long as asked, and then
-# prints the reply of its address. A program with a nonce of its own gets that back: its second line
+# prints the reply of its address. The first line of the program tells how many bytes follow; that of an old fleetaudit
+# does not, and its program ends with the input. A program with a nonce of its own gets that back: its second line
 # ends in NONCE = 57.3, '5f0c…'.
 here=${0%/*}
 set -- "$1" "$2" $SSH_CONNECTION
@@ -9,7 +10,11 @@ read -r ready <"$1/ready"
 echo "$ready"
 read -r first
 read -r second
-cat >/dev/null
+size=${first%% *}
+case $size in
+"#"[0-9]*) head -c $((${size#?} - ${#second} - 1)) >/dev/null ;;
+*) cat >/dev/null ;;
+esac
 test "$2" = 0 || sleep "$2"
 read -r recorded <"$1/nonce"
 case $second in
