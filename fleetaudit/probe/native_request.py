@@ -37,11 +37,11 @@ from importlib.resources.abc import Traversable
 from fleetaudit import __version__
 from fleetaudit.model import HostPlan, Scenario
 
+from .plan_cache import PlanCache
 from .request import request_call, trials_of
 
 FIRST_LINE = "fleetaudit-request/1"
 _END = "end {:08d}\n"
-_MAX_CALLS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,10 @@ class NativeRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What hosts with an equal plan share: `plan` is the first of them."""
+    """What hosts with an equal plan share."""
 
-    plan: HostPlan
     digest: str
     text: bytes
-
-
-_calls = dict[tuple[object, ...], _Call]()
-"""The calls that were made, by the identity of what goes into them: each keeps a plan, so that no
-other object takes its place.
-"""
 
 
 def native_request(plan: HostPlan, *, deadline_s: float, nonce: str = "") -> NativeRequest:
@@ -93,16 +86,6 @@ def native_digest(plan: HostPlan) -> str:
     return _call_of(plan).digest
 
 
-def _call_of(plan: HostPlan) -> _Call:
-    """Returns the call of a plan, which is made once for the objects in it."""
-    key = (id(plan.scenarios), id(plan.sysctls_collect), plan.trials, plan.isolation)
-    if key not in _calls:
-        if len(_calls) >= _MAX_CALLS:
-            _calls.clear()
-        _calls[key] = _make_call(plan)
-    return _calls[key]
-
-
 def _make_call(plan: HostPlan) -> _Call:
     """Returns the call of a plan."""
     asked = _sources_digest() + repr(request_call(plan))
@@ -116,7 +99,10 @@ def _make_call(plan: HostPlan) -> _Call:
     ]
     for scenario in plan.scenarios:
         lines += _scenario_lines(scenario, trials_of(plan, scenario))
-    return _Call(plan, digest, _lines(lines))
+    return _Call(digest, _lines(lines))
+
+
+_call_of = PlanCache(_make_call)
 
 
 def _scenario_lines(scenario: Scenario, trials: int) -> list[tuple[object, ...]]:

@@ -54,12 +54,12 @@ from fleetaudit.model import HostPlan, Scenario
 
 from .command import END_OF_PYTHON
 from .joiner import join
+from .plan_cache import MAX_PLANS, PlanCache
 from .reply import PROTOCOL
 from .reply_errors import interpreter_of
 
 _DOCSTRING = re.compile(r'^([ \t]*)"""(?!").*?"""$', re.DOTALL | re.MULTILINE)
 _LINE = 120
-_MAX_CALLS = 64
 NO_STRAY_MODULES = "import sys; sys.path = [p for p in sys.path if p]"
 """Python that looks for no module in the current folder. `sys` is always built in."""
 _NONCE_BYTES = 16
@@ -93,19 +93,10 @@ class Request:
 
 @dataclass(frozen=True)
 class _Call:
-    """What hosts with an equal plan share: `plan` is the first of them, `body` the program from its
-    third line on.
-    """
+    """What hosts with an equal plan share: `body` is the program from its third line on."""
 
-    plan: HostPlan
     digest: str
     body: str
-
-
-_calls = dict[tuple[object, ...], _Call]()
-"""The calls that were made, by the identity of what goes into them: each keeps a plan, so that no
-other object takes its place.
-"""
 
 
 @functools.cache
@@ -186,23 +177,16 @@ def _heading(interpreter: str, deadline_s: float, nonce: str = "") -> str:
     return f"{first}\n{NO_STRAY_MODULES}; DEADLINE, NONCE = {deadline_s!r}, {nonce!r}\n"
 
 
-def _call_of(plan: HostPlan) -> _Call:
-    """Returns the call of a plan, which is made once for the objects in it."""
-    key = (id(plan.scenarios), id(plan.sysctls_collect), plan.trials, plan.isolation)
-    if key not in _calls:
-        if len(_calls) >= _MAX_CALLS:
-            _calls.clear()
-        _calls[key] = _make_call(plan)
-    return _calls[key]
-
-
 def _make_call(plan: HostPlan) -> _Call:
     """Returns the call of a plan."""
     call = request_call(plan)
     digest = _digest(call)
     scenarios = zip(call["scenarios"], plan.scenarios, strict=True)
     call["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
-    return _Call(plan, digest, _body({**call, "fleetaudit": __version__, "digest": digest}))
+    return _Call(digest, _body({**call, "fleetaudit": __version__, "digest": digest}))
+
+
+_call_of = PlanCache(_make_call)
 
 
 def request_call(plan: HostPlan) -> dict[str, Any]:
@@ -268,7 +252,7 @@ def _body(call: dict[str, Any]) -> str:
     )
 
 
-@functools.lru_cache(_MAX_CALLS)
+@functools.lru_cache(MAX_PLANS)
 def _packed(body: str) -> bytes:
     """Returns Python that runs a body, which it contains compressed, with empty docstrings."""
     short = body.replace(probe_text(), _short_text(), 1).encode("ascii")

@@ -136,7 +136,7 @@ def test_plans_that_differ_never_share_a_call_even_if_objects_take_each_others_p
         assert f"'scenario-{trials}'" in protocol.make_program(asked, deadline_s=9)
         del asked
     assert len(set(seen.values())) == len(seen)
-    assert len(request._calls) <= 64
+    assert len(request._call_of) <= 64
 
 
 def test_hosts_with_the_same_plan_and_deadline_share_one_request() -> None:
