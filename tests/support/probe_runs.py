@@ -441,11 +441,11 @@ def host_without_user_namespaces() -> list[str]:
     return [public_python(), "-c", HOST_WITHOUT_USER_NAMESPACES]
 
 
-HOST_WITHOUT_CAPABILITIES = """
+REFUSES_A_CALL = """
 import ctypes, os, struct, sys
-number = {"x86_64": 16, "aarch64": 29}[os.uname().machine]  # ioctl
-# Classic BPF on struct seccomp_data: nr, arch, instruction pointer, args; 0x8914 is SIOCSIFFLAGS.
-lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x15, 0, 1, 0x8914),
+number, at, value = NUMBERS[os.uname().machine], AT, VALUE
+# Classic BPF on struct seccomp_data: nr, arch, instruction pointer, args.
+lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, at), (0x15, 0, 1, value),
          (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
 program = b"".join(struct.pack("HBBI", *line) for line in lines)
 held = ctypes.create_string_buffer(program)
@@ -455,6 +455,20 @@ if library.prctl(22, 2, filter, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
     sys.exit(f"no seccomp: errno {ctypes.get_errno()}")
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+
+
+def refusing_a_call(numbers: dict[str, int], at: int, value: int) -> str:
+    """Returns Python that runs a command for which a system call with one value of an argument
+    fails with EPERM.
+
+    `numbers` are the call's by machine, `at` is the argument's place in struct seccomp_data.
+    """
+    constants = f"NUMBERS, AT, VALUE = {numbers!r}, {at}, {value}"
+    return constants + REFUSES_A_CALL
+
+
+# ioctl(2) with SIOCSIFFLAGS
+HOST_WITHOUT_CAPABILITIES = refusing_a_call({"x86_64": 16, "aarch64": 29}, 24, 0x8914)
 
 
 def host_without_capabilities() -> list[str]:

@@ -20,6 +20,7 @@ from tests.support.probe_runs import (
     need_program,
     need_root,
     notable_segments,
+    refusing_a_call,
     request,
     scenario,
     trial_of,
@@ -204,20 +205,8 @@ mount -t tmpfs none /sys/module
 exec "$@"
 """
 """A shell's lines: a kernel with modules, of which none is loaded."""
-NO_NETLINK = """
-import ctypes, os, struct, sys
-number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]  # socket
-# Classic BPF on struct seccomp_data: nr, arch, instruction pointer, args; 16 is AF_NETLINK.
-lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 16), (0x15, 0, 1, 16),
-         (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
-program = b"".join(struct.pack("HBBI", *line) for line in lines)
-held = ctypes.create_string_buffer(program)
-library = ctypes.CDLL(None, use_errno=True)
-filter = ctypes.create_string_buffer(struct.pack("HP", len(lines), ctypes.addressof(held)))
-if library.prctl(22, 2, filter, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-    sys.exit(f"no seccomp: errno {ctypes.get_errno()}")
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
+# socket(2) with AF_NETLINK
+NO_NETLINK = refusing_a_call({"x86_64": 41, "aarch64": 198}, 16, 16)
 
 
 def without_modules() -> list[str]:
