@@ -122,7 +122,7 @@ def explain(
         hint=host.hint,
         kernel=host.kernel,
         os=host.os,
-        probe=host.probe,
+        probe=host.program,
         python=host.python,
         isolation=host.isolation,
         void=void,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from .base import Frozen, LongText, Seconds, ShortText
 from .evidence import Observation
@@ -82,7 +82,6 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     # Every host of run.json has these keys, so that a script can read them of any host.
     kernel: None = None
     os: None = None
-    probe: None = None
     python: None = None
     isolation: None = None
     observations: tuple[()] = ()
@@ -90,6 +89,9 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     exposure: None = None
     findings: tuple[Finding, ...] = ()
     location: Location | None = None
+
+    program: ClassVar[None] = None
+    """As `Audited.program`: no program measured."""
 
 
 class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
@@ -105,7 +107,6 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     hint: str = ""
     kernel: None = None
     os: None = None
-    probe: None = None
     python: None = None
     isolation: None = None
     observations: tuple[()] = ()
@@ -113,6 +114,8 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     exposure: None = None
     findings: tuple[()] = ()
     location: Location | None = None
+
+    program: ClassVar[None] = None
 
 
 NoTarget = NotAudited | NotSelected
@@ -127,7 +130,8 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     `expectations` are the ids of the playbook's expectations of this host other than scenarios, met
     or not. `location` is where the inventory names it first.
 
-    `probe` is the program that measured; the native one has no `python` and no `interpreter`.
+    `probe` is the program that measured; the native one has no `python` and no `interpreter`. It is
+    unset in runs of earlier versions, where Python always measured.
 
     `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets;
     two lines if `sysctl --system` and systemd-sysctl use different ones; null if the files could
@@ -144,7 +148,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     hint: str = ""
     kernel: Kernel
     os: Os = Os()
-    probe: ProbeName = "python"
+    probe: ProbeName | UnsetType = UNSET
     python: ShortText = ""
     interpreter: ShortText = ""
     machine_id: ShortText = ""
@@ -162,9 +166,14 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     location: Location | None = None
 
     @property
+    def program(self) -> ProbeName:
+        """The program that measured, also of a run that has no `probe`."""
+        return "native" if self.probe == "native" else "python"
+
+    @property
     def measured_by(self) -> str:
         """What ran the experiment, in words: "Python 3.11.2" or "the native probe"."""
-        return "the native probe" if self.probe == "native" else f"Python {self.python}".rstrip()
+        return "the native probe" if self.program == "native" else f"Python {self.python}".rstrip()
 
     def observations_by_scenario(self) -> dict[tuple[str, Family], Observation]:
         """Returns the observations by the name of the scenario and the family."""

@@ -102,7 +102,7 @@ def _texts(run: AuditRun) -> Iterator[str]:
     for host in run.hosts:
         cells = [*_host_cells(host)]
         head, reason = _encode(cells[:_REASON])[1:], _encode([cells[_REASON]])
-        middle, end = _encode(cells[_REASON + 1 :]), _encode([host.probe or ""]) + "\r\n"
+        middle, end = _encode(cells[_REASON + 1 :]), _encode([host.program or ""]) + "\r\n"
         own = [
             f"{head}{reason if other is None else other}{middle}{rest}{end}"
             for other, rest in lines.of_host(host)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from fleetaudit.model import (
     Audited,
@@ -309,7 +309,7 @@ class AuditedRecord(
     hint: str = ""
     kernel: PartId
     os: PartId
-    probe: ProbeName = "python"
+    probe: ProbeName | UnsetType = UNSET
     python: ShortText = ""
     interpreter: ShortText = ""
     machine_id: ShortText = ""

@@ -82,7 +82,8 @@ def _chunks(run: AuditRun) -> Iterator[bytes]:
     yield b'],"drift":' + encode_json(run.drift)
     yield b',"history":' + encode_json(run.history)
     yield b',"locations":' + encode_json(run.locations)
-    yield b',"known_kernels":' + encode_json(run.known_kernels)
+    if run.known_kernels:
+        yield b',"known_kernels":' + encode_json(run.known_kernels)
     if run.positions:
         yield b',"positions":' + encode_json(run.positions)
     yield b"}\n"

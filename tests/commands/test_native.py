@@ -57,7 +57,7 @@ def test_every_output_says_which_probe_measured_a_host(place: Workspace) -> None
     assert done.returncode == 4, done.stdout + done.stderr
     (folder,) = place.runs()
     hosts = {host.name: host for host in read_run(folder).hosts}
-    probes = {name: host.probe for name, host in hosts.items()}
+    probes = {name: host.program for name, host in hosts.items()}
     assert probes == {"python": "python", "native": "native", "bare": "native", "refused": None}
     bare = hosts["bare"]
     assert isinstance(bare, Audited)
@@ -95,12 +95,12 @@ def test_a_variable_takes_precedence_over_the_option(place: Workspace) -> None:
     done = place.run(*words, "-l", "python,refused", "--probe", "native")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "--probe: not used for 1 of 2 hosts: fleetaudit_probe (" in done.stderr + done.stdout
-    hosts = {host.name: host.probe for host in read_run(place.runs()[-1]).hosts}
+    hosts = {host.name: host.program for host in read_run(place.runs()[-1]).hosts}
     assert hosts == {"python": "native", "refused": None}
     place.write("fleetaudit.yml", "probe: native\n")
     done = place.run(*words, "-l", "python")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert read_run(place.runs()[-1]).hosts[0].probe == "native"
+    assert read_run(place.runs()[-1]).hosts[0].program == "native"
 
 
 @pytest.mark.parametrize("value", ["perl", "NATIVE", 3, True, ["native"]])

@@ -244,7 +244,7 @@ def _member(hosts: Sequence[Audited]) -> Member:
         hosts=fold_hosts((host.name for host in hosts), limit=len(hosts)),
         groups=first.groups,
         system=system_name(first),
-        probe=first.probe,
+        probe=first.program,
         python=first.python,
         notes=first.notes,
         findings=view_findings(first.findings),

@@ -62,7 +62,7 @@ def _common_check(host: HostPlan, result: HostResult, record: StageRecord) -> Ho
         ms=milliseconds(record.total_s),
         kernel=result.kernel,
         os=result.os,
-        probe=result.probe,
+        probe=result.program,
         python=result.python,
         isolation=result.isolation,
         verdicts=sum(len(scenario.families) for scenario in host.scenarios),

@@ -16,6 +16,7 @@
 
 /* A request of 2000 scenarios with 64 steps each has 5 MB. */
 enum { MAX_REQUEST = 16 * 1024 * 1024, FIRST_READ = 65536, MAX_LINE_WORDS = MAX_WORDS + 3 };
+enum { MAX_REPEATED = 200 };
 
 static const char FIRST_LINE[] = "fleetaudit-request/1\n";
 static const char NOT_WHOLE[] = "the request is not whole";
@@ -171,19 +172,22 @@ static char *read_text(void) {
 /* One line, split at its tabs: what each kind of line does with its words. */
 typedef bool (*line_reader)(struct request *request, char **word, int words);
 
+/* Reads a word that the reply repeats: it has to fit there, on a host with little memory, too. */
+static bool read_repeated(const char **into, char **word, int words) {
+    *into = word[0];
+    return words == 1 && strlen(word[0]) <= MAX_REPEATED;
+}
+
 static bool read_version(struct request *request, char **word, int words) {
-    request->fleetaudit = word[0];
-    return words == 1;
+    return read_repeated(&request->fleetaudit, word, words);
 }
 
 static bool read_digest(struct request *request, char **word, int words) {
-    request->digest = word[0];
-    return words == 1;
+    return read_repeated(&request->digest, word, words);
 }
 
 static bool read_nonce(struct request *request, char **word, int words) {
-    request->nonce = word[0];
-    return words == 1;
+    return read_repeated(&request->nonce, word, words);
 }
 
 static bool read_isolation(struct request *request, char **word, int words) {

@@ -223,9 +223,20 @@ def test_the_largest_requests_take_bounded_memory(sanitized: Sanitized) -> None:
     """More than its text (16 MiB) and the scenarios (20 MB) is never needed."""
     large = "\n".join([f"scenario\t{'n' * 200}\t0\tipv4", *["step\tpeer\tsend\t5"] * 60])
     bounded = sanitized._replace(program=built())
-    for lines in (["digest\t" + "x" * 15_000_000], [large] * 2000):
+    for lines in (["sysctl\t" + "x" * 15_000_000], [large] * 2000):
         limited = ("sh", "-c", 'ulimit -v 65536; exec "$0"')
         assert bounded.run(whole(*lines), prefix=limited).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["fleetaudit", "digest", "nonce"])
+def test_a_long_word_that_the_reply_would_repeat_is_refused(
+    sanitized: Sanitized, kind: str
+) -> None:
+    done = sanitized.run(whole(f"{kind}\t{'x' * 201}", *UNREAD))
+    assert (done.returncode, done.stdout) == (NOT_UNDERSTOOD, b"")
+    assert b"line 2 of the request is not understood" in done.stderr
+    done = sanitized.run(whole(f"{kind}\t{'x' * 200}", *UNREAD))
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_shipped_playbook_needs_little_memory(sanitized: Sanitized) -> None:
