@@ -307,7 +307,7 @@ class _Audit:
         else:
             self.pace.reserve(time.monotonic())
             task = self.loop.start(partial(self._audit_host, index, host))
-            allowed_s = self.settings.host_deadline_s + self.settings.grace_s
+            allowed_s = self.settings.host_deadline_s + host.extra_s + self.settings.grace_s
             self.running[index] = _Running(index, task, time.monotonic() + allowed_s)
 
     def _audit_host(self, index: int, host: HostPlan) -> None:

@@ -70,6 +70,15 @@ from .run import (
     step_text,
 )
 from .secret import Secret
+from .service import (
+    SERVICE_BUDGET_S,
+    SERVICE_CHECKS,
+    WRITINGS,
+    Service,
+    ServiceCheckName,
+    Writing,
+)
+from .service_result import ServiceCheck, ServiceResult, ServiceTry
 from .system import NOT_READ, Exposure, Kernel, Os, Sysctl, SysctlLine, SysctlLines, UnreadSockets
 from .target import (
     Become,
@@ -84,6 +93,7 @@ from .target import (
     SshTarget,
     Target,
 )
+from .watch import WATCH_REASONS, Owner, Resets, UnreadOwner, Watch, Watched
 
 __all__ = [
     "DECODE_ERRORS",
@@ -92,8 +102,12 @@ __all__ = [
     "NOT_READ",
     "NO_CAPTURE",
     "RUN_FORMAT",
+    "SERVICE_BUDGET_S",
+    "SERVICE_CHECKS",
     "SEVERITIES",
     "UNDECLARED",
+    "WATCH_REASONS",
+    "WRITINGS",
     "AuditRun",
     "Audited",
     "Become",
@@ -135,6 +149,7 @@ __all__ = [
     "NotSelected",
     "Observation",
     "Os",
+    "Owner",
     "PastRun",
     "PeerWitness",
     "Plan",
@@ -145,12 +160,18 @@ __all__ = [
     "ProbeChoice",
     "ProbeName",
     "ResetRate",
+    "Resets",
     "RunInfo",
     "Scenario",
     "ScenarioRow",
     "Seconds",
     "Secret",
     "Segment",
+    "Service",
+    "ServiceCheck",
+    "ServiceCheckName",
+    "ServiceResult",
+    "ServiceTry",
     "Severity",
     "ShortText",
     "SshClient",
@@ -169,8 +190,12 @@ __all__ = [
     "Target",
     "TcpState",
     "UInt32",
+    "UnreadOwner",
     "UnreadSockets",
+    "Watch",
+    "Watched",
     "WindowScale",
+    "Writing",
     "conclusive_hosts",
     "step_text",
 ]

@@ -10,7 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 from .base import Frozen, LongText, Seconds, ShortText
 from .evidence import Observation
 from .playbook import Family, Severity
+from .service_result import ServiceResult
 from .system import Exposure, Kernel, Os, Sysctl, SysctlLines
+from .watch import Watched
 
 Stage = Literal[
     "inventory",
@@ -137,6 +139,8 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     two lines if `sysctl --system` and systemd-sysctl use different ones; null if the files could
     not be read. `sysctls_writable` is false if /proc/sys is mounted read-only, as in most
     containers.
+
+    `watch` is unset unless the host was watched, and `services` unless some were asked.
     """
 
     name: str
@@ -164,6 +168,8 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     findings: tuple[Finding, ...] = ()
     elapsed_s: Seconds = 0.0
     location: Location | None = None
+    watch: Watched | UnsetType = UNSET
+    services: tuple[ServiceResult, ...] | UnsetType = UNSET
 
     @property
     def program(self) -> ProbeName:

@@ -11,7 +11,9 @@ from .playbook import (
     Scenario,
     SysctlExpectation,
 )
+from .service import Service
 from .target import KernelTarget, LocalTarget, SshTarget
+from .watch import Watch
 
 
 class HostPlan(Frozen, frozen=True, kw_only=True):
@@ -19,7 +21,8 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
 
     `target` is `NotAudited` if the inventory already shows that the host cannot be reached, and
     `NotSelected` if no play matches it. `origin` is file:line of the inventory. If `trials` is 0,
-    nothing runs, and the probe only reports of each scenario whether it could run.
+    nothing runs, and the probe only reports of each scenario whether it could run. `watch` is None,
+    and `services` empty, unless a play asks for them.
     """
 
     name: str
@@ -32,7 +35,15 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     sysctls_expect: dict[str, tuple[SysctlExpectation, ...]]
     exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     kernels_expect: dict[str, tuple[Expectation, ...]] = {}
+    watch: Watch | None = None
+    services: tuple[Service, ...] = ()
     origin: str = ""
+
+    @property
+    def extra_s(self) -> float:
+        """The seconds that the host may need beyond its deadline: to watch, and to ask services."""
+        watched = self.watch.seconds if self.watch else 0.0
+        return watched + sum(service.longest_s for service in self.services)
 
 
 class Plan(Frozen, frozen=True, kw_only=True):

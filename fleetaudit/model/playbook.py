@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Frozen
+from .service import Service
+from .watch import Watch
 
 Ending = Literal[
     "FIN", "RST", "FIN, then RST", "nothing", "sent, not delivered", "inconclusive", "not run"
@@ -143,6 +145,8 @@ class Play(Frozen, frozen=True, kw_only=True):
     sysctls_expect: dict[str, tuple[SysctlExpectation, ...]] = {}
     exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     kernels_expect: dict[str, tuple[Expectation, ...]] = {}
+    watch: Watch | None = None
+    services: tuple[Service, ...] = ()
     tags: tuple[str, ...] = ()
 
 

@@ -163,6 +163,8 @@ def is_empty(play: Play) -> bool:
         play.sysctls_expect,
         play.exposure_expect,
         play.kernels_expect,
+        play.watch,
+        play.services,
     )
     return not any(parts)
 

@@ -31,8 +31,10 @@ from fleetaudit.model import (
     Play,
     Playbook,
     Scenario,
+    Service,
     SysctlExpectation,
     Target,
+    Watch,
 )
 from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.phrases import surround
@@ -63,6 +65,8 @@ class _Work(NamedTuple):
     sysctls_expect: dict[str, tuple[SysctlExpectation, ...]] = {}
     exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     kernels_expect: dict[str, tuple[Expectation, ...]] = {}
+    watch: Watch | None = None
+    services: tuple[Service, ...] = ()
 
 
 def make_plan(
@@ -175,6 +179,8 @@ class _Planner:
             sysctls_expect=work.sysctls_expect,
             exposure_expect=work.exposure_expect,
             kernels_expect=work.kernels_expect,
+            watch=work.watch,
+            services=work.services,
             origin=host.origin,
         )
 
@@ -224,6 +230,8 @@ def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) ->
         sysctls_expect=sysctls,
         exposure_expect=selection.expectations(play.exposure_expect),
         kernels_expect=selection.expectations(play.kernels_expect),
+        watch=play.watch if selection.has(()) else None,
+        services=tuple(each for each in play.services if selection.has(each.tags)),
     )
 
 
@@ -276,6 +284,8 @@ def _combine(plays: Sequence[PlacedPlay], host: str) -> _Work:
         sysctls_expect=_combine_expectations(each.play.sysctls_expect for each in plays),
         exposure_expect=_combine_expectations(each.play.exposure_expect for each in plays),
         kernels_expect=_combine_expectations(each.play.kernels_expect for each in plays),
+        watch=_combine_watches(each.play.watch for each in plays),
+        services=_combine_services(plays, host),
     )
 
 
@@ -348,6 +358,29 @@ def _combine_isolation(plays: Sequence[PlacedPlay], host: str) -> Isolation:
         if one.play.isolation != other.play.isolation:
             raise _contradiction(one, other, "ask for different isolation", host)
     return asking[0].play.isolation
+
+
+def _combine_watches(watches: Iterable[Watch | None]) -> Watch | None:
+    """Returns the longest watch of the plays, with peers if one asks for them."""
+    asked = [watch for watch in watches if watch is not None]
+    if not asked:
+        return None
+    peers = any(watch.peers for watch in asked)
+    return Watch(seconds=max(watch.seconds for watch in asked), peers=peers)
+
+
+def _combine_services(plays: Sequence[PlacedPlay], host: str) -> tuple[Service, ...]:
+    """Returns each service of the plays once; raises `InputError` if two differ and share a
+    name.
+    """
+    combined = dict[str, tuple[Service, PlacedPlay]]()
+    for placed in plays:
+        for service in placed.play.services:
+            before, first = combined.setdefault(service.name, (service, placed))
+            if before != service:
+                what = f"define the service “{service.name}” differently"
+                raise _contradiction(first, placed, what, host)
+    return tuple(service for service, _ in combined.values())
 
 
 def _combine_expectations(

@@ -57,15 +57,16 @@ class _Module:
         return f"{self.name}.py"
 
 
-def join(read: Callable[[str], str], first: str = "main") -> str:
-    """Returns the text of the module `first` and of all modules that it imports.
+def join(read: Callable[[str], str], first: str = "main", *others: str) -> str:
+    """Returns the text of the modules `first` and `others`, and of all that they import.
 
     `read` returns the text of a module by its name. The docstring of the package (`__init__`) comes
     first. The same modules give the same text, byte for byte. Raises `JoinError` if a name has two
     definitions or none, and for a line that the regular expressions do not know.
     """
     modules: dict[str, _Module] = {}
-    _collect(read, first, modules, ())
+    for name in (first, *others):
+        _collect(read, name, modules, ())
     _check_definitions(modules.values())
     for module in modules.values():
         _check_imports(module, modules)

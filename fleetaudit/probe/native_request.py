@@ -10,6 +10,7 @@ The words of a line are separated by tabs, so a word may contain blanks and no c
     digest      0d5f…
     isolation   auto
     sysctl      net.ipv4.tcp_*
+    watch       60.0    no peers
     scenario    unread-close    3       ipv4    ipv6
     expect      RST
     step        peer    send    5
@@ -97,6 +98,8 @@ def _make_call(plan: HostPlan) -> _Call:
         ("isolation", plan.isolation),
         *(("sysctl", pattern) for pattern in plan.sysctls_collect),
     ]
+    if plan.watch:
+        lines.append(("watch", plan.watch.seconds, "peers" if plan.watch.peers else "no peers"))
     for scenario in plan.scenarios:
         lines += _scenario_lines(scenario, trials_of(plan, scenario))
     return _Call(digest, _lines(lines))

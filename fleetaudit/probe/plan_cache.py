@@ -26,7 +26,8 @@ class PlanCache(Generic[T]):
 
     def __call__(self, plan: HostPlan) -> T:
         """Returns what belongs to a plan."""
-        key = (id(plan.scenarios), id(plan.sysctls_collect), plan.trials, plan.isolation)
+        shared = (plan.scenarios, plan.sysctls_collect, plan.watch, plan.services)
+        key = (*map(id, shared), plan.trials, plan.isolation)
         if key not in self._known:
             if len(self._known) >= MAX_PLANS:
                 self._known.clear()

@@ -25,10 +25,12 @@ from fleetaudit.model import (
     PortNumber,
     ProbeName,
     Seconds,
+    ServiceResult,
     ShortText,
     Sysctl,
     SysctlLines,
     UInt32,
+    Watched,
     WindowScale,
 )
 
@@ -182,6 +184,8 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
     )
     sysctls_writable: bool = True
     exposure: Exposure | None
+    watch: Watched | None = None
+    services: Annotated[tuple[ServiceResult, ...], Meta(max_length=100)] = ()
     elapsed_s: Duration
     cpu_s: Duration = 0.0
 

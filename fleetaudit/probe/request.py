@@ -50,7 +50,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetaudit import __version__
-from fleetaudit.model import HostPlan, Scenario
+from fleetaudit.model import HostPlan, Scenario, Service
 
 from .command import END_OF_PYTHON
 from .joiner import join
@@ -97,12 +97,19 @@ class _Call:
 
     digest: str
     body: str
+    parts: tuple[str, ...]
+
+
+PARTS = {"watch": "watch_host", "services": "ask_services"}
+"""The modules of `remote/` that only a call with their key needs, each with the function that
+returns what the reply has under that key.
+"""
 
 
 @functools.cache
-def probe_text() -> str:
-    """Returns the probe's text, ASCII: the modules of `remote/`, joined."""
-    return _joined("remote", "main")
+def probe_text(parts: tuple[str, ...] = ()) -> str:
+    """Returns the probe's text, ASCII: the modules of `remote/`, joined, with these of `PARTS`."""
+    return _joined("remote", "main", *parts)
 
 
 @functools.cache
@@ -111,16 +118,16 @@ def _unpack_text() -> str:
     return _joined("unpacking", "unpack")
 
 
-def _joined(folder: str, first: str) -> str:
-    """Returns the module `first` of a folder of this package, with all that it imports."""
+def _joined(folder: str, *first: str) -> str:
+    """Returns the modules `first` of a folder of this package, with all that they import."""
     files = importlib.resources.files(__package__) / folder
-    return join(lambda name: (files / f"{name}.py").read_text("ascii"), first)
+    return join(lambda name: (files / f"{name}.py").read_text("ascii"), *first)
 
 
 def new_request(plan: HostPlan, *, deadline_s: float) -> Request:
     """Returns the program of one host, compressed, with a nonce of its own; see `make_request`."""
     nonce = secrets.token_hex(_NONCE_BYTES)
-    return Request(_first_lines(plan, deadline_s, nonce), _packed(_call_of(plan).body), nonce)
+    return Request(_first_lines(plan, deadline_s, nonce), _packed_call(plan), nonce)
 
 
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
@@ -131,7 +138,13 @@ def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
     They do not change what is measured, so they are not part of the digest: a reply can be judged
     by other expectations.
     """
-    return _request(_first_lines(plan, deadline_s), _packed(_call_of(plan).body))
+    return _request(_first_lines(plan, deadline_s), _packed_call(plan))
+
+
+def _packed_call(plan: HostPlan) -> bytes:
+    """Returns the program of a plan from its third line on, compressed."""
+    call = _call_of(plan)
+    return _packed(call.body, call.parts)
 
 
 @functools.lru_cache(maxsize=16)
@@ -183,7 +196,8 @@ def _make_call(plan: HostPlan) -> _Call:
     digest = _digest(call)
     scenarios = zip(call["scenarios"], plan.scenarios, strict=True)
     call["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
-    return _Call(digest, _body({**call, "fleetaudit": __version__, "digest": digest}))
+    body = _body({**call, "fleetaudit": __version__, "digest": digest})
+    return _Call(digest, body, parts_of(call))
 
 
 _call_of = PlanCache(_make_call)
@@ -191,11 +205,33 @@ _call_of = PlanCache(_make_call)
 
 def request_call(plan: HostPlan) -> dict[str, Any]:
     """Returns the call of a host without its digest, deadline and expected endings."""
-    return {
+    call: dict[str, Any] = {
         "protocol": PROTOCOL,
         "isolation": plan.isolation,
         "sysctls": list(plan.sysctls_collect),
         "scenarios": [scenario_call(each, trials_of(plan, each)) for each in plan.scenarios],
+    }
+    if plan.watch:
+        call["watch"] = {"seconds": plan.watch.seconds, "peers": plan.watch.peers}
+    if plan.services:
+        call["services"] = [service_call(service) for service in plan.services]
+    return call
+
+
+def service_call(service: Service) -> dict[str, Any]:
+    """Returns a service as the probe is sent it: what is asked, and nothing of what is expected."""
+    return {
+        "name": service.name,
+        "url": service.url,
+        "address": service.address,
+        "port": service.port,
+        "method": service.method,
+        "body": service.body,
+        "tries": service.tries,
+        "payload": service.payload,
+        "checks": list(service.checks),
+        "writings": list(service.writings),
+        "idle_at_most": service.idle_at_most,
     }
 
 
@@ -224,13 +260,19 @@ def scenario_call(scenario: Scenario, trials: int) -> dict[str, Any]:
 
 def _digest(call: dict[str, Any]) -> str:
     """Returns the digest of a call and of the program: 32 hexadecimal digits, half a SHA-256."""
-    return hashlib.sha256((_program_digest() + repr(call)).encode("utf-8")).hexdigest()[:32]
+    program = _program_digest(parts_of(call))
+    return hashlib.sha256((program + repr(call)).encode("utf-8")).hexdigest()[:32]
+
+
+def parts_of(call: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the modules of `PARTS` that a call needs."""
+    return tuple(part for part in PARTS if part in call)
 
 
 @functools.cache
-def _program_digest() -> str:
-    """Returns the digest of the program."""
-    return hashlib.sha256(probe_text().encode("ascii")).hexdigest()
+def _program_digest(parts: tuple[str, ...]) -> str:
+    """Returns the digest of the program with these parts."""
+    return hashlib.sha256(probe_text(parts).encode("ascii")).hexdigest()
 
 
 def _body(call: dict[str, Any]) -> str:
@@ -239,7 +281,9 @@ def _body(call: dict[str, Any]) -> str:
     The call's strings are ASCII, so its repr means the same in Python 2.7 and 3. Raises
     `ValueError` if the probe's text cannot be a raw string, which is a mistake in `remote/`.
     """
-    text = probe_text()
+    parts = parts_of(call)
+    text = probe_text(parts)
+    functions = "".join(f", {part}={PARTS[part]}" for part in parts)
     if "'''" in text or text.endswith("\\"):
         raise ValueError(
             "the probe's text must contain no ''' and not end in a backslash: it is sent inside"
@@ -248,14 +292,16 @@ def _body(call: dict[str, Any]) -> str:
     return (
         f"PROGRAM = r'''{text}'''\n"
         "exec(compile('\\n' * 2 + PROGRAM, 'fleetaudit-probe', 'exec'))\n"
-        f"main({repr(call)[:-1]}, 'nonce': NONCE, 'deadline': DEADLINE}}, PROGRAM)\n"
+        f"main({repr(call)[:-1]}, 'nonce': NONCE, 'deadline': DEADLINE}}, PROGRAM{functions})\n"
     )
 
 
 @functools.lru_cache(MAX_PLANS)
-def _packed(body: str) -> bytes:
-    """Returns Python that runs a body, which it contains compressed, with empty docstrings."""
-    short = body.replace(probe_text(), _short_text(), 1).encode("ascii")
+def _packed(body: str, parts: tuple[str, ...]) -> bytes:
+    """Returns Python that runs a body with these parts, which it contains compressed, with empty
+    docstrings.
+    """
+    short = body.replace(probe_text(parts), _short_text(parts), 1).encode("ascii")
     data = binascii.b2a_base64(zlib.compress(short, 9), newline=False).decode("ascii")
     lines = "\n".join(data[i : i + _LINE] for i in range(0, len(data), _LINE))
     program = (
@@ -266,13 +312,13 @@ def _packed(body: str) -> bytes:
 
 
 @functools.cache
-def _short_text() -> str:
+def _short_text(parts: tuple[str, ...]) -> str:
     """Returns the probe's text with empty docstrings; each line keeps its number.
 
     In that text three double quotes at the beginning of a line always begin a docstring, and at its
     end always end one.
     """
-    return _DOCSTRING.sub(_empty_docstring, probe_text())
+    return _DOCSTRING.sub(_empty_docstring, probe_text(parts))
 
 
 def _empty_docstring(docstring: re.Match[str]) -> str:

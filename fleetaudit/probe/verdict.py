@@ -24,6 +24,7 @@ from fleetaudit.model import (
 from fleetaudit.text.phrases import surround
 
 from .known_names import HOST_COUNTERS, refuse_other_names
+from .production import services_of, watched_of
 from .protocol import open_reply, seal_reply, unseal_reply
 from .reply import Reply, SealedReply
 from .reply_errors import invalid_reply
@@ -171,6 +172,8 @@ def _result(
         sysctls_writable=reply.sysctls_writable,
         exposure=reply.exposure,
         elapsed_s=reply.elapsed_s,
+        watch=watched_of(plan, reply),
+        services=services_of(plan, reply),
     )
 
 

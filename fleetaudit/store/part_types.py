@@ -35,11 +35,13 @@ from fleetaudit.model import (
     Os,
     ProbeName,
     Seconds,
+    ServiceResult,
     ShortText,
     Sysctl,
     SysctlLines,
     UInt32,
     UnreadSockets,
+    Watched,
 )
 
 MAX_LINE = 64 * 1024 * 1024
@@ -325,6 +327,8 @@ class AuditedRecord(
     findings: PartId
     elapsed_s: Seconds = 0.0
     location: Location | None = None
+    watch: Watched | UnsetType = UNSET
+    services: tuple[ServiceResult, ...] | UnsetType = UNSET
 
     def build(self, get: GetPart) -> Audited:
         """Returns the host; raises `UnknownPartError`."""

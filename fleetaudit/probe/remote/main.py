@@ -18,10 +18,11 @@ from .waiting import TIMEOUT, now
 from .workers import Workers
 
 
-def main(call, program):
-    # type: (Dict[str, Any], str) -> None
+def main(call, program, **parts):
+    # type: (Dict[str, Any], str, Any) -> None
     """Runs what `call` asks for, and prints the one line. `program` is this text, which one way
-    into a namespace starts again.
+    into a namespace starts again. `parts` are functions that return what the reply has under their
+    name.
     """
     carried = call.get("carried", {})
     started = carried.get("started", now())
@@ -32,7 +33,8 @@ def main(call, program):
     reason = "the probe's time ran out"
     try:
         try:
-            reason = fill_reply(call, program, carried, started, reply, workers) or reason
+            fill = (call, program, carried, started, reply, workers, parts)
+            reason = fill_reply(*fill) or reason
         finally:
             # The hard alarm: a slow reader of the output may use the rest of the time.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -127,8 +129,8 @@ def add_not_run(call, reply, reason):
     reply["observations"] = [done[s["name"], family] for s, family in pairs_of(call)]
 
 
-def fill_reply(call, program, carried, started, reply, workers):
-    # type: (Dict[str, Any], str, Dict[str, Any], float, Dict[str, Any], Workers) -> str
+def fill_reply(call, program, carried, started, reply, workers, parts):
+    # type: (Dict[str, Any], str, Dict[str, Any], float, Dict[str, Any], Workers, Any) -> str
     """Describes the host, moves into a private namespace if possible, and runs the scenarios.
     Returns why one is not run, or "".
     """
@@ -136,6 +138,9 @@ def fill_reply(call, program, carried, started, reply, workers):
     if not carried:
         carried = {"started": started, "namespace": namespace_id(), "settings": []}
         carried["seen"] = describe_host(call)
+        reply.update(carried["seen"])
+        for name in sorted(parts):  # outside, where production is, and before the own experiments
+            carried["seen"][name] = parts[name](call)
         carried["ulp"] = (sysctl_value("net.ipv4.tcp_available_ulp") or "").split()
         reply.update(carried["seen"])
         private, unshare = enter_namespace(call, program, carried, reply)
