@@ -68,4 +68,4 @@ class Service(Frozen, frozen=True, kw_only=True):
 
 
 SERVICE_BUDGET_S = 60.0
-"""The seconds that all checks of a service may take but for the wait of "idle"."""
+"""The seconds that all checks of a service may take, without the wait of "idle"."""

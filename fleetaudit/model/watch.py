@@ -1,4 +1,4 @@
-"""Who resets: what a host's kernel told about the RSTs of its programs while they were watched."""
+"""Who resets: what the kernel of a host showed about the RSTs of its programs during a watch."""
 
 from __future__ import annotations
 

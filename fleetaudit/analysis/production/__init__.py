@@ -1,0 +1,21 @@
+"""What the hosts of a run do in production: the programs that reset connections. Pure.
+
+Rules: text of hosts stays as it came; each output sanitizes it. A host that could not be watched is
+listed with its reason, and none of its numbers count as 0.
+"""
+
+from .model import HostResets, NotWatched, ProgramPort, ResetRow, UnreadRow, WatchedHost, WatchTable
+from .resets import has_watch, host_resets, watch_table
+
+__all__ = [
+    "HostResets",
+    "NotWatched",
+    "ProgramPort",
+    "ResetRow",
+    "UnreadRow",
+    "WatchTable",
+    "WatchedHost",
+    "has_watch",
+    "host_resets",
+    "watch_table",
+]

@@ -1,0 +1,260 @@
+"""Folds what hosts saw while they were watched into rows: program, port, reason, count, rate. Pure.
+
+Rules:
+- A program is its executable's path, wherever it runs: units and containers are listed, not rows of
+  their own. "(deleted)" after the path is no part of it: an upgrade replaced the file.
+- A local port that the kernel chose for a connection is not the port of a service. Such ports are
+  one row, or each client would be a new culprit in every run. The kernel chooses from 32768 on
+  (net.ipv4.ip_local_port_range); a connection is reset once, so a port from there that reset twice
+  is a listener's, unless the program used many of them.
+- Equal runs give equal rows: the most resets first, then by program, port and reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TypeVar
+
+from msgspec import UNSET
+
+from fleetaudit.model import Audited, Owner, Resets, UnreadOwner, Watched
+from fleetaudit.text.host_ranges import HostRanges, fold_hosts
+
+from .model import HostResets, NotWatched, ProgramPort, ResetRow, UnreadRow, WatchedHost, WatchTable
+
+FIRST_EPHEMERAL = 32768
+MOST_LISTENERS = 8
+"""How many ports from `FIRST_EPHEMERAL` on of one program and reason may be those of listeners."""
+MOST_PEERS = 32
+_DELETED = " (deleted)"
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+def has_watch(host: Audited) -> bool:
+    """Returns whether a host was watched: it was to be, and it could be."""
+    watched = host.watch
+    return watched is not UNSET and not watched.problem
+
+
+def watch_table(audited: Iterable[Audited]) -> WatchTable:
+    """Returns who resets on the hosts of a run that were to be watched.
+
+    A host that could not be watched is in `not_watched` only. The time of the watch, the counts and
+    the texts are the hosts' own.
+    """
+    asked = [(host.name, host.watch) for host in audited if host.watch is not UNSET]
+    seen = [(name, watched) for name, watched in asked if not watched.problem]
+    failed = [(name, watched) for name, watched in asked if watched.problem]
+    hosts = tuple(
+        WatchedHost(host=name, watched=watched, rows=host_resets(watched)) for name, watched in seen
+    )
+    return WatchTable(
+        asked=len(asked),
+        hosts=hosts,
+        rows=_fleet_rows(hosts),
+        unread=_unread_rows(seen),
+        has_unread=any(watched.unread is not None for _, watched in seen),
+        not_watched=_not_watched(failed),
+        notes=_notes(seen),
+    )
+
+
+# ---- one host
+
+
+def host_resets(watched: Watched) -> tuple[HostResets, ...]:
+    """Returns the rows of one host, those with most resets first."""
+    ephemeral = _ephemeral_ports(watched.resets)
+    groups = _grouped((_reset_key(each, ephemeral), each) for each in watched.resets)
+    rows = [_host_row(watched, *key, found) for key, found in groups.items()]
+    return tuple(sorted(rows, key=_order))
+
+
+def _reset_key(
+    resets: Resets, ephemeral: frozenset[tuple[str, str, int]]
+) -> tuple[ProgramPort, str]:
+    """Returns what the resets of one row have in common: program, port and reason."""
+    executable = _executable(resets.owner)
+    is_ephemeral = (executable, resets.reason, resets.port) in ephemeral
+    return ProgramPort(executable, None if is_ephemeral else resets.port), resets.reason
+
+
+def _executable(owner: Owner) -> str:
+    """Returns the path of a program, or else the kernel's name of its task."""
+    return owner.executable.removesuffix(_DELETED) or owner.command
+
+
+def _ephemeral_ports(resets: Iterable[Resets]) -> frozenset[tuple[str, str, int]]:
+    """Returns the (executable, reason, port) of ports that are not those of a listener."""
+    counts = Counter[tuple[str, str, int]]()
+    for each in resets:
+        if each.port >= FIRST_EPHEMERAL:
+            counts[_executable(each.owner), each.reason, each.port] += each.count
+    ports = Counter((executable, reason) for executable, reason, _ in counts)
+    return frozenset(
+        key for key, count in counts.items() if count == 1 or ports[key[:2]] > MOST_LISTENERS
+    )
+
+
+def _host_row(
+    watched: Watched, program: ProgramPort, reason: str, found: Sequence[Resets]
+) -> HostResets:
+    """Returns one row of a host; `found` are its resets of each owner and port."""
+    count = sum(each.count for each in found)
+    return HostResets(
+        program=program,
+        reason=reason,
+        count=count,
+        per_minute=_per_minute(count, watched.seconds),
+        units=_unique(each.owner.unit for each in found),
+        namespaces=_unique(each.owner.namespace for each in found),
+        peers=_peers(found),
+    )
+
+
+def _per_minute(count: int, seconds: float) -> float | None:
+    """Returns a count as a rate, None for a watch without a length."""
+    return 60 * count / seconds if seconds > 0 else None
+
+
+def _peers(found: Iterable[Resets]) -> dict[str, int]:
+    """Returns the networks of peers with their counts, the largest first."""
+    peers = Counter[str]()
+    for each in found:
+        peers.update(each.peers)
+    return dict(sorted(peers.items(), key=_count_order)[:MOST_PEERS])
+
+
+def _count_order(item: tuple[str, int]) -> tuple[int, str]:
+    """Returns the key that sorts counts: the largest first, then by text."""
+    return -item[1], item[0]
+
+
+def _order(row: HostResets | ResetRow) -> tuple[int, str, int, str]:
+    """Returns the key that sorts rows; ephemeral ports come after all others."""
+    return -row.count, row.program.executable, _port_order(row.program), row.reason
+
+
+def _port_order(program: ProgramPort) -> int:
+    """Returns the number that sorts by port; ephemeral ports come after all others."""
+    return 0x10000 if program.port is None else program.port
+
+
+# ---- the fleet
+
+
+def _fleet_rows(hosts: Iterable[WatchedHost]) -> tuple[ResetRow, ...]:
+    """Returns the rows of all hosts, folded by program, port and reason."""
+    groups = _grouped(chain.from_iterable(map(_keyed_rows, hosts)))
+    rows = [_fleet_row(*key, found) for key, found in groups.items()]
+    return tuple(sorted(rows, key=_order))
+
+
+def _keyed_rows(
+    host: WatchedHost,
+) -> Iterator[tuple[tuple[ProgramPort, str], tuple[WatchedHost, HostResets]]]:
+    """Yields each row of a host with what it is folded by."""
+    for row in host.rows:
+        yield (row.program, row.reason), (host, row)
+
+
+def _fleet_row(
+    program: ProgramPort, reason: str, found: Sequence[tuple[WatchedHost, HostResets]]
+) -> ResetRow:
+    """Returns one row of the fleet."""
+    rates = [row.per_minute for _, row in found if row.per_minute is not None]
+    return ResetRow(
+        program=program,
+        reason=reason,
+        count=sum(row.count for _, row in found),
+        per_minute=sum(rates) if rates else None,
+        is_partial=any(host.is_partial for host, _ in found),
+        units=_unique(chain.from_iterable(row.units for _, row in found)),
+        hosts=fold_hosts(host.host for host, _ in found),
+    )
+
+
+def _unread_rows(seen: Iterable[tuple[str, Watched]]) -> tuple[UnreadRow, ...]:
+    """Returns the sockets with unread data by program and port, most sockets first."""
+    groups = _grouped(chain.from_iterable(map(_keyed_unread, seen)))
+    rows = [_unread_row(program, found) for program, found in groups.items()]
+    return tuple(sorted(rows, key=_unread_order))
+
+
+def _keyed_unread(
+    seen: tuple[str, Watched],
+) -> Iterator[tuple[ProgramPort, tuple[str, UnreadOwner]]]:
+    """Yields the unread sockets of a host, each with what it is folded by."""
+    name, watched = seen
+    sockets = watched.unread or ()
+    used = Counter(map(_high_port, sockets))
+    for each in sockets:
+        executable, port = _executable(each.owner), each.port
+        # A listener's port holds more than one connection.
+        is_ephemeral = used[_high_port(each)] > 1 or each.sockets == 1
+        if port >= FIRST_EPHEMERAL and is_ephemeral:
+            yield ProgramPort(executable, None), (name, each)
+        else:
+            yield ProgramPort(executable, port), (name, each)
+
+
+def _high_port(unread: UnreadOwner) -> str:
+    """Returns the program of a socket whose port the kernel may have chosen, "" otherwise."""
+    return _executable(unread.owner) if unread.port >= FIRST_EPHEMERAL else ""
+
+
+def _unread_row(program: ProgramPort, found: Sequence[tuple[str, UnreadOwner]]) -> UnreadRow:
+    """Returns one row of sockets with unread data."""
+    return UnreadRow(
+        program=program,
+        sockets=sum(each.sockets for _, each in found),
+        bytes=sum(each.bytes for _, each in found),
+        units=_unique(each.owner.unit for _, each in found),
+        hosts=fold_hosts(dict.fromkeys(name for name, _ in found)),
+    )
+
+
+def _unread_order(row: UnreadRow) -> tuple[int, int, str, int]:
+    """Returns the key that sorts sockets with unread data."""
+    return -row.sockets, -row.bytes, row.program.executable, _port_order(row.program)
+
+
+def _not_watched(failed: Iterable[tuple[str, Watched]]) -> tuple[NotWatched, ...]:
+    """Returns the hosts that could not be watched, by reason and hint, in order of appearance."""
+    groups = _grouped(((watched.problem, watched.hint), name) for name, watched in failed)
+    return tuple(
+        NotWatched(problem=problem, hint=hint, hosts=fold_hosts(names))
+        for (problem, hint), names in groups.items()
+    )
+
+
+def _notes(seen: Iterable[tuple[str, Watched]]) -> tuple[tuple[str, HostRanges], ...]:
+    """Returns the notes of the hosts, each once with its hosts."""
+    groups = _grouped(chain.from_iterable(map(_keyed_notes, seen)))
+    return tuple((note, fold_hosts(names)) for note, names in groups.items())
+
+
+def _keyed_notes(seen: tuple[str, Watched]) -> Iterator[tuple[str, str]]:
+    """Yields each note of a host with the name of the host."""
+    name, watched = seen
+    for note in dict.fromkeys(watched.notes):
+        yield note, name
+
+
+# ---- steps of both
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Returns values by key, both in order of appearance."""
+    groups = dict[K, list[V]]()
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    """Returns the texts that are not empty, each once, sorted."""
+    return tuple(sorted({*filter(None, texts)}))
