@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.probe import joiner, protocol
+from fleetaudit.probe import joiner, protocol, request
 from tests import ROOT
 
 REMOTE = ROOT / "fleetaudit" / "probe" / "remote"
 MODULES = sorted(path for path in REMOTE.glob("*.py") if path.stem != "__init__")
+PARTS = tuple(request.PARTS)
 MAX_TEXT = 160 * 1024
 """A bound on what a reviewer must read. The network sees it compressed: see
 test_what_is_sent_for_the_shipped_playbook_fits_three_flights_of_tcp.
@@ -105,11 +106,15 @@ def test_modules_that_cannot_be_joined_are_refused(modules: dict[str, str], prob
     assert str(error.value) == problem
 
 
-def test_the_text_is_ascii_bounded_and_can_be_quoted() -> None:
-    text = protocol.probe_text()
+@pytest.mark.parametrize("parts", [(), PARTS])
+def test_the_text_is_ascii_and_can_be_quoted(parts: tuple[str, ...]) -> None:
+    text = protocol.probe_text(parts)
     assert text.isascii()
     assert "'''" not in text
-    assert len(text) < MAX_TEXT
+
+
+def test_the_text_is_bounded() -> None:
+    assert len(protocol.probe_text()) < MAX_TEXT
 
 
 def test_the_text_is_the_same_each_time() -> None:
@@ -119,7 +124,7 @@ def test_the_text_is_the_same_each_time() -> None:
 
 
 def test_every_module_is_in_the_text_with_its_name_and_docstring() -> None:
-    text = protocol.probe_text()
+    text = protocol.probe_text(PARTS)
     headers = re.findall(r"^# ==== (\w+): (.*)$", text, re.MULTILINE)
     assert sorted(name for name, _ in headers) == [path.stem for path in MODULES]
     for name, line in headers:
@@ -140,7 +145,7 @@ def normalized(tree: ast.Module) -> list[str]:
 
 
 def test_the_text_has_every_statement_of_the_modules_unchanged() -> None:
-    joined = normalized(ast.parse(protocol.probe_text()))
+    joined = normalized(ast.parse(protocol.probe_text(PARTS)))
     parts = [part for path in MODULES for part in normalized(ast.parse(path.read_text()))]
     assert sorted(joined) == sorted(parts)
 
@@ -156,7 +161,7 @@ def test_every_name_that_a_module_imports_is_used_in_it(path: Path) -> None:
 
 
 def test_a_comment_explains_and_stays() -> None:
-    text = protocol.probe_text()
+    text = protocol.probe_text(PARTS)
     for path in MODULES:
         for line in path.read_text().splitlines():
             if line.lstrip().startswith("# ") and "# type:" not in line:
