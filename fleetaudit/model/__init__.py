@@ -10,7 +10,17 @@ stored and shown. `run.json` is `AuditRun` as it stands (format "fleetaudit-run/
 
 from __future__ import annotations
 
-from .base import DECODE_ERRORS, Count, Frozen, LongText, Microseconds, Seconds, ShortText, UInt32
+from .base import (
+    DECODE_ERRORS,
+    Count,
+    Frozen,
+    LongText,
+    Microseconds,
+    PortNumber,
+    Seconds,
+    ShortText,
+    UInt32,
+)
 from .drift import Change, ChangeKind, Drift, Effect, ResetRate
 from .evidence import (
     Connection,
@@ -19,7 +29,6 @@ from .evidence import (
     Observation,
     PeerWitness,
     PollEvents,
-    PortNumber,
     Segment,
     StepIndex,
     StepTimes,

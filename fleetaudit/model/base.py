@@ -15,6 +15,7 @@ UInt32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 """A field of a segment, or what one trial can count."""
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 """A counter since boot."""
+PortNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Seconds = Annotated[float, Meta(ge=0, le=3.2e9)]
 """A duration or a time since 1970, in seconds; at most a hundred years."""
 

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .base import Frozen, LongText, Microseconds, Seconds, ShortText, UInt32
+from .base import Frozen, LongText, Microseconds, PortNumber, Seconds, ShortText, UInt32
 from .playbook import Ending, Family
 
 TcpState = Annotated[int, Meta(ge=0, le=13)]
 """tcpi_state (include/net/tcp_states.h)."""
-PortNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
 WindowScale = Annotated[int, Meta(ge=0, le=0xFF)]
 NamedCounts = Annotated[dict[ShortText, UInt32], Meta(max_length=64)]
 """Numbers of one trial by name."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .base import Count, Frozen, LongText, Seconds, ShortText
+from .base import Count, Frozen, LongText, PortNumber, Seconds, ShortText
 
 WATCH_REASONS = (
     "unread data",
@@ -19,8 +19,6 @@ WATCH_REASONS = (
     "other",
 )
 """Why a program's connection was reset, in words; "unread data" is TCPAbortOnClose."""
-
-LocalPort = Annotated[int, Meta(ge=0, le=0xFFFF)]
 
 
 class Watch(Frozen, frozen=True, kw_only=True):
@@ -52,7 +50,7 @@ class Resets(Frozen, frozen=True, kw_only=True):
     """
 
     owner: Owner
-    port: LocalPort
+    port: PortNumber
     reason: ShortText
     count: Count
     peers: Annotated[dict[ShortText, Count], Meta(max_length=32)] = {}
@@ -62,7 +60,7 @@ class UnreadOwner(Frozen, frozen=True, kw_only=True):
     """The sockets of one program and local port that hold unread data now."""
 
     owner: Owner
-    port: LocalPort
+    port: PortNumber
     sockets: Count
     bytes: Count
 

@@ -265,7 +265,7 @@ def test_run_json_in_chunks_has_the_bytes_of_the_whole() -> None:
                 k: v for k, v in other.items() if k != "observations"
             }
     assert encode_run(small_fleet()) == encode_json(small_fleet()).replace(
-        b',"positions":[]}', b"}\n"
+        b',"known_kernels":[],"positions":[]}', b"}\n"
     )
 
 
