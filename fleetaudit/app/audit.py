@@ -114,6 +114,7 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
             id_=id_,
             started=started,
             shard=request.run.shard_text,
+            command=request.command_options.command,
         )
 
 

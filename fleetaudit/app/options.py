@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from fleetaudit.model import OtherCommand
+
+
+_OTHER_COMMANDS: Mapping[str, OtherCommand] = {"watch": "watch", "services": "services"}
 
 
 class OptionSource(Enum):
@@ -59,6 +67,11 @@ class CommandOptions(msgspec.Struct, frozen=True):
 
     verb: str
     by_name: Mapping[str, Option]
+
+    @property
+    def command(self) -> OtherCommand | UnsetType:
+        """The command as a run records it: unset for `run`."""
+        return _OTHER_COMMANDS.get(self.verb, UNSET)
 
     def __getitem__(self, name: str) -> Option:
         return self.by_name[name]

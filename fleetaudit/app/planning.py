@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from fleetaudit import __version__
@@ -26,6 +27,7 @@ from fleetaudit.model import (
     LocalTarget,
     NotAudited,
     NotSelected,
+    OtherCommand,
     Plan,
     Playbook,
     RunInfo,
@@ -225,11 +227,13 @@ def make_run_info(
     id_: str = "",
     started: str = "",
     shard: str | None = None,
+    command: OtherCommand | UnsetType = UNSET,
 ) -> RunInfo:
     """Returns the description of a run as of now; it began at `started`, or now if that is "".
 
     `sources` are its inventories as they were typed, and `shard` is the text of --shard. `id_` is
-    the name of the run folder, "" without one. The name of the job follows from the rest.
+    the name of the run folder, "" without one. `command` is the command that makes the run, unset
+    for `run`. The name of the job follows from the rest.
     """
     now = clock.format_rfc3339(clock.current_time())
     info = RunInfo(
@@ -244,6 +248,7 @@ def make_run_info(
         shard=shard,
         tags=tuple(selection.tags),
         skip_tags=tuple(selection.skip_tags),
+        command=command,
     )
     return replace(info, job=job_name(info))
 

@@ -81,18 +81,26 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
             f"the run began in {began_in}, and this folder is {here}: the names of its files are"
             " relative to the first",
             source=str(self.path),
-            hint=(
-                f"cd {shlex.quote(began_in)} && fleetaudit run --resume"
-                f" {shlex.quote(str(self.path))}"
-            ),
+            hint=f"cd {shlex.quote(began_in)} && {self._command}",
         )
+
+    @property
+    def _command(self) -> str:
+        """The command that resumes the run, to be typed in the folder in which it began."""
+        return f"fleetaudit {self.manifest.verb} --resume {shlex.quote(str(self.path))}"
 
     def options(self, options: CommandOptions) -> CommandOptions:
         """Returns the options of the resumed run: those typed now, else those that it began with.
 
         An option counts as set if it was set when the run began, whatever the environment and the
-        configuration say now.
+        configuration say now. Raises `InputError` if another command began the run.
         """
+        if options.verb != self.manifest.verb:
+            raise InputError(
+                f"a run of `fleetaudit {self.manifest.verb}`",
+                source=str(self.path),
+                hint=self._command,
+            )
         kept = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.manifest.options.items()
@@ -178,6 +186,7 @@ def make_manifest(
         folder=file_name_text(Path.cwd()),
         inventory=sources,
         job=job,
+        command=options.command,
         options=dict(values),
         explicit_options=tuple(name for name, option in recorded.by_name.items() if option.is_set),
         hosts=manifest_hosts(plan),

@@ -1,4 +1,4 @@
-"""`fleetaudit run`: audits the hosts of an inventory and writes a run folder."""
+"""`fleetaudit run` and its kin: audits the hosts of an inventory and writes a run folder."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ class RunCommand:
             self._print_how_to_publish(finished)
         if finished.interrupted or finished.problem:
             folder = shlex.quote(str(finished.folder))
-            console.print_message(f"to finish it:  fleetaudit run --resume {folder}")
+            verb = self.request.command_options.verb
+            console.print_message(f"to finish it:  fleetaudit {verb} --resume {folder}")
         if finished.bugs:
             console.print_message(
                 f"{finished.bugs} of the hosts not audited failed because of a bug in fleetaudit;"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from .base import Frozen
 from .drift import Drift
@@ -55,6 +55,10 @@ def step_text(steps: Sequence[str], index: int) -> str:
     return steps[index] if 0 <= index < len(steps) else f"step {index + 1}"
 
 
+OtherCommand = Literal["watch", "services"]
+"""A command other than `run` that makes runs; its jobs are not those of `run`."""
+
+
 class RunInfo(Frozen, frozen=True, kw_only=True):
     """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller`
     are versions.
@@ -65,7 +69,7 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     one, too). `sequence` numbers the runs of an output folder in the order in which they finished,
     from 1; it is 0 in an interrupted run and in one of an earlier version. `scheduled`: this run,
     or an earlier one of its job, was started with --cron. `status` is the exit status of the
-    command, null in a run of an earlier version.
+    command, null in a run of an earlier version. `command` is unset for `fleetaudit run`.
     """
 
     id: str
@@ -85,6 +89,7 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     scheduled: bool = False
     status: Annotated[int, Meta(ge=0, le=255)] | None = None
     notes: tuple[str, ...] = ()
+    command: OtherCommand | UnsetType = UNSET
 
 
 class PastRun(Frozen, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
-"""Which job a run belongs to: runs of the same inventory, playbooks, limit, shard and tags. Pure.
+"""Which job a run belongs to: runs of one command with the same inventory, playbooks, limit, shard
+and tags. Pure.
 
 Rules: options that change the selected hosts or their scenarios make another job. How hosts are
 reached, what is written and what counts as a failure do not. Names count as they were typed, except
@@ -25,11 +26,11 @@ def job_name(info: RunInfo) -> str:
     """Returns the name of a run's job, such as "fleet-1c9e07b2": the base name of the inventory and
     eight hexadecimal digits.
 
-    It depends on the inventory, playbooks, limit, shard and tags of the run only, so that a run of
-    an earlier version, without the key `job`, has a job as well. The order of tags does not count,
-    that of inventories and playbooks does.
+    It depends on the command, inventory, playbooks, limit, shard and tags of the run only, so that
+    a run of an earlier version, without the key `job`, has a job as well. The order of tags does
+    not count, that of inventories and playbooks does.
     """
-    identity = {
+    identity: dict[str, object] = {
         "inventory": [_normalize(name) for name in info.inventory],
         "playbooks": [_normalize(name) for name in info.playbooks],
         "limit": _limit_text(info.limit),
@@ -37,6 +38,8 @@ def job_name(info: RunInfo) -> str:
         "tags": sorted(info.tags),
         "skip_tags": sorted(info.skip_tags),
     }
+    if info.command:
+        identity["command"] = info.command
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return f"{_inventory_stem(info.inventory)}-{digest[:DIGITS]}"
 
@@ -56,8 +59,8 @@ def _limit_text(limit: str | None) -> str | None:
 def describe_job(info: RunInfo) -> str:
     """Returns the job of a run as in a command line: "fleet.yml -p unread-close.yml -l web".
 
-    The inventories come first, without an option; options that were not set are left out. Each word
-    is quoted for a shell.
+    The inventories come first, without an option, after the command if that is not `run`; options
+    that were not set are left out. Each word is quoted for a shell.
     """
     options = (
         *(("-p", name) for name in info.playbooks),
@@ -66,7 +69,8 @@ def describe_job(info: RunInfo) -> str:
         ("-t", ",".join(info.tags)),
         ("--skip-tags", ",".join(info.skip_tags)),
     )
-    arguments = [*info.inventory]
+    arguments: list[str] = [info.command] if info.command else []
+    arguments += info.inventory
     for option, value in options:
         if value:
             arguments += (option, value)
@@ -94,11 +98,12 @@ def takes_over_latest(run: RunInfo, current: RunInfo | None, before: RunInfo | N
 def _rank(info: RunInfo) -> int:
     """Returns the rank of a run's job: 2 scheduled, 1 the whole inventory, 0 a part of it.
 
-    A limit, a shard or tags make a part.
+    A limit, a shard or tags make a part; a command other than `run` ranks as one.
     """
     if info.scheduled:
         return 2
-    return 0 if any((info.limit, info.shard, info.tags, info.skip_tags)) else 1
+    parts = (info.command, info.limit, info.shard, info.tags, info.skip_tags)
+    return 0 if any(parts) else 1
 
 
 def _normalize(name: str) -> str:

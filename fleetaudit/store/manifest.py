@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import (
@@ -21,6 +22,7 @@ from fleetaudit.model import (
     HostResult,
     NoTarget,
     NotAudited,
+    OtherCommand,
     Plan,
     Secret,
 )
@@ -41,7 +43,7 @@ class ManifestHost(NamedTuple):
 
 class RunManifest(Frozen, frozen=True, kw_only=True):
     """A run as it began. `started` is RFC 3339; relative names start at `folder`; `inventory` is as
-    typed. `job` is as in run.json, "" in a plan of an earlier version.
+    typed. `job` and `command` are as in run.json; `job` is "" in a plan of an earlier version.
 
     `options` are the options that define the run, by name, as plain JSON values. `explicit_options`
     are the names of those that were set, on the command line or elsewhere, null in a plan of an
@@ -54,9 +56,15 @@ class RunManifest(Frozen, frozen=True, kw_only=True):
     folder: str
     inventory: tuple[str, ...]
     job: str = ""
+    command: OtherCommand | UnsetType = UNSET
     options: dict[str, Any] = msgspec.field(name="words")
     explicit_options: tuple[str, ...] | None = msgspec.field(name="given", default=None)
     hosts: tuple[ManifestHost, ...]
+
+    @property
+    def verb(self) -> str:
+        """The command that began the run and that resumes it: "run" unless it was another one."""
+        return self.command or "run"
 
 
 _decoder = msgspec.json.Decoder(RunManifest)

@@ -19,7 +19,7 @@ from fleetaudit.text.json_schema import encode_json, escape_json, file_name_text
 
 from .jobs import describe_job, job_name
 from .latest import read_latest
-from .manifest import decode_manifest
+from .manifest import RunManifest, decode_manifest
 from .names import JOURNAL_FILE, PLAN_FILE, name_order
 from .run_file import read_head
 from .run_folder import count_results, read_plan
@@ -176,16 +176,17 @@ def _unfinished_run(path: Path, here: Path) -> UnfinishedRun:
         started=manifest.started,
         selected=len(manifest.hosts),
         done=done,
-        resume=_resume_command(path, manifest.folder, here),
+        resume=_resume_command(path, manifest, here),
     )
 
 
-def _resume_command(path: Path, folder: str, here: Path) -> str:
-    """Returns the command that resumes a run that began in `folder`, to be typed in `here`.
+def _resume_command(path: Path, manifest: RunManifest, here: Path) -> str:
+    """Returns the command that resumes a run, to be typed in `here`.
 
-    The names of the run's files are relative to `folder`.
+    The names of the run's files are relative to the folder in which it began.
     """
-    if folder == file_name_text(here):
-        return f"fleetaudit run --resume {shlex.quote(str(path))}"
+    command = f"fleetaudit {manifest.verb} --resume"
+    if manifest.folder == file_name_text(here):
+        return f"{command} {shlex.quote(str(path))}"
     absolute = shlex.quote(str(path.absolute()))
-    return f"cd {shlex.quote(folder)} && fleetaudit run --resume {absolute}"
+    return f"cd {shlex.quote(manifest.folder)} && {command} {absolute}"

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.model import RunInfo
-from fleetaudit.store.jobs import job_name
+from fleetaudit.store.jobs import describe_job, job_name, takes_over_latest
 
 INFO = RunInfo(
     id="2026-01-31T020000Z",
@@ -88,3 +88,12 @@ def test_a_name_that_is_not_utf_8_is_the_same_job_after_reading_its_run() -> Non
         INFO, inventory=("fleet\ufffd.yml",), playbooks=("p\ufffd.yml",), limit="all:!w\ufffd"
     )
     assert job_name(typed) == job_name(read)
+
+
+def test_another_command_makes_another_job_and_never_takes_latest_from_a_run() -> None:
+    plain = INFO
+    services = replace(plain, command="services")
+    assert job_name(services) != job_name(plain) != job_name(replace(plain, command="watch"))
+    assert describe_job(services) == f"services {describe_job(plain)}"
+    assert not takes_over_latest(services, plain, None)
+    assert takes_over_latest(plain, services, None)
