@@ -21,6 +21,7 @@ from .base import (
     ShortText,
     UInt32,
 )
+from .condition import Condition
 from .drift import Change, ChangeKind, Drift, Effect, ResetRate
 from .evidence import (
     Connection,
@@ -54,7 +55,6 @@ from .plan import HostPlan, Plan
 from .playbook import (
     EXPECTABLE_ENDINGS,
     SEVERITIES,
-    Condition,
     Ending,
     Expectation,
     ExposureExpectation,

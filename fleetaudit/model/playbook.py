@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Frozen
+from .condition import Condition
 from .service import Service
 from .watch import Watch
 
@@ -39,17 +40,6 @@ class Step(Frozen, frozen=True, kw_only=True):
     def verb(self) -> str:
         """What the actor does, by the probe's name."""
         return str(self.call[1])
-
-
-class Condition(Frozen, frozen=True, kw_only=True):
-    """Where an expectation applies. It decides what is judged, never what runs.
-
-    `groups` are inventory groups, any of which is enough; empty means every host. `kernel` has
-    comparisons of the kernel release, such as ">=6.1, <6.12"; "" means every kernel.
-    """
-
-    groups: tuple[str, ...] = ()
-    kernel: str = ""
 
 
 class Scenario(Frozen, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Frozen
+from .condition import Condition
 
 ServiceCheckName = Literal["early answer", "idle", "pipelined", "unread request"]
 SERVICE_CHECKS: tuple[ServiceCheckName, ...] = (
@@ -38,7 +39,8 @@ class Service(Frozen, frozen=True, kw_only=True):
     default of its loopback. `body` is how many bytes a large request has, at most, and `tries` how
     often each way of writing is tried. `idle_at_least` is for how many seconds an idle connection
     is expected to stay open, null for no expectation; `idle_at_most` is when to stop waiting.
-    `statuses` are the early answer's expected ones, () for any.
+    `statuses` are the early answer's expected ones, () for any. `ending` is the expected one of
+    "unread request", "" for no expectation. `when` is where the expectations apply.
     """
 
     name: str
@@ -59,6 +61,13 @@ class Service(Frozen, frozen=True, kw_only=True):
     because: str = ""
     fix: str = ""
     tags: tuple[str, ...] = ()
+    when: Condition = Condition()
+
+    @property
+    def target(self) -> str:
+        """What is asked: the URL, or the address and the port, with an IPv6 address in brackets."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return self.url or f"{address}:{self.port}"
 
     @property
     def longest_s(self) -> float:

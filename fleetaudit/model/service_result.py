@@ -48,11 +48,13 @@ class ServiceCheck(Frozen, frozen=True, kw_only=True):
 class ServiceResult(Frozen, frozen=True, kw_only=True):
     """How one listener answered and closed.
 
-    `server` is what it calls itself (the Server header), `executable` and `unit` are those of the
-    listening process where they could be read.
+    `target` is what was asked: the URL, or the address and the port. `server` is what it calls
+    itself (the Server header), `executable` and `unit` are those of the listening process where
+    they could be read.
     """
 
     name: ShortText
+    target: ShortText = ""
     server: ShortText = ""
     executable: ShortText = ""
     unit: ShortText = ""

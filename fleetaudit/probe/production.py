@@ -7,6 +7,7 @@ was not asked is refused.
 from __future__ import annotations
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import HostPlan, ServiceResult, Watched
@@ -14,7 +15,14 @@ from fleetaudit.model import HostPlan, ServiceResult, Watched
 from .reply import ReplyBase
 
 _ENDED = "the probe ended before that"
-_NATIVE = "the native probe asks no services: that needs a Python on the host"
+_MISSING = ServiceResult(
+    name="", problem=_ENDED, hint="give the host more time, with --host-deadline"
+)
+_MISSING_NATIVE = ServiceResult(
+    name="",
+    problem="the native probe asks no services: that needs a Python on the host",
+    hint="apt-get install python3-minimal",
+)
 
 
 def watched_of(plan: HostPlan, reply: ReplyBase) -> Watched | UnsetType:
@@ -39,8 +47,15 @@ def services_of(plan: HostPlan, reply: ReplyBase) -> tuple[ServiceResult, ...] |
     _refuse(not found.keys() <= {*asked}, "services that were")
     if not asked:
         return UNSET
-    missing = _NATIVE if reply.probe == "native" else _ENDED
-    return tuple(found.get(name) or ServiceResult(name=name, problem=missing) for name in asked)
+    missing = _MISSING_NATIVE if reply.probe == "native" else _MISSING
+    results = [found.get(name) or replace(missing, name=name) for name in asked]
+    targets = [service.target for service in plan.services]
+    return tuple(map(_with_target, results, targets))
+
+
+def _with_target(result: ServiceResult, target: str) -> ServiceResult:
+    """Returns the result of a service with what was asked, as the plan has it."""
+    return replace(result, target=target)
 
 
 def _refuse(is_wrong: bool, what: str) -> None:

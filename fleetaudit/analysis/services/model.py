@@ -1,0 +1,106 @@
+"""The rows of "Services": per service over the fleet, with its checks."""
+
+from __future__ import annotations
+
+from fleetaudit.model import ServiceCheckName
+from fleetaudit.model.base import Frozen
+from fleetaudit.text.host_ranges import HostRanges
+
+from .servers import Cure
+
+ANSWER_CHECKS: tuple[ServiceCheckName, ...] = ("early answer", "pipelined")
+"""The checks in which a client can lose its answer."""
+
+
+class CheckRow(Frozen, frozen=True, kw_only=True):
+    """The tries of one check, and of one way of writing for "early answer" (else `writing` is "").
+
+    `answered` of the `tries` clients got a status, `resets` ended in RST, and `open` were still
+    open when the time was over. `statuses` are the HTTP statuses with their counts, the most
+    frequent first. `seconds` are the least and the greatest wait for the server's close, None if it
+    never closed. `error` is the first error of a client.
+    """
+
+    check: ServiceCheckName
+    writing: str = ""
+    tries: int
+    answered: int
+    resets: int
+    open: int
+    statuses: tuple[tuple[int, int], ...] = ()
+    seconds: tuple[float, float] | None = None
+    error: str = ""
+
+    @property
+    def lost(self) -> int:
+        """How many clients lost their answer; 0 for checks that are not about answers."""
+        return self.tries - self.answered if self.check in ANSWER_CHECKS else 0
+
+
+class ServiceRow(Frozen, frozen=True, kw_only=True):
+    """One service on the hosts on which it did the same.
+
+    `target` is the URL, or the address and the port. `server` is what the service calls itself
+    (the Server header), `executable` the path of the listening program, `units` are its systemd
+    units or containers; each is empty if unknown. `product` is the server that these two name, ""
+    if none is known. `cures` are for the checks that lost answers, and for "idle".
+    """
+
+    service: str
+    target: str
+    server: str
+    executable: str
+    product: str
+    units: tuple[str, ...]
+    hosts: HostRanges
+    checks: tuple[CheckRow, ...]
+    cures: tuple[Cure, ...] = ()
+
+    @property
+    def lost(self) -> int:
+        """How many clients lost their answer, over all checks and hosts."""
+        return sum(check.lost for check in self.checks)
+
+    @property
+    def tries(self) -> int:
+        """How many clients asked for an answer, over all checks and hosts."""
+        return sum(check.tries for check in self.checks if check.check in ANSWER_CHECKS)
+
+    def of(self, name: ServiceCheckName) -> tuple[CheckRow, ...]:
+        """Returns the rows of one check: one for each way of writing, () if it was not made."""
+        return tuple(check for check in self.checks if check.check == name)
+
+
+class NotAsked(Frozen, frozen=True, kw_only=True):
+    """A service, or one check of it, that could not be asked on these hosts.
+
+    `check` is "" for the whole service; `hint` is the next command to type.
+    """
+
+    service: str
+    target: str
+    check: ServiceCheckName | str
+    problem: str
+    hint: str
+    hosts: HostRanges
+
+
+class ServiceTable(Frozen, frozen=True, kw_only=True):
+    """The services of a run: those that lose most answers first.
+
+    `asked` is how many audited hosts had services to ask.
+    """
+
+    asked: int
+    rows: tuple[ServiceRow, ...]
+    not_asked: tuple[NotAsked, ...]
+
+    @property
+    def lost(self) -> int:
+        """How many clients lost their answer."""
+        return sum(row.lost for row in self.rows)
+
+    @property
+    def tries(self) -> int:
+        """How many clients asked for an answer."""
+        return sum(row.tries for row in self.rows)
