@@ -71,13 +71,15 @@ X86_64 = MachineType(
     console="ttyS0",
     port="ttyS1",
     append="no_timer_check mitigations=off",
-    own="acpi=off reboot=k nokaslr",
+    own="acpi=off reboot=k nokaslr noapictimer",
     newest_processor="max",
 )
 """no_timer_check: a late emulated timer panics a boot on a busy machine. mitigations=off: nothing
 in the guest is a secret, and emulated they cost a third of the time. acpi=off: the tables take a
 tenth of the boot to read; without them a restart needs the keyboard controller, reboot=k. nokaslr:
-to move the kernel takes time. Nehalem: it has no XSAVE and no SMAP, which are slow to emulate.
+to move the kernel takes time. noapictimer: a kernel measures that timer in a loop of PAUSE, at each
+of which QEMU leaves the emulated code; in kernels that are not for clouds that takes a third of the
+boot, and the PIT does as well. Nehalem: it has no XSAVE and no SMAP, which are slow to emulate.
 -cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then; the allocator of 6.12.95 panicked in four
 of four boots with max, in three of six with Nehalem, in none of nine without the instruction.
 """
