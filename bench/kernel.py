@@ -47,7 +47,10 @@ def plan_of(image: str, probe: Probe) -> HostPlan:
 
 
 def cost(image: str, probe: Probe) -> tuple[float, float]:
-    """Returns CPU seconds (of QEMU alone) and wall seconds of one guest, whose reply is read."""
+    """Returns CPU seconds (of QEMU and of this process) and wall seconds of one guest.
+
+    Its reply is read.
+    """
     plan = plan_of(image, probe)
     assert isinstance(plan.target, KernelTarget)
     execution = Execution(
@@ -58,8 +61,7 @@ def cost(image: str, probe: Probe) -> tuple[float, float]:
     after, ended = os.times(), time.monotonic()
     audited = verdict.result_from_output(plan, out.stdout, out.stderr, out.exit_status, out.cut)
     assert not audited.void
-    user = after.children_user - before.children_user
-    return user + after.children_system - before.children_system, ended - began
+    return sum(after[:4]) - sum(before[:4]), ended - began
 
 
 def measure(image: str, rounds: int) -> Iterator[tuple[Probe, float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fleetaudit.probe import protocol, verdict
 from fleetaudit.probe.offer import new_offer
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.base import Execution
-from fleetaudit.transport.kernel import run_kernel
+from fleetaudit.transport.kernel import guests, run_kernel
 from fleetaudit.transport.kernel.machines import MACHINES
 from tests.support import kernel_matrix, native
 from tests.support.foreign_kernels import NAMES, foreign_kernel
@@ -140,6 +141,34 @@ def test_a_vmlinux_boots_as_its_bzimage_does(quick: Path, tmp_path: Path) -> Non
         "unread-close": "RST",
         "drained-close": "FIN",
     }
+
+
+def vmlinux_that_resets() -> bytes:
+    """Returns an ELF file with a PVH entry where the processor finds no valid instruction."""
+    entry, size = 0x1000000, 0x1000
+    note = struct.pack("<III", 4, 4, 18) + b"Xen\0" + struct.pack("<I", entry)
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQ", 2, 62, 1, entry, 64, 0)
+    head += struct.pack("<IHHHHHH", 0, 64, 56, 2, 0, 0, 0)
+    loaded = struct.pack("<IIQQQQQQ", 1, 5, size, entry, entry, size, size, 0)
+    notes = struct.pack("<IIQQQQQQ", 4, 4, 0x800, entry, entry, len(note), len(note), 4)
+    return (
+        (head + loaded + notes).ljust(0x800, b"\0") + note.ljust(0x800, b"\0") + b"\x0f\x0b" * 2048
+    )
+
+
+def test_an_image_boots_itself_where_the_kernel_taken_out_of_it_does_not_start(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def take(image: bytes) -> bytes:
+        taken.append(len(image))
+        return vmlinux_that_resets()
+
+    monkeypatch.setattr(guests, "vmlinux_in", take)
+    result = audited(plan_for(quick, ("unread-close",)))
+    assert {o.ending for o in result.observations} == {"RST"}
+    assert taken == [quick.stat().st_size]
 
 
 def test_sysctls_are_set_before_the_probe_runs(quick: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib
 import io
 import lzma
 import struct
-import sys
 import tarfile
 from collections.abc import Callable, Mapping
+
+from fleetaudit.transport.kernel.zstd import load_zstd
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -18,9 +18,8 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.compress,
     ".bz2": bz2.compress,
     ".lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    ".zst": load_zstd().compress,
 }
-if sys.version_info >= (3, 14):
-    COMPRESSORS[".zst"] = importlib.import_module("compression.zstd").compress
 CONTROL = b"Package: %s\nVersion: %s\nArchitecture: amd64\nDescription: Linux\n Version: no\n"
 
 

@@ -2,10 +2,10 @@
 host.
 
 Rules: as for every transport; one deadline covers everything, waiting for a free core included. The
-parts: `image` recognizes kernel images, `machines` has the machine for each architecture, `guests`
-chooses what a guest runs, `cpio`, `initramfs` and `native_initramfs` pack it, `qemu` runs the
-guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are sent elsewhere as
-text and never imported.
+parts: `image` recognizes kernel images, `payload` unpacks them, `machines` has the machine for each
+architecture, `guests` chooses what a guest runs, `cpio`, `initramfs` and `native_initramfs` pack
+it, `qemu` runs the guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are
+sent elsewhere as text and never imported.
 """
 
 from __future__ import annotations
@@ -168,6 +168,9 @@ def _run(target: KernelTarget, execution: Execution, program: SupportsBytes) -> 
     if end.is_silent and machine.accelerator == "kvm":
         # KVM ran the trial guest of one instruction, and does not run a kernel.
         end = boot.again(machine=qemu.without_kvm(machine))
+    if end.is_silent and boot.guest.kernel != image.data:
+        # The kernel that was taken out of the image does not start: let the image do that.
+        end = boot.again(guest=replace(boot.guest, kernel=image.data))
     if end.is_silent and kind.newest_processor not in ("", boot.guest.processor):
         # The kernel may be built for newer processors, and crash before it can say so.
         end = boot.again(guest=replace(boot.guest, processor=kind.newest_processor))

@@ -17,6 +17,7 @@ from . import initramfs
 from .image_error import Image
 from .machines import MACHINES, X86_64, MachineType
 from .native_initramfs import pack_native
+from .payload import vmlinux_in
 from .qemu import Guest
 
 # A distribution may build its Python for a new one; with -cx16, as `X86_64` has it, the C library
@@ -56,7 +57,7 @@ def make_guest(target: KernelTarget, image: Image, programs: SupportsBytes) -> G
     kind = machine_for(image)
     words = (kind.command_line, kind.own, _PORT_VARIABLE.format(kind.port), target.append)
     return Guest(
-        kernel=image.data,
+        kernel=vmlinux_in(image.data) or image.data,
         initramfs=pack_native(native, target.sysctls),
         memory_mib=target.memory_mib,
         append=" ".join(filter(None, words)),

@@ -8,7 +8,6 @@ tar of GNU and POSIX (tar(5)).
 from __future__ import annotations
 
 import bz2
-import importlib
 import lzma
 import re
 import zlib
@@ -18,6 +17,8 @@ from typing import Any
 import msgspec
 
 from fleetaudit.text.sanitize import printable_line
+
+from .zstd import load_zstd
 
 MAX_IMAGE = 256 * 1024 * 1024
 """Maximum size of the image in a package, in bytes."""
@@ -159,11 +160,11 @@ class _Gzip:
 
 
 class _Zstd:
-    """Unpacks zstd, which Python has since 3.14; its own error becomes a ValueError."""
+    """Unpacks zstd, whose own error becomes a ValueError."""
 
     def __init__(self) -> None:
-        """Raises ImportError before Python 3.14."""
-        zstd = importlib.import_module("compression.zstd")
+        """Raises `ImportError`, see `load_zstd`."""
+        zstd = load_zstd()
         self._unpacker, self._error = zstd.ZstdDecompressor(), zstd.ZstdError
 
     @property

@@ -1,13 +1,12 @@
 """Unpacks compressed kernels: whole files, and the payload of an EFI zboot image. Pure.
 
-Rules: what comes out is bounded by `MAX_BYTES`, whatever the compressed data would become. gzip and
-xz are unpacked by the standard library, zstd where it has that (Python 3.14); for others the error
-names the command that unpacks them. Format of zboot: drivers/firmware/efi/libstub/zboot-header.S.
+Rules: what comes out is bounded by `MAX_BYTES`, whatever the compressed data would become. gzip, xz
+and zstd are unpacked; for others the error names the command that unpacks them. Format of zboot:
+drivers/firmware/efi/libstub/zboot-header.S.
 """
 
 from __future__ import annotations
 
-import importlib
 import lzma
 import zlib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import msgspec
 
 from .image_error import NotAKernelError
 from .image_headers import number
+from .zstd import load_zstd
 
 MAX_BYTES = 256 * 1024 * 1024
 """Maximum size of a kernel image in bytes; the largest that distributions ship have 50 MB."""
@@ -55,8 +55,8 @@ def _xz(data: bytes) -> bytes:
 
 
 def _zstd(data: bytes) -> bytes:
-    """Unpacks the first frame of a zstd file; raises `ImportError` before Python 3.14."""
-    zstd = importlib.import_module("compression.zstd")
+    """Unpacks the first frame of a zstd file; raises `ImportError`, see `load_zstd`."""
+    zstd = load_zstd()
     try:
         return _stream(zstd.ZstdDecompressor(), data)
     except zstd.ZstdError as e:
@@ -140,6 +140,6 @@ def _unpacked(compression: Compression, data: bytes, command: str) -> bytes:
     try:
         return compression.unpack(data)
     except ImportError as e:
-        raise NotAKernelError(f"{found}, which Python unpacks from 3.14 on", hint) from e
+        raise NotAKernelError(f"{found}, which this Python was built without", hint) from e
     except (zlib.error, lzma.LZMAError, ValueError) as e:
         raise NotAKernelError(f"{found} that cannot be unpacked ({e})", "") from e

@@ -15,6 +15,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.transport.kernel import package as package_module
 from fleetaudit.transport.kernel.image import load_image
 from fleetaudit.transport.kernel.package import PackageError, is_package, read_package
+from fleetaudit.transport.kernel.zstd import load_zstd
 from tests.support.debian_packages import COMPRESSORS, ar, bzimage, package, tar
 
 IMAGE = bzimage("6.1.0-9-amd64 (x) #1 SMP Debian 6.1.27-1 (2023-05-08)")
@@ -66,8 +67,10 @@ def test_what_is_no_package_with_a_kernel_is_refused_in_words(data: bytes, found
         read_package(data)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads zstd")
-def test_zstd_names_the_command_that_unpacks_it() -> None:
+def test_a_python_without_zstd_names_the_command_that_unpacks_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, load_zstd().__name__, None)
     data = ar(
         {"debian-binary": b"2.0\n", "control.tar.zst": b"\x28\xb5\x2f\xfd", "data.tar.zst": b""}
     )

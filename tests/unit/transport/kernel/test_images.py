@@ -7,6 +7,7 @@ import gzip
 import lzma
 import struct
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from fleetaudit.transport.kernel import unpack_image
 from fleetaudit.transport.kernel.image import parse_image
 from fleetaudit.transport.kernel.image_error import Image, NotAKernelError
 from fleetaudit.transport.kernel.machines import MACHINES
+from fleetaudit.transport.kernel.payload import vmlinux_in
+from fleetaudit.transport.kernel.zstd import load_zstd
 
 BANNER = b"Linux version %s\0Linux version 6.1.0-9-test (x@y) #1 SMP\n\0"
 BANNER_VERSION = "6.1.0-9-test (x@y) #1 SMP"
@@ -91,8 +94,10 @@ def zboot(payload: bytes, compression: bytes = b"gzip", size: int | None = None)
         (vmlinux(0x3E, 0xFFFFFFFF81000000, PVH), "x86_64", BANNER_VERSION),
         (gzip.compress(arm64()), "aarch64", BANNER_VERSION),
         (lzma.compress(riscv()), "riscv64", BANNER_VERSION),
+        (load_zstd().compress(riscv()), "riscv64", BANNER_VERSION),
         (zboot(gzip.compress(arm64())), "aarch64", BANNER_VERSION),
         (zboot(lzma.compress(riscv()), b"xzkern"), "riscv64", BANNER_VERSION),
+        (zboot(load_zstd().compress(arm64()), b"zstd22"), "aarch64", BANNER_VERSION),
     ],
 )
 def test_a_kernel_of_every_architecture_is_recognized_by_its_header(
@@ -134,6 +139,8 @@ def test_every_architecture_of_the_native_probe_has_a_machine() -> None:
         (gzip.compress(gzip.compress(arm64())), "compressed twice"),
         (gzip.compress(zboot(gzip.compress(arm64()))), "compressed twice"),
         (lzma.compress(arm64())[:-9], "no end"),
+        (load_zstd().compress(arm64())[:-9], "no end"),
+        (b"\x28\xb5\x2f\xfd" + b"nonsense" * 40, "zstd-compressed data that cannot be unpacked"),
         (b"\xfd7zXZ\x00" + b"nonsense" * 40, "xz-compressed data that cannot be unpacked"),
         (b"BZh91AY" + bytes(40), "bzip2-compressed data"),
         (b"\x27\x05\x19\x56" + bytes(4000), "a U-Boot image"),
@@ -147,8 +154,10 @@ def test_a_kernel_that_cannot_be_booted_is_refused_with_what_it_is(data: bytes, 
     assert e.value.hint.isprintable()
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python unpacks zstd")
-def test_zstd_is_refused_with_the_command_that_unpacks_it() -> None:
+def test_a_python_without_zstd_names_the_command_that_unpacks_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, load_zstd().__name__, None)
     with pytest.raises(NotAKernelError, match="zstd") as e:
         parse_image(b"\x28\xb5\x2f\xfd" + bytes(100))
     assert "zstd -dc IMAGE > UNPACKED" in e.value.hint
@@ -157,13 +166,65 @@ def test_zstd_is_refused_with_the_command_that_unpacks_it() -> None:
     assert "tail -c +257 IMAGE | head -c 104 | zstd -dc > UNPACKED" in e.value.hint
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, load_zstd().compress])
 def test_what_would_unpack_to_more_than_any_kernel_is_not_unpacked(
     pack: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unpack_image, "MAX_BYTES", 1 << 20)
     with pytest.raises(NotAKernelError, match="which no kernel image is"):
         parse_image(pack(bytes(2 << 20)))  # type: ignore[operator]
+
+
+KERNEL = vmlinux(0x3E, 0xFFFFFFFF81000000, PVH)
+
+
+def bzimage(payload: bytes, protocol: int = 0x20F, size: int | None = None) -> bytes:
+    """Returns a bzImage with a payload of compressed bytes, which their unpacked size ends."""
+    length = len(payload) + 4 if size is None else size
+    head = patched(
+        5 * 512,
+        (0x1F1, b"\4"),
+        (0x1F4, struct.pack("<I", 0)),
+        (0x1FE, b"\x55\xaa\0\0HdrS" + struct.pack("<H", protocol)),
+        (0x211, b"\1"),
+        (0x236, b"\1"),
+        (0x248, struct.pack("<II", 64, length)),
+    )
+    return head + bytes(64) + payload + struct.pack("<I", len(KERNEL)) + bytes(100)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, load_zstd().compress])
+def test_the_kernel_in_a_bzimage_is_taken_out(pack: Callable[[bytes], bytes]) -> None:
+    image = bzimage(pack(KERNEL))
+    assert parse_image(image).data == image
+    assert vmlinux_in(image) == KERNEL
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        KERNEL,
+        bzimage(b"\x02\x21\x4c\x18" + bytes(100)),  # lz4
+        bzimage(b"nonsense"),
+        bzimage(b""),
+        bzimage(gzip.compress(KERNEL), protocol=0x207),
+        bzimage(gzip.compress(KERNEL), size=60),
+        bzimage(gzip.compress(KERNEL)[:-20]),
+        bzimage(gzip.compress(KERNEL[:3000])),
+        bzimage(gzip.compress(vmlinux(0x3E, 0, b"Xen\0"))),
+        bzimage(gzip.compress(vmlinux(0x15, POWER))),
+        bzimage(gzip.compress(b"no kernel")),
+    ],
+)
+def test_an_image_whose_kernel_cannot_be_taken_out_stays_as_it_is(image: bytes) -> None:
+    assert vmlinux_in(image) is None
+
+
+@given(st.integers(0, 0x260), st.binary(max_size=8))
+def test_no_bzimage_that_lies_raises(at: int, patch: bytes) -> None:
+    good = bzimage(gzip.compress(KERNEL))
+    assert vmlinux_in(good[:at] + patch + good[at + len(patch) :]) in (None, KERNEL)
+    assert vmlinux_in(good[:at]) is None
 
 
 HEADS = (arm64(), riscv(), zimage(), s390(), vmlinux(0x15, POWER), vmlinux(0x3E, 0, PVH))
