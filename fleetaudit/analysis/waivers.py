@@ -29,7 +29,17 @@ from fleetaudit.text.typed_documents import convert_document, did_you_mean
 from fleetaudit.text.wildcards import wildcard_regex
 from fleetaudit.text.yaml_lines import parse_yaml
 
-KINDS = ("control", "exposure", "host-key", "kernel", "scenario", "sysctl")
+KINDS = (
+    "control",
+    "exposure",
+    "host-key",
+    "kernel",
+    "not-watched",
+    "resets",
+    "scenario",
+    "sysctl",
+    "watch",
+)
 """The kinds of finding: what the id of a finding begins with."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]

@@ -322,4 +322,6 @@ def _plan_words(host: HostPlan) -> tuple[str, ...]:
         count_noun(host.trials, "trial"),
         count_noun(len(host.sysctls_collect), "sysctl pattern"),
     )
-    return host.name, describe_connection(target), f"{scenarios}, {trials}, {patterns}"
+    watch = [f"watched for {host.watch.seconds:g} s"] if host.watch else []
+    work = ", ".join([scenarios, trials, patterns, *watch])
+    return host.name, describe_connection(target), work

@@ -1,4 +1,4 @@
-"""The catalogue of playbooks as text: each scenario with its steps."""
+"""The catalogue of playbooks as text: each scenario with its steps, and each watch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 
-from fleetaudit.model import Scenario
+from fleetaudit.model import Play, Scenario
+from fleetaudit.playbook.expectation_tests import describe_bounds
 from fleetaudit.report.text_lines import wrap
 from fleetaudit.text.sanitize import terminal_line
 
@@ -14,14 +15,16 @@ from .planning import read_playbooks
 
 
 def render_scenarios(playbooks: Sequence[str], *, width: int) -> str:
-    """Returns every scenario of the playbooks: its steps, what is expected, and why.
+    """Returns every scenario of the playbooks: its steps, what is expected, and why; then for how
+    long hosts are watched.
 
     `playbooks` are paths or names of shipped ones, () for the default one; `width` is in columns.
     Raises `NothingToDoError` for a missing playbook, `InputError` for what makes no sense in one.
     """
-    plays = chain.from_iterable(map(attrgetter("plays"), read_playbooks(playbooks)))
+    plays = [*chain.from_iterable(map(attrgetter("plays"), read_playbooks(playbooks)))]
     scenarios = chain.from_iterable(map(attrgetter("scenarios"), plays))
-    return "".join(_scenario_text(scenario, width) for scenario in scenarios)
+    texts = [_scenario_text(scenario, width) for scenario in scenarios]
+    return "".join([*texts, *map(_watch_text, plays)])
 
 
 def _scenario_text(scenario: Scenario, width: int) -> str:
@@ -49,3 +52,26 @@ def _expectation(scenario: Scenario) -> str:
     if not scenario.expect:
         return "no expectation"
     return f"expect: {' or '.join(scenario.expect)} ({scenario.severity})"
+
+
+def _watch_text(play: Play) -> str:
+    """Returns for how long the hosts of a play are watched, with an empty line at its end; "" if
+    they are not.
+    """
+    if play.watch is None:
+        return ""
+    lines = [
+        f"watch  ({play.watch.seconds:g} s)",
+        f"  Which programs of “hosts: {terminal_line(play.hosts)}” reset connections; needs root",
+        *_watch_expectations(play),
+        "",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _watch_expectations(play: Play) -> Iterator[str]:
+    """Yields a line for each expectation of a watch."""
+    for name, expectations in play.watch_expect.items():
+        for each in expectations:
+            bounds = " and ".join(describe_bounds(each.at_least, each.at_most))
+            yield f"  expect: {name} {bounds} ({each.severity})"

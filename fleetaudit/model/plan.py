@@ -36,6 +36,7 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     kernels_expect: dict[str, tuple[Expectation, ...]] = {}
     watch: Watch | None = None
+    watch_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     services: tuple[Service, ...] = ()
     origin: str = ""
 

@@ -110,7 +110,7 @@ class SysctlExpectation(Expectation, frozen=True, kw_only=True):
 
 
 class ExposureExpectation(Expectation, frozen=True, kw_only=True):
-    """What a playbook expects of one exposure number; only the tests that are set apply."""
+    """What a playbook expects of one number of production; only the tests that are set apply."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -136,6 +136,7 @@ class Play(Frozen, frozen=True, kw_only=True):
     exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     kernels_expect: dict[str, tuple[Expectation, ...]] = {}
     watch: Watch | None = None
+    watch_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     services: tuple[Service, ...] = ()
     tags: tuple[str, ...] = ()
 
@@ -144,7 +145,8 @@ class Playbook(Frozen, frozen=True, kw_only=True):
     """A playbook file.
 
     `lines` has the line of each expectation by the id of its findings without a family
-    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "kernel:"); the first of several lines.
+    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "watch:NAME", "kernel:"); the first of several
+    lines.
     """
 
     source: str

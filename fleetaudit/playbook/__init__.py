@@ -30,6 +30,7 @@ from .expectations import (
 from .format import PlayFile, json_schema, write_schema
 from .scenarios import build_scenarios
 from .shipped import ShippedPlaybooks
+from .watch import build_watch, build_watch_expectations
 
 __all__ = [
     "DEFAULT_PLAYBOOK",
@@ -143,12 +144,14 @@ def _build_play(document: Document, file: PlayFile, index: int, lines: dict[str,
         kernels_expect=build_kernel_expectations(
             document, file.kernels.expect, (index, "kernels", "expect")
         ),
+        watch=build_watch(document, file.watch, (index, "watch")),
+        watch_expect=build_watch_expectations(document, file.watch, (index, "watch")),
         tags=tuple(file.tags),
     )
     if is_empty(play):
         raise document.error(
-            f"the play “{file.name}” is empty: it has no scenarios, and nothing of sysctls,"
-            " exposure or kernels",
+            f"the play “{file.name}” is empty: it has no scenarios, no watch, and nothing of"
+            " sysctls, exposure or kernels",
             (index,),
         )
     _note_lines(document, play, placed, index, lines)
@@ -195,8 +198,8 @@ def _note_lines(
 ) -> None:
     """Adds the line of each expectation of a play to `lines`, by the id of its findings.
 
-    Ids are "scenario:NAME", "sysctl:NAME" and "exposure:NAME". All expectations of kernels share
-    "kernel:". The first line of an id counts.
+    Ids are "scenario:NAME", "sysctl:NAME", "exposure:NAME" and "watch:NAME". All expectations of
+    kernels share "kernel:". The first line of an id counts.
     """
     places: list[tuple[str, ValuePath]] = [
         (f"scenario:{each.scenario.name}", each.where) for each in placed
@@ -204,6 +207,7 @@ def _note_lines(
     for kind, section, names in (
         ("sysctl", "sysctls", play.sysctls_expect),
         ("exposure", "exposure", play.exposure_expect),
+        ("watch", "watch", play.watch_expect),
     ):
         places += [(f"{kind}:{name}", (index, section, "expect", name)) for name in names]
     places += [("kernel:", (index, "kernels", "expect", name)) for name in play.kernels_expect]
@@ -233,14 +237,21 @@ def _check_agreement(document: Document, plays: Sequence[Play]) -> None:
     for (_, one), (index, other) in combinations(enumerate(plays), 2):
         name = find_contradiction(one, other) if _share_hosts(one, other) else ""
         if name:
-            kind = "sysctls" if name in other.sysctls_expect else "exposure"
+            section = _section_of(other, name)
             raise document.error(
                 f"the play “{other.name}” and the play “{one.name}” expect different things of"
                 f" {name} on the same hosts",
-                (index, kind, "expect", name),
+                (index, section, "expect", name),
                 key=True,
                 hint="make the two agree, or let their “hosts:” not overlap",
             )
+
+
+def _section_of(play: Play, name: str) -> str:
+    """Returns the key of a play under which it has the expectation of this name."""
+    if name in play.sysctls_expect:
+        return "sysctls"
+    return "watch" if name in play.watch_expect else "exposure"
 
 
 def _share_hosts(one: Play, other: Play) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from fleetaudit.model import Condition, ExposureExpectation, Play, SysctlExpecta
 from .expectation_tests import meets
 
 _ALWAYS = Condition()
+_Numbers = Mapping[str, tuple[ExposureExpectation, ...]]
 
 
 class Bounds(NamedTuple):
@@ -42,13 +43,18 @@ class Bounds(NamedTuple):
 
 
 def find_contradiction(one: Play, other: Play) -> str:
-    """Returns the first sysctl or exposure number, by name, of which two plays expect what no value
-    can meet on one host; "" if there is none.
+    """Returns the first sysctl or number of production, by name, of which two plays expect what no
+    value can meet on one host; "" if there is none.
 
-    Sysctls come before exposure numbers. Whether a host has both plays is for the caller to know.
-    Kernel expectations cannot contradict each other.
+    Sysctls come before numbers of production. Whether a host has both plays is for the caller to
+    know. Kernel expectations cannot contradict each other.
     """
-    return next(chain(_contradictory_sysctls(one, other), _disjoint_exposures(one, other)), "")
+    found = chain(
+        _contradictory_sysctls(one, other),
+        _disjoint_numbers(one.exposure_expect, other.exposure_expect),
+        _disjoint_numbers(one.watch_expect, other.watch_expect),
+    )
+    return next(found, "")
 
 
 def _contradictory_sysctls(one: Play, other: Play) -> Iterator[str]:
@@ -58,10 +64,10 @@ def _contradictory_sysctls(one: Play, other: Play) -> Iterator[str]:
             yield key
 
 
-def _disjoint_exposures(one: Play, other: Play) -> Iterator[str]:
-    """Yields the exposure numbers of which two plays expect what no number can meet, by name."""
-    for name in sorted(one.exposure_expect.keys() & other.exposure_expect.keys()):
-        if are_disjoint(map(bounds_of, one.exposure_expect[name] + other.exposure_expect[name])):
+def _disjoint_numbers(one: _Numbers, other: _Numbers) -> Iterator[str]:
+    """Yields the numbers of which two plays expect what no number can meet, by name."""
+    for name in sorted(one.keys() & other.keys()):
+        if are_disjoint(map(bounds_of, one[name] + other[name])):
             yield name
 
 

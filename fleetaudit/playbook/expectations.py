@@ -27,6 +27,7 @@ from .format import (
     KernelExpectationFile,
     KernelsExpectFile,
     SysctlExpectationFile,
+    WatchExpectFile,
 )
 from .patterns import pattern_fault
 
@@ -186,9 +187,9 @@ def _test_a_word(tests: set[str]) -> bool:
 
 
 def build_exposure_expectations(
-    document: Document, file: ExposureExpectFile, where: ValuePath
+    document: Document, file: ExposureExpectFile | WatchExpectFile, where: ValuePath
 ) -> dict[str, tuple[ExposureExpectation, ...]]:
-    """Returns the expectations of exposure numbers, by name.
+    """Returns the expectations of numbers of production, by name.
 
     Raises `InputError` for one without a bound, and for one that no number can meet.
     """
@@ -201,7 +202,7 @@ def build_exposure_expectations(
 def _build_exposure_expectation(
     document: Document, file: ExposureExpectationFile, where: ValuePath
 ) -> ExposureExpectation:
-    """Returns one expectation of an exposure number; raises `InputError` if none can meet it."""
+    """Returns one expectation of a number; raises `InputError` if none can meet it."""
     if file.at_least is None and file.at_most is None:
         raise document.error("no test; use at_most or at_least", where)
     expectation = ExposureExpectation(

@@ -138,7 +138,7 @@ class SysctlsFile(File, frozen=True, kw_only=True):
 
 
 class ExposureExpectationFile(File, frozen=True, kw_only=True):
-    """What is expected of one exposure number."""
+    """What is expected of one number of production."""
 
     at_most: Annotated[Bound | None, Meta(description="Not more than this.")] = None
     at_least: Annotated[Bound | None, Meta(description="Not less than this.")] = None
@@ -193,6 +193,34 @@ class ExposureFile(File, frozen=True, kw_only=True):
     """What is expected of a host in production."""
 
     expect: ExposureExpectFile = ExposureExpectFile()
+
+
+class WatchExpectFile(File, frozen=True, kw_only=True):
+    """What is expected of the RSTs that programs of a host send while it is watched."""
+
+    resets: Annotated[
+        ExposureExpectationFile | None,
+        Meta(description="RSTs of all programs, for every reason."),
+    ] = None
+    resets_per_minute: Annotated[
+        ExposureExpectationFile | None, Meta(description="The same as a rate.")
+    ] = None
+    unread_data_resets: Annotated[
+        ExposureExpectationFile | None,
+        Meta(description="RSTs because a program closed a connection with unread data."),
+    ] = None
+
+
+class WatchFile(File, frozen=True, kw_only=True):
+    """For how long the hosts are watched, what is reported, and what is expected."""
+
+    for_: Annotated[
+        float | str, Meta(description="60s, 5m, 1h, or a number of seconds; from 1s to 1h.")
+    ] = msgspec.field(name="for", default=60)
+    peers: Annotated[
+        bool, Meta(description="Report the networks of the peers that were reset.")
+    ] = False
+    expect: WatchExpectFile = WatchExpectFile()
 
 
 class KernelExpectationFile(File, frozen=True, kw_only=True):
@@ -323,6 +351,15 @@ class PlayFile(File, frozen=True, kw_only=True):
     sysctls: SysctlsFile = SysctlsFile()
     exposure: ExposureFile = ExposureFile()
     kernels: KernelsFile = KernelsFile()
+    watch: Annotated[
+        float | str | WatchFile | None,
+        Meta(
+            description=(
+                "Watch for this long which programs reset connections: 60s, 5m, 1h, a number of"
+                " seconds, or a mapping. It needs root on the host."
+            )
+        ),
+    ] = None
     tags: Annotated[Tags, Meta(description="Tags of everything in this play.")] = []
 
 

@@ -66,6 +66,7 @@ class _Work(NamedTuple):
     exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     kernels_expect: dict[str, tuple[Expectation, ...]] = {}
     watch: Watch | None = None
+    watch_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
     services: tuple[Service, ...] = ()
 
 
@@ -180,6 +181,7 @@ class _Planner:
             exposure_expect=work.exposure_expect,
             kernels_expect=work.kernels_expect,
             watch=work.watch,
+            watch_expect=work.watch_expect,
             services=work.services,
             origin=host.origin,
         )
@@ -223,6 +225,7 @@ def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) ->
     tagged = [scenario for scenario in play.scenarios if selection.has(scenario.tags)]
     names = names_with_controls(tagged, play.scenarios)
     sysctls = selection.expectations(play.sysctls_expect)
+    watch_expect = selection.expectations(play.watch_expect)
     return msgspec.structs.replace(
         play,
         scenarios=tuple(s for s in play.scenarios if s.name in names),
@@ -230,7 +233,8 @@ def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) ->
         sysctls_expect=sysctls,
         exposure_expect=selection.expectations(play.exposure_expect),
         kernels_expect=selection.expectations(play.kernels_expect),
-        watch=play.watch if selection.has(()) else None,
+        watch=play.watch if watch_expect or selection.has(()) else None,
+        watch_expect=watch_expect,
         services=tuple(each for each in play.services if selection.has(each.tags)),
     )
 
@@ -285,6 +289,7 @@ def _combine(plays: Sequence[PlacedPlay], host: str) -> _Work:
         exposure_expect=_combine_expectations(each.play.exposure_expect for each in plays),
         kernels_expect=_combine_expectations(each.play.kernels_expect for each in plays),
         watch=_combine_watches(each.play.watch for each in plays),
+        watch_expect=_combine_expectations(each.play.watch_expect for each in plays),
         services=_combine_services(plays, host),
     )
 

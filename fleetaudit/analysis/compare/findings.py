@@ -38,8 +38,20 @@ from .view_model import (
     Remedy,
 )
 
-KINDS = ("host-key", "control", "scenario", "kernel", "sysctl", "exposure")
+KINDS = (
+    "host-key",
+    "control",
+    "scenario",
+    "kernel",
+    "sysctl",
+    "exposure",
+    "not-watched",
+    "watch",
+    "resets",
+)
 """The prefixes of the ids of findings, in the order of the report."""
+_IN_PLAYBOOK = ("host-key", "control", "scenario", "kernel")
+"""The kinds whose subjects have a place in the playbook, if any has."""
 SAME_ENDING = "same-ending:"
 _FAMILY_NAMES = {str(family): name for family, name in FAMILY_NAMES.items()}
 
@@ -128,12 +140,13 @@ def parse_finding_id(id_: str) -> tuple[str, str, str]:
     "scenario:unread-close/ipv4" is ("scenario", "unread-close", "ipv4"); an id without a family has
     "". The key of a sysctl may contain a slash. The subject of a finding about a whole kernel is
     its scenario. So "kernel:same-ending:unread-close/ipv4" is ("kernel", "unread-close", "ipv4"),
-    and "exposure:listen_overflows" is ("exposure", "listen_overflows", "").
+    and "exposure:listen_overflows" is ("exposure", "listen_overflows", ""). The name of a program
+    may contain a slash as well: "resets:haproxy:8443" is ("resets", "haproxy:8443", "").
     """
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
         return kind, f"{subject} host key", ""
-    if kind == "sysctl":
+    if kind in ("sysctl", "resets"):
         return kind, subject, ""
     name, _, family = subject.rpartition("/")
     if kind == "kernel":
@@ -167,12 +180,12 @@ def _group_key(pairs: Sequence[Pair]) -> Hashable:
 def _sort_key(same: Sequence[Sequence[Pair]], places: Mapping[str, int]) -> SortKey:
     """Returns the key that sorts the groups: severity, kind, place in the playbook, id.
 
-    Findings about sysctls and production have no place in the playbook and are sorted by id. A
-    subject or kind that is not in the list comes last.
+    Findings about sysctls, production and programs have no place in the playbook and are sorted by
+    id. A subject or kind that is not in the list comes last.
     """
     first = same[0][0][1]
     kind, subject, _ = parse_finding_id(first.id)
-    in_playbook = kind not in ("sysctl", "exposure")
+    in_playbook = kind in _IN_PLAYBOOK
     return (
         -SEVERITIES.index(first.severity),
         (*KINDS, kind).index(kind),

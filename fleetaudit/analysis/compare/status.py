@@ -76,6 +76,7 @@ _WHOLE_VERBS: Mapping[str, tuple[str, str]] = {
         "is void: the positive control failed, so its verdicts do not count",
         "are void: the positive control failed, so their verdicts do not count",
     ),
+    "not-watched": ("could not be watched", "could not be watched"),
 }
 """What is wrong with hosts, whatever the playbook expects, by the kind of the finding."""
 _KIND_VERBS: Mapping[str, tuple[str, str]] = {
@@ -83,6 +84,7 @@ _KIND_VERBS: Mapping[str, tuple[str, str]] = {
     "kernel": ("differs", "differ"),
     "sysctl": ("has an unexpected value", "have an unexpected value"),
     "exposure": ("has an unexpected number", "have an unexpected number"),
+    "watch": ("has an unexpected number", "have an unexpected number"),
 }
 """What hosts with a finding do, in the singular and in the plural, by the kind of the finding."""
 

@@ -29,8 +29,10 @@ from .scenarios import (
     judge_scenarios,
 )
 from .sysctls import judge_sysctls
+from .watch import NOT_WATCHED, judge_watch, program_id
 
 __all__ = [
+    "NOT_WATCHED",
     "ExpectationStatus",
     "HostJudge",
     "describe_endings",
@@ -38,6 +40,7 @@ __all__ = [
     "is_unknown",
     "judge_fleet",
     "judge_host",
+    "program_id",
 ]
 
 
@@ -57,9 +60,10 @@ def judge_host(audited: Audited, plan: HostPlan) -> Audited:
     id. Earlier findings are replaced, except those of `judge_fleet`.
 
     `plan` is the plan of this host: the scenarios that it ran, and what the playbook expects of
-    them, of its sysctls and of its production numbers. Also set are the ids of the expectations
-    that apply to the host, met or not ("sysctl:net.ipv4.tcp_rfc1337"); those of scenarios are not
-    among them, because the observations of the host name the scenarios.
+    them, of its sysctls and of its production numbers, and for how long it was watched. Also set
+    are the ids of the expectations that apply to the host, met or not
+    ("sysctl:net.ipv4.tcp_rfc1337"); those of scenarios are not among them, because the observations
+    of the host name the scenarios.
     """
     return _with_findings(audited, plan, judge_scenarios(audited, plan))
 
@@ -70,11 +74,14 @@ def _with_findings(audited: Audited, plan: HostPlan, scenarios: Iterable[Finding
         *scenarios,
         *judge_sysctls(audited, plan),
         *judge_exposure(audited, plan),
+        *judge_watch(audited, plan),
         *filter(is_finding_of_fleet, audited.findings),
     ]
     expectations = (
         *expectation_ids("sysctl", plan.sysctls_expect, audited),
         *expectation_ids("exposure", plan.exposure_expect, audited),
+        *expectation_ids("watch", plan.watch_expect, audited),
+        *([NOT_WATCHED] if plan.watch else ()),
         *filter(is_of_fleet, audited.expectations),
     )
     found.sort(key=severity_order)

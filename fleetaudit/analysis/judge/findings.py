@@ -101,7 +101,8 @@ def expectation_ids(
 ) -> Iterator[str]:
     """Yields the ids of the expectations that apply to a host: "sysctl:net.ipv4.tcp_rfc1337".
 
-    `kind` is "sysctl" or "exposure". The id is that of the finding if one of them is not met.
+    `kind` is "sysctl", "exposure" or "watch". The id is that of the finding if one of them is not
+    met.
     """
     for name, _ in applying_by_name(expectations, audited):
         yield f"{kind}:{name}"

@@ -6,9 +6,17 @@ before these remedies. A text of a host enters a command only if it is made of l
 blanks.
 """
 
-from .exposure import EXPOSURE_REMEDIES
+from .exposure import CLOSE_REMEDY, EXPOSURE_REMEDIES
 from .kernel_fixes import REREAD_FIXED
 from .scenarios import scenario_remedy
 from .sysctls import sysctl_remedy
+from .watch import WATCH_REMEDIES
 
-__all__ = ["EXPOSURE_REMEDIES", "REREAD_FIXED", "scenario_remedy", "sysctl_remedy"]
+__all__ = [
+    "CLOSE_REMEDY",
+    "EXPOSURE_REMEDIES",
+    "REREAD_FIXED",
+    "WATCH_REMEDIES",
+    "scenario_remedy",
+    "sysctl_remedy",
+]

@@ -103,12 +103,15 @@ class _RemoteAudit:
     given: dict[int, _Given] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     batches: int = 0
+    extra_s: float = 0.0
+    """The most seconds that a host of the plan needs beyond its deadline."""
     connected_at: float = field(default_factory=time.monotonic)
     last_event_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> Outcome:
         """Audits every host; raises what `on_result` raises."""
         division = divide_hosts(self.start.plan.hosts)
+        self.extra_s = max((host.extra_s for host in self.start.plan.hosts), default=0.0)
         self._refuse_passwords(division.with_password)
         remote = self._with_workers_at_site(division.remote)
         self._give_out(make_batches(remote, len(self.workers)))
@@ -165,7 +168,8 @@ class _RemoteAudit:
     def _work(self, batch: Batch) -> BatchWork:
         """Returns a batch as it is sent."""
         settings, hosts = self.start.settings, map(_as_sent, self._hosts(batch.indexes))
-        return BatchWork(tuple(hosts), settings, _batch_s(settings, len(batch.indexes)))
+        seconds = _batch_s(settings, len(batch.indexes), self.extra_s)
+        return BatchWork(tuple(hosts), settings, seconds)
 
     def _hosts(self, indexes: Sequence[int]) -> list[HostPlan]:
         """Returns the hosts with these indexes."""
@@ -242,7 +246,7 @@ class _RemoteAudit:
         if self.cluster.is_connected:
             self.connected_at = now
         largest = max(len(given.batch.indexes) for given in self.given.values())
-        allowed_s = _batch_s(self.start.settings, largest) + _GRACE_S
+        allowed_s = _batch_s(self.start.settings, largest, self.extra_s) + _GRACE_S
         return now - self.connected_at > _GONE_S or now - self.last_event_at > allowed_s
 
     def _finish_the_rest(self) -> None:
@@ -313,13 +317,13 @@ class _RemoteAudit:
 def _as_sent(host: HostPlan) -> HostPlan:
     """Returns the plan of a host without what a worker does not need: it judges nothing."""
     return msgspec.structs.replace(
-        host, groups=(), sysctls_expect={}, exposure_expect={}, kernels_expect={}
+        host, groups=(), sysctls_expect={}, exposure_expect={}, kernels_expect={}, watch_expect={}
     )
 
 
-def _batch_s(settings: EngineSettings, hosts: int) -> float:
+def _batch_s(settings: EngineSettings, hosts: int, extra_s: float) -> float:
     """Returns how long a batch of so many hosts may take at most, in seconds: as if each took its
-    whole time.
+    whole time, `extra_s` beyond its deadline.
     """
     rounds = math.ceil(hosts / (settings.forks or DEFAULT_FORKS))
-    return rounds * (settings.host_deadline_s + settings.grace_s)
+    return rounds * (settings.host_deadline_s + extra_s + settings.grace_s)
