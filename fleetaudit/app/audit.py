@@ -25,7 +25,7 @@ from fleetaudit.analysis.judge import HostJudge, judge_fleet
 from fleetaudit.engine import EngineSettings, Outcome, RepeatCommand, StopRequest
 from fleetaudit.engine import audit as audit_hosts
 from fleetaudit.errors import FleetauditError, NothingToDoError, OutputError
-from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, RunInfo
+from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, Playbook, RunInfo
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
 from fleetaudit.store.deduplication import judge_and_deduplicate, share_evidence
@@ -62,6 +62,7 @@ from .reporter import Report, Reporter, ignore_message
 from .resume import make_manifest
 from .run_output import MAX_EXPORTED, NotWrittenError, WrittenRun, write_run
 from .source_locations import add_locations
+from .watch import watch_playbook
 from .workers import open_cluster
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def prepare_run(
     options = reader.connection_options(connection)
     plan = build_plan(
         loaded,
-        read_playbooks(run.playbooks),
+        _playbooks(run),
         run.selection(connection.limit),
         options,
         connects=connects,
@@ -204,6 +205,13 @@ def prepare_run(
         plan=_select_shard(plan, run),
         folder=Path.cwd(),
     )
+
+
+def _playbooks(run: RunOptions) -> tuple[Playbook, ...]:
+    """Returns the playbooks of a run; the one of `fleetaudit watch` is in no file."""
+    if run.watch is not None:
+        return (watch_playbook(run.watch),)
+    return read_playbooks(run.playbooks)
 
 
 def _select_shard(plan: Plan, run: RunOptions) -> Plan:

@@ -11,6 +11,7 @@ from fleetaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from fleetaudit.engine.batches import BatchSize
+    from fleetaudit.model import Watch
     from fleetaudit.store.retention import RetentionPolicy
 
     from .command_line import CommandLine
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `fleetaudit run` that do not concern connections, checked and parsed.
 
+    `watch` is what `fleetaudit watch` asks, in the place of `playbooks`; None for other commands.
     `shard` is (part, parts); `shard_text` is the same as it was typed. `serial` are the sizes of
     the batches; `max_fail_percentage` of one may fail. `deadline_s` ends the whole run. `scheduled`
     is whether the run is unattended (--cron). `engine` is the address of the Dask scheduler whose
@@ -30,6 +32,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     playbooks: tuple[str, ...] = ()
+    watch: Watch | None = None
     tags: tuple[str, ...] = ()
     skip_tags: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None

@@ -36,6 +36,7 @@ __all__ = [
     "FAIL_ON",
     "FORMATS",
     "RUN_FORMATS",
+    "Duration",
     "RunPath",
     "Seconds",
     "close_standard_input",
@@ -115,6 +116,24 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number of seconds.", param, ctx)
         return seconds
+
+
+class Duration(Seconds):
+    """A length of time between two bounds, in seconds: 60s, 5m, 1h, or a number of seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Returns the seconds; fails as click's own types do."""
+        from fleetaudit.text.durations import parse_duration
+
+        try:
+            seconds = parse_duration(value) if isinstance(value, str) else value
+        except ValueError as e:
+            self.fail(f"{value!r} is {e}.", param, ctx)
+        return super().convert(seconds, param, ctx)
 
 
 def inventory_sources(named: Sequence[str]) -> tuple[str, ...]:

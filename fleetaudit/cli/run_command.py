@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fleetaudit.app.audit import FinishedAudit, PreparedRun
     from fleetaudit.app.options import CommandOptions
     from fleetaudit.app.render import Comparison
+    from fleetaudit.model import Watch
 
     from .signals import Signals
 
@@ -77,12 +78,13 @@ class RunCommand:
         """Returns the options of `run` that do not concern connections, parsed."""
 
         def text(name: str) -> str | None:
-            return cast("str | None", values[name])
+            return cast("str | None", values.get(name))
 
         report_url = text("report_url")
         cron_keep, cron_deadline = (CRON_KEEP, CRON_DEADLINE_S) if self.is_cron else (None, None)
         return RunOptions(
-            playbooks=cast("tuple[str, ...]", values["playbooks"]),
+            playbooks=cast("tuple[str, ...]", values.get("playbooks", ())),
+            watch=_watch_of(values),
             formats=params.parse_formats(text("formats") or ""),
             fail_on=params.parse_fail_on(text("fail_on") or ""),
             shard=params.parse_shard_option(text("shard")),
@@ -209,3 +211,12 @@ class RunCommand:
             report += f"Site: {finished.site.index}\n"
         with contextlib.suppress(console.ReaderGoneError):  # `| head`: the run is on the disk
             console.print_report(f"{text}\n{report}" if text else report)
+
+
+def _watch_of(values: Mapping[str, object]) -> Watch | None:
+    """Returns what `fleetaudit watch` asks, None for a command without its options."""
+    if "peers" not in values:
+        return None
+    from fleetaudit.model import Watch
+
+    return Watch(seconds=cast("float", values["seconds"]), peers=bool(values["peers"]))

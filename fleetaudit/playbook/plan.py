@@ -94,7 +94,7 @@ def make_plan(
     if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
         raise NothingToDoError(_no_match_message(plays, hosts))
     return Plan(
-        playbooks=tuple(book.source for book in playbooks),
+        playbooks=tuple(book.source for book in playbooks if book.source),
         hosts=hosts,
         lines=_lines(playbooks),
     )

@@ -146,6 +146,8 @@ def parse_finding_id(id_: str) -> tuple[str, str, str]:
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
         return kind, f"{subject} host key", ""
+    if kind == "not-watched":
+        return kind, "watch", ""
     if kind in ("sysctl", "resets"):
         return kind, subject, ""
     name, _, family = subject.rpartition("/")

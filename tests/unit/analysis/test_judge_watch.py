@@ -15,7 +15,7 @@ NONE_EXPECTED = ExposureExpectation(at_most=0, severity="error", because="Client
 
 
 def judged(watch: Watched, **expect: ExposureExpectation) -> Audited:
-    """Returns the host web1 after its watch was judged; its other findings are none."""
+    """Returns the host web1 with the findings of its watch; it has no others."""
     numbers: Mapping[str, tuple[ExposureExpectation, ...]] = {
         name: (each,) for name, each in expect.items()
     }
