@@ -46,6 +46,7 @@ class Owner(Frozen, frozen=True, kw_only=True):
 class Resets(Frozen, frozen=True, kw_only=True):
     """The RSTs that one program sent from one local port for one reason.
 
+    `port` is 0 for the ports that the kernel chose for connections of the program to others.
     `peers` are networks of peers with their counts, only if the play asked for them.
     """
 
@@ -57,7 +58,10 @@ class Resets(Frozen, frozen=True, kw_only=True):
 
 
 class UnreadOwner(Frozen, frozen=True, kw_only=True):
-    """The sockets of one program and local port that hold unread data now."""
+    """The sockets of one program and local port that hold unread data now.
+
+    `port` is as in `Resets`.
+    """
 
     owner: Owner
     port: PortNumber

@@ -10,6 +10,8 @@ from fleetaudit.model.base import Frozen
 from fleetaudit.text.host_ranges import HostRanges
 
 UNKNOWN_PROGRAM = "unknown program"
+OTHER_PROGRAMS = "other programs"
+"""Those for which a host's reply had no room."""
 EPHEMERAL = "ephemeral"
 
 

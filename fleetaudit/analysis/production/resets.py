@@ -3,10 +3,8 @@
 Rules:
 - A program is its executable's path, wherever it runs: units and containers are listed, not rows of
   their own. "(deleted)" after the path is no part of it: an upgrade replaced the file.
-- A local port that the kernel chose for a connection is not the port of a service. Such ports are
-  one row, or each client would be a new culprit in every run. The kernel chooses from 32768 on
-  (net.ipv4.ip_local_port_range); a connection is reset once, so a port from there that reset twice
-  is a listener's, unless the program used many of them.
+- Port 0 stands for all ports that the kernel chose for connections of the program to others: each
+  is another one, so they are one row.
 - Equal runs give equal rows: the most resets first, then by program, port and reason.
 """
 
@@ -22,13 +20,21 @@ from msgspec import UNSET
 from fleetaudit.model import Audited, Owner, Resets, UnreadOwner, Watched
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
-from .model import HostResets, NotWatched, ProgramPort, ResetRow, UnreadRow, WatchedHost, WatchTable
+from .model import (
+    OTHER_PROGRAMS,
+    HostResets,
+    NotWatched,
+    ProgramPort,
+    ResetRow,
+    UnreadRow,
+    WatchedHost,
+    WatchTable,
+)
 
-FIRST_EPHEMERAL = 32768
-MOST_LISTENERS = 8
-"""How many ports from `FIRST_EPHEMERAL` on of one program and reason may be those of listeners."""
 MOST_PEERS = 32
 _DELETED = " (deleted)"
+_REST = Owner(command="other")
+"""The owner of a row that a probe has for all programs that have no room for one of their own."""
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -67,36 +73,21 @@ def watch_table(audited: Iterable[Audited]) -> WatchTable:
 
 def host_resets(watched: Watched) -> tuple[HostResets, ...]:
     """Returns the rows of one host, those with most resets first."""
-    ephemeral = _ephemeral_ports(watched.resets)
-    groups = _grouped((_reset_key(each, ephemeral), each) for each in watched.resets)
+    groups = _grouped(((_program(each), each.reason), each) for each in watched.resets)
     rows = [_host_row(watched, *key, found) for key, found in groups.items()]
     return tuple(sorted(rows, key=_order))
 
 
-def _reset_key(
-    resets: Resets, ephemeral: frozenset[tuple[str, str, int]]
-) -> tuple[ProgramPort, str]:
-    """Returns what the resets of one row have in common: program, port and reason."""
-    executable = _executable(resets.owner)
-    is_ephemeral = (executable, resets.reason, resets.port) in ephemeral
-    return ProgramPort(executable, None if is_ephemeral else resets.port), resets.reason
+def _program(found: Resets | UnreadOwner) -> ProgramPort:
+    """Returns the program and the port of a row that a host reports."""
+    return ProgramPort(_executable(found.owner), found.port or None)
 
 
 def _executable(owner: Owner) -> str:
     """Returns the path of a program, or else the kernel's name of its task."""
+    if owner == _REST:
+        return OTHER_PROGRAMS
     return owner.executable.removesuffix(_DELETED) or owner.command
-
-
-def _ephemeral_ports(resets: Iterable[Resets]) -> frozenset[tuple[str, str, int]]:
-    """Returns the (executable, reason, port) of ports that are not those of a listener."""
-    counts = Counter[tuple[str, str, int]]()
-    for each in resets:
-        if each.port >= FIRST_EPHEMERAL:
-            counts[_executable(each.owner), each.reason, each.port] += each.count
-    ports = Counter((executable, reason) for executable, reason, _ in counts)
-    return frozenset(
-        key for key, count in counts.items() if count == 1 or ports[key[:2]] > MOST_LISTENERS
-    )
 
 
 def _host_row(
@@ -189,21 +180,8 @@ def _keyed_unread(
 ) -> Iterator[tuple[ProgramPort, tuple[str, UnreadOwner]]]:
     """Yields the unread sockets of a host, each with what it is folded by."""
     name, watched = seen
-    sockets = watched.unread or ()
-    used = Counter(map(_high_port, sockets))
-    for each in sockets:
-        executable, port = _executable(each.owner), each.port
-        # A listener's port holds more than one connection.
-        is_ephemeral = used[_high_port(each)] > 1 or each.sockets == 1
-        if port >= FIRST_EPHEMERAL and is_ephemeral:
-            yield ProgramPort(executable, None), (name, each)
-        else:
-            yield ProgramPort(executable, port), (name, each)
-
-
-def _high_port(unread: UnreadOwner) -> str:
-    """Returns the program of a socket whose port the kernel may have chosen, "" otherwise."""
-    return _executable(unread.owner) if unread.port >= FIRST_EPHEMERAL else ""
+    for each in watched.unread or ():
+        yield _program(each), (name, each)
 
 
 def _unread_row(program: ProgramPort, found: Sequence[tuple[str, UnreadOwner]]) -> UnreadRow:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.analysis.production import ProgramPort, WatchTable, host_resets, watch_table
-from fleetaudit.model import Audited, Resets, Watched
+from fleetaudit.model import Audited, Owner, Resets, Watched
 from tests.support.runs import K612, Fleet
 from tests.support.watches import (
     CURL,
@@ -69,27 +69,16 @@ def test_a_program_without_a_path_has_the_name_of_its_task_or_none() -> None:
 
 def test_ports_that_the_kernel_chose_are_one_row() -> None:
     curl = owner(CURL)
-    rows = host_resets(watched(*(resets(1, 40000 + n, of=curl) for n in range(3))))
-    assert [(str(row.program), row.count) for row in rows] == [("curl:ephemeral", 3)]
-
-
-def test_a_listener_on_a_high_port_keeps_its_port() -> None:
-    rows = host_resets(watched(resets(7, 50051), resets(1, 50052), resets(1, 32767)))
-    assert [str(row.program) for row in rows] == [
-        "haproxy:50051",
-        "haproxy:32767",
-        "haproxy:ephemeral",
+    rows = host_resets(watched(resets(3, 0, of=curl), resets(7, 50051, of=curl)))
+    assert [(str(row.program), row.program.port, row.count) for row in rows] == [
+        ("curl:50051", 50051, 7),
+        ("curl:ephemeral", None, 3),
     ]
 
 
-def test_many_high_ports_are_no_listeners_even_if_each_reset_more_than_once() -> None:
-    rows = host_resets(watched(*(resets(2, 40000 + n) for n in range(9))))
-    assert [(row.program.port, row.count) for row in rows] == [(None, 18)]
-
-
-def test_one_program_on_two_hosts_is_judged_on_each_by_its_own_ports() -> None:
-    table = table_of(watched(resets(5, 50051)), watched(resets(1, 50051)))
-    assert [(row.program.port, row.count) for row in table.rows] == [(50051, 5), (None, 1)]
+def test_what_a_reply_had_no_room_for_is_a_row_of_other_programs() -> None:
+    (row,) = host_resets(watched(resets(9, 0, "other", Owner(command="other"))))
+    assert str(row.program) == "other programs:ephemeral"
 
 
 def test_a_host_that_could_not_be_watched_has_no_count_and_keeps_its_reason() -> None:
@@ -123,7 +112,7 @@ def test_networks_of_peers_are_added_up_and_bounded() -> None:
 
 
 def test_sockets_with_unread_data_are_folded_by_program() -> None:
-    some = replace(watched(), unread=(unread(2), unread(1, 40000, owner(CURL))))
+    some = replace(watched(), unread=(unread(2), unread(1, 0, owner(CURL))))
     table = table_of(some, replace(some, unread=(unread(5),)), replace(some, unread=None))
     rows = [(str(r.program), r.sockets, r.bytes, r.hosts.ranges) for r in table.unread]
     assert rows == [
