@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from fleetaudit.engine import EngineSettings, Outcome, RepeatCommand, StopReques
 from fleetaudit.engine import audit as audit_hosts
 from fleetaudit.errors import FleetauditError, NothingToDoError, OutputError
 from fleetaudit.model import AuditRun, Drift, HostResult, NoTarget, Plan, Playbook, RunInfo
+from fleetaudit.playbook import is_empty
+from fleetaudit.playbook.plan import without_services
 from fleetaudit.report import registry
 from fleetaudit.store import latest, manifest, retention
 from fleetaudit.store.deduplication import judge_and_deduplicate, share_evidence
@@ -53,6 +56,7 @@ from .output_lock import hold_output
 from .planning import (
     LoadedInventory,
     build_plan,
+    has_services,
     make_run_info,
     read_inventory,
     read_playbooks,
@@ -189,9 +193,11 @@ def prepare_run(
     connection = connection.with_configured_forks(loaded.settings, request.command_options)
     reader = PasswordReader(request.command_options, prompt, reporter.message)
     options = reader.connection_options(connection)
+    playbooks = _playbooks(run)
+    _check_services(request, playbooks, reporter)
     plan = build_plan(
         loaded,
-        _playbooks(run),
+        playbooks,
         run.selection(connection.limit),
         options,
         connects=connects,
@@ -212,6 +218,30 @@ def _playbooks(run: RunOptions) -> tuple[Playbook, ...]:
     if run.watch is not None:
         return (watch_playbook(run.watch),)
     return read_playbooks(run.playbooks)
+
+
+def _check_services(
+    request: AuditRequest, playbooks: Sequence[Playbook], reporter: Reporter
+) -> None:
+    """Notes that services are not asked, or raises `NothingToDoError` if nothing else is left.
+
+    With `fleetaudit services` it is the other way round: a playbook without a service is an error.
+    """
+    found = has_services(playbooks)
+    if found == request.run.asks_services:
+        return
+    if not found:
+        raise NothingToDoError(
+            "the playbook names no services\n  list them under “services:” in a play, each with"
+            " “url: http://127.0.0.1:8080/” or “port: 6379”"
+        )
+    command = request.command_line.line(verb="services")
+    plays = chain.from_iterable(book.plays for book in without_services(playbooks))
+    if all(map(is_empty, plays)):
+        raise NothingToDoError(
+            f"the playbook has services only, which `run` does not ask\n  to ask them:  {command}"
+        )
+    reporter.note(f"fleetaudit: note: services are not asked; to ask them, too:  {command}")
 
 
 def _select_shard(plan: Plan, run: RunOptions) -> Plan:

@@ -28,7 +28,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     `shard` is (part, parts); `shard_text` is the same as it was typed. `serial` are the sizes of
     the batches; `max_fail_percentage` of one may fail. `deadline_s` ends the whole run. `scheduled`
     is whether the run is unattended (--cron). `engine` is the address of the Dask scheduler whose
-    workers audit the hosts, None for this machine.
+    workers audit the hosts, None for this machine. `asks_services` is whether the services of the
+    playbooks are asked, too.
     """
 
     playbooks: tuple[str, ...] = ()
@@ -54,15 +55,21 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the site to publish, None for none."""
     publish_mode: int = 0o600
     engine: str | None = None
+    asks_services: bool = False
 
     def selection(self, limit: str | None) -> HostSelection:
-        """Returns the hosts and scenarios that the options select.
+        """Returns the hosts that the options select, and what is done there.
 
         `limit` is a pattern of Ansible, None for every host of the inventory.
         """
         from .planning import HostSelection
 
-        return HostSelection(limit=limit, tags=self.tags, skip_tags=self.skip_tags)
+        return HostSelection(
+            limit=limit,
+            tags=self.tags,
+            skip_tags=self.skip_tags,
+            asks_services=self.asks_services,
+        )
 
 
 class AuditRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ from fleetaudit.model import (
     Target,
 )
 from fleetaudit.playbook import load_playbook
-from fleetaudit.playbook.plan import make_plan
+from fleetaudit.playbook.plan import make_plan, without_services
 from fleetaudit.store.jobs import job_name
 from fleetaudit.text.files import expand_home
 
@@ -116,12 +116,20 @@ def _with_extra_vars(inventory: Inventory, extra_vars: Mapping[str, str]) -> Inv
     return replace(inventory, hosts=tuple(hosts))
 
 
+def has_services(playbooks: Sequence[Playbook]) -> bool:
+    """Returns whether a play of the playbooks has services."""
+    return any(play.services for book in playbooks for play in book.plays)
+
+
 class HostSelection(msgspec.Struct, frozen=True, kw_only=True):
-    """The options that select hosts and scenarios: `limit` (None: every host) and tags."""
+    """The options that select hosts and what is done there: `limit` (None: every host), tags, and
+    whether services are asked.
+    """
 
     limit: str | None = None
     tags: Sequence[str] = ()
     skip_tags: Sequence[str] = ()
+    asks_services: bool = False
 
 
 def build_plan(
@@ -180,7 +188,9 @@ def _make_plan(
     names: Sequence[str],
     selection: HostSelection,
 ) -> Plan:
-    """Returns the plan of the named hosts."""
+    """Returns the plan of the named hosts; it has services only if the selection asks them."""
+    if not selection.asks_services:
+        playbooks = without_services(playbooks)
     return make_plan(
         inventory,
         playbooks,

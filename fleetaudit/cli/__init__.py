@@ -69,6 +69,7 @@ class _Commands(Mapping[str, click.Command]):
         "runs": "runs",
         "scenarios": "scenarios",
         "schedule": "schedule",
+        "services": "services",
         "watch": "watch",
     }
     """The module of each command, which is its name, and the function in it."""

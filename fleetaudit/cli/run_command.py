@@ -67,15 +67,16 @@ class RunCommand:
         return AuditRequest(
             sources=sources,
             output=output,
-            run=self._run_options(options.values()),
+            run=self._run_options(options),
             connection=ConnectionArguments.from_options(options),
             command_options=options,
             command_line=make_command_line(options, sources, folder=folder),
             resumed=resumed,
         )
 
-    def _run_options(self, values: Mapping[str, object]) -> RunOptions:
+    def _run_options(self, options: CommandOptions) -> RunOptions:
         """Returns the options of `run` that do not concern connections, parsed."""
+        values = options.values()
 
         def text(name: str) -> str | None:
             return cast("str | None", values.get(name))
@@ -104,6 +105,7 @@ class RunCommand:
             engine=params.parse_engine(text("engine")),
             publish=params.parse_publish_folder(text("publish")),
             publish_mode=params.parse_publish_mode(str(values["publish_mode"])),
+            asks_services=options.verb == "services",
         )
 
     def run(self) -> int:

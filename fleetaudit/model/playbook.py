@@ -145,8 +145,8 @@ class Playbook(Frozen, frozen=True, kw_only=True):
     """A playbook file.
 
     `lines` has the line of each expectation by the id of its findings without a family
-    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "watch:NAME", "kernel:"); the first of several
-    lines.
+    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "watch:NAME", "service:NAME", "kernel:"); the
+    first of several lines.
     """
 
     source: str

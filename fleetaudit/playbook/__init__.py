@@ -29,6 +29,7 @@ from .expectations import (
 )
 from .format import PlayFile, json_schema, write_schema
 from .scenarios import build_scenarios
+from .services import build_services
 from .shipped import ShippedPlaybooks
 from .watch import build_watch, build_watch_expectations
 
@@ -146,12 +147,13 @@ def _build_play(document: Document, file: PlayFile, index: int, lines: dict[str,
         ),
         watch=build_watch(document, file.watch, (index, "watch")),
         watch_expect=build_watch_expectations(document, file.watch, (index, "watch")),
+        services=build_services(document, file.services, (index, "services")),
         tags=tuple(file.tags),
     )
     if is_empty(play):
         raise document.error(
-            f"the play “{file.name}” is empty: it has no scenarios, no watch, and nothing of"
-            " sysctls, exposure or kernels",
+            f"the play “{file.name}” is empty: it has no scenarios, no watch, no services, and"
+            " nothing of sysctls, exposure or kernels",
             (index,),
         )
     _note_lines(document, play, placed, index, lines)
@@ -198,8 +200,8 @@ def _note_lines(
 ) -> None:
     """Adds the line of each expectation of a play to `lines`, by the id of its findings.
 
-    Ids are "scenario:NAME", "sysctl:NAME", "exposure:NAME" and "watch:NAME". All expectations of
-    kernels share "kernel:". The first line of an id counts.
+    Ids are "scenario:NAME", "sysctl:NAME", "exposure:NAME", "watch:NAME" and "service:NAME". All
+    expectations of kernels share "kernel:". The first line of an id counts.
     """
     places: list[tuple[str, ValuePath]] = [
         (f"scenario:{each.scenario.name}", each.where) for each in placed
@@ -211,6 +213,10 @@ def _note_lines(
     ):
         places += [(f"{kind}:{name}", (index, section, "expect", name)) for name in names]
     places += [("kernel:", (index, "kernels", "expect", name)) for name in play.kernels_expect]
+    places += [
+        (f"service:{service.name}", (index, "services", number))
+        for number, service in enumerate(play.services)
+    ]
     for id_, where in places:
         lines.setdefault(id_, document.key_at(where).line)
 

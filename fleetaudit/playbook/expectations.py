@@ -21,7 +21,6 @@ from .conditions import parse_comparisons
 from .contradictions import bounds_of, is_contradictory
 from .expectation_tests import meets, normalize_spaces
 from .format import (
-    ConditionFile,
     ExposureExpectationFile,
     ExposureExpectFile,
     KernelExpectationFile,
@@ -29,6 +28,7 @@ from .format import (
     SysctlExpectationFile,
     WatchExpectFile,
 )
+from .format_base import ConditionFile
 from .patterns import pattern_fault
 
 NOT_A_VALUE = "no value can meet all of this"

@@ -13,8 +13,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fleetaudit.model import Isolation, Severity
+from fleetaudit.model import Isolation
 from fleetaudit.text.json_schema import json_schema_of
+
+from .format_base import Because, ConditionFile, File, FindingSeverity, Fix, Tags, Text
+from .service_format import ServiceFile
 
 SCHEMA = Path(__file__).parents[1] / "schema" / "playbook.schema.json"
 
@@ -23,61 +26,11 @@ IpFamily = Literal["ipv4", "ipv6"]
 Trials = Annotated[
     int, Meta(ge=1, le=20, description="How often each scenario is repeated over each family.")
 ]
-Text = Annotated[str, Meta(min_length=1, max_length=4000)]
 Bound = Annotated[float, Meta(ge=0)]
 Value = Annotated[str, Meta(max_length=4000)]
 Families = Annotated[
     list[IpFamily], Meta(min_length=1, max_length=2, description="Over which IP families it runs.")
 ]
-Tag = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", max_length=64)]
-Tags = Annotated[
-    list[Tag],
-    Meta(
-        max_length=64,
-        description="For --tags and --skip-tags, as in Ansible; “always” and “never” are special.",
-    ),
-]
-FindingSeverity = Annotated[
-    Severity,
-    Meta(
-        description="Severity of the finding if this is not met: info, warning (default) or error."
-    ),
-]
-Because = Annotated[
-    str, Meta(max_length=4000, description="Why this is expected, with the source.")
-]
-Fix = Annotated[
-    str,
-    Meta(
-        max_length=4000,
-        description="What to do if it is not met; replaces the advice of fleetaudit.",
-    ),
-]
-
-
-class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of every mapping in a playbook: an unknown key is an error."""
-
-
-class ConditionFile(File, frozen=True, kw_only=True):
-    """Where an expectation applies. Elsewhere it is not judged; what runs on a host stays the
-    same.
-    """
-
-    groups: Annotated[
-        str | list[Text],
-        Meta(description="Hosts of one of these inventory groups, or of this one."),
-    ] = []
-    kernel: Annotated[
-        str,
-        Meta(
-            max_length=200,
-            description=(
-                "Kernel releases: comparisons separated by commas, such as “>=6.1, <6.12”. Only the"
-                " numbers that are written count, so “==6.1” is the whole series."
-            ),
-        ),
-    ] = ""
 
 
 class SysctlExpectationFile(File, frozen=True, kw_only=True):
@@ -360,6 +313,13 @@ class PlayFile(File, frozen=True, kw_only=True):
             )
         ),
     ] = None
+    services: Annotated[
+        list[ServiceFile],
+        Meta(
+            max_length=64,
+            description="Listeners of the hosts that only `fleetaudit services` asks.",
+        ),
+    ] = []
     tags: Annotated[Tags, Meta(description="Tags of everything in this play.")] = []
 
 

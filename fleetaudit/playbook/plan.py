@@ -100,6 +100,17 @@ def make_plan(
     )
 
 
+def without_services(playbooks: Sequence[Playbook]) -> tuple[Playbook, ...]:
+    """Returns the playbooks without their services, which only `fleetaudit services` asks."""
+    return tuple(map(_without_services, playbooks))
+
+
+def _without_services(book: Playbook) -> Playbook:
+    """Returns a playbook without its services."""
+    plays = tuple(msgspec.structs.replace(play, services=()) for play in book.plays)
+    return msgspec.structs.replace(book, plays=plays)
+
+
 def _selected_hosts(inventory: Inventory, names: frozenset[str]) -> list[Host]:
     """Returns the hosts with these names, in inventory order; raises `ValueError` if one has no
     host.

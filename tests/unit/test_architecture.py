@@ -59,6 +59,7 @@ PURE = (
     "playbook.expectations",
     "playbook.patterns",
     "playbook.phrases",
+    "playbook.services",
     "playbook.shards",
     "playbook.step_order",
     "playbook.steps",
