@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.analysis.judge import ExpectationStatus, expectation_status
@@ -29,6 +30,7 @@ from fleetaudit.model import (
     Os,
     ProbeName,
     ScenarioRow,
+    Watched,
 )
 from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
 
@@ -74,7 +76,8 @@ class Explanation(Frozen, frozen=True, kw_only=True):
 
     A host that was not audited has `stage`, `kind`, `at`, `reason` and `hint`, as in run.json, and
     no verdicts. `void` says why the verdicts prove nothing, "" if they count. `verdicts` are all of
-    the host, or those of the scenario that was named; `findings` are all of the host.
+    the host, or those of the scenario that was named; `findings` are all of the host. `watch` is as
+    in run.json, unset if the host was not to be watched.
     """
 
     format: Literal["fleetaudit-explain/1"] = "fleetaudit-explain/1"
@@ -96,6 +99,7 @@ class Explanation(Frozen, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     verdicts: tuple[ExplainedVerdict, ...]
     findings: tuple[ExplainedFinding, ...]
+    watch: Watched | UnsetType = UNSET
 
 
 def explain(
@@ -131,6 +135,7 @@ def explain(
             _verdict(scenarios.get(o.scenario, UNDECLARED), o, has_evidence) for o in chosen
         ),
         findings=tuple(_finding(run, host, finding) for finding in host.findings),
+        watch=host.watch if isinstance(host, Audited) else UNSET,
     )
 
 

@@ -34,6 +34,7 @@ from fleetaudit.text.sanitize import terminal_line
 
 from .common import RECEIVERS
 from .text_lines import align, join_lines, wrap
+from .watch_text import host_watch_lines
 
 _STATUS_TEXTS = {
     "met": "as expected",
@@ -45,14 +46,16 @@ _STATUS_TEXTS = {
 
 
 def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
-    """Returns everything about one host: a line per scenario, then its findings and remedies.
+    """Returns everything about one host: a line per scenario, who resets, then its findings and
+    remedies.
 
     `host` is one of `run.hosts`. Sentences are wrapped to `width`; the table and the commands are
     not. A host that was not audited has its reason and its hint, and findings if it has any.
     """
     lines = _host_lines(host, width)
     if isinstance(host, Audited):
-        lines += ["", *_observation_table(run, host)]
+        for block in (_observation_table(run, host), host_watch_lines(host, width)):
+            lines += ["", *block] if block else []
     for finding in host.findings:
         lines += ["", *_finding_lines(run, host, finding, width)]
     return join_lines(lines)

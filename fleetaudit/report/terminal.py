@@ -46,6 +46,7 @@ from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines
 from .text_lines import cause_lines, command_line, join_hosts, rest_line, wrap
+from .watch_text import watch_lines
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
@@ -65,9 +66,9 @@ def summary(
     `problems_only` leaves out everything that needs no action, and the status, so the text may be
     empty. A caller that reports changes itself passes `changes=False`.
 
-    The blocks are separated by an empty line: status, verdict, qualifications, changes, findings,
-    waived findings, hosts that were not audited, and the coverage, such as "12 hosts: 10 audited, 2
-    not audited.".
+    The blocks are separated by an empty line: status, verdict, qualifications, who resets, changes,
+    findings, waived findings, hosts that were not audited, and the coverage, such as "12 hosts: 10
+    audited, 2 not audited.".
     """
     if not changes:
         comparison = replace(comparison, changes=None)
@@ -92,6 +93,7 @@ def _everything(comparison: Comparison, width: int) -> Iterator[list[str]]:
     yield status_lines(comparison, width)
     yield _verdict(comparison, width)
     yield _qualifications(comparison, width)
+    yield watch_lines(comparison.watch, width)
     if comparison.changes is not None:
         yield changes_lines(comparison.changes, width, MOST_ROWS)
     yield _findings(comparison.findings, width)
