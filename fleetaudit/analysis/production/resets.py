@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TypeVar
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
 
 from msgspec import UNSET
 
@@ -94,14 +95,14 @@ def _host_row(
     watched: Watched, program: ProgramPort, reason: str, found: Sequence[Resets]
 ) -> HostResets:
     """Returns one row of a host; `found` are its resets of each owner and port."""
-    count = sum(each.count for each in found)
+    count = sum(map(attrgetter("count"), found))
     return HostResets(
         program=program,
         reason=reason,
         count=count,
         per_minute=_per_minute(count, watched.seconds),
-        units=_unique(each.owner.unit for each in found),
-        namespaces=_unique(each.owner.namespace for each in found),
+        units=_unique(map(attrgetter("owner.unit"), found)),
+        namespaces=_unique(map(attrgetter("owner.namespace"), found)),
         peers=_peers(found),
     )
 
@@ -144,27 +145,30 @@ def _fleet_rows(hosts: Iterable[WatchedHost]) -> tuple[ResetRow, ...]:
     return tuple(sorted(rows, key=_order))
 
 
-def _keyed_rows(
-    host: WatchedHost,
-) -> Iterator[tuple[tuple[ProgramPort, str], tuple[WatchedHost, HostResets]]]:
+class _RowOfHost(NamedTuple):
+    """A row with its host."""
+
+    host: WatchedHost
+    row: HostResets
+
+
+def _keyed_rows(host: WatchedHost) -> Iterator[tuple[tuple[ProgramPort, str], _RowOfHost]]:
     """Yields each row of a host with what it is folded by."""
     for row in host.rows:
-        yield (row.program, row.reason), (host, row)
+        yield (row.program, row.reason), _RowOfHost(host, row)
 
 
-def _fleet_row(
-    program: ProgramPort, reason: str, found: Sequence[tuple[WatchedHost, HostResets]]
-) -> ResetRow:
+def _fleet_row(program: ProgramPort, reason: str, found: Sequence[_RowOfHost]) -> ResetRow:
     """Returns one row of the fleet."""
-    rates = [row.per_minute for _, row in found if row.per_minute is not None]
+    rates = [*filter(None, map(attrgetter("row.per_minute"), found))]
     return ResetRow(
         program=program,
         reason=reason,
-        count=sum(row.count for _, row in found),
+        count=sum(map(attrgetter("row.count"), found)),
         per_minute=sum(rates) if rates else None,
-        is_partial=any(host.is_partial for host, _ in found),
-        units=_unique(chain.from_iterable(row.units for _, row in found)),
-        hosts=fold_hosts(host.host for host, _ in found),
+        is_partial=any(map(attrgetter("host.is_partial"), found)),
+        units=_unique(chain.from_iterable(map(attrgetter("row.units"), found))),
+        hosts=fold_hosts(map(attrgetter("host.host"), found)),
     )
 
 
@@ -175,23 +179,28 @@ def _unread_rows(seen: Iterable[tuple[str, Watched]]) -> tuple[UnreadRow, ...]:
     return tuple(sorted(rows, key=_unread_order))
 
 
-def _keyed_unread(
-    seen: tuple[str, Watched],
-) -> Iterator[tuple[ProgramPort, tuple[str, UnreadOwner]]]:
+class _UnreadOfHost(NamedTuple):
+    """Sockets with unread data, with the name of their host."""
+
+    host: str
+    unread: UnreadOwner
+
+
+def _keyed_unread(seen: tuple[str, Watched]) -> Iterator[tuple[ProgramPort, _UnreadOfHost]]:
     """Yields the unread sockets of a host, each with what it is folded by."""
     name, watched = seen
     for each in watched.unread or ():
-        yield _program(each), (name, each)
+        yield _program(each), _UnreadOfHost(name, each)
 
 
-def _unread_row(program: ProgramPort, found: Sequence[tuple[str, UnreadOwner]]) -> UnreadRow:
+def _unread_row(program: ProgramPort, found: Sequence[_UnreadOfHost]) -> UnreadRow:
     """Returns one row of sockets with unread data."""
     return UnreadRow(
         program=program,
-        sockets=sum(each.sockets for _, each in found),
-        bytes=sum(each.bytes for _, each in found),
-        units=_unique(each.owner.unit for _, each in found),
-        hosts=fold_hosts(dict.fromkeys(name for name, _ in found)),
+        sockets=sum(map(attrgetter("unread.sockets"), found)),
+        bytes=sum(map(attrgetter("unread.bytes"), found)),
+        units=_unique(map(attrgetter("unread.owner.unit"), found)),
+        hosts=fold_hosts(dict.fromkeys(map(attrgetter("host"), found))),
     )
 
 
