@@ -49,6 +49,7 @@ FOLDERS = {
     "kernels": "kernels",
     "page": "browser",
     "probe": "probe",
+    "services": "slow",
     "slow": "slow",
     "transport": "ssh",
 }

@@ -15,15 +15,18 @@ class ServiceTry(Frozen, frozen=True, kw_only=True):
     """What `count` equal tries of one check saw.
 
     `writing` is how the request was written, "" where there is one way. `status` is the HTTP status
-    that the client got, 0 for none. `ending` is how the connection ended for the client: "FIN",
-    "RST", "open" if it was still open when the time was over, "" if there was none. `sent` is how
-    many bytes of the body the client had sent at least, `error` the first error of the client.
-    `seconds` is, for "idle", after how long the server closed.
+    that the client got, 0 for none. A plain client that cannot send gives up, and has lost its
+    answer: `unread_status` is the status that it could still have read, 0 for none. `ending` is how
+    the connection ended for the client: "FIN", "RST", "open" if it was still open when the time was
+    over, "" if there was none. `sent` is how many bytes of the body the client had sent at least,
+    `error` the first error of the client. `seconds` is, for "idle", after how long the server
+    closed, or how long the connection was open at least.
     """
 
     writing: ShortText = ""
     count: Count = 1
     status: Annotated[int, Meta(ge=0, le=999)] = 0
+    unread_status: Annotated[int, Meta(ge=0, le=999)] = 0
     ending: Literal["FIN", "RST", "open", ""] = ""
     sent: Count = 0
     seconds: Seconds | None = None
@@ -31,7 +34,7 @@ class ServiceTry(Frozen, frozen=True, kw_only=True):
 
 
 class ServiceCheck(Frozen, frozen=True, kw_only=True):
-    """One check of a service; with a `problem`, why there are no `tries`.
+    """One check of a service; with a `problem`, why there are no `tries`, or not all of them.
 
     `wire` are the segments of the first try that lost its answer or was reset, where a capture was
     possible; the server is the closer.

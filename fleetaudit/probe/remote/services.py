@@ -1,19 +1,163 @@
-"""Asks services of the host how they answer and close."""
+"""Asks services of the host how they answer and close.
 
-from typing import Any, Dict, List
+For the security review: it connects to the host's own addresses only, follows no redirect, and is
+part of the program only if a playbook names services.
+"""
 
+from typing import Any, Dict, List, Optional
+
+from .constants import ERRORS
+from .errors import reason_of
+from .service_capture import ServiceCapture
+from .service_close import pipelined, unread_request
+from .service_early import early_answers
+from .service_http import server_of
+from .service_idle import IdleConnection, wait_idle
 from .service_listener import listener_of
+from .service_target import CannotAsk, Target
+from .waiting import TIMEOUT, now
+
+SERVICE_S = 60.0  # of one service, without its idle wait: SERVICE_BUDGET_S of model/service.py
+RESERVE_S = 5.0  # what is left of the probe's time for what comes after
+OF_HTTP = ("early answer", "pipelined")
+CHECKS = {
+    "early answer": early_answers,
+    "pipelined": pipelined,
+    "unread request": unread_request,
+}
+OUTCOME = ("writing", "status", "unread_status", "ending", "error")
+
+
+class AskedService(object):
+    """One service, and what is known of it so far."""
+
+    def __init__(self, service):
+        # type: (Dict[str, Any]) -> None
+        self.service, self.server = service, ""
+        self.target = None  # type: Optional[Target]
+        self.checks = {}  # type: Dict[str, Dict[str, Any]]
+        self.idle = None  # type: Optional[IdleConnection]
+        self.result = {"name": service["name"]}  # type: Dict[str, Any]
+
+    def ask(self, end):
+        # type: (float) -> None
+        """Does all checks except the idle wait. `end` is when the time is over."""
+        try:
+            self.target = target = Target(self.service)
+        except CannotAsk as e:
+            self.result.update(problem_of(e))
+            return
+        capture = ServiceCapture(target.address)
+        try:
+            for name in filter(CHECKS.get, self.service["checks"]):
+                self.checks[name] = {"check": name, "wire_note": capture.note}
+                self.check(self.checks[name], target, capture, end)
+        finally:
+            capture.close()
+        self.result.update(listener_of(target.address, target.port))
+
+    def check(self, found, target, capture, end):
+        # type: (Dict[str, Any], Target, ServiceCapture, float) -> None
+        """Does one check, and adds what it saw to `found`."""
+        name, tries = found["check"], []  # type: str, List[Dict[str, Any]]
+        if target.is_http < (name in OF_HTTP):
+            found["problem"] = "needs a service with a URL"
+            return
+        try:
+            for seen in CHECKS[name](self.service, target, capture, end):
+                tries.append(self.take(seen, found))
+        except (CannotAsk,) + ERRORS as e:
+            found.update(problem_of(e))
+        found["tries"] = fold_tries(tries)
+        if not tries:
+            found.setdefault("problem", "the time for this service ran out")
+
+    def take(self, seen, found):
+        # type: (Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
+        """Returns one try without what is not reported of it: the beginning of the answer, and the
+        segments, of which the check keeps the first.
+        """
+        head, _ = seen.pop("head"), seen.pop("is_late")
+        self.server = self.server or server_of(head)
+        rows, note = seen.pop("evidence", ((), ""))
+        if rows and "wire" not in found:
+            found.update({"wire": rows, "wire_note": note})
+        return seen
+
+    def begin_idle(self):
+        # type: () -> None
+        """Opens the connection of the check "idle", if that is asked for and possible."""
+        if "idle" not in self.service["checks"] or not self.target:
+            return
+        self.checks["idle"] = {"check": "idle"}
+        try:
+            self.idle = IdleConnection(self.target, self.service["idle_at_most"])
+        except (CannotAsk,) + ERRORS as e:
+            self.checks["idle"].update(problem_of(e))
+
+    def end_idle(self, seen):
+        # type: (Dict[str, Any]) -> None
+        """Takes what was seen of the idle connection."""
+        found = self.checks["idle"]
+        found["tries"] = fold_tries([self.take(seen, found)])
+
+    def reply(self):
+        # type: () -> Dict[str, Any]
+        """Returns what the reply has about this service."""
+        checks = [self.checks[name] for name in self.service["checks"] if name in self.checks]
+        self.result.update({"checks": checks, "server": self.server})
+        problem = shared_problem(checks)
+        if problem:
+            self.result.update(problem, checks=[])
+        return self.result
+
+
+def shared_problem(checks):
+    # type: (List[Dict[str, Any]]) -> Dict[str, str]
+    """Returns the problem that all checks share, with its hint, {} if they do not."""
+    problems = {(each.get("problem", ""), each.get("hint", "")) for each in checks}
+    seen = sum([len(each.get("tries", ())) for each in checks])
+    if seen or len(problems) != 1:
+        return {}
+    return dict(zip(("problem", "hint"), problems.pop()))
+
+
+def problem_of(error):
+    # type: (BaseException) -> Dict[str, str]
+    """Returns why a check could not be done, or not to its end."""
+    if isinstance(error, CannotAsk):
+        return {"problem": error.problem, "hint": error.hint}
+    return {"problem": reason_of(error)}
+
+
+def fold_tries(tries):
+    # type: (List[Dict[str, Any]]) -> List[Dict[str, Any]]
+    """Returns equal tries as one, with their number, in the order of the first of each. Of the
+    bytes that were sent the smallest number counts.
+    """
+    folded, order = {}, []  # type: Dict[Any, Dict[str, Any]], List[Any]
+    for each in tries:
+        key = tuple([each[name] for name in OUTCOME])
+        if key not in folded:
+            order.append(key)
+        one = folded.setdefault(key, dict(each, count=0))
+        one["count"] += 1
+        one["sent"] = min(one["sent"], each["sent"])
+    return [folded[key] for key in order]
 
 
 def ask_services(call):
     # type: (Dict[str, Any]) -> List[Dict[str, Any]]
-    """Returns what the reply has under "services"; `call["services"]` says what is asked."""
-    return [ask_service(each) for each in call["services"]]
-
-
-def ask_service(service):
-    # type: (Dict[str, Any]) -> Dict[str, Any]
-    """Returns what is known of one service."""
-    result = {"name": service["name"], "problem": "asking services is not supported yet"}
-    result.update(listener_of(service["address"], service["port"]))
-    return result
+    """Returns what the reply has under "services"; `call["services"]` says what is asked. The
+    services are asked one after the other, and their idle connections are waited for together.
+    """
+    asked = [AskedService(each) for each in call["services"]]
+    last = now() + TIMEOUT.remaining() - RESERVE_S
+    for each in asked:
+        each.ask(min(now() + SERVICE_S, last))
+    for each in asked:
+        each.begin_idle()
+    waiting = {each.idle: each for each in asked if each.idle}
+    for idle, seen in wait_idle(list(waiting), last).items():
+        waiting[idle].end_idle(seen)
+    return [each.reply() for each in asked]

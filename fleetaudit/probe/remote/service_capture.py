@@ -1,0 +1,75 @@
+"""Captures the segments of one connection to a service, as evidence."""
+
+import time
+from typing import Any, List, Tuple
+
+from .capture import Capture
+from .constants import REFUSED
+from .errors import errno_of, error_name
+from .listeners import lack_of_raw_sockets
+from .packets import Packet
+from .trace import trace_rows
+
+CAPTURED_ADDRESSES = ("127.0.0.1", "::1")  # what the filter of bpf.py passes
+MAX_PACKETS = 4000  # of one connection that are kept
+EDGE = 500  # how many of the first and last ones, at least
+
+
+class ServiceCapture(object):
+    """Captures what goes to and from one own port after the other; `note` says why it cannot.
+
+    The port is one that only this client has, so nothing of other programs is read.
+    """
+
+    def __init__(self, address):
+        # type: (str) -> None
+        """Opens the capture where that is possible; an address "" needs none."""
+        self.note, self.capture = "", None  # type: str, Any
+        self.port, self.began = 0, 0.0
+        self.packets = []  # type: List[Packet]
+        if address not in CAPTURED_ADDRESSES:
+            self.note = "segments are captured on 127.0.0.1 and ::1 only"
+            return
+        try:
+            self.capture = Capture()
+        except Exception as e:
+            refused = errno_of(e) in REFUSED
+            self.note = lack_of_raw_sockets() if refused else "no capture: " + error_name(e)
+
+    def begin(self, sock, address):
+        # type: (Any, str) -> None
+        """Binds a client's socket, and captures its segments from now on; raises OSError."""
+        if not self.capture:
+            return
+        sock.bind((address, 0))
+        self.port, self.packets, self.began = int(sock.getsockname()[1]), [], time.time()
+        self.capture.watch([self.port])
+        self.capture.take_lost()
+
+    def drain(self):
+        # type: () -> None
+        """Takes what was captured up to now. The middle of a long connection is dropped."""
+        if not self.capture:
+            return
+        self.capture.drain(self.port, self.packets)
+        if len(self.packets) > MAX_PACKETS:
+            del self.packets[EDGE:-EDGE]
+
+    def evidence(self, port):
+        # type: (int) -> Tuple[List[Any], str]
+        """Returns the rows of the segments between this client and the service's port, and a note
+        about them.
+        """
+        if not self.capture:
+            return [], self.note
+        self.drain()
+        own = [each for each in self.packets if port in (each.source, each.target)]
+        lost = self.capture.take_lost()
+        note = "%d segments found no room in the capture" % lost if lost else ""
+        return trace_rows(own, self.port, "peer", self.began)[0], note
+
+    def close(self):
+        # type: () -> None
+        """Ends the capture."""
+        if self.capture:
+            self.capture.sock.close()

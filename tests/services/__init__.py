@@ -1,0 +1,1 @@
+"""Services as the probe asks them: real servers, and servers that misbehave."""
