@@ -54,6 +54,11 @@ PHRASES: tuple[Phrase, ...] = (
         "it waits in the accept queue",
     ),
     Phrase(
+        "peer tries to connect",
+        ("peer", "connect", "unanswered"),
+        "one SYN, and whatever answers it at once: a SYN-ACK, a RST, or nothing",
+    ),
+    Phrase(
         "closer accepts", ("closer", "accept"), "takes a waiting connection from the accept queue"
     ),
     Phrase(
@@ -120,6 +125,16 @@ PHRASES: tuple[Phrase, ...] = (
     ),
     Phrase("wait TIME", ("both", "wait", "$1"), "neither side does anything"),
     Phrase("SIDE waits TIME", ("both", "wait", "$2"), "the same"),
+    Phrase(
+        "SIDE sends nothing for TIME",
+        ("$1", "wait", "$2"),
+        "the same, and a scenario may end with it: what the kernels send meanwhile is the ending",
+    ),
+    Phrase(
+        "peer vanishes",
+        ("peer", "vanish"),
+        "a filter on its socket drops every segment for it, as if its cable were cut",
+    ),
     # Endings.
     Phrase("SIDE half-closes", ("$1", "shutdown", "write"), "shutdown(SHUT_WR)"),
     Phrase("SIDE shuts reading", ("$1", "shutdown", "read"), "shutdown(SHUT_RD)"),

@@ -16,9 +16,13 @@ MAX_SEGMENT = 32 * 1024
 """Maximum number of bytes of a raw segment: it must fit into the MTU of `lo`."""
 
 _SIDES = frozenset({"closer", "peer", "both"})
-_GOES = frozenset({"close", "end", "destroy"})
+_GOES = frozenset({"close", "end", "destroy", "vanish"})
 """After one of these the actor is gone."""
 _ENDS = _GOES | {"close-other", "disconnect", "shutdown", "fill-queue"}
+_ENDING_CALLS: frozenset[tuple[str | int, ...]] = frozenset(
+    {("closer", "wait"), ("peer", "wait"), ("peer", "connect", "unanswered")}
+)
+"""The first words of other calls with which a scenario may end."""
 _CONNECTS_LATE = "every other step of closer and peer, and only once"
 _PREPARES_LATE = "every step of closer and peer"
 _FIRST: dict[tuple[str | int, ...], str] = {
@@ -31,7 +35,9 @@ _FIRST: dict[tuple[str | int, ...], str] = {
 """Actor and verb of each step that comes before others, and before which."""
 _RAW = frozenset({"resend", "resend-fin", "send-out-of-order"})
 _UNIX = frozenset({"unix", "seqpacket"})
-_NOT_OVER_UNIX = _RAW | {"accept", "destroy", "disconnect", "fill-queue", "ktls", "sign"}
+_NOT_OVER_UNIX = _RAW | {
+    *("accept", "destroy", "disconnect", "fill-queue", "ktls", "sign", "vanish")
+}
 _URGENT = frozenset({"send-urgent", "read-urgent"})
 _IP_FAMILIES = {"mapped": {"ipv6"}}
 """The families over which a kind of connection makes sense, if not over both."""
@@ -170,9 +176,16 @@ def _too_long(steps: Sequence[Step]) -> str:
 
 def _without_end(steps: Sequence[Step]) -> str:
     """Returns a problem if no step ends anything, else ""."""
-    if _ENDS.isdisjoint(step.verb for step in steps):
-        return "no step ends anything: a scenario needs a close, a half-close, an exit…"
-    return ""
+    if any(map(_is_end, steps)):
+        return ""
+    return "no step ends anything: a scenario needs a close, a half-close, an exit…"
+
+
+def _is_end(step: Step) -> bool:
+    """Returns whether a scenario may end with a step."""
+    if step.verb in _ENDS:
+        return True
+    return not _ENDING_CALLS.isdisjoint((step.call[:2], step.call[:3]))
 
 
 # ---- kinds of connections
@@ -205,6 +218,11 @@ def _is_raw(step: Step) -> bool:
     return step.verb in _RAW
 
 
+def _is_vanishing(step: Step) -> bool:
+    """Returns whether a filter drops what comes for a side."""
+    return step.verb == "vanish"
+
+
 def _is_urgent(step: Step) -> bool:
     """Returns whether a step sends or reads urgent data."""
     return step.verb in _URGENT
@@ -223,6 +241,9 @@ def _is_for_tcp(step: Step) -> bool:
 _EXCLUSIONS = (
     _Exclusion(
         frozenset({"mptcp"}), _is_raw, "not over MPTCP, whose options a raw segment does not have"
+    ),
+    _Exclusion(
+        frozenset({"mptcp"}), _is_vanishing, "not over MPTCP, where each subflow has its own socket"
     ),
     _Exclusion(_UNIX, _is_for_tcp, "AF_UNIX has nothing of the kind"),
     _Exclusion(frozenset({"seqpacket"}), _is_urgent, "AF_UNIX SOCK_SEQPACKET has no urgent data"),

@@ -1,7 +1,7 @@
 """Decides the ending that the peer's socket shows, over TCP and over AF_UNIX. Pure.
 
-tcp_reset() (net/ipv4/tcp_input.c) sets ECONNRESET, and in CLOSE_WAIT EPIPE: then a FIN had come
-first.
+tcp_reset() (net/ipv4/tcp_input.c) sets ECONNRESET, in SYN_SENT ECONNREFUSED, and in CLOSE_WAIT
+EPIPE: then a FIN had come first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPEN = (*_NO_FIN_CAME, 8)
 CLOSE = 7
 """TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs.
 """
-_RESET_ERRORS = frozenset({"ECONNRESET", "EPIPE"})
+_RESET_ERRORS = frozenset({"ECONNREFUSED", "ECONNRESET", "EPIPE"})
 """What tcp_reset() sets sk_err to."""
 _HANG_UPS = frozenset({"HUP", "RDHUP"})
 """Events of poll(2) that show an end of file: RDHUP that the other side ended, HUP that both did.
@@ -90,7 +90,7 @@ class _TcpSocket:
 
     def was_reset(self) -> bool:
         """Returns whether there is the error of a reset before any FIN."""
-        return "ECONNRESET" in self.errors
+        return not self.errors.isdisjoint(("ECONNRESET", "ECONNREFUSED"))
 
     def was_reset_in_close_wait(self) -> bool:
         """Returns whether there is the error of a reset in CLOSE_WAIT.

@@ -106,9 +106,15 @@ returns what the reply has under that key.
 """
 
 
+STEP_PARTS = {"stories": frozenset({"vanish"})}
+"""The modules of `remote/` that only a call with one of these verbs needs."""
+
+
 @functools.cache
 def probe_text(parts: tuple[str, ...] = ()) -> str:
-    """Returns the probe's text, ASCII: the modules of `remote/`, joined, with these of `PARTS`."""
+    """Returns the probe's text, ASCII: the modules of `remote/`, joined, with these of `PARTS`
+    and `STEP_PARTS`.
+    """
     return _joined("remote", "main", *parts)
 
 
@@ -265,8 +271,10 @@ def _digest(call: dict[str, Any]) -> str:
 
 
 def parts_of(call: dict[str, Any]) -> tuple[str, ...]:
-    """Returns the modules of `PARTS` that a call needs."""
-    return tuple(part for part in PARTS if part in call)
+    """Returns the modules of `PARTS` and `STEP_PARTS` that a call needs."""
+    verbs = {step[1] for scenario in call["scenarios"] for step in scenario["steps"]}
+    found = [part for part in PARTS if part in call]
+    return (*found, *(part for part, known in STEP_PARTS.items() if not verbs.isdisjoint(known)))
 
 
 @functools.cache
@@ -283,7 +291,7 @@ def _body(call: dict[str, Any]) -> str:
     """
     parts = parts_of(call)
     text = probe_text(parts)
-    functions = "".join(f", {part}={PARTS[part]}" for part in parts)
+    functions = "".join(f", {part}={PARTS[part]}" for part in parts if part in PARTS)
     if "'''" in text or text.endswith("\\"):
         raise ValueError(
             "the probe's text must contain no ''' and not end in a backslash: it is sent inside"

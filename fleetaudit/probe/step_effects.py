@@ -24,6 +24,19 @@ def forges_segments(steps: Sequence[Step]) -> bool:
     return not _FORGING.isdisjoint(step.verb for step in steps)
 
 
+def only_tries_to_connect(steps: Sequence[Step]) -> bool:
+    """Returns whether the closer may leave the peer's SYN without an answer."""
+    return any(step.call[1:3] == ("connect", "unanswered") for step in steps)
+
+
+def loses_peer(steps: Sequence[Step]) -> bool:
+    """Returns whether nothing arrives at the peer from some step on.
+
+    Its socket then shows less than was sent, and that is what the steps do.
+    """
+    return any(step.verb == "vanish" for step in steps)
+
+
 def shuts_peer(steps: Sequence[Step], direction: str) -> bool:
     """Returns whether a step shuts a direction of the peer's socket, "read" or "write".
 

@@ -24,7 +24,13 @@ from fleetaudit.text.phrases import surround
 from .counters import Isolation, contradiction, shows_dropped_reset
 from .peer_socket import CLOSE, describe_peer, peer_ending, unix_ending
 from .reply import RawTrial
-from .step_effects import connects_over_mptcp, forges_segments, makes_peer_reset
+from .step_effects import (
+    connects_over_mptcp,
+    forges_segments,
+    loses_peer,
+    makes_peer_reset,
+    only_tries_to_connect,
+)
 from .wire import capture_note, count_resets, whole_wire, wire_ending
 
 Verdict = tuple[Ending, str]
@@ -58,7 +64,7 @@ def trial_verdict(
         return "inconclusive", _error_text(trial, steps)
     if family == "unix":
         return _unix_verdict(trial.peer, steps)
-    wire = wire_ending(trial)
+    wire = wire_ending(trial, "peer" if only_tries_to_connect(steps) else "closer")
     peer = _credible_peer_ending(trial, steps, wire)
     endings: set[Ending | None] = {wire, peer} - {None}
     if not endings:
@@ -95,7 +101,7 @@ def _credible_peer_ending(
     believed, unless the peer itself resets the connection. With it the socket is not believed where
     it cannot show what was sent; what it then shows is no contradiction.
     """
-    if trial.peer is None or _peer_resets(trial, steps):
+    if trial.peer is None or loses_peer(steps) or _peer_resets(trial, steps):
         return None
     peer = peer_ending(trial.peer, steps)
     if wire is None or peer is None:

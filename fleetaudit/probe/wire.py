@@ -32,10 +32,11 @@ def capture_note(trial: RawTrial) -> str:
     return "; ".join(filter(None, (lost, trial.wire_note)))[:4096]
 
 
-def wire_ending(trial: RawTrial) -> Ending | None:
+def wire_ending(trial: RawTrial, opener: str = "closer") -> Ending | None:
     """Returns the ending by the closer's own segments, None if the capture does not show it.
 
-    A capture that missed the SYN may have missed the end, too. Of several ends the first one
+    A capture that missed the SYN of `opener`, "closer" or "peer", may have missed the end, too. Of
+    several ends the first one
     counts, and whether an RST followed: a FIN after an RST changes nothing, it is "RST". RFC 8684,
     section 3.3.3: DATA_FIN is to an MPTCP connection what FIN is to TCP; a subflow's own FIN may
     come much later.
@@ -43,10 +44,9 @@ def wire_ending(trial: RawTrial) -> Ending | None:
     wire = whole_wire(trial)
     if wire is None:
         return None
-    sent = segments_of(wire, "closer")
-    if not any("S" in segment.flags for segment in sent):
+    if not any("S" in segment.flags for segment in segments_of(wire, opener)):
         return None
-    ends = [*chain.from_iterable(map(_ends, sent))]
+    ends = [*chain.from_iterable(map(_ends, segments_of(wire, "closer")))]
     if not ends:
         return "nothing"
     if "RST" not in ends:

@@ -12,7 +12,10 @@ from fleetaudit.playbook.step_order import step_families
 from fleetaudit.playbook.steps import parse_step
 
 ROOT = Path(__file__).parents[2]
-PLAYBOOKS = ("playbooks/strict.yml", "playbooks/unread-close.yml", "docs/why/chat.yml")
+PLAYBOOKS = (
+    *("playbooks/strict.yml", "playbooks/timeouts.yml", "playbooks/unread-close.yml"),
+    "docs/why/chat.yml",
+)
 MAX_STEPS = 64
 
 

@@ -44,7 +44,7 @@ static bool close_listener(struct connection *c, struct failure *failure) {
     close(c->listener);
     c->listener = -1;
     c->is_waiting = false;
-    c->is_closed[other_side(c->client_side)] = true;
+    c->is_closed[c->client_side == CLOSER ? PEER : CLOSER] = true;
     return true;
 }
 

@@ -36,9 +36,13 @@ enum {
     /* struct tcp_info (include/uapi/linux/tcp.h) */
     TCPI_OPTIONS = 5,
     TCPI_SYN_DATA = 32,
+    TCPI_STATE = 0,
     TCPI_UNACKED = 24,
     TCPI_SACKED = 28,
 };
+
+/* How a side connects that only tries to. */
+static const char TRY[] = "unanswered";
 
 static enum kind kind_of(const char *how) {
     if (strcmp(how, "unix") == 0 || strcmp(how, "seqpacket") == 0) {
@@ -75,8 +79,11 @@ static bool uses_up_listener(const struct scenario *scenario) {
 /* Returns whether a trial changes the listener, which hands on the sysctls (tcp_rmem) that it was
    made with: then it needs one of its own. */
 static bool changes_listener(const struct connection *c, const char *how) {
-    if (strcmp(how, "fastopen") == 0 || strcmp(how, "unaccepted") == 0) {
-        return true;
+    static const char *const NEW[] = {"fastopen", "unaccepted", TRY};
+    for (size_t i = 0; i < sizeof NEW / sizeof *NEW; i++) {
+        if (strcmp(how, NEW[i]) == 0) {
+            return true;
+        }
     }
     if (c->is_signed || c->backlog >= 0 || c->listener_options || c->changed_sysctls) {
         return true;
@@ -84,8 +91,8 @@ static bool changes_listener(const struct connection *c, const char *how) {
     return uses_up_listener(c->scenario);
 }
 
-/* Chooses the listener. */
-static bool prepare_listener(struct connection *c, const char *how, struct failure *failure) {
+/* Makes a new listener, or takes the one that trials share. */
+static bool choose_listener(struct connection *c, const char *how, struct failure *failure) {
     if (!changes_listener(c, how)) {
         c->listener = shared_listener(c->lab, c->family, c->kind, failure);
         return c->listener >= 0;
@@ -111,6 +118,22 @@ static bool prepare_listener(struct connection *c, const char *how, struct failu
     return true;
 }
 
+bool prepare_listener(struct connection *c, const char *how, struct failure *failure) {
+    c->has_listener_address = choose_listener(c, how, failure) &&
+                              local_address(c->listener, &c->listener_address, failure);
+    return c->has_listener_address;
+}
+
+bool tries_to_connect(const struct scenario *scenario) {
+    for (int i = 0; i < scenario->steps; i++) {
+        const struct step *step = &scenario->step[i];
+        if (is_verb(step, "connect") && strcmp(first_word(step), TRY) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Has a socket sign what it sends to an address, and drop what is not signed (RFC 2385). No module
    is loaded: CONFIG_TCP_MD5SIG has CONFIG_CRYPTO_MD5 built in. */
 static bool require_signature(int fd, const struct address *address, struct failure *failure) {
@@ -125,6 +148,13 @@ static bool require_signature(int fd, const struct address *address, struct fail
     return true;
 }
 
+/* A listener that is closed signs nothing. */
+static bool sign_both(struct connection *c, int client, const struct address *address,
+                      struct failure *failure) {
+    return require_signature(client, address, failure) &&
+           (c->listener < 0 || require_signature(c->listener, address, failure));
+}
+
 /* Binds the client's socket to a free port, and notes the addresses of both sides. */
 static bool bind_client(struct connection *c, int client, const struct address *loopback,
                         struct failure *failure) {
@@ -137,10 +167,10 @@ static bool bind_client(struct connection *c, int client, const struct address *
     if (bind(client, &loopback->storage.any, loopback->length) != 0) {
         return fail_by_errno(failure);
     }
-    if (!local_address(client, &c->address[c->client_side], failure) ||
-        !local_address(c->listener, &c->address[server], failure)) {
+    if (!local_address(client, &c->address[c->client_side], failure)) {
         return false;
     }
+    c->address[server] = c->listener_address;
     c->has_address[CLOSER] = c->has_address[PEER] = true;
     c->client_port = port_of(&c->address[c->client_side]);
     return true;
@@ -158,8 +188,7 @@ static bool make_client(struct connection *c, struct failure *failure) {
     if (!bind_client(c, client, &loopback, failure)) {
         return false;
     }
-    if (c->is_signed && !(require_signature(client, &loopback, failure) &&
-                          require_signature(c->listener, &loopback, failure))) {
+    if (c->is_signed && !sign_both(c, client, &loopback, failure)) {
         return false;
     }
     if (c->owns_listener) { /* another program may have its port before the trial is over */
@@ -222,6 +251,23 @@ static bool accept_client(struct connection *c, bool has_data, struct failure *f
     return !has_data || wait_for_arrival(c, c->client_side, failure);
 }
 
+/* Sends a SYN, and waits until loopback has delivered its answer. */
+static bool try_to_connect(struct connection *c, struct failure *failure) {
+    uint8_t info[TCP_INFO_SIZE];
+    int client = c->socket[c->client_side];
+    const struct sockaddr *target = &c->listener_address.storage.any;
+    set_blocking(client, false);
+    if (connect(client, target, c->listener_address.length) != 0 && errno != EINPROGRESS) {
+        return fail_by_errno(failure);
+    }
+    for (int i = 0; i < 2; i++) {
+        settle(&c->lab->fence);
+    }
+    set_blocking(client, true);
+    c->is_waiting = tcp_info(c, c->client_side, info) > 0 && info[TCPI_STATE] == ESTABLISHED;
+    return true;
+}
+
 bool connect_sides(struct connection *c, enum side client, const char *how, long size,
                    struct failure *failure) {
     bool has_data = strcmp(how, "fastopen") == 0;
@@ -231,8 +277,16 @@ bool connect_sides(struct connection *c, enum side client, const char *how, long
         c->has_messages = strcmp(how, "seqpacket") == 0;
         return connect_unix(c, failure);
     }
-    if (!prepare_listener(c, how, failure) || !make_client(c, failure)) {
+    bool only_tries = strcmp(how, TRY) == 0;
+    bool is_prepared = only_tries && c->has_listener_address;
+    if (!is_prepared && !prepare_listener(c, how, failure)) {
         return false;
+    }
+    if (!make_client(c, failure)) {
+        return false;
+    }
+    if (only_tries) {
+        return try_to_connect(c, failure);
     }
     const struct address *target = &c->address[other_side(client)];
     bool is_connected = has_data ? connect_with_data(c, size, failure)

@@ -75,6 +75,8 @@ struct connection {
 
     /* How it is made. `is_waiting`: the server's end is not accepted yet. */
     int listener; /* -1: none */
+    bool has_listener_address;
+    struct address listener_address; /* also of a closed one */
     bool owns_listener, is_waiting, is_signed, has_messages;
     const struct step *listener_option[MAX_STEPS];
     int listener_options;
@@ -105,6 +107,7 @@ struct connection {
     double fin_arrived_at;
     bool ack_hastened;
     unsigned long long gap_end; /* where the bytes end that were sent out of order */
+    bool has_vanished;          /* what is sent to the peer is dropped */
     bool is_forged; /* the peer's kernel did not send it all, and drops what acknowledges it */
 };
 

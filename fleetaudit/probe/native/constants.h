@@ -47,6 +47,7 @@ enum {
 /* States of a TCP socket (include/net/tcp_states.h). */
 enum {
     GONE = 0, /* the socket does not exist any more, or only as TIME_WAIT */
+    ESTABLISHED = 1,
     FIN_WAIT1 = 4,
     FIN_WAIT2 = 5,
     TIME_WAIT = 6,

@@ -18,6 +18,8 @@
      (tcp_v4_rcv(), tcp_rcv_state_process()).
    - The closer is in FIN_WAIT2 or TIME_WAIT, or gone: tcp_close() and tcp_time_wait() leave no
      timer that sends.
+   - The peer has vanished, and the closer still has a timer that sends to it: keepalive, or a
+     retransmission (tcp_keepalive_timer(), tcp_retransmit_timer()).
    - MPTCP: mptcp_worker() passes on to the socket what its subflows received, milliseconds later
      (mptcp_check_fastclose(), mptcp_check_data_fin()).
 
@@ -30,6 +32,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "connection.h"
 #include "verbs.h"
@@ -163,6 +166,17 @@ static bool is_worker_late(struct connection *c, int peer) {
     return peer == CLOSE || (bits & (TCP_FIN | TCP_RST)) == TCP_FIN;
 }
 
+/* Returns whether the closer's kernel sends again, or asks a silent peer whether it is there. */
+static bool still_tries(struct connection *c, const struct listed *closer) {
+    int keeps_alive = 0;
+    socklen_t size = sizeof keeps_alive;
+    if (closer->state == CLOSE || closer->state == GONE) {
+        return false;
+    }
+    getsockopt(c->socket[CLOSER], SOL_SOCKET, SO_KEEPALIVE, &keeps_alive, &size);
+    return closer->unsent || keeps_alive;
+}
+
 static struct outstanding find_outstanding(struct connection *c) {
     struct listed peer, closer;
     if (!open_state(c, PEER, &peer) && !look_up(c, PEER, &peer)) {
@@ -182,6 +196,9 @@ static struct outstanding find_outstanding(struct connection *c) {
     if (sent_fin && closer.unsent && !c->is_forged) {
         return (struct outstanding){"the closer's FIN is not acknowledged", closer.unsent};
     }
+    if (c->has_vanished && still_tries(c, &closer)) {
+        return (struct outstanding){"the closer still tries to reach a peer that has vanished", 1};
+    }
     if (peer.state != GONE && peer.unsent && resets_new_data(c, closer.state)) {
         return (struct outstanding){"the peer still sends to a closed socket", peer.unsent};
     }
@@ -199,6 +216,9 @@ static bool has_unread(struct connection *c, enum side side) {
 
 /* Returns whether what is outstanding waits for a side that does not read its queue. */
 static bool waits_for_a_reader(struct connection *c) {
+    if (c->has_vanished) {
+        return false;
+    }
     if (!has_fin(c, PEER) && has_unread(c, PEER)) {
         return true;
     }

@@ -22,6 +22,12 @@ static bool need_capture(struct lab *lab, struct failure *failure) {
     return true;
 }
 
+static bool need_any_capture(struct lab *lab, enum family family, const struct step *step,
+                             struct failure *failure) {
+    (void)family, (void)step;
+    return need_capture(lab, failure);
+}
+
 static bool need_namespace(struct lab *lab, enum family family, const struct step *step,
                            struct failure *failure) {
     (void)family, (void)step;
@@ -118,6 +124,7 @@ static const struct {
     {"send-out-of-order", need_raw_segment},
     {"set", need_option},
     {"sysctl", need_own_settings},
+    {"vanish", need_any_capture},
 };
 
 static bool check_step(struct lab *lab, enum family family, const struct step *step,

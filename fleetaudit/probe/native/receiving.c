@@ -172,7 +172,8 @@ bool wait_for_arrival(struct connection *c, enum side sender, struct failure *fa
     if (c->kind == KIND_UNIX) {
         return true;
     }
-    if (c->is_closed[receiver] || c->accept_queue_full) {
+    bool is_lost = c->has_vanished && receiver == PEER;
+    if (c->is_closed[receiver] || c->accept_queue_full || is_lost) {
         settle(&c->lab->fence); /* what is sent to nobody is reset */
         return true;
     }

@@ -215,12 +215,20 @@ static const char *connection_for(const struct step *step) {
     return is_side ? "tcp" : NULL;
 }
 
+/* Connects the two; a listener is enough for a step before the peer tries to. */
+static bool connect_for(struct connection *c, const char *how, struct failure *failure) {
+    if (tries_to_connect(c->scenario)) {
+        return prepare_listener(c, "unanswered", failure);
+    }
+    return connect_sides(c, PEER, how, 0, failure);
+}
+
 /* Connects the two if no step has done so. */
 static bool connect_if_needed(struct connection *c, const struct step *step,
                               struct failure *failure) {
     const char *how = connection_for(step);
     char reason[sizeof failure->text - 64];
-    if (c->client_side != NO_SIDE || !how || connect_sides(c, PEER, how, 0, failure)) {
+    if (c->client_side != NO_SIDE || !how || connect_for(c, how, failure)) {
         return true;
     }
     bool is_scarce_error = failure->kind == SYSTEM_ERROR && is_scarce(failure->number);

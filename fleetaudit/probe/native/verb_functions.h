@@ -20,5 +20,7 @@ verb_function discard, peek, read_all, read_some, read_to_end, read_urgent, read
 verb_function try_read;
 /* sending.c */
 verb_function send_some, send_until_blocked, send_urgent;
+/* stories.c */
+verb_function vanish;
 
 #endif

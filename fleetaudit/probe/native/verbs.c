@@ -94,7 +94,8 @@ static const struct verb VERBS[] = {
     {"splice", splice_out, false, A_SIDE, 1},
     {"sysctl", set_sysctl, false, A_NAMESPACE, 2},
     {"try-read", try_read, false, A_SIDE, 0},
-    {"wait", wait_some, false, A_BOTH, 1},
+    {"vanish", vanish, false, A_PEER, 0},
+    {"wait", wait_some, false, A_SIDE | A_BOTH, 1},
 };
 
 const struct verb *find_verb(const char *name) {

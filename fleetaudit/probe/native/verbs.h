@@ -20,9 +20,13 @@ bool is_verb(const struct step *step, const char *name);
 bool is_complete_step(const struct step *step);
 /* Returns the first word of a step, "" if it has none. */
 const char *first_word(const struct step *step);
-/* Connects the two sides: "tcp", "unaccepted", "fastopen", "mptcp", "mapped", "unix", "seqpacket"
-   (connecting.c). */
+/* Connects the two sides: "tcp", "unaccepted", "unanswered", "fastopen", "mptcp", "mapped", "unix",
+   "seqpacket" (connecting.c). */
 bool connect_sides(struct connection *c, enum side client, const char *how, long size,
                    struct failure *failure);
+/* Makes or chooses the listener for one of these, and notes its address. */
+bool prepare_listener(struct connection *c, const char *how, struct failure *failure);
+/* Returns whether a step tries to connect, to a listener that steps before it use up. */
+bool tries_to_connect(const struct scenario *scenario);
 
 #endif

@@ -184,13 +184,24 @@ static void add_key(struct trial *trial, const struct described *described,
     add_essence(&trial->key, trace, most);
 }
 
-static bool was_reset(const struct connection *c, const struct peer_witness *peer) {
-    for (int i = 0; i < c->peer_results; i++) {
-        if (strstr(c->peer_result[i], "ECONNRESET") || strstr(c->peer_result[i], "EPIPE")) {
+/* Returns whether a result is an error of a reset, with or without the call before it. */
+static bool is_reset_error(const char *result) {
+    static const char *const ERRORS[] = {"ECONNRESET", "ECONNREFUSED", "EPIPE"};
+    for (size_t i = 0; i < sizeof ERRORS / sizeof *ERRORS; i++) {
+        if (strstr(result, ERRORS[i])) {
             return true;
         }
     }
-    return peer->so_error == ECONNRESET || peer->so_error == EPIPE;
+    return false;
+}
+
+static bool was_reset(const struct connection *c, const struct peer_witness *peer) {
+    for (int i = 0; i < c->peer_results; i++) {
+        if (is_reset_error(c->peer_result[i])) {
+            return true;
+        }
+    }
+    return is_reset_error(error_name(peer->so_error));
 }
 
 static bool is_expected(const struct scenario *scenario, const char *ending) {

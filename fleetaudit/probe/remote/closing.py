@@ -31,7 +31,7 @@ def close(c, actor):
     if actor == "listener":
         c.listener.close()
         c.listener, c.waiting = None, False
-        c.closed_sides.add(other(c.client_side))
+        c.closed_sides.add(other(c.client_side or "peer"))
         return
     sock = c.sock(actor)
     c.sockets[actor] = None

@@ -1,12 +1,22 @@
 """The steps that connect the two sides, and those that prepare it."""
 
 import errno
+import os
 import socket
 import struct
 from typing import Any, Tuple
 
 from .connection import Connection
-from .constants import ERRORS, MAX_STRANGERS, MSG_FASTOPEN, MSG_NOSIGNAL, PATTERN, TCP_MD5SIG, other
+from .constants import (
+    ERRORS,
+    IS_ESTABLISHED,
+    MAX_STRANGERS,
+    MSG_FASTOPEN,
+    MSG_NOSIGNAL,
+    PATTERN,
+    TCP_MD5SIG,
+    other,
+)
 from .errors import StepFailed, Unsupported, unsupported, unsupported_if
 from .files import write_file
 from .listeners import local_address, loopback_address, new_socket, open_listener
@@ -17,6 +27,7 @@ from .system import close_quietly
 from .waiting import TIMEOUT
 
 MD5_KEY = b"fleetaudit probe"  # it protects nothing
+TRY = "unanswered"
 KINDS = {"unix": "unix", "seqpacket": "unix", "mptcp": "mptcp", "mapped": "mapped"}
 UNIX_SOCKETS = {
     False: ("AF_UNIX", socket.SOCK_STREAM),
@@ -38,14 +49,18 @@ def connect(c, actor, how, size=0):
         c.messages = how == "seqpacket"
         c.sockets[actor], c.sockets[other(actor)] = unix_pair(c.messages)
         return
-    prepare_listener(c, how)
+    if how != TRY or not c.listener_address:
+        prepare_listener(c, how)
     client = make_client(c)
+    if how == TRY:
+        c.waiting = try_to_connect(c, client)
+        return
     client.settimeout(TIMEOUT.seconds())
     try:
         if how == "fastopen":
             connect_with_data(c, actor, client, size)
         else:
-            client.connect(c.listener.getsockname()[:2])
+            client.connect(c.listener_address[1:])
     finally:
         client.settimeout(None)  # a recv of what failed would wait, too
     c.waiting = True
@@ -55,13 +70,33 @@ def connect(c, actor, how, size=0):
             wait_for_arrival(c, actor)
 
 
+def try_to_connect(c, client):
+    # type: (Connection, socket.socket) -> bool
+    """Sends a SYN; returns whether it was accepted once loopback has delivered its answer."""
+    client.setblocking(False)
+    number = client.connect_ex(c.listener_address[1:])
+    if number not in (0, errno.EINPROGRESS):
+        raise OSError(number, os.strerror(number))
+    for _ in range(2):
+        c.lab.fence.settle()
+    client.setblocking(True)
+    return c.tcp_info_of(client)[0:1] == IS_ESTABLISHED
+
+
 def prepare_listener(c, how):
     # type: (Connection, str) -> None
-    """Chooses the listener: a new one if this trial changes it, since a listener hands on the
-    sysctls (tcp_rmem) that it was made with.
+    """Chooses the listener, and notes its address."""
+    choose_listener(c, how)
+    c.listener_address = local_address(c.listener)
+
+
+def choose_listener(c, how):
+    # type: (Connection, str) -> None
+    """Makes a new listener if this trial changes it, since a listener hands on the sysctls
+    (tcp_rmem) that it was made with; else takes the one that trials share.
     """
     changes = (
-        how in ("fastopen", "unaccepted"),
+        how in ("fastopen", "unaccepted", TRY),
         c.signed,
         c.backlog is not None,
         c.listener_options,
@@ -88,15 +123,15 @@ def make_client(c):
     # type: (Connection) -> socket.socket
     """Returns the client's socket, bound to a port that is captured."""
     actor, address = c.client_side, loopback_address(c.family, c.kind)
-    client = new_socket(c.listener.family, c.kind)
+    client = new_socket(c.listener_address[0], c.kind)
     c.sockets[actor] = client
     if c.kind == "mapped":
         client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     client.bind((address, 0))
     c.client_port = client.getsockname()[1]
-    c.addresses = {actor: local_address(client), other(actor): local_address(c.listener)}
+    c.addresses = {actor: local_address(client), other(actor): c.listener_address}
     if c.signed:
-        for sock in (client, c.listener):
+        for sock in filter(None, (client, c.listener)):
             require_signature(sock, address)
     if c.own_listener:  # not its port: another program may have that before the trial is over
         c.lab.watch_ports([c.client_port])
@@ -135,8 +170,7 @@ def connect_with_data(c, actor, client, size):
     value, state = read_sysctl("net.ipv4.tcp_fastopen")
     if value is None or not value.isdigit() or int(value) & FASTOPEN_BITS != FASTOPEN_BITS:
         raise Unsupported("needs net.ipv4.tcp_fastopen 519; it is %s" % (value or state))
-    address = c.listener.getsockname()[:2]
-    client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, address)
+    client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, c.listener_address[1:])
     c.sent[actor] += size
     options = bytearray(c.tcp_info(actor)[TCPI_OPTIONS : TCPI_OPTIONS + 1])
     if options and not options[0] & TCPI_OPT_SYN_DATA:

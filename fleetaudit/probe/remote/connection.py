@@ -37,6 +37,7 @@ class Connection(object):
 
         # How it is made. `waiting`: the server's end is not accepted yet.
         self.listener = None  # type: Any
+        self.listener_address = ()  # type: Any  # as in `addresses`, also of a closed one
         self.own_listener = self.waiting = self.signed = self.messages = False
         self.listener_options = []  # type: List[Any]
         self.backlog = None  # type: Optional[int]
@@ -61,6 +62,7 @@ class Connection(object):
         self.segments_before_fin = 0  # type: Optional[int]  # of the peer
         self.fin_arrived_at, self.ack_hastened = 0.0, False
         self.gap_end = 0  # where the bytes end that were sent out of order
+        self.vanished = False  # what is sent to the peer is dropped
         self.forged = False  # the peer's kernel did not send it all, and drops what acknowledges it
 
     def sock(self, side):

@@ -59,6 +59,7 @@ FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE = 4, 5, 6, 7
 CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = 8, 9, 10, 11
 MAX_STATE = 13
 GONE = 0  # the socket does not exist any more, or only as TIME_WAIT
+IS_ESTABLISHED = struct.pack("B", 1)
 IS_RESET = struct.pack("B", CLOSE)  # tcpi_state, the first byte of struct tcp_info
 HAS_FIN = [struct.pack("B", state) for state in (TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING)]
 TIMER_TIME_WAIT = 3  # idiag_timer

@@ -17,6 +17,8 @@ sent. Silence for a while is not enough. The functions are those of net/ipv4.
   tcp_rcv_state_process()).
 - The closer is in FIN_WAIT2 or TIME_WAIT, or gone: tcp_close() and tcp_time_wait() leave no timer
   that sends.
+- The peer has vanished, and the closer still has a timer that sends to it: keepalive, or a
+  retransmission (tcp_keepalive_timer(), tcp_retransmit_timer()).
 - MPTCP: mptcp_worker() passes on to the socket what its subflows received, milliseconds later
   (mptcp_check_fastclose(), mptcp_check_data_fin()).
 
@@ -25,6 +27,7 @@ one. What is outstanding after two timeouts without progress is reported: the en
 """
 
 import select
+import socket
 import time
 from typing import Optional, Tuple
 
@@ -51,6 +54,7 @@ from .receiving import receive
 from .waiting import TIMEOUT, now, poll_events
 
 NOTHING_MORE = ("", 0)
+UNACKNOWLEDGED_FIN = (FIN_WAIT1, CLOSING, LAST_ACK)  # of a socket that has sent one
 AFTER_FIN = (CLOSE_WAIT, LAST_ACK, CLOSING)  # states of a socket that received a FIN
 
 
@@ -124,8 +128,16 @@ def find_outstanding(c):
     closer = closer_state(c, peer[0])
     if closer is None:
         return "what the closer still has to send cannot be read", 1
-    if closer[0] in (FIN_WAIT1, CLOSING, LAST_ACK) and closer[1] and not c.forged:
+    return find_outstanding_between(c, closer, peer)
+
+
+def find_outstanding_between(c, closer, peer):
+    # type: (Connection, Tuple[int, int, int], Tuple[int, int, int]) -> Tuple[str, int]
+    """Returns the same of two known states."""
+    if closer[0] in UNACKNOWLEDGED_FIN and closer[1] and not c.forged:
         return "the closer's FIN is not acknowledged", closer[1]
+    if c.vanished and still_tries(c, closer):
+        return "the closer still tries to reach a peer that has vanished", 1
     if peer[0] != GONE and peer[1] and resets_new_data(c, closer[0]):
         return "the peer still sends to a closed socket", peer[1]
     return NOTHING_MORE
@@ -175,6 +187,17 @@ def is_fin_acknowledged(c):
     return sent > c.segments_before_fin
 
 
+def still_tries(c, closer):
+    # type: (Connection, Tuple[int, int, int]) -> bool
+    """Returns whether the closer's kernel sends again, or asks a silent peer whether it is there;
+    `closer` is its state.
+    """
+    sock = c.sockets["closer"]
+    if sock is None or closer[0] == CLOSE:
+        return False
+    return closer[1] > 0 or sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+
+
 def resets_new_data(c, state):
     # type: (Connection, int) -> bool
     """Returns whether the closer answers new data with a RST: closed, or shut both ways."""
@@ -199,6 +222,8 @@ def is_worker_late(c, peer):
 def waits_for_a_reader(c):
     # type: (Connection) -> bool
     """Returns whether what is outstanding waits for a side that does not read its queue."""
+    if c.vanished:
+        return False
     if not c.has_fin("peer") and has_unread(c, "peer"):
         return True
     return "closer" not in c.closed_sides and has_unread(c, "closer")

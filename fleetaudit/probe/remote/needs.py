@@ -51,8 +51,8 @@ def need_nothing(lab, family, *words):
     pass
 
 
-def need_capture(lab):
-    # type: (Laboratory) -> None
+def need_capture(lab, *words):
+    # type: (Laboratory, *Any) -> None
     if lab.capture is None:
         raise Unsupported("needs a capture (%s)" % lab.no_capture)
 
@@ -132,3 +132,10 @@ NEEDS = {
     "set": need_option,
     "sysctl": need_own_settings,
 }  # type: Any
+
+
+def add_needs(needs):
+    # type: (Any) -> Any
+    """Adds what the verbs of a module need that only some calls have; returns it."""
+    NEEDS.update(needs)
+    return needs

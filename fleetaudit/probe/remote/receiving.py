@@ -90,7 +90,7 @@ def wait_for_arrival(c, sender):
     receiver = other(sender)
     if c.kind == "unix":
         return
-    if receiver in c.closed_sides or c.accept_queue_full:
+    if receiver in c.closed_sides or c.accept_queue_full or (c.vanished and receiver == "peer"):
         c.lab.fence.settle()  # what is sent to nobody is reset
         return
     if c.sockets[receiver] is None:

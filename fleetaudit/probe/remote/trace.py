@@ -6,6 +6,7 @@ from .constants import ACK, MAX_HEADERS, MAX_MICROS, MAX_SECONDS, MAX_TRACE, SID
 from .packets import Packet, flag_names
 
 CONTROL_FLAGS = frozenset("SFRU")
+RESET_ERRORS = ("ECONNRESET", "ECONNREFUSED", "EPIPE")
 
 
 def micros(seconds):
@@ -121,7 +122,7 @@ def deviates(trial, expect):
     if not trial["peer"]:
         return False
     results = trial["peer"]["recv"] + [trial["peer"]["so_error"]]
-    was_reset = any("ECONNRESET" in result or "EPIPE" in result for result in results)
+    was_reset = any(error in result for result in results for error in RESET_ERRORS)
     return ("RST" in ending) != was_reset
 
 

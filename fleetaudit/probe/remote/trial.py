@@ -5,7 +5,7 @@ import socket
 import time
 from typing import Any, Dict, Sequence
 
-from .connecting import connect
+from .connecting import TRY, connect, prepare_listener
 from .connection import Connection
 from .constants import ERRORS, NOTICE, POLL_END, POLLRDHUP, SCARCE, SIDES, SIOCOUTQ, other
 from .errors import StepFailed, TimedOut, call_or, errno_of, reason_of
@@ -88,11 +88,20 @@ def connect_if_needed(c, step):
     if c.client_side or not how or verb in BEFORE_CONNECTING:
         return
     try:
-        connect(c, "peer", how)
+        if tries_to_connect(c.steps):
+            prepare_listener(c, TRY)
+        else:
+            connect(c, "peer", how)
     except (StepFailed,) + ERRORS as e:
         if errno_of(e) in SCARCE:
             raise
         raise StepFailed("the two sides could not be connected: " + reason_of(e))
+
+
+def tries_to_connect(steps):
+    # type: (Sequence[Any]) -> bool
+    """Returns whether a step tries to connect, to a listener that steps before it use up."""
+    return any(tuple(step[1:3]) == ("connect", TRY) for step in steps)
 
 
 def run_unix_step(c, number, step):

@@ -85,4 +85,13 @@ VERBS = {
     "try-read": try_read,
     "wait": wait,
 }  # type: Any
+
+
+def add_verbs(verbs):
+    # type: (Any) -> Any
+    """Adds the verbs of a module that only some calls need; returns them."""
+    VERBS.update(verbs)
+    return verbs
+
+
 ENDINGS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")

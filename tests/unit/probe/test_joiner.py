@@ -14,7 +14,7 @@ from tests import ROOT
 
 REMOTE = ROOT / "fleetaudit" / "probe" / "remote"
 MODULES = sorted(path for path in REMOTE.glob("*.py") if path.stem != "__init__")
-PARTS = tuple(request.PARTS)
+PARTS = (*request.PARTS, *request.STEP_PARTS)
 MAX_TEXT = 160 * 1024
 """A bound on what a reviewer must read. The network sees it compressed: see
 test_what_is_sent_for_the_shipped_playbook_fits_three_flights_of_tcp.

@@ -338,3 +338,26 @@ def test_over_mptcp_a_data_fin_is_the_fin() -> None:
     wire_ = [*HANDSHAKE, [100, "closer", ".", 1, 6, 0, 0, "DATA_FIN"]]
     steps = (parse_step("peer connects over MPTCP"), parse_step("closer closes"))
     assert decide(trial(wire_, {**PEER_FIN, "state": 1}, {}), steps=steps) == ("FIN", "")
+
+
+def test_a_peer_that_receives_nothing_is_no_witness() -> None:
+    lost = (parse_step("peer vanishes"), parse_step("closer closes"))
+    one = trial(wire("R."), PEER_NOTHING, ABORT)
+    assert decide(one)[0] == "sent, not delivered"
+    assert decide(one, steps=lost) == ("RST", "")
+    without_wire = trial(None, PEER_NOTHING, {}, wire_note="no packet socket")
+    assert decide(without_wire, steps=lost)[0] == "inconclusive"
+
+
+def test_a_syn_without_an_answer_is_an_ending_only_where_the_peer_tries_to_connect() -> None:
+    tries = (parse_step("peer tries to connect"),)
+    waiting = {"state": 2, "poll": [], "recv": ["EAGAIN"], "so_error": "0"}
+    refused = {**PEER_RST, "recv": ["ECONNREFUSED", "0"]}
+    syn = [0, "peer", "S", 0, 0, 0, 0, "TS"]
+    reset = [9, "closer", "R.", 0, 1, 0, 0, ""]
+    assert decide(trial([syn], waiting, {}), steps=tries) == ("nothing", "")
+    assert decide(trial([syn, reset], refused, {"OutRsts": 1}), steps=tries) == ("RST", "")
+    lost = trial([syn, reset], waiting, {"OutRsts": 1})
+    assert decide(lost, steps=tries)[0] == "sent, not delivered"
+    assert decide(trial([reset], refused, {"OutRsts": 1}), steps=tries)[0] == "RST"
+    assert decide(trial([], waiting, {}), steps=tries) == ("nothing", "")
