@@ -1,8 +1,9 @@
 """A run as CSV (RFC 4180, UTF-8, with a header): one row per observation or finding.
 
 Rules:
-- There is a row for each scenario and family that a host reported, one for each other finding, and
-  one for each host that has neither, audited or not: every selected host is in the table.
+- There is a row for each scenario and family that a host reported, one for each program that it
+  saw reset, one for each other finding, and one for each host that has none of them, audited or
+  not: every selected host is in the table.
 - Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV
   injection), also if the spreadsheet takes the semicolon or the bar as the separator.
 - A record is one line: `escape_line` leaves no line break in a cell.
@@ -17,7 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 
-from fleetaudit.analysis.judge import expectation_status
+from msgspec import UNSET, UnsetType
+
+from fleetaudit.analysis.judge import expectation_status, program_id
+from fleetaudit.analysis.production import host_resets
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     UNDECLARED,
@@ -27,6 +31,7 @@ from fleetaudit.model import (
     HostResult,
     Observation,
     ScenarioRow,
+    Watched,
 )
 from fleetaudit.text.sanitize import escape_line
 
@@ -143,19 +148,27 @@ class _Lines:
 
     def of_host(self, host: HostResult) -> list[Line]:
         """Returns the rows of a host; at least one."""
-        void = host.void if isinstance(host, Audited) else ""
-        return self._of_parts(host.observations, host.findings, void)
+        void, watch = (host.void, host.watch) if isinstance(host, Audited) else ("", UNSET)
+        return self._of_parts(host.observations, host.findings, void, watch)
 
     def _encode_rows(
-        self, observations: Sequence[Observation], findings: Sequence[Finding], void: str
+        self,
+        observations: Sequence[Observation],
+        findings: Sequence[Finding],
+        void: str,
+        watch: Watched | UnsetType,
     ) -> list[Line]:
-        """Returns a row per observation and per other finding, or one that says why it is void."""
+        """Returns a row per observation, program that resets and other finding, or one that says
+        why the host is void.
+        """
         by_id = findings_by_id(findings)
         lines = list[Line]()
         for o in observations:
             found = by_id.pop(scenario_finding_id(o.scenario, o.family), [])
             encode = self._encode_judged if found else self._of_observation
             lines.append(encode(o, void, *found))
+        if watch is not UNSET:
+            lines += map(_encode_row, _reset_rows(watch, by_id))
         lines += map(_encode_row, _finding_rows(by_id))
         return lines or [_encode_row({"reason": void} if void else {})]
 
@@ -173,6 +186,18 @@ def _encode_row(row: Row) -> Line:
     """Returns the cells of one row that are not common to its host."""
     reason = _encode([row["reason"]]) if "reason" in row else None
     return reason, _encode(row.get(column, "") for column in COLUMNS[_ID:-1])
+
+
+def _reset_rows(watch: Watched, findings: dict[str, list[Finding]]) -> Iterator[Row]:
+    """Yields a row for each program, port and reason; takes the findings of programs out of
+    `findings`.
+    """
+    for row in host_resets(watch):
+        id_ = program_id(row.program)
+        found = findings.pop(id_, [])
+        observed = f"{row.count} in {watch.seconds:.0f} s: {row.reason}: {row.program.executable}"
+        judged = {"verdict": "not met" if found else "no expectation", **_judged(found)}
+        yield {"id": id_, **judged, "observed": observed}
 
 
 def _finding_rows(findings: Mapping[str, Sequence[Finding]]) -> Iterator[Row]:

@@ -1,11 +1,11 @@
 """A run as metrics in the Prometheus text format, for the textfile collector of node_exporter.
 
 Rules:
-- Gauges only: they are the state of the last run. An alert on "no run for a day" reads the
-  heartbeat.
+- Gauges: they are the state of the last run. An alert on "no run for a day" reads the heartbeat.
+  One counter, of resets, begins at 0 with every watch.
 - Bounded: the MOST_RELEASES releases with most hosts have a label of their own, the rest is
   "other". Only hosts that deviate have a series with their name, at most MOST_HOSTS of them; a
-  gauge counts the others.
+  gauge counts the others. So it is for programs that reset.
 - No series twice: values that become equal when they are escaped are added up. A value that is cut
   ends in a digest of the whole, so that two long names stay two.
 - Every series has the name of the job of the run, so that node_exporter reads the files of several
@@ -19,13 +19,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import get_args
+from typing import Literal, get_args
 
 import msgspec
 
 from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.analysis.history import history_of
 from fleetaudit.analysis.history.outline import outline_of
+from fleetaudit.analysis.production import HostResets, ResetRow, WatchTable, watch_table
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
@@ -47,6 +48,7 @@ from .common import job_of, parse_moment, seconds_between
 
 MOST_RELEASES = 50
 MOST_HOSTS = 200
+MOST_PROGRAMS, MOST_HOST_PROGRAMS = 200, 500
 MOST_CHARACTERS = 200
 OTHER = "other"
 
@@ -55,14 +57,15 @@ HostFindings = tuple[HostResult, list[Finding]]
 
 
 class _Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """A gauge: its name after "fleetaudit_", its help, and its values by labels.
+    """A gauge or a counter: its name after "fleetaudit_", its help, and its values by labels.
 
-    A gauge without values is left out.
+    One without values is left out.
     """
 
     name: str
     help: str
     values: Mapping[Labels, float]
+    type: Literal["gauge", "counter"] = "gauge"
 
 
 def render(run: AuditRun) -> str:
@@ -77,6 +80,7 @@ def render(run: AuditRun) -> str:
         *_host_counts(run, audited, not_audited),
         *_kernel_metrics(run, audited),
         _finding_counts(run.hosts),
+        *_watch_metrics(watch_table(audited)),
         *_over_time(run),
         *_deviating_hosts(not_audited, _open_findings(run.hosts)),
     )
@@ -225,6 +229,65 @@ def _finding_labels(finding: Finding) -> Labels:
     return _labels(severity=finding.severity, waived=str(finding.waived is not None).lower())
 
 
+def _watch_metrics(table: WatchTable) -> Iterator[_Metric]:
+    """Yields who resets, by host and over the fleet; nothing if no host was to be watched.
+
+    The rows with most resets have a series; `series_left_out` counts the others.
+    """
+    if not table.asked:
+        return
+    by_host = _rows_by_host(table)
+    yield _number("hosts_watched", "Audited hosts that were watched.", len(table.hosts))
+    yield _number(
+        "hosts_not_watched",
+        "Audited hosts that could not be watched.",
+        table.asked - len(table.hosts),
+    )
+    yield _Metric(
+        name="resets_total",
+        help="RSTs that a program of a host sent during the last watch, by local port and reason.",
+        values=_add_up((_row_labels(row, host=host), row.count) for host, row in by_host),
+        type="counter",
+    )
+    yield _Metric(
+        name="resets_per_minute",
+        help="The same over all hosts, per minute.",
+        values=_add_up(
+            (_row_labels(row), row.per_minute or 0.0) for row in table.rows[:MOST_PROGRAMS]
+        ),
+    )
+    rows = sum(len(host.rows) for host in table.hosts)
+    yield _Metric(
+        name="series_left_out",
+        help="Rows of who resets beyond the bound on series.",
+        values={
+            _labels(metric="fleetaudit_resets_total"): rows - len(by_host),
+            _labels(metric="fleetaudit_resets_per_minute"): len(table.rows[MOST_PROGRAMS:]),
+        },
+    )
+
+
+def _rows_by_host(table: WatchTable) -> list[tuple[str, HostResets]]:
+    """Returns the rows of all hosts with most resets, each with the name of its host."""
+    rows = [(host.host, row) for host in table.hosts for row in host.rows]
+    return sorted(rows, key=lambda pair: -pair[1].count)[:MOST_HOST_PROGRAMS]
+
+
+def _row_labels(row: HostResets | ResetRow, **more: str) -> Labels:
+    """Returns the labels of a program, its port and the reason, after those of `more`."""
+    program = row.program
+    executable = program.executable or program.name
+    return _labels(**more, executable=executable, port=program.port_text, reason=row.reason)
+
+
+def _add_up(pairs: Iterable[tuple[Labels, float]]) -> Mapping[Labels, float]:
+    """Returns the sum of the values of equal labels."""
+    sums = dict[Labels, float]()
+    for labels, value in pairs:
+        sums[labels] = sums.get(labels, 0) + value
+    return sums
+
+
 def _over_time(run: AuditRun) -> Iterator[_Metric]:
     """Yields what the history of a job shows of each of its runs, from the same numbers."""
     outline = outline_of(run)
@@ -338,9 +401,9 @@ def _label_value(text: str) -> str:
 
 
 def _text(metric: _Metric, job: Labels) -> str:
-    """Returns the lines of a gauge; `job` are labels that every series has."""
+    """Returns the lines of a metric; `job` are labels that every series has."""
     name = f"fleetaudit_{metric.name}"
-    lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} gauge"]
+    lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.type}"]
     for labels, value in metric.values.items():
         lines.append(f"{name}{{{_join_labels(job + labels)}}} {value}")
     return "\n".join(lines) + "\n"

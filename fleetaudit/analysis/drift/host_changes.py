@@ -22,6 +22,7 @@ from .comparable import selection
 from .findings import finding_changes, waiver_changes
 from .host_diff import HostDiff, RunContext
 from .host_pairs import Pair, Pairs
+from .resets import reset_changes
 from .scenarios import scenario_changes
 from .sysctls import sysctl_changes
 
@@ -65,7 +66,7 @@ class HostChanges:
         """Returns all that is compared of a host but its name, as objects that hosts share."""
         system = host.kernel, host.os, host.isolation, host.void, host.expectations
         shared = self._systems.setdefault(system, system)
-        return shared, host.observations, host.sysctls, host.findings
+        return shared, host.observations, host.sysctls, host.findings, host.watch
 
 
 def _audited_changes(diff: HostDiff) -> Iterator[Change]:
@@ -74,6 +75,7 @@ def _audited_changes(diff: HostDiff) -> Iterator[Change]:
     yield from scenario_changes(diff)
     yield from sysctl_changes(diff)
     yield from finding_changes(diff)
+    yield from reset_changes(diff)
     yield from waiver_changes(diff)
 
 
