@@ -67,6 +67,7 @@ from tests.support.runs import (
     run_of,
     small_fleet,
 )
+from tests.support.watches import resets, watched, watched_host
 
 RUN = small_fleet()
 MACHINE_FORMATS = tuple(f for f in params.FORMATS if f not in ("html", "text"))
@@ -964,6 +965,8 @@ def test_json_is_exactly_run_json() -> None:
 
 def test_the_documentation_names_every_format_file_column_and_metric_and_no_other() -> None:
     told = set(re.findall(r"`([a-z_.]+)`", (ROOT / "docs" / "formats.md").read_text("utf-8")))
-    metrics = read_metrics(prometheus.render(compared())).keys()
+    watch = prometheus.render(run_of([watched_host("web1", watched(resets(1)))]))
+    of_watch = set(re.findall(r"^# TYPE (\S+) ", watch, re.MULTILINE))
+    metrics = read_metrics(prometheus.render(compared())).keys() | of_watch
     assert {*params.FORMATS, *registry.FILES.values(), *table.COLUMNS, *metrics} <= told
     assert {word for word in told if word.startswith("fleetaudit_")} == metrics
