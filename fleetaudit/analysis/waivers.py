@@ -37,6 +37,7 @@ KINDS = (
     "not-watched",
     "resets",
     "scenario",
+    "service",
     "sysctl",
     "watch",
 )

@@ -23,6 +23,7 @@ _MISSING_NATIVE = ServiceResult(
     problem="the native probe asks no services: that needs a Python on the host",
     hint="apt-get install python3-minimal",
 )
+_HINTS = frozenset({"ss -ltnp", "ip address", _MISSING.hint, _MISSING_NATIVE.hint})
 
 
 def watched_of(plan: HostPlan, reply: ReplyBase) -> Watched | UnsetType:
@@ -54,8 +55,17 @@ def services_of(plan: HostPlan, reply: ReplyBase) -> tuple[ServiceResult, ...] |
 
 
 def _with_target(result: ServiceResult, target: str) -> ServiceResult:
-    """Returns the result of a service with what was asked, as the plan has it."""
-    return replace(result, target=target)
+    """Returns the result of a service with what was asked, as the plan has it.
+
+    A hint is a command that somebody types: only those that the probe has are taken from a host.
+    """
+    checks = tuple(replace(check, hint=_known_hint(check.hint)) for check in result.checks)
+    return replace(result, target=target, checks=checks, hint=_known_hint(result.hint))
+
+
+def _known_hint(hint: str) -> str:
+    """Returns a hint if it is one of the probe's or of this module, "" otherwise."""
+    return hint if hint in _HINTS else ""
 
 
 def _refuse(is_wrong: bool, what: str) -> None:

@@ -213,6 +213,8 @@ def _expectation_location(finding: Finding, run: AuditRun) -> Location | None:
         return None
     if kind == "kernel":
         return run.locations.get("kernel:")
+    if kind == "service":  # all checks of a service have one place
+        return run.locations.get(finding.id.rpartition("/")[0])
     return run.locations.get(_rule_id(finding.id).replace("control:", "scenario:", 1))
 
 

@@ -45,6 +45,7 @@ KINDS = (
     "kernel",
     "sysctl",
     "exposure",
+    "service",
     "not-watched",
     "watch",
     "resets",
@@ -141,7 +142,9 @@ def parse_finding_id(id_: str) -> tuple[str, str, str]:
     "". The key of a sysctl may contain a slash. The subject of a finding about a whole kernel is
     its scenario. So "kernel:same-ending:unread-close/ipv4" is ("kernel", "unread-close", "ipv4"),
     and "exposure:listen_overflows" is ("exposure", "listen_overflows", ""). The name of a program
-    may contain a slash as well: "resets:haproxy:8443" is ("resets", "haproxy:8443", "").
+    may contain a slash as well: "resets:haproxy:8443" is ("resets", "haproxy:8443", ""). A check of
+    a service stands in the place of the family: "service:upload/idle" is ("service", "upload",
+    "idle").
     """
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
@@ -157,7 +160,7 @@ def parse_finding_id(id_: str) -> tuple[str, str, str]:
 
 
 def join_family_ids(families: Iterable[str]) -> str:
-    """Returns the families of the ids of findings in words, in their order."""
+    """Returns the families, or checks, of the ids of findings in words, in their order."""
     return " and ".join(_FAMILY_NAMES.get(family, family) for family in families)
 
 

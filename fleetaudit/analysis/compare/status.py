@@ -85,6 +85,7 @@ _KIND_VERBS: Mapping[str, tuple[str, str]] = {
     "sysctl": ("has an unexpected value", "have an unexpected value"),
     "exposure": ("has an unexpected number", "have an unexpected number"),
     "watch": ("has an unexpected number", "have an unexpected number"),
+    "service": ("answers or closes unexpectedly", "answer or close unexpectedly"),
 }
 """What hosts with a finding do, in the singular and in the plural, by the kind of the finding."""
 

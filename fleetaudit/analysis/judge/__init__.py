@@ -28,6 +28,7 @@ from .scenarios import (
     expectation_status,
     judge_scenarios,
 )
+from .services import judge_services, service_expectations
 from .sysctls import judge_sysctls
 from .watch import NOT_WATCHED, judge_watch, program_id
 
@@ -60,7 +61,7 @@ def judge_host(audited: Audited, plan: HostPlan) -> Audited:
     id. Earlier findings are replaced, except those of `judge_fleet`.
 
     `plan` is the plan of this host: the scenarios that it ran, and what the playbook expects of
-    them, of its sysctls and of its production numbers, and for how long it was watched. Also set
+    them, of its sysctls, production numbers and services, and for how long it was watched. Also set
     are the ids of the expectations that apply to the host, met or not
     ("sysctl:net.ipv4.tcp_rfc1337"); those of scenarios are not among them, because the observations
     of the host name the scenarios.
@@ -75,6 +76,7 @@ def _with_findings(audited: Audited, plan: HostPlan, scenarios: Iterable[Finding
         *judge_sysctls(audited, plan),
         *judge_exposure(audited, plan),
         *judge_watch(audited, plan),
+        *judge_services(audited, plan),
         *filter(is_finding_of_fleet, audited.findings),
     ]
     expectations = (
@@ -82,6 +84,7 @@ def _with_findings(audited: Audited, plan: HostPlan, scenarios: Iterable[Finding
         *expectation_ids("exposure", plan.exposure_expect, audited),
         *expectation_ids("watch", plan.watch_expect, audited),
         *([NOT_WATCHED] if plan.watch else ()),
+        *service_expectations(audited, plan),
         *filter(is_of_fleet, audited.expectations),
     )
     found.sort(key=severity_order)

@@ -100,8 +100,7 @@ def _cures(product: str, checks: Iterable[CheckRow]) -> Iterator[Cure]:
     """Yields the cures of the checks that lost answers, and that of "idle"; each once."""
     names = [check.check for check in checks if check.lost or check.check == "idle"]
     for name in dict.fromkeys(names):
-        if cure := find_cure(product, name):
-            yield cure
+        yield find_cure(product, name)
 
 
 def _order(row: ServiceRow) -> tuple[float, str, str, str, tuple[str, ...]]:
