@@ -181,6 +181,11 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
         """What ran the experiment, in words: "Python 3.11.2" or "the native probe"."""
         return "the native probe" if self.program == "native" else f"Python {self.python}".rstrip()
 
+    @property
+    def asked_services(self) -> tuple[ServiceResult, ...]:
+        """The results of the services that were asked, () if none were."""
+        return self.services or ()
+
     def observations_by_scenario(self) -> dict[tuple[str, Family], Observation]:
         """Returns the observations by the name of the scenario and the family."""
         return {(o.scenario, o.family): o for o in self.observations}

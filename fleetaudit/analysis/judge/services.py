@@ -10,13 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
-from msgspec import UNSET
-
 from fleetaudit.analysis.services import find_cure, find_product
+from fleetaudit.analysis.services.tries import count_answers, tries_by_writing
 from fleetaudit.model import (
     Audited,
     Expectation,
@@ -82,12 +81,12 @@ class _Case(NamedTuple):
     service: Service
     result: ServiceResult
 
-    def checks(self) -> Iterator[tuple[ServiceCheckName, str, ServiceCheck]]:
+    def checks(self) -> Iterator[tuple[ServiceCheck, str]]:
         """Yields each check that is expected to end in some way, with that way in words."""
-        found = {check.check: check for check in self.result.checks}
-        for name, describe in _EXPECTED.items():
-            if name in found and (expected := describe(self.service)):
-                yield name, expected, found[name]
+        for check in self.result.checks:
+            expected = _EXPECTED[check.check](self.service)
+            if expected:
+                yield check, expected
 
     def finding_id(self, check: str) -> str:
         """Returns the id of the finding of a check."""
@@ -118,58 +117,63 @@ class _Case(NamedTuple):
 def judge_services(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for each check that did not end as expected, and one for each service that
     could not be asked.
+
+    Nothing else is known of such a service, so that it has no other finding.
     """
     for case in _cases(audited, plan):
         if case.result.problem:
             yield case.not_asked()
-            continue
-        for name, expected, check in case.checks():
-            yield from _judge_check(case, name, expected, check)
+        for check, expected in case.checks():
+            yield from _judge_check(case, check, expected)
 
 
 def service_expectations(audited: Audited, plan: HostPlan) -> Iterator[str]:
     """Yields the ids of what is expected of the services of a host, met or not.
 
-    Of a service that could not be asked only this is known.
+    Of a service that could not be asked it is that alone. The ids are those of the findings.
     """
     for case in _cases(audited, plan):
         yield case.finding_id(ASKED)
-        for name, _, _ in case.checks():
-            yield case.finding_id(name)
+        yield from (case.finding_id(check.check) for check, _ in case.checks())
 
 
 def _cases(audited: Audited, plan: HostPlan) -> Iterator[_Case]:
-    """Yields the services of a host whose expectations apply to it."""
-    if audited.services is UNSET:
-        return
-    results = {result.name: result for result in audited.services}
-    for service in plan.services:
-        if service.name in results and applies(service.when, audited):
-            yield _Case(service, results[service.name])
+    """Yields the services of a host whose expectations apply to it, in the order of the plan."""
+    planned = {service.name: service for service in plan.services}
+    for result in audited.asked_services:
+        case = _Case(planned[result.name], result)
+        if applies(case.service.when, audited):
+            yield case
 
 
-def _judge_check(
-    case: _Case, name: ServiceCheckName, expected: str, check: ServiceCheck
-) -> Iterator[Finding]:
-    """Yields the finding of one check, unless it is met."""
-    seen = Seen(None, check.problem)
+def _judge_check(case: _Case, check: ServiceCheck, expected: str) -> Iterator[Finding]:
+    """Yields the finding of one check, unless it is met.
+
+    What helps against what is unknown is the next command; otherwise it is the cure of the server.
+    """
+    name, seen = check.check, Seen(None, check.problem)
     if check.tries:
         seen = _SEE[name](case.service, check.tries)
     if seen.is_met:
         return
+    is_known = seen.is_met is not None
     product = find_product(case.result.server, case.result.executable)
-    unmet = Unmet(case.expectation(_BECAUSE[name]), expected, is_known=seen.is_met is not None)
-    remedy = check.hint if seen.is_met is None else str(find_cure(product, name))
-    yield case.finding(name, unmet, seen.text, remedy)
+    remedies = {True: str(find_cure(product, name)), False: check.hint}
+    unmet = Unmet(case.expectation(_BECAUSE[name]), expected, is_known=is_known)
+    yield case.finding(name, unmet, seen.text, remedies[is_known])
 
 
 # ---- what is expected
 
 
+def _wanted(service: Service) -> str:
+    """Returns which status a client is to get: "413 or 401", "a status" for any."""
+    return " or ".join(map(str, service.statuses)) or "a status"
+
+
 def _expected_answer(service: Service) -> str:
     """Returns which status each client is to get."""
-    statuses = " or ".join(map(str, service.statuses)) or "a status"
-    return f"{statuses} for every client"
+    return f"{_wanted(service)} for every client"
 
 
 def _expected_first_answer(_service: Service) -> str:
@@ -205,34 +209,25 @@ def _see_answers(service: Service, tries: Iterable[ServiceTry]) -> Seen:
     """Returns how many clients of each way of writing got an expected status, without the ways in
     which all did.
     """
-    by_writing = dict[str, list[ServiceTry]]()
-    for each in tries:
-        by_writing.setdefault(each.writing, []).append(each)
-    texts = [_describe_writing(service, *item) for item in by_writing.items()]
-    return Seen(not any(texts), "; ".join(filter(None, texts)))
-
-
-def _describe_writing(service: Service, writing: str, tries: Iterable[ServiceTry]) -> str:
-    """Returns how many clients got an expected status and what the others got; "" if all did."""
-    counts = Counter[str]()
-    for each in tries:
-        counts[_outcome(service, each)] += each.count
-    total, good = counts.total(), counts.pop("", 0)
-    if not counts:
-        return ""
-    wanted = " or ".join(map(str, service.statuses)) or "a status"
-    others = ", ".join(f"{count} got {outcome}" for outcome, count in sorted(counts.items()))
-    clients = WRITERS.get(writing, "clients")
-    return f"{good} of {total} {clients} got {wanted} ({others})"
+    outcome = partial(_outcome, service)
+    texts = list[str]()
+    for writing, some in tries_by_writing(tries).items():
+        answers = count_answers(some, outcome)
+        clients = f"{answers.good} of {answers.total} {WRITERS.get(writing, 'clients')}"
+        if answers.others:
+            texts.append(f"{clients} got {_wanted(service)} ({answers.others})")
+    return Seen(not texts, "; ".join(texts))
 
 
 def _outcome(service: Service, seen: ServiceTry) -> str:
-    """Returns what a client got that is not expected, "" for an expected status."""
+    """Returns what a client got that is not expected, "" for an expected status.
+
+    Any status is expected if the playbook names none. Without a status the answer is lost.
+    """
     if not seen.status:
         return _LOST[seen.ending]
-    if service.statuses and seen.status not in service.statuses:
-        return f"the status {seen.status}"
-    return ""
+    expected = service.statuses or (seen.status,)
+    return "" if seen.status in expected else f"the status {seen.status}"
 
 
 def _see_idle(service: Service, tries: Iterable[ServiceTry]) -> Seen:
@@ -253,11 +248,10 @@ def _seconds(seen: ServiceTry) -> float:
 
 def _see_ending(service: Service, tries: Iterable[ServiceTry]) -> Seen:
     """Returns how a service closed, with the number of clients."""
-    endings = Counter[str]()
-    for each in tries:
-        endings[each.ending or "an error"] += each.count
-    texts = [f"{ending} for {count}" for ending, count in sorted(endings.items())]
-    return Seen({*endings} == {service.ending}, f"{', '.join(texts)} of {endings.total()} clients")
+    names: dict[str, str] = {"": "an error", service.ending: ""}
+    answers = count_answers(tries, lambda seen: names.get(seen.ending, seen.ending))
+    text = f"{answers.good} of {answers.total} clients got {service.ending} ({answers.others})"
+    return Seen(not answers.others, text)
 
 
 _SEE: Mapping[ServiceCheckName, Callable[[Service, Iterable[ServiceTry]], Seen]] = {

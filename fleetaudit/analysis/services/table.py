@@ -8,18 +8,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import TypeVar
-
-from msgspec import UNSET
 
 from fleetaudit.model import Audited, ServiceCheck, ServiceCheckName, ServiceResult, ServiceTry
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .model import CheckRow, NotAsked, ServiceRow, ServiceTable
 from .servers import Cure, find_cure, find_product
+from .tries import count_tries
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -29,7 +27,7 @@ Asked = tuple[str, ServiceResult]
 
 def has_services(host: Audited) -> bool:
     """Returns whether services of a host were to be asked."""
-    return host.services is not UNSET and bool(host.services)
+    return bool(host.asked_services)
 
 
 def service_table(audited: Iterable[Audited]) -> ServiceTable:
@@ -53,8 +51,7 @@ def check_rows(result: ServiceResult) -> tuple[CheckRow, ...]:
 
 def _results_of(host: Audited) -> Iterator[Asked]:
     """Yields the services of a host with its name."""
-    for result in host.services or ():
-        yield host.name, result
+    return zip(repeat(host.name), host.asked_services)
 
 
 # ---- the rows of the fleet
@@ -129,16 +126,14 @@ def _tries_of(
 
 def _check_row(check: ServiceCheckName, writing: str, tries: Sequence[ServiceTry]) -> CheckRow:
     """Returns the row of one check and one way of writing."""
-    statuses, endings = Counter[int](), Counter[str]()
-    for each in tries:
-        statuses[each.status] += each.count
-        endings[each.ending] += each.count
-    lost = statuses.pop(0, 0)
+    statuses = count_tries(tries, lambda seen: seen.status)
+    endings = count_tries(tries, lambda seen: seen.ending)
+    statuses.pop(0, 0)
     return CheckRow(
         check=check,
         writing=writing,
-        tries=sum(statuses.values()) + lost,
-        answered=sum(statuses.values()),
+        tries=endings.total(),
+        answered=statuses.total(),
         resets=endings["RST"],
         open=endings["open"],
         statuses=tuple(sorted(statuses.items(), key=_count_order)),

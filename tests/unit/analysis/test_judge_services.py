@@ -109,7 +109,7 @@ def test_what_the_playbook_does_not_expect_is_not_judged() -> None:
     result = service(idle(1.0), ServiceCheck(check="unread request", tries=tries))
     assert judged(result).findings == ()
     found = finding(result, replace(UPLOAD, ending="FIN"))
-    assert (found.expected, found.observed) == ("FIN", "RST for 4 of 4 clients")
+    assert (found.expected, found.observed) == ("FIN", "0 of 4 clients got FIN (4 got RST)")
 
 
 def test_the_first_of_two_answers_must_not_be_lost() -> None:
