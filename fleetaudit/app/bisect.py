@@ -166,7 +166,10 @@ def prepare_bisection(request: BisectRequest, reporter: Reporter) -> PreparedBis
 
 
 def _make_plan(request: BisectRequest, ordered: OrderedKernels) -> Plan:
-    """Returns the plan of all kernels, each a host; their names are their labels."""
+    """Returns the plan of all kernels, each a host; their names are their labels.
+
+    The probe is the only program of a guest, so nothing is watched.
+    """
     fixed = {"ansible_connection": "kernel", "kernel_image": _NO_IMAGE}
     variables = {**request.extra_vars, **fixed}
     names = tuple(kernel.label for kernel in ordered.kernels)
@@ -175,13 +178,15 @@ def _make_plan(request: BisectRequest, ordered: OrderedKernels) -> Plan:
         for name in names
     )
     inventory = Inventory(sources=(), hosts=hosts, groups={"all": names, "ungrouped": names})
-    return build_plan(
+    plan = build_plan(
         LoadedInventory(inventory, AnsibleSettings(), Vault()),
         read_playbooks(request.playbooks),
         HostSelection(tags=request.tags, skip_tags=request.skip_tags),
         ConnectionOptions(),
         connects=False,
     )
+    unwatched = (replace(host, watch=None, watch_expect={}) for host in plan.hosts)
+    return replace(plan, hosts=tuple(unwatched))
 
 
 def _with_images(plan: Plan, ordered: OrderedKernels) -> Plan:

@@ -110,7 +110,12 @@ def _over_time(history: JobHistory, bars: bool) -> list[str]:
 
 
 def _endings(history: JobHistory) -> dict[str, list[int]]:
-    """Returns the hosts with each ending of the main scenario, run by run, by what they are."""
+    """Returns the hosts with each ending of the main scenario, run by run, by what they are.
+
+    {} for a job without a scenario, such as one of `fleetaudit watch`.
+    """
+    if not history.scenario:
+        return {}
     by_run = [dict(run.endings) for run in history.runs]
     words = dict.fromkeys(chain.from_iterable(by_run))
     return {
