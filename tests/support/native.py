@@ -49,6 +49,8 @@ def request_text(call: dict[str, Any]) -> bytes:
         ("isolation", call["isolation"]),
         *(("sysctl", pattern) for pattern in call["sysctls"]),
     ]
+    if watch := call.get("watch"):
+        lines.append(("watch", watch["seconds"], "peers" if watch["peers"] else "no peers"))
     for scenario in call["scenarios"]:
         lines.append(("scenario", scenario["name"], scenario["trials"], *scenario["families"]))
         lines += [("expect", ending) for ending in scenario["expect"]]

@@ -130,6 +130,9 @@ static void fill_reply(struct reply *reply) {
     static struct lab lab;
     struct move move = {move_to_another, &here};
     describe_host(&reply->host, reply->request, &reply->notes);
+    if (reply->request->watch.seconds > 0) {
+        watch_host(&reply->watch, &reply->request->watch);
+    }
     if (!sysctl_value("net.ipv4.tcp_available_ulp", here.available_ulp,
                       sizeof here.available_ulp)) {
         here.available_ulp[0] = 0;

@@ -11,6 +11,7 @@
 /* The reply is written in pieces, so that a host with little memory sends one, too: no part that is
    added at once is larger than an observation. */
 enum { MAX_PIECE = 8 * 1024 * 1024, PIECE = 16384, RESERVE = 256 * 1024 };
+enum { MAX_WATCH = 4 * 1024 * 1024 };
 
 /* Writes to stdout, which may not take all at once. */
 static bool write_output(const char *data, size_t size) {
@@ -194,6 +195,10 @@ static void add_reply(struct text *json, struct reply *reply) {
     add_string(json, "isolation_note", reply->isolation_note);
     add_string(json, "capture_note", reply->capture_note);
     add_host(json, &reply->host);
+    if (reply->watch.length) {
+        add_json(json, "watch", &reply->watch, "null");
+        flush(json, PIECE);
+    }
     add_observations(json, reply);
     add_all_times(json, reply);
     text_format(json, "\"notes\":[%s],", reply->notes.json.length ? reply->notes.json.data : "");
@@ -201,7 +206,8 @@ static void add_reply(struct text *json, struct reply *reply) {
 }
 
 bool begin_reply(struct reply *reply, const struct request *request, char *reason, int size) {
-    *reply = (struct reply){.request = request, .reserve = malloc(RESERVE)};
+    *reply =
+        (struct reply){.request = request, .watch.limit = MAX_WATCH, .reserve = malloc(RESERVE)};
     begin_host(&reply->host);
     begin_notes(&reply->notes);
     bool has_room = begin_workers(&reply->workers, request) && reply->reserve;

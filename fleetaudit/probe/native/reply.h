@@ -11,6 +11,7 @@ struct reply {
     const struct request *request;
     struct host host;
     struct notes notes;
+    struct text watch; /* JSON, empty if the request asks for no watch */
     struct workers workers;
     bool is_private;
     char isolation_note[512], capture_note[512];

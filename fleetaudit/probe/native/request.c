@@ -17,6 +17,7 @@
 /* A request of 2000 scenarios with 64 steps each has 5 MB. */
 enum { MAX_REQUEST = 16 * 1024 * 1024, FIRST_READ = 65536, MAX_LINE_WORDS = MAX_WORDS + 3 };
 enum { MAX_REPEATED = 200 };
+#define LONGEST 86400 /* seconds: a day, as for the controller */
 
 static const char FIRST_LINE[] = "fleetaudit-request/1\n";
 static const char NOT_WHOLE[] = "the request is not whole";
@@ -198,11 +199,22 @@ static bool read_isolation(struct request *request, char **word, int words) {
     return found >= 0;
 }
 
-/* The longest deadline is a day, as for the controller. */
 static bool read_deadline(struct request *request, char **word, int words) {
     char *end = NULL;
     request->deadline = words == 1 ? strtod(word[0], &end) : 0;
-    return end && !*end && request->deadline > 0 && request->deadline <= 86400;
+    return end && !*end && request->deadline > 0 && request->deadline <= LONGEST;
+}
+
+/* The words are for how many seconds, and whether the networks of peers are reported. */
+static bool read_watch(struct request *request, char **word, int words) {
+    static const char *const PEERS[] = {"no peers", "peers"};
+    char *end;
+    int peers = words == 2 ? index_of(word[1], PEERS, 2) : -1;
+    if (peers < 0) {
+        return false;
+    }
+    request->watch = (struct watch_request){strtod(word[0], &end), peers == 1};
+    return !*end && request->watch.seconds > 0 && request->watch.seconds <= LONGEST;
 }
 
 static bool read_pattern(struct request *request, char **word, int words) {
@@ -286,6 +298,7 @@ static const struct {
     {"fleetaudit", read_version}, {"digest", read_digest},     {"isolation", read_isolation},
     {"sysctl", read_pattern},     {"scenario", read_scenario}, {"expect", read_expect},
     {"step", read_step},          {"deadline", read_deadline}, {"nonce", read_nonce},
+    {"watch", read_watch},
 };
 
 /* Reads one line, which is cut into its words; returns false if it is not understood. */

@@ -6,6 +6,7 @@
 
 #include "constants.h"
 #include "text.h"
+#include "watch.h"
 
 enum actor { BY_CLOSER, BY_PEER, BY_BOTH, BY_LISTENER, BY_OTHERS, BY_NAMESPACE };
 enum family { IPV4, IPV6, UNIX, FAMILIES };
@@ -37,6 +38,7 @@ struct request {
     const char *fleetaudit, *digest, *nonce;
     enum isolation isolation;
     double deadline;
+    struct watch_request watch;
     int sysctls, scenarios;
     const char **sysctl;
     struct scenario *scenario;

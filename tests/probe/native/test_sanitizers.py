@@ -140,6 +140,21 @@ def test_the_shipped_playbook_runs_without_a_report(
     assert len(reply.observations) > len(plan.scenarios)
 
 
+@pytest.mark.parametrize(
+    "prefix", [(), AS_ANYBODY, FEW_FILES], ids=["root", "anybody", "few-files"]
+)
+def test_a_watch_runs_without_a_report(sanitized: Sanitized, prefix: tuple[str, ...]) -> None:
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv")
+    request = whole("watch\t2.0\tpeers", *UNREAD, deadline="20")
+    watched = protocol.parse_reply(sanitized.run(request, prefix=prefix).stdout).watch
+    assert watched is not None
+    assert bool(watched.problem) == (prefix == AS_ANYBODY)
+    short = protocol.parse_reply(sanitized.run(whole("watch\t60\tpeers", deadline="1")).stdout)
+    assert short.watch is not None
+    assert short.watch.seconds < 2
+
+
 def test_a_short_time_ends_every_run_without_a_report(sanitized: Sanitized) -> None:
     for seconds in (0.1, 0.2, 0.5, 1):
         done = sanitized.run(bytes(native_request(shipped(trials=5), deadline_s=seconds)))
@@ -197,6 +212,10 @@ def bad_requests() -> Iterator[tuple[str, bytes]]:
     yield "another family", whole("scenario\ta\t1\tipx")
     yield "another first line", b"fleetaudit-request/2\n" + whole(*UNREAD)[len(FIRST_LINE) + 1 :]
     yield "bytes of no text", whole(*UNREAD).replace(b"unread", b"un\0\xffad")
+    for number in (*ODD_NUMBERS, "86401", "1e-9", "inf", "0x1p3"):
+        yield f"watch {number[:30]!r}", whole(f"watch\t{number}\tpeers", *UNREAD, deadline="0.5")
+        yield f"peers {number[:30]!r}", whole(f"watch\t1.0\t{number}", *UNREAD)
+    yield "watch with a word too many", whole("watch\t1.0\tpeers\t1")
     for number in ODD_NUMBERS:
         yield f"trials {number[:30]!r}", whole(f"scenario\ta\t{number}\tipv4", *UNREAD[1:])
     for number in ("-1", "0", "1e400", "-1e400", "nan", "inf", "86401", "", "1x", "0x1p3"):

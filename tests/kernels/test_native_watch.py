@@ -1,0 +1,72 @@
+"""The native probe names who resets in guests: by the stack before 6.12, from then on by the
+kernel's reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from fleetaudit.model import Watch, Watched
+from fleetaudit.probe import verdict
+from fleetaudit.probe.offer import new_offer
+from tests.kernels.test_native_guests import needs, plan_for, run
+from tests.support.foreign_kernels import foreign_kernel
+from tests.support.guest_programs import RESETS, ProgramsTogether
+from tests.support.kernels import Kernel, NoKernelsError
+
+pytestmark = pytest.mark.timeout(1800)
+SECONDS = 12.0
+
+
+def watched_in(image: Path, *, append: str = "") -> Watched:
+    """Returns what the probe saw in a guest with programs that reset."""
+    pytest.importorskip("ziglang", reason="needs the package ziglang")
+    plan = plan_for(image, ("unread-close",), append=append)
+    plan = replace(plan, watch=Watch(seconds=SECONDS, peers=True), sysctls_collect=())
+    out = run(plan, ProgramsTogether(new_offer(plan, deadline_s=300)))
+    result = verdict.result_from_output(plan, out.stdout, out.stderr, out.exit_status, out.cut)
+    assert isinstance(result.watch, Watched)
+    return result.watch
+
+
+def check(watched: Watched, told_by: str) -> None:
+    """Holds that each program was named, with its port, its reason and the right number."""
+    assert (watched.problem, watched.told_by) == ("", told_by)
+    found = Counter[tuple[str, int, str]]()
+    for row in watched.resets:
+        found[row.owner.executable.removeprefix("/"), row.port, row.reason] += row.count
+        assert row.owner.namespace == ""
+        assert row.peers == {"127.0.0.0/24": row.count}
+    assert found == RESETS
+    unread = sum(count for (*_, reason), count in RESETS.items() if reason == "unread data")
+    assert watched.aborts_on_close == unread
+    assert (watched.events, watched.named, watched.lost) == (found.total(), found.total(), 0)
+    assert watched.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "told_by"),
+    [("5.10-after", "stack"), ("6.1-after", "stack"), ("6.12-after", "reason")],
+)
+def test_who_resets_in_a_guest_is_named(name: str, told_by: str, real: dict[str, Kernel]) -> None:
+    needs("x86_64")
+    if name not in real:
+        pytest.skip(f"the archive has no kernel {name} today")
+    watched = watched_in(real[name].image)
+    assert watched.method == "perf_event_open"
+    check(watched, told_by)
+
+
+@pytest.mark.parametrize("name", ["aarch64-after", "s390x-after"])
+def test_who_resets_on_another_machine_is_named(name: str) -> None:
+    needs(name.partition("-")[0])
+    try:
+        kernel = foreign_kernel(name)
+    except NoKernelsError as e:
+        pytest.skip(str(e))
+    watched = watched_in(kernel.image)
+    check(watched, watched.told_by)
