@@ -271,7 +271,7 @@ def run_with_tcpdump(
     """
     assert call["isolation"] == "host" or how.get("before") == STAY_IN_NAMESPACE
     need_program("tcpdump", "nsenter")
-    with tempfile.TemporaryDirectory() as folder, _network(*commands) as inside:
+    with tempfile.TemporaryDirectory() as folder, network(*commands) as inside:
         path = Path(folder) / "lo.pcap"
         with _tcpdump(path, inside):
             reply = probe(call, within=inside, **how)
@@ -290,7 +290,7 @@ def tcpdump_reads(path: Path) -> list[str]:
 
 
 @contextmanager
-def _network(*commands: str) -> Iterator[list[str]]:
+def network(*commands: str) -> Iterator[list[str]]:
     """Makes a network namespace, and gives the command that enters it."""
     holder = subprocess.Popen(
         [*in_new_network(*commands), "sh", "-c", "echo ready; read -r _"],

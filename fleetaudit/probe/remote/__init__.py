@@ -13,6 +13,7 @@ For the security review of a host:
   Of other sockets it reports how many have unread data, not whose they are.
 - In private namespaces two processes share the scenarios. The kernel ends one with the other.
 - It loads no kernel module, leaves no process, and an alarm ends it.
+- What it does more for a call that watches, or that asks services, is in the head of that part.
 
 Rules: standard library, and no module that Debian's python3-minimal lacks without an alternative;
 ASCII; Python 2.7 and 3.6 onwards. Its modules are sent as one text whose last line calls `main`.

@@ -1,0 +1,124 @@
+"""Counts resets by program, local port and reason, within bounds."""
+
+import os
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from .waiting import now
+from .watch_format import peer_network
+from .watch_owners import NOBODY, REST, ListeningPorts, Owner, Owners, owner_reply
+from .watch_reasons import reset_word
+
+MAX_ROWS = 1000
+MAX_PEERS = 32  # networks of one row
+MAX_RESETS = 100000  # that are read; the kernel counts the others
+CPU_SHARE, CPU_SPARE_S = 0.1, 0.5  # of one CPU, that a watch may use
+OTHER = "other"
+UNREAD_WORD = "unread data"
+
+
+class Budget(object):
+    """How many resets may be read by now: half of MAX_RESETS at once, the others over the whole
+    time, so that one storm does not hide who comes after it. Too much CPU time stops reading, too.
+    """
+
+    def __init__(self, seconds):
+        # type: (float) -> None
+        self.seconds, self.began, self.cpu = seconds, now(), cpu_seconds()
+
+    def allows(self, number):
+        # type: (int) -> bool
+        """Returns whether more may be read after so many."""
+        elapsed = now() - self.began
+        resets = MAX_RESETS * (1 + elapsed / self.seconds) / 2
+        cpu = CPU_SPARE_S + CPU_SHARE * elapsed
+        return number < resets and cpu_seconds() - self.cpu < cpu
+
+
+def cpu_seconds():
+    # type: () -> float
+    """Returns the CPU time of this process and of the children that it waited for."""
+    return float(sum(os.times()[:4]))
+
+
+class Tally(object):
+    """The resets so far. `named` have a row, `left_out` are no program's or this program's own,
+    `lost` are those that found no room.
+    """
+
+    def __init__(self, peers):
+        # type: (bool) -> None
+        self.owners, self.ports = Owners(), ListeningPorts()
+        self.with_peers = peers
+        self.rows = {}  # type: Dict[Tuple[Owner, int, str], int]
+        self.peers = {}  # type: Dict[Tuple[Owner, int, str], Dict[str, int]]
+        self.named = self.left_out = self.lost = 0
+        self.recent = {}  # type: Dict[int, Owner]
+
+    def begin_round(self):
+        # type: () -> None
+        """Forgets what was looked up for the resets of the last wait: processes end."""
+        self.recent.clear()
+        self.owners.looks = 0
+
+    def add(self, process, port, peer, reason, callers):
+        # type: (Tuple[int, str], int, Optional[bytes], str, Sequence[str]) -> None
+        """Adds one reset. `process` has the number and perhaps the name that came with it; the
+        number is 0 where the kernel sent it by itself, for instance at the end of a timer.
+        """
+        pid, command = process
+        word = reset_word(reason, callers)
+        if word is None or pid == os.getpid():
+            self.left_out += 1
+            return
+        owner = self.find(pid, command)
+        self.named += 1
+        key = self.key(owner, self.ports.service(owner, pid, port), word)
+        self.rows[key] = self.rows.get(key, 0) + 1
+        if self.with_peers and peer:
+            networks = self.peers.setdefault(key, {})
+            add_bounded(networks, peer_network(peer))
+
+    def find(self, pid, command=""):
+        # type: (int, str) -> Owner
+        """Returns the program of a process; looked up once for all resets of one wait."""
+        if not pid:
+            return NOBODY
+        if pid not in self.recent:
+            self.recent[pid] = self.owners.find(pid, command)
+        return self.recent[pid]
+
+    def key(self, owner, port, word):
+        # type: (Owner, int, str) -> Tuple[Owner, int, str]
+        """Returns the row of a reset: the last one is for all that have no row of their own."""
+        key = (owner, port, word)
+        if key in self.rows or len(self.rows) < MAX_ROWS - 1:
+            return key
+        return (REST, 0, OTHER)
+
+    def unread(self):
+        # type: () -> int
+        """Returns the resets for unread data in the host's own namespace."""
+        found = 0
+        for (owner, _, word), count in self.rows.items():
+            if word == UNREAD_WORD and not owner.namespace:
+                found += count
+        return found
+
+    def reply(self):
+        # type: () -> List[Dict[str, Any]]
+        """Returns the rows, the most resets first."""
+        rows = []
+        for key in sorted(self.rows, key=lambda key: (-self.rows[key], key)):
+            owner, port, word = key
+            row = {"owner": owner_reply(owner), "port": port, "reason": word}
+            row.update({"count": self.rows[key], "peers": self.peers.get(key, {})})
+            rows.append(row)
+        return rows
+
+
+def add_bounded(networks, network):
+    # type: (Dict[str, int], str) -> None
+    """Counts a network, or the last one of MAX_PEERS, which is for all others."""
+    if network not in networks and len(networks) >= MAX_PEERS - 1:
+        network = OTHER
+    networks[network] = networks.get(network, 0) + 1
