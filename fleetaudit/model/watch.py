@@ -34,7 +34,7 @@ class Owner(Frozen, frozen=True, kw_only=True):
     `executable` is its path, "" if it had ended before it could be read; `command` is the kernel's
     name of its task (comm). `unit` is the systemd unit or the container, from its cgroup, "" if
     neither. `namespace` is the kernel's name of its network namespace ("net:[4026531840]"), "" for
-    the host's own.
+    the host's own, "unknown" for a process that had ended, or if the kernel reset by itself.
     """
 
     executable: ShortText = ""

@@ -19,6 +19,7 @@ import pytest
 from fleetaudit.playbook import phrases
 from fleetaudit.playbook.steps import SOCKET_OPTIONS
 from fleetaudit.probe import protocol
+from fleetaudit.probe.request import PARTS
 from tests.support import probe_runs
 from tests.support.probe_runs import (
     DRAINED,
@@ -464,7 +465,7 @@ def test_every_supported_python_compiles_the_text(version: str) -> None:
     code = "import sys; compile(sys.stdin.read(), 'fleetaudit-probe', 'exec')"
     subprocess.run(
         [probe_runs.interpreter(version), "-c", code],
-        input=protocol.probe_text(),
+        input=protocol.probe_text(tuple(PARTS)),
         text=True,
         check=True,
     )
@@ -513,6 +514,20 @@ def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
     # marshal is built into every Python: it reads .pyc files.
     core = {"errno", "fcntl", "marshal", "os", "select", "signal", "socket", "struct", "sys"}
     assert names == {*core, "time"}
+
+
+def test_a_watch_imports_more_that_every_python_has() -> None:
+    """python3-minimal and python2.7-minimal have these modules."""
+    of_all, of_watch = (
+        {
+            alias.name
+            for node in ast.parse(protocol.probe_text(parts)).body
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        for parts in ((), ("watch",))
+    )
+    assert of_watch - of_all == {"collections", "itertools", "re"}
 
 
 @pytest.mark.parametrize("share", [random.Random(5).random() for _ in range(8)])

@@ -14,6 +14,7 @@ from .errors import Unsupported, message_of
 from .waiting import TIMEOUT, now
 from .watch_format import ResetFormat
 from .watch_instance import InstanceSource
+from .watch_owners import UNKNOWN
 from .watch_perf import PerfSource
 from .watch_tally import Budget, Tally, cpu_seconds
 from .watch_tracefs import CannotWatch, Tracefs
@@ -166,7 +167,8 @@ class HostWatch(object):
             notes.append(note + ' connection was given up is not always known, and then "other"')
         before, at_start, at_end, after = self.aborts
         least, most = at_end - at_start - tally.lost, after - before
-        found = tally.unread()
-        if self.has_aborts and not self.is_sampled and not least <= found <= most:
+        sure, possible = tally.unread(""), tally.unread("", UNKNOWN)
+        differs = possible < least or sure > most
+        if self.has_aborts and not self.is_sampled and differs:
             note = "%d resets for unread data were named in this namespace, and its TCPAbortOnClose"
-            notes.append((note + " moved by %d") % (found, after - at_start))
+            notes.append((note + " moved by %d") % (sure, after - at_start))

@@ -102,7 +102,7 @@ def peer_network(address):
 
 def address_of(text):
     # type: (str) -> Optional[bytes]
-    """Returns the bytes of an address, None if it is none."""
+    """Returns the bytes of an address, None for any other text."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     found = call_or(None, socket.inet_pton, family, text)  # type: Optional[bytes]
     return found

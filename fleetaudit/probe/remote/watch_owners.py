@@ -2,7 +2,7 @@
 
 A process is looked up when its reset is read. One that has ended by then is known by what was seen
 of it before: all processes are looked up at the beginning, and the kernel reports who forks and who
-executes a program. It lists none of what it reads but for processes that reset.
+executes a program. Only processes that reset are reported.
 """
 
 import collections
@@ -28,8 +28,9 @@ RELIST_S = 0.2  # between two looks at the listeners of one namespace
 MAX_NAMESPACES = 256
 
 Owner = collections.namedtuple("Owner", ("executable", "command", "unit", "namespace"))
-NOBODY = Owner("", "", "", "")
-REST = Owner("", "other", "", "")  # of rows that are too many
+UNKNOWN = "unknown"  # the namespace of a process that ended before it was seen
+NOBODY = Owner("", "", "", UNKNOWN)
+REST = Owner("", "other", "", UNKNOWN)  # of rows that are too many
 
 
 def unit_of(text):
@@ -82,7 +83,7 @@ class Owners(object):
         """Returns what /proc has of a process now; "" for each thing that it has not."""
         folder = "/proc/%d/" % pid
         command = call_or("", read_file, folder + "comm", 64)
-        namespace = link_of(folder + "ns/net")
+        namespace = link_of(folder + "ns/net") or UNKNOWN
         return Owner(
             link_of(folder + "exe"),
             command.rstrip("\n")[:MAX_PATH],
@@ -155,11 +156,18 @@ class ListeningPorts(object):
         """Returns a port, or 0 if it is a client's."""
         if not self.low <= port <= self.high or self.is_known(owner, port):
             return port
-        self.list(owner.namespace, str(pid) if owner.namespace else "self")
+        is_elsewhere = owner.namespace not in ("", UNKNOWN)
+        place = (owner.namespace, str(pid)) if is_elsewhere else ("", "self")
+        self.list(*place)
         return port if self.is_known(owner, port) else 0
 
     def is_known(self, owner, port):
         # type: (Owner, int) -> bool
+        """Returns whether a program of the owner's namespace listens on a port; of any known
+        namespace if the owner's is not known.
+        """
+        if owner.namespace == UNKNOWN:
+            return any(port in ports for ports in self.ports.values())
         return port in self.ports.get(owner.namespace, ())
 
 

@@ -95,12 +95,12 @@ class Tally(object):
             return key
         return (REST, 0, OTHER)
 
-    def unread(self):
-        # type: () -> int
-        """Returns the resets for unread data in the host's own namespace."""
+    def unread(self, *namespaces):
+        # type: (str) -> int
+        """Returns the resets for unread data in these namespaces; "" is the host's own."""
         found = 0
         for (owner, _, word), count in self.rows.items():
-            if word == UNREAD_WORD and not owner.namespace:
+            if word == UNREAD_WORD and owner.namespace in namespaces:
                 found += count
         return found
 
