@@ -24,6 +24,15 @@ WAIT_S = 0.05  # between two looks: a process that resets and ends must still be
 LIST_S = 1.0  # between two lists of listening ports
 SPARE_S = 2.0  # of the probe's time that are left for the rest
 ABORTS_ON_CLOSE = "TCPAbortOnClose"
+SHORT_NOTE = "watched for %.1f s of %.1f s: the probe's time was over"
+SAMPLED_NOTE = "too many resets to read them all: %d of %d were read, in a part of the time"
+HIDDEN_NOTE = (
+    "the kernel hides the addresses of its functions (kernel.kptr_restrict): why a connection was"
+    ' given up is not always known, and then "other"'
+)
+DIFFERS_NOTE = (
+    "%d resets for unread data were named in this namespace, and its TCPAbortOnClose moved by %d"
+)
 
 
 def watch_host(call):
@@ -153,22 +162,19 @@ class HostWatch(object):
     def add_notes(self):
         # type: () -> None
         """Adds what qualifies the counts."""
-        tally, notes = self.tally, self.notes
-        if self.seconds < self.asked - 0.5:
-            note = "watched for %.1f s of %.1f s: the probe's time was over"
-            notes.append(note % (self.seconds, self.asked))
-        if self.is_sampled:
-            note = "too many resets to read them all: %d of %d were read, in a part of the time"
-            notes.append(note % (tally.named, self.events))
-        elif tally.lost:
-            notes.append("%d resets found no room in the buffer" % tally.lost)
-        if self.source.hides_callers():
-            note = "the kernel hides the addresses of its functions (kernel.kptr_restrict): why a"
-            notes.append(note + ' connection was given up is not always known, and then "other"')
+        tally, lost = self.tally, self.tally.lost
         before, at_start, at_end, after = self.aborts
-        least, most = at_end - at_start - tally.lost, after - before
         sure, possible = tally.unread(""), tally.unread("", UNKNOWN)
-        differs = possible < least or sure > most
-        if self.has_aborts and not self.is_sampled and differs:
-            note = "%d resets for unread data were named in this namespace, and its TCPAbortOnClose"
-            notes.append((note + " moved by %d") % (sure, after - at_start))
+        is_equal = possible + lost >= at_end - at_start and sure <= after - before
+        is_whole = not self.is_sampled
+        notes = (
+            (self.seconds < self.asked - 0.5, SHORT_NOTE % (self.seconds, self.asked)),
+            (self.is_sampled, SAMPLED_NOTE % (tally.named, self.events)),
+            (is_whole and lost, "%d resets found no room in the buffer" % lost),
+            (self.source.hides_callers(), HIDDEN_NOTE),
+            (
+                self.has_aborts and is_whole and not is_equal,
+                DIFFERS_NOTE % (sure, after - at_start),
+            ),
+        )
+        self.notes += [note for applies, note in notes if applies]

@@ -7,7 +7,7 @@ names for a program's own resets came with 6.12 (include/trace/events/tcp.h).
 import re
 import socket
 import struct
-from typing import Dict, Optional, Tuple
+from typing import Optional
 
 from .errors import Unsupported, call_or
 from .files import parse_count
@@ -15,9 +15,10 @@ from .watch_reasons import ON_CLOSE, RESET_WORDS, UNSPECIFIED
 
 MAX_FORMAT = 65536
 FORMAT_FIELD = re.compile(
-    r"^\s*field:[^;\n]*?(\w+)(?:\[\d+\])?;\s*offset:(\d+);\s*size:(\d+);", re.M
+    r"^\s*field:[^;\n]*?(\w+)(?:\[\d+\])?;\s*offset:(\d{1,4});\s*size:(\d{1,4});", re.M
 )
 FORMAT_REASON = re.compile(r'\{ (\d{1,9}), "(\w{1,64})" \}')
+FORMAT_NEEDS = {"common_flags", "saddr", "daddr"}
 MAX_RAW = 4096
 SOCKADDR = 28  # bytes of struct sockaddr_in6
 INTERRUPTED = 0x08 | 0x10  # TRACE_FLAG_HARDIRQ, TRACE_FLAG_SOFTIRQ (include/linux/trace_events.h)
@@ -29,15 +30,12 @@ class ResetFormat(object):
 
     def __init__(self, number, text):
         # type: (str, str) -> None
-        """Raises Unsupported for texts that describe something else."""
-        try:
-            self.number = parse_count(number, 10, 1 << 20)
-            self.fields = {}  # type: Dict[str, Tuple[int, int]]
-            for name, offset, size in FORMAT_FIELD.findall(text):
-                self.fields[name] = parse_count(offset), parse_count(size)
-        except ValueError as e:
-            raise Unsupported("the format of tcp:tcp_send_reset cannot be read: %s" % e)
-        if "common_flags" not in self.fields or not {"sport", "saddr"} & set(self.fields):
+        """Raises Unsupported for a text that describes something else, and ValueError."""
+        self.number = parse_count(number, 10, 1 << 20)
+        self.fields = {
+            name: (int(offset), int(size)) for name, offset, size in FORMAT_FIELD.findall(text)
+        }
+        if not set(self.fields) >= FORMAT_NEEDS:
             raise Unsupported("the format of tcp:tcp_send_reset has other fields than expected")
         pairs = FORMAT_REASON.findall(text.rpartition("REC->reason,")[2])
         has_reason = "reason" in self.fields

@@ -15,7 +15,7 @@ import re
 from typing import Dict, List, Optional, Tuple
 
 from .constants import ERRORS
-from .errors import Unsupported, call_or, error_name, would_block
+from .errors import Unsupported, call_or, error_name
 from .files import READ_FLAGS, parse_count, read_file, write_file
 from .watch_format import ResetFormat, address_of
 from .watch_tally import Tally
@@ -96,12 +96,7 @@ class InstanceSource(object):
         # type: (Tally, bool) -> None
         """Adds what happened to `tally`, if it is `wanted`: else the kernel overwrites it."""
         for _ in range(TRACE_ROUND if wanted else 0):
-            try:
-                chunk = os.read(self.pipe, TRACE_CHUNK)
-            except ERRORS as e:
-                if not would_block(e):
-                    raise
-                chunk = b""
+            chunk = call_or(b"", os.read, self.pipe, TRACE_CHUNK)  # EAGAIN if there is no more
             if not chunk:
                 break
             lines = (self.rest + chunk).split(b"\n")

@@ -5,14 +5,14 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .waiting import now
 from .watch_format import peer_network
-from .watch_owners import NOBODY, REST, ListeningPorts, Owner, Owners, owner_reply
+from .watch_owners import NOBODY, Owner, Owners, owner_reply
+from .watch_ports import ListeningPorts
 from .watch_reasons import reset_word
+from .watch_rows import OTHER, BoundedRows
 
-MAX_ROWS = 1000
 MAX_PEERS = 32  # networks of one row
 MAX_RESETS = 100000  # that are read; the kernel counts the others
 CPU_SHARE, CPU_SPARE_S = 0.1, 0.5  # of one CPU, that a watch may use
-OTHER = "other"
 UNREAD_WORD = "unread data"
 
 
@@ -49,7 +49,7 @@ class Tally(object):
         # type: (bool) -> None
         self.owners, self.ports = Owners(), ListeningPorts()
         self.with_peers = peers
-        self.rows = {}  # type: Dict[Tuple[Owner, int, str], int]
+        self.rows = BoundedRows()
         self.peers = {}  # type: Dict[Tuple[Owner, int, str], Dict[str, int]]
         self.named = self.left_out = self.lost = 0
         self.recent = {}  # type: Dict[int, Owner]
@@ -72,11 +72,9 @@ class Tally(object):
             return
         owner = self.find(pid, command)
         self.named += 1
-        key = self.key(owner, self.ports.service(owner, pid, port), word)
-        self.rows[key] = self.rows.get(key, 0) + 1
+        key = self.rows.add((owner, self.ports.service(owner, pid, port), word), [1])
         if self.with_peers and peer:
-            networks = self.peers.setdefault(key, {})
-            add_bounded(networks, peer_network(peer))
+            add_bounded(self.peers.setdefault(key, {}), peer_network(peer))
 
     def find(self, pid, command=""):
         # type: (int, str) -> Owner
@@ -87,31 +85,23 @@ class Tally(object):
             self.recent[pid] = self.owners.find(pid, command)
         return self.recent[pid]
 
-    def key(self, owner, port, word):
-        # type: (Owner, int, str) -> Tuple[Owner, int, str]
-        """Returns the row of a reset: the last one is for all that have no row of their own."""
-        key = (owner, port, word)
-        if key in self.rows or len(self.rows) < MAX_ROWS - 1:
-            return key
-        return (REST, 0, OTHER)
-
     def unread(self, *namespaces):
         # type: (str) -> int
         """Returns the resets for unread data in these namespaces; "" is the host's own."""
-        found = 0
-        for (owner, _, word), count in self.rows.items():
+        counts = [0]
+        for (owner, _, word), numbers in self.rows.counts.items():
             if word == UNREAD_WORD and owner.namespace in namespaces:
-                found += count
-        return found
+                counts += numbers
+        return sum(counts)
 
     def reply(self):
         # type: () -> List[Dict[str, Any]]
         """Returns the rows, the most resets first."""
         rows = []
-        for key in sorted(self.rows, key=lambda key: (-self.rows[key], key)):
+        for key, (count,) in self.rows.sorted():
             owner, port, word = key
             row = {"owner": owner_reply(owner), "port": port, "reason": word}
-            row.update({"count": self.rows[key], "peers": self.peers.get(key, {})})
+            row.update({"count": count, "peers": self.peers.get(key, {})})
             rows.append(row)
         return rows
 

@@ -13,7 +13,7 @@ from typing import List
 
 from .constants import ERRORS, MAX_WORD
 from .errors import Unsupported, call_or, error_name, message_of
-from .files import read_file
+from .files import read_descriptor, read_file
 from .system import load_libc
 from .watch_format import MAX_FORMAT, ResetFormat
 
@@ -81,11 +81,13 @@ class Tracefs(object):
             guard(self.is_mounted, held, into, self.instance)
         os.close(held)
         os.close(into)
-        answer = read_answer(out)
+        answer = read_descriptor(out, 1)
+        if answer != b"+":  # but what is wrong
+            answer += read_descriptor(out, 4096)
         os.close(out)
-        if not answer.endswith("+"):
+        if answer != b"+":
             self.close()
-            raise mount_problem(answer.strip().rpartition("\n")[2] or "no answer")
+            raise mount_problem(answer.decode("utf-8", "replace").strip() or "no answer")
 
     def close(self):
         # type: () -> None
@@ -137,18 +139,6 @@ def mount_problem(problem):
         return CannotWatch(sentence, "ls -d /sys/kernel/tracing")
     sentence = "tracefs cannot be used: %s; it needs CAP_SYS_ADMIN outside a container" % problem
     return CannotWatch(sentence[:1000], "grep CapEff /proc/self/status")
-
-
-def read_answer(fd):
-    # type: (int) -> str
-    """Returns what the child process writes up to its "+" or its end."""
-    answer = b""
-    while not answer.endswith(b"+") and len(answer) < 4096:
-        chunk = os.read(fd, 4096)
-        if not chunk:
-            break
-        answer += chunk
-    return answer.decode("utf-8", "replace")
 
 
 def guard(is_mounted, control, answer, instance):
