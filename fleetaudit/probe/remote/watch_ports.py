@@ -33,20 +33,19 @@ class ListeningPorts(object):
             return
         if len(self.ports) >= MAX_NAMESPACES:
             self.ports.clear()
-        ports = self.ports.setdefault(namespace, set())
-        for table in ("tcp", "tcp6"):
-            ports |= listening_in("/proc/%s/net/%s" % (process, table))
+        folder = "/proc/%s/net/" % process
+        found = listening_in(folder + "tcp") | listening_in(folder + "tcp6")
+        self.ports.setdefault(namespace, set()).update(found)
         self.listed[namespace] = now()
 
     def service(self, owner, pid, port):
         # type: (Owner, int, int) -> int
         """Returns a port, or 0 if it is a client's."""
-        if not self.low <= port <= self.high or self.is_known(owner, port):
-            return port
-        is_elsewhere = owner.namespace not in ("", UNKNOWN)
-        place = (owner.namespace, str(pid)) if is_elsewhere else ("", "self")
-        self.list(*place)
-        return port if self.is_known(owner, port) else 0
+        if self.low <= port <= self.high and not self.is_known(owner, port):
+            place = {"": "self", UNKNOWN: "self"}.get(owner.namespace, str(pid))
+            self.list(owner.namespace, place)
+            port *= self.is_known(owner, port)
+        return port
 
     def is_known(self, owner, port):
         # type: (Owner, int) -> bool

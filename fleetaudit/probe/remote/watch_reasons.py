@@ -8,8 +8,8 @@ import os
 import re
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from .constants import ERRORS
-from .files import READ_FLAGS
+from .errors import call_or
+from .files import READ_FLAGS, read_descriptor
 
 # What is reported for the names of enum sk_rst_reason that concern a program (include/net/
 # rstreason.h). TCP_STATE stands for every tcp_disconnect() and tcp_abort(): the caller tells.
@@ -50,7 +50,9 @@ SYMBOLS = sorted({ACTIVE_RESET, DISCONNECT, FASTCLOSE} | set(CALLER_WORDS) | set
 # A compiler splits functions into parts: "tcp_probe_timer.part.0".
 SYMBOL_PATTERN = r"^([0-9a-f]{8,16}) [tTwW] (%s)(?:\.[\w.]+)?\n" % "|".join(SYMBOLS)
 SYMBOL_LINE = re.compile(SYMBOL_PATTERN.encode("ascii"), re.M)
-KALLSYMS, MAX_KALLSYMS = "/proc/kallsyms", 1 << 26
+SYMBOL_ADDRESS = re.compile(b"^([0-9a-f]{8,16}) ", re.M)
+KALLSYMS, MAX_KALLSYMS, KALLSYMS_CHUNK = "/proc/kallsyms", 1 << 26, 1 << 18
+MAX_RANGES = 4 * len(SYMBOLS)
 LOOK_AHEAD = 2048  # bytes after a symbol in which the next one is
 MAX_ADDRESSES = 4096
 
@@ -107,59 +109,48 @@ class Symbols(object):
     def find(self, address):
         # type: (int) -> str
         self.read()
-        for start, end, name in self.ranges:
-            if start <= address < end:
-                return name
-        return ""
+        names = [name for start, end, name in self.ranges if start <= address < end]
+        return (names + [""])[0]
 
     def read(self):
         # type: () -> None
-        """Reads the addresses, at most MAX_KALLSYMS bytes; they stay unknown if that fails."""
-        if self.is_read:
-            return
-        self.is_read = True
+        """Reads the addresses once; they stay unknown if that fails."""
+        if not self.is_read:
+            self.is_read = True
+            call_or(None, self.read_all)
+
+    def read_all(self):
+        # type: () -> None
+        """Adds the symbols of the file, at most MAX_KALLSYMS bytes; raises OSError. Each chunk is
+        read with the end of the one before, since a symbol ends where the next one begins.
+        """
+        fd, rest = os.open(self.path, READ_FLAGS), b""
         try:
-            fd = os.open(self.path, READ_FLAGS)
-        except ERRORS:
-            return
-        try:
-            self.read_chunks(fd)
-        except ERRORS:
-            pass
+            for _ in range(MAX_KALLSYMS // KALLSYMS_CHUNK):
+                chunk = read_descriptor(fd, KALLSYMS_CHUNK)
+                text = rest + chunk
+                self.add(text, len(text) - LOOK_AHEAD * bool(chunk))
+                rest = text[-2 * LOOK_AHEAD :].partition(b"\n")[2]
+                if not chunk:
+                    break
         finally:
             os.close(fd)
 
-    def read_chunks(self, fd):
-        # type: (int) -> None
-        """Adds the symbols of a file. Each chunk begins with the end of the one before, since a
-        symbol ends where the next one begins.
-        """
-        rest, size = b"", 0
-        while size < MAX_KALLSYMS:
-            chunk = os.read(fd, 1 << 18)
-            size += len(chunk)
-            text = rest + chunk
-            self.add(text, len(text) - (LOOK_AHEAD if chunk else 0))
-            if not chunk:
-                break
-            rest = text[-2 * LOOK_AHEAD :].partition(b"\n")[2]
-
     def add(self, text, limit):
         # type: (bytes, int) -> None
-        """Adds the symbols of whole lines that begin before `limit`."""
+        """Adds the symbols of whole lines that begin before `limit`, but none without address."""
         for match in SYMBOL_LINE.finditer(text):
-            start = int(match.group(1), 16)
-            if start and match.start() < limit and len(self.ranges) < 4 * len(SYMBOLS):
+            start, name = int(match.group(1), 16), match.group(2).decode("ascii")
+            if start and match.start() < limit:
                 following = text[match.end() : match.end() + LOOK_AHEAD]
-                name = match.group(2).decode("ascii")
                 self.ranges.append((start, symbol_end(start, following), name))
+        del self.ranges[MAX_RANGES:]
 
 
 def symbol_end(start, following):
     # type: (int, bytes) -> int
-    """Returns the first address after `start` in the lines that follow."""
-    for line in following.split(b"\n")[:-1]:
-        digits = line.partition(b" ")[0]
-        if re.match(b"[0-9a-f]{8,16}$", digits) and int(digits, 16) > start:
-            return int(digits, 16)
-    return start + LOOK_AHEAD
+    """Returns the first address after `start` in the lines that follow: several functions may have
+    one address.
+    """
+    addresses = [int(digits, 16) for digits in SYMBOL_ADDRESS.findall(following)]
+    return min([each for each in addresses if each > start] or [start + LOOK_AHEAD])
