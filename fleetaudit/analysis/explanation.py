@@ -30,6 +30,7 @@ from fleetaudit.model import (
     Os,
     ProbeName,
     ScenarioRow,
+    ServiceResult,
     Watched,
 )
 from fleetaudit.text.json_schema import encode_json, escape_json, json_schema_of
@@ -76,8 +77,8 @@ class Explanation(Frozen, frozen=True, kw_only=True):
 
     A host that was not audited has `stage`, `kind`, `at`, `reason` and `hint`, as in run.json, and
     no verdicts. `void` says why the verdicts prove nothing, "" if they count. `verdicts` are all of
-    the host, or those of the scenario that was named; `findings` are all of the host. `watch` is as
-    in run.json, unset if the host was not to be watched.
+    the host, or those of the scenario that was named; `findings` are all of the host. `watch`
+    and `services` are as in run.json, unset if the host was not to be watched or asked.
     """
 
     format: Literal["fleetaudit-explain/1"] = "fleetaudit-explain/1"
@@ -100,6 +101,7 @@ class Explanation(Frozen, frozen=True, kw_only=True):
     verdicts: tuple[ExplainedVerdict, ...]
     findings: tuple[ExplainedFinding, ...]
     watch: Watched | UnsetType = UNSET
+    services: tuple[ServiceResult, ...] | UnsetType = UNSET
 
 
 def explain(
@@ -135,7 +137,8 @@ def explain(
             _verdict(scenarios.get(o.scenario, UNDECLARED), o, has_evidence) for o in chosen
         ),
         findings=tuple(_finding(run, host, finding) for finding in host.findings),
-        watch=host.watch if isinstance(host, Audited) else UNSET,
+        watch=host.watch,
+        services=host.services,
     )
 
 

@@ -43,15 +43,16 @@ ChangeKind = Literal[
     "host",
     "finding",
     "resets",
+    "service",
 ]
 
 
 class Change(Frozen, frozen=True, kw_only=True):
     """One difference of one host between two runs; `before` and `after` are texts for a reader.
 
-    `what` is a finding's id for scenarios, sysctls, findings and programs that reset. `host` is the
-    later run's name. `since` is the date (RFC 3339) when it was first seen; for a fix, since when
-    it had not been met. `severity` and `waived` are those of its finding.
+    `what` is a finding's id for scenarios, sysctls, findings, services and programs that reset.
+    `host` is the later run's name. `since` is the date (RFC 3339) when it was first seen; for a
+    fix, since when it had not been met. `severity` and `waived` are those of its finding.
     """
 
     effect: Effect

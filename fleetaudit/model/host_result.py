@@ -94,6 +94,10 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
 
     program: ClassVar[None] = None
     """As `Audited.program`: no program measured."""
+    void: ClassVar[str] = ""
+    expectations: ClassVar[tuple[str, ...]] = ()
+    watch: ClassVar[UnsetType] = UNSET
+    services: ClassVar[UnsetType] = UNSET
 
 
 class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
@@ -118,6 +122,10 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     location: Location | None = None
 
     program: ClassVar[None] = None
+    void: ClassVar[str] = ""
+    expectations: ClassVar[tuple[str, ...]] = ()
+    watch: ClassVar[UnsetType] = UNSET
+    services: ClassVar[UnsetType] = UNSET
 
 
 NoTarget = NotAudited | NotSelected

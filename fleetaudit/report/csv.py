@@ -2,8 +2,8 @@
 
 Rules:
 - There is a row for each scenario and family that a host reported, one for each program that it
-  saw reset, one for each other finding, and one for each host that has none of them, audited or
-  not: every selected host is in the table.
+  saw reset, one for each check of its services, one for each other finding, and one for each host
+  that has none of them, audited or not: every selected host is in the table.
 - Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV
   injection), also if the spreadsheet takes the semicolon or the bar as the separator.
 - A record is one line: `escape_line` leaves no line break in a cell.
@@ -22,6 +22,7 @@ from msgspec import UNSET, UnsetType
 
 from fleetaudit.analysis.judge import expectation_status, program_id
 from fleetaudit.analysis.production import host_resets
+from fleetaudit.analysis.services import rows_by_check
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     UNDECLARED,
@@ -31,6 +32,7 @@ from fleetaudit.model import (
     HostResult,
     Observation,
     ScenarioRow,
+    ServiceResult,
     Watched,
 )
 from fleetaudit.text.sanitize import escape_line
@@ -80,6 +82,8 @@ Line = tuple[str | None, str]
 id on, except the last one, which is the host's.
 """
 
+_SERVICE_VERDICTS = ("no expectation", "met", "not met")
+"""The verdict of a check: nothing is expected of it, it has no finding, it has one."""
 _FORMULA = re.compile(r"""(^|[;|])([\s"]*)(?=[=+\-@＝＋－＠])""")
 
 
@@ -148,8 +152,14 @@ class _Lines:
 
     def of_host(self, host: HostResult) -> list[Line]:
         """Returns the rows of a host; at least one."""
-        void, watch = (host.void, host.watch) if isinstance(host, Audited) else ("", UNSET)
-        return self._of_parts(host.observations, host.findings, void, watch)
+        return self._of_parts(
+            host.observations,
+            host.findings,
+            host.void,
+            host.watch,
+            host.services,
+            host.expectations,
+        )
 
     def _encode_rows(
         self,
@@ -157,9 +167,11 @@ class _Lines:
         findings: Sequence[Finding],
         void: str,
         watch: Watched | UnsetType,
+        services: Sequence[ServiceResult] | UnsetType,
+        expectations: Sequence[str],
     ) -> list[Line]:
-        """Returns a row per observation, program that resets and other finding, or one that says
-        why the host is void.
+        """Returns a row per observation, program that resets, check of a service and other finding,
+        or one that says why the host is void.
         """
         by_id = findings_by_id(findings)
         lines = list[Line]()
@@ -169,6 +181,7 @@ class _Lines:
             lines.append(encode(o, void, *found))
         if watch is not UNSET:
             lines += map(_encode_row, _reset_rows(watch, by_id))
+        lines += map(_encode_row, _service_rows(services or (), by_id, expectations))
         lines += map(_encode_row, _finding_rows(by_id))
         return lines or [_encode_row({"reason": void} if void else {})]
 
@@ -198,6 +211,25 @@ def _reset_rows(watch: Watched, findings: dict[str, list[Finding]]) -> Iterator[
         observed = f"{row.count} in {watch.seconds:.0f} s: {row.reason}: {row.program.executable}"
         judged = {"verdict": "not met" if found else "no expectation", **_judged(found)}
         yield {"id": id_, **judged, "observed": observed}
+
+
+def _service_rows(
+    services: Iterable[ServiceResult],
+    findings: dict[str, list[Finding]],
+    expectations: Sequence[str],
+) -> Iterator[Row]:
+    """Yields a row for each check of a service; takes the findings of checks out of `findings`."""
+    for result in services:
+        for check, rows in rows_by_check(result).items():
+            id_ = f"service:{result.name}/{check}"
+            found = findings.pop(id_, [])
+            yield {
+                "id": id_,
+                "trials": str(sum(row.tries for row in rows)),
+                "verdict": _SERVICE_VERDICTS[(id_ in expectations) + bool(found)],
+                **_judged(found),
+                "observed": "; ".join(f"{row.title}: {row}" for row in rows),
+            }
 
 
 def _finding_rows(findings: Mapping[str, Sequence[Finding]]) -> Iterator[Row]:

@@ -33,6 +33,7 @@ from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .common import RECEIVERS
+from .service_text import host_service_lines
 from .text_lines import align, join_lines, wrap
 from .watch_text import host_watch_lines
 
@@ -46,19 +47,29 @@ _STATUS_TEXTS = {
 
 
 def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
-    """Returns everything about one host: a line per scenario, who resets, then its findings and
-    remedies.
+    """Returns everything about one host: a line per scenario, who resets, its services, then
+    its findings and remedies.
 
     `host` is one of `run.hosts`. Sentences are wrapped to `width`; the table and the commands are
     not. A host that was not audited has its reason and its hint, and findings if it has any.
     """
     lines = _host_lines(host, width)
     if isinstance(host, Audited):
-        for block in (_observation_table(run, host), host_watch_lines(host, width)):
-            lines += ["", *block] if block else []
+        for block in _blocks(run, host, width):
+            lines += ["", *block]
     for finding in host.findings:
         lines += ["", *_finding_lines(run, host, finding, width)]
     return join_lines(lines)
+
+
+def _blocks(run: AuditRun, host: Audited, width: int) -> Iterator[list[str]]:
+    """Returns the verdicts of a host, who resets there, and how its services answer and close."""
+    blocks = (
+        _observation_table(run, host),
+        host_watch_lines(host, width),
+        host_service_lines(host, width),
+    )
+    return filter(None, blocks)
 
 
 def _observation_table(run: AuditRun, host: Audited) -> list[str]:

@@ -5,7 +5,7 @@ Rules:
   One counter, of resets, begins at 0 with every watch.
 - Bounded: the MOST_RELEASES releases with most hosts have a label of their own, the rest is
   "other". Only hosts that deviate have a series with their name, at most MOST_HOSTS of them; a
-  gauge counts the others. So it is for programs that reset.
+  gauge counts the others. So it is for programs that reset, and for services.
 - No series twice: values that become equal when they are escaped are added up. A value that is cut
   ends in a digest of the whole, so that two long names stay two.
 - Every series has the name of the job of the run, so that node_exporter reads the files of several
@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -27,6 +28,7 @@ from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.analysis.history import history_of
 from fleetaudit.analysis.history.outline import outline_of
 from fleetaudit.analysis.production import HostResets, ResetRow, WatchTable, watch_table
+from fleetaudit.analysis.services import ServiceRow, ServiceTable, service_table
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
@@ -49,6 +51,7 @@ from .common import job_of, parse_moment, seconds_between
 MOST_RELEASES = 50
 MOST_HOSTS = 200
 MOST_PROGRAMS, MOST_HOST_PROGRAMS = 200, 500
+MOST_SERVICES = 200
 MOST_CHARACTERS = 200
 OTHER = "other"
 
@@ -81,6 +84,7 @@ def render(run: AuditRun) -> str:
         *_kernel_metrics(run, audited),
         _finding_counts(run.hosts),
         *_watch_metrics(watch_table(audited)),
+        *_service_metrics(service_table(audited)),
         *_over_time(run),
         *_deviating_hosts(not_audited, _open_findings(run.hosts)),
     )
@@ -265,6 +269,47 @@ def _watch_metrics(table: WatchTable) -> Iterator[_Metric]:
             _labels(metric="fleetaudit_resets_per_minute"): len(table.rows[MOST_PROGRAMS:]),
         },
     )
+
+
+def _service_metrics(table: ServiceTable) -> Iterator[_Metric]:
+    """Yields how services answer and close, over the fleet; nothing if none were to be asked.
+
+    The services that lose most answers have a series, at most MOST_SERVICES of them.
+    """
+    rows = table.rows[:MOST_SERVICES]
+    yield _Metric(
+        name="service_answers",
+        help="Clients of a service that got an answer, and that lost it, by the way of writing.",
+        values=_add_up(itertools.chain.from_iterable(map(_answer_counts, rows))),
+    )
+    yield _Metric(
+        name="service_idle_seconds",
+        help="The shortest time after which a service closed an idle connection.",
+        values=dict(sorted(itertools.chain.from_iterable(map(_idle_seconds, rows)), reverse=True)),
+    )
+    yield _Metric(
+        name="service_not_asked",
+        help="Hosts on which a service, or one of its checks, could not be asked.",
+        values=_add_up(
+            (_labels(service=each.service, check=each.check), each.hosts.count)
+            for each in table.not_asked[:MOST_SERVICES]
+        ),
+    )
+
+
+def _answer_counts(row: ServiceRow) -> Iterator[tuple[Labels, float]]:
+    """Yields how many clients got an answer and how many lost it, by check and way of writing."""
+    for check in row.checks:
+        labels = {"service": row.service, "check": check.check, "writing": check.writing}
+        if check.asks_answer:
+            yield _labels(**labels, outcome="answered"), check.answered
+            yield _labels(**labels, outcome="lost"), check.lost
+
+
+def _idle_seconds(row: ServiceRow) -> Iterator[tuple[Labels, float]]:
+    """Yields after how many seconds a service closed an idle connection, if it did."""
+    for check in row.of("idle"):
+        yield from ((_labels(service=row.service), s) for s in (check.seconds or ())[:1])
 
 
 def _rows_by_host(table: WatchTable) -> list[tuple[str, HostResets]]:

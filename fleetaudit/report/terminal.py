@@ -45,6 +45,7 @@ from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines
+from .service_text import service_lines
 from .text_lines import cause_lines, command_line, join_hosts, rest_line, wrap
 from .watch_text import watch_lines
 
@@ -66,9 +67,9 @@ def summary(
     `problems_only` leaves out everything that needs no action, and the status, so the text may be
     empty. A caller that reports changes itself passes `changes=False`.
 
-    The blocks are separated by an empty line: status, verdict, qualifications, who resets, changes,
-    findings, waived findings, hosts that were not audited, and the coverage, such as "12 hosts: 10
-    audited, 2 not audited.".
+    The blocks are separated by an empty line: status, verdict, qualifications, who resets,
+    services, changes, findings, waived findings, hosts that were not audited, and the coverage,
+    such as "12 hosts: 10 audited, 2 not audited.".
     """
     if not changes:
         comparison = replace(comparison, changes=None)
@@ -94,6 +95,7 @@ def _everything(comparison: Comparison, width: int) -> Iterator[list[str]]:
     yield _verdict(comparison, width)
     yield _qualifications(comparison, width)
     yield watch_lines(comparison.watch, width)
+    yield service_lines(comparison.services, width)
     if comparison.changes is not None:
         yield changes_lines(comparison.changes, width, MOST_ROWS)
     yield _findings(comparison.findings, width)

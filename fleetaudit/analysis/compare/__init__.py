@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from fleetaudit.analysis.causes import group_by_cause
 from fleetaudit.analysis.production import watch_table
+from fleetaudit.analysis.services import service_table
 from fleetaudit.caching.shared_parts import distinct_objects
 from fleetaudit.model import (
     Audited,
@@ -137,6 +138,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
             change_rows=change_rows,
         ),
         watch=watch_table(source.audited),
+        services=service_table(source.audited),
         known_builds=group_known_builds(run, source.builds),
         differing_hosts=find_differing_hosts(run, source.builds),
         changes=changes,

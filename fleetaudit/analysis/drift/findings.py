@@ -9,12 +9,12 @@ from fleetaudit.model import Change, Finding
 
 from .host_diff import HostDiff
 
-_COMPARED_ELSEWHERE = ("scenario", "sysctl", "control", "resets")
+_COMPARED_ELSEWHERE = ("scenario", "sysctl", "control", "resets", "service")
 
 
 def finding_changes(diff: HostDiff) -> Iterator[Change]:
-    """Yields the changes of the findings that are not about a scenario, a sysctl, a control or a
-    program.
+    """Yields the changes of the findings that are not about a scenario, a sysctl, a control, a
+    program or a service.
 
     These are the production numbers ("exposure:listen_overflows") and what only the whole fleet
     shows ("kernel:same-ending:unread-close/ipv4"). An expectation without a finding is met.

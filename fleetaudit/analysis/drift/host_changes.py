@@ -24,6 +24,7 @@ from .host_diff import HostDiff, RunContext
 from .host_pairs import Pair, Pairs
 from .resets import reset_changes
 from .scenarios import scenario_changes
+from .services import service_changes
 from .sysctls import sysctl_changes
 
 
@@ -66,7 +67,8 @@ class HostChanges:
         """Returns all that is compared of a host but its name, as objects that hosts share."""
         system = host.kernel, host.os, host.isolation, host.void, host.expectations
         shared = self._systems.setdefault(system, system)
-        return shared, host.observations, host.sysctls, host.findings, host.watch
+        parts = host.observations, host.sysctls, host.findings, host.watch, host.services
+        return shared, *parts
 
 
 def _audited_changes(diff: HostDiff) -> Iterator[Change]:
@@ -76,6 +78,7 @@ def _audited_changes(diff: HostDiff) -> Iterator[Change]:
     yield from sysctl_changes(diff)
     yield from finding_changes(diff)
     yield from reset_changes(diff)
+    yield from service_changes(diff)
     yield from waiver_changes(diff)
 
 

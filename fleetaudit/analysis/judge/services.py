@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from fleetaudit.analysis.services import find_cure, find_product
 from fleetaudit.analysis.services.tries import count_answers, tries_by_writing
 from fleetaudit.model import (
@@ -28,6 +30,7 @@ from fleetaudit.model import (
     ServiceTry,
 )
 from fleetaudit.playbook.conditions import applies
+from fleetaudit.text.phrases import surround
 
 from .findings import Unmet, make_finding
 
@@ -219,13 +222,18 @@ def _see_answers(service: Service, tries: Iterable[ServiceTry]) -> Seen:
     return Seen(not texts, "; ".join(texts))
 
 
+def _see_first_answer(service: Service, tries: Iterable[ServiceTry]) -> Seen:
+    """Returns how many clients got the first of two answers, with any status."""
+    return _see_answers(replace(service, statuses=()), tries)
+
+
 def _outcome(service: Service, seen: ServiceTry) -> str:
     """Returns what a client got that is not expected, "" for an expected status.
 
     Any status is expected if the playbook names none. Without a status the answer is lost.
     """
     if not seen.status:
-        return _LOST[seen.ending]
+        return _LOST[seen.ending] + surround(" with ", seen.unread_status, " unread")
     expected = service.statuses or (seen.status,)
     return "" if seen.status in expected else f"the status {seen.status}"
 
@@ -257,7 +265,7 @@ def _see_ending(service: Service, tries: Iterable[ServiceTry]) -> Seen:
 _SEE: Mapping[ServiceCheckName, Callable[[Service, Iterable[ServiceTry]], Seen]] = {
     "early answer": _see_answers,
     "idle": _see_idle,
-    "pipelined": _see_answers,
+    "pipelined": _see_first_answer,
     "unread request": _see_ending,
 }
 """How the tries of each check are compared with what is expected."""

@@ -44,6 +44,7 @@ _SORTS = (
     _Sort("one-run", "Hosts that are new, gone, renamed or rebuilt", kinds=("host",)),
     _Sort("endings", "Other endings", kinds=("scenario",)),
     _Sort("resets", "Programs that reset", kinds=("resets",)),
+    _Sort("services", "Services", kinds=("service",)),
     _Sort("systems", "Kernels and systems", kinds=("kernel", "system", "isolation")),
     _Sort("values", "Sysctls", kinds=("sysctl",)),
 )

@@ -6,7 +6,7 @@ is listed with its reason, and none of its numbers count as 0.
 
 from .model import CheckRow, NotAsked, ServiceRow, ServiceTable
 from .servers import Cure, find_cure, find_product
-from .table import has_services, service_table
+from .table import check_rows, has_services, rows_by_check, service_table, shares
 
 __all__ = [
     "CheckRow",
@@ -14,8 +14,11 @@ __all__ = [
     "NotAsked",
     "ServiceRow",
     "ServiceTable",
+    "check_rows",
     "find_cure",
     "find_product",
     "has_services",
+    "rows_by_check",
     "service_table",
+    "shares",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from fleetaudit.model import ServiceCheckName
 from fleetaudit.model.base import Frozen
 from fleetaudit.text.host_ranges import HostRanges
+from fleetaudit.text.phrases import surround
 
 from .servers import Cure
 
@@ -32,9 +35,50 @@ class CheckRow(Frozen, frozen=True, kw_only=True):
     error: str = ""
 
     @property
+    def asks_answer(self) -> bool:
+        """Whether a client can lose its answer in this check."""
+        return self.check in ANSWER_CHECKS
+
+    @property
     def lost(self) -> int:
         """How many clients lost their answer; 0 for checks that are not about answers."""
-        return self.tries - self.answered if self.check in ANSWER_CHECKS else 0
+        return (self.tries - self.answered) * self.asks_answer
+
+    @property
+    def title(self) -> str:
+        """What was done: the way of writing, or else the check."""
+        return self.writing or self.check
+
+    def __str__(self) -> str:
+        """Returns what was seen, for a reader: "1 of 4 with 413", "closed after 75 s"."""
+        return _TEXTS[self.check](self)
+
+
+def _answers_text(row: CheckRow) -> str:
+    """Returns how many clients got an answer, and with which statuses."""
+    statuses = ", ".join(str(status) for status, _ in row.statuses)
+    return f"{row.answered} of {row.tries}{surround(' with ', statuses)}"
+
+
+def _idle_text(row: CheckRow) -> str:
+    """Returns after how many whole seconds an idle connection was closed."""
+    if row.seconds is None:
+        return "open when the time was over"
+    low, high = map(int, row.seconds)
+    return f"closed after {low} s" if low == high else f"closed after {low} to {high} s"
+
+
+def _ending_text(row: CheckRow) -> str:
+    """Returns how many clients were reset."""
+    return f"{row.resets} of {row.tries} reset"
+
+
+_TEXTS: Mapping[ServiceCheckName, Callable[[CheckRow], str]] = {
+    "early answer": _answers_text,
+    "idle": _idle_text,
+    "pipelined": _answers_text,
+    "unread request": _ending_text,
+}
 
 
 class ServiceRow(Frozen, frozen=True, kw_only=True):
@@ -64,7 +108,7 @@ class ServiceRow(Frozen, frozen=True, kw_only=True):
     @property
     def tries(self) -> int:
         """How many clients asked for an answer, over all checks and hosts."""
-        return sum(check.tries for check in self.checks if check.check in ANSWER_CHECKS)
+        return sum(check.tries for check in self.checks if check.asks_answer)
 
     def of(self, name: ServiceCheckName) -> tuple[CheckRow, ...]:
         """Returns the rows of one check: one for each way of writing, () if it was not made."""

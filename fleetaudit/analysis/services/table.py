@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
-from typing import TypeVar
 
 from fleetaudit.model import Audited, ServiceCheck, ServiceCheckName, ServiceResult, ServiceTry
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .model import CheckRow, NotAsked, ServiceRow, ServiceTable
 from .servers import Cure, find_cure, find_product
-from .tries import count_tries
+from .tries import count_tries, group
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 Asked = tuple[str, ServiceResult]
 """A host and the result of one of its services."""
 
@@ -37,7 +34,7 @@ def service_table(audited: Iterable[Audited]) -> ServiceTable:
     """
     hosts = [host for host in audited if has_services(host)]
     results = [*chain.from_iterable(map(_results_of, hosts))]
-    groups = _grouped((_key(result), (name, result)) for name, result in results)
+    groups = group((_key(result), (name, result)) for name, result in results)
     rows = [_row(found) for found in groups.values() if check_rows(found[0][1])]
     return ServiceTable(
         asked=len(hosts), rows=tuple(sorted(rows, key=_order)), not_asked=_not_asked(results)
@@ -47,6 +44,11 @@ def service_table(audited: Iterable[Audited]) -> ServiceTable:
 def check_rows(result: ServiceResult) -> tuple[CheckRow, ...]:
     """Returns the checks of one service on one host, without those that could not be made."""
     return _check_rows([result])
+
+
+def rows_by_check(result: ServiceResult) -> dict[ServiceCheckName, list[CheckRow]]:
+    """Returns the rows of one service on one host by check: one for each way of writing."""
+    return group((row.check, row) for row in check_rows(result))
 
 
 def _results_of(host: Audited) -> Iterator[Asked]:
@@ -63,11 +65,15 @@ def _key(result: ServiceResult) -> Hashable:
     return result.name, result.target, result.server, result.executable, outcomes
 
 
+def shares(row: CheckRow) -> tuple[str, ...]:
+    """Returns whether all, some or no clients got an answer, or were reset and left open."""
+    counts = (row.answered,) if row.asks_answer else (row.resets, row.open)
+    return tuple(_share(count, row.tries) for count in counts)
+
+
 def _outcome(row: CheckRow) -> Hashable:
     """Returns what is the same in a check on all hosts of one row."""
-    seconds = row.seconds and round(row.seconds[0])
-    shares = tuple(_share(count, row.tries) for count in (row.answered, row.resets, row.open))
-    return row.check, row.writing, shares, seconds
+    return row.check, row.writing, shares(row), row.seconds and round(row.seconds[0])
 
 
 def _share(count: int, tries: int) -> str:
@@ -112,7 +118,7 @@ def _order(row: ServiceRow) -> tuple[float, str, str, str, tuple[str, ...]]:
 def _check_rows(results: Iterable[ServiceResult]) -> tuple[CheckRow, ...]:
     """Returns the checks of a service, the tries of all its hosts together."""
     tries = chain.from_iterable(map(_tries_of, results))
-    return tuple(_check_row(*key, found) for key, found in _grouped(tries).items())
+    return tuple(_check_row(*key, found) for key, found in group(tries).items())
 
 
 def _tries_of(
@@ -159,7 +165,7 @@ def _seconds(tries: Iterable[ServiceTry]) -> tuple[float, float] | None:
 
 def _not_asked(results: Iterable[Asked]) -> tuple[NotAsked, ...]:
     """Returns what could not be asked, by service, check and reason, in order of appearance."""
-    groups = _grouped(chain.from_iterable(map(_problems_of, results)))
+    groups = group(chain.from_iterable(map(_problems_of, results)))
     return tuple(
         NotAsked(
             service=service,
@@ -181,11 +187,3 @@ def _problems_of(asked: Asked) -> Iterator[tuple[tuple[str, str, str, str, str],
         if each.problem:
             check = each.check if isinstance(each, ServiceCheck) else ""
             yield (result.name, result.target, check, each.problem, each.hint), name
-
-
-def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
-    """Returns values by key, both in order of appearance."""
-    groups = dict[K, list[V]]()
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups

@@ -12,6 +12,7 @@ import msgspec
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.analysis.production import WatchTable
+from fleetaudit.analysis.services import ServiceTable
 from fleetaudit.model import (
     PastRun,
     RunInfo,
@@ -147,7 +148,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
     `heat_map` replaces the matrix if there are many builds, else it is None. `folder` is the path
     of the run's folder, "" if its id is enough to find it. `known_builds` and `differing_hosts` are
-    what the table of kernels says about the builds. `watch` has the programs that reset.
+    what the table of kernels says about the builds. `watch` has the programs that reset,
+    and `services` how services answer and close.
     """
 
     run: RunInfo
@@ -174,6 +176,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     trace_pairs: tuple[TracePair, ...]
     hosts: tuple[HostEntry, ...]
     watch: WatchTable
+    services: ServiceTable
     heat_map: HeatMap | None = None
     known_builds: tuple[KnownBuilds, ...] = ()
     differing_hosts: tuple[DifferingHosts, ...] = ()
