@@ -306,10 +306,10 @@ def _answer_counts(row: ServiceRow) -> Iterator[tuple[Labels, float]]:
             yield _labels(**labels, outcome="lost"), check.lost
 
 
-def _idle_seconds(row: ServiceRow) -> Iterator[tuple[Labels, float]]:
-    """Yields after how many seconds a service closed an idle connection, if it did."""
-    for check in row.of("idle"):
-        yield from ((_labels(service=row.service), s) for s in (check.seconds or ())[:1])
+def _idle_seconds(row: ServiceRow) -> list[tuple[Labels, float]]:
+    """Returns after how many seconds a service closed an idle connection, if it did."""
+    closed = [check.seconds for check in row.of("idle") if check.seconds]
+    return [(_labels(service=row.service), soonest) for soonest, _ in closed]
 
 
 def _rows_by_host(table: WatchTable) -> list[tuple[str, HostResets]]:

@@ -7,6 +7,8 @@ first. Rows that are not shown are counted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter
 
 from fleetaudit.analysis.services import CheckRow, NotAsked, ServiceRow, ServiceTable, service_table
 from fleetaudit.model import SERVICE_CHECKS, Audited, ServiceCheckName
@@ -40,8 +42,8 @@ def host_service_lines(host: Audited, width: int) -> list[str]:
     """
     table = service_table([host])
     lines = service_lines(table, width)
-    cures = dict.fromkeys(cure for row in table.rows for cure in row.cures)
-    for cure in cures:
+    cures = chain.from_iterable(map(attrgetter("cures"), table.rows))
+    for cure in dict.fromkeys(cures):
         subject = surround("", cure.product, ", ")
         lines += wrap([f"{subject}{cure.check}: {cure.text}."], width, "  ")
         lines += [f"{_DETAIL}{source}" for source in cure.sources]

@@ -45,6 +45,11 @@ class CheckRow(Frozen, frozen=True, kw_only=True):
         return (self.tries - self.answered) * self.asks_answer
 
     @property
+    def needs_cure(self) -> bool:
+        """Whether a reader wants to know what can be changed: answers are lost, or of "idle"."""
+        return self.lost > 0 or self.check == "idle"
+
+    @property
     def title(self) -> str:
         """What was done: the way of writing, or else the check."""
         return self.writing or self.check

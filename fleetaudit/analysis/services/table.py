@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, repeat
 
 from fleetaudit.model import Audited, ServiceCheck, ServiceCheckName, ServiceResult, ServiceTry
@@ -100,10 +101,9 @@ def _row(found: Sequence[Asked]) -> ServiceRow:
 
 
 def _cures(product: str, checks: Iterable[CheckRow]) -> Iterator[Cure]:
-    """Yields the cures of the checks that lost answers, and that of "idle"; each once."""
-    names = [check.check for check in checks if check.lost or check.check == "idle"]
-    for name in dict.fromkeys(names):
-        yield find_cure(product, name)
+    """Returns the cures of the checks that lost answers, and that of "idle"; each once."""
+    names = [check.check for check in checks if check.needs_cure]
+    return map(partial(find_cure, product), dict.fromkeys(names))
 
 
 def _order(row: ServiceRow) -> tuple[float, str, str, str, tuple[str, ...]]:
