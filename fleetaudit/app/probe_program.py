@@ -33,7 +33,7 @@ from .reporter import Report, ignore_message
 COMMAND = protocol.COMMAND
 """The command line that starts the program on a host."""
 DEADLINE_S = 60.0
-"""The time limit of a program that somebody else starts."""
+"""The time limit of a program that somebody else starts, without what its plan needs beyond it."""
 _NAME_INVENTORY = "name the inventory and the host:  fleetaudit probe -p PLAYBOOK INVENTORY -l HOST"
 
 
@@ -65,11 +65,17 @@ def probe_program(request: ProgramRequest, report: Report = ignore_message) -> s
     loaded = _read_inventory(request, report)
     hosts = _hosts_of_one_program(request, loaded)
     if request.explain:
-        return explain(_as_it_is_run(hosts, loaded), deadline_s=DEADLINE_S)
+        plan = _as_it_is_run(hosts, loaded)
+        return explain(plan, deadline_s=_deadline_s(plan))
     if request.compressed:
-        sent = protocol.make_request(hosts[0], deadline_s=DEADLINE_S)
+        sent = protocol.make_request(hosts[0], deadline_s=_deadline_s(hosts[0]))
         return sent.decode("utf-8", "replace")
-    return protocol.make_program(hosts[0], deadline_s=DEADLINE_S)
+    return protocol.make_program(hosts[0], deadline_s=_deadline_s(hosts[0]))
+
+
+def _deadline_s(plan: HostPlan) -> float:
+    """Returns the time limit of a program that somebody else starts, in seconds."""
+    return DEADLINE_S + plan.extra_s
 
 
 def native_probe(
@@ -106,7 +112,7 @@ def _native_programs(
         architecture = _architecture(machine)
         binaries[architecture] = native_binary(architecture)
     hosts = _hosts_of_one_program(request, _read_inventory(request, report))
-    lines = bytes(native_request(hosts[0], deadline_s=DEADLINE_S))
+    lines = bytes(native_request(hosts[0], deadline_s=_deadline_s(hosts[0])))
     return {architecture: binary + lines for architecture, binary in binaries.items()}
 
 

@@ -228,3 +228,50 @@ def test_the_folders_in_which_it_looks_for_sysctls_are_named(tmp_path: Path) -> 
     assert [path for path in opened if not is_named(path, [*named, *written])] == []
     assert {"/proc/sys/net", "/proc/sys/net/ipv[46]/neigh"} <= {*named}
     assert named.count("/proc/sys/net/ipv4") == 1 + 1  # of the pattern, and to copy settings
+
+
+# ---- a watch
+
+
+@pytest.fixture(scope="module", params=["with ctypes", "without ctypes"])
+def watching_trace(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str]:
+    """Returns the explanation of a run that watches, and its system calls."""
+    folder = tmp_path_factory.mktemp("watch")
+    book = folder / "watch.yml"
+    book.write_text("[{name: Watch, hosts: all, watch: 2s}]")
+    text = explanation(playbooks=(str(book),))
+    program = probe_program(ProgramRequest(playbooks=(str(book),)))
+    if request.param == "without ctypes":
+        program = probe_runs.NO_CTYPES + program
+    return text, recorded(folder, program.encode())
+
+
+def test_a_watch_opens_writes_and_starts_nothing_that_is_not_named(
+    watching_trace: tuple[str, str],
+) -> None:
+    text, calls = watching_trace
+    written = paths(section(text, "What is written"))
+    named = [*paths(section(text, "What is read")), *written]
+    lines = [*of_the_command(calls)]
+    opened = {path: flags for line in lines for path, flags in OPENS.findall(line)}
+    assert any(path.endswith("/events/tcp/tcp_send_reset/format") for path in opened)
+    assert sorted(path for path in opened if not is_named(path, named)) == []
+    for path, flags in opened.items():
+        if re.search("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND", flags):
+            assert is_named(path, [*written, "/dev/null"]), path
+    programs = {line.split()[0] for line in section(text, "What is started") if "  " in line}
+    started = {Path(path).name for line in lines for path, failed in STARTS.findall(line)}
+    assert {name for name in started if not name.startswith("python")} <= {
+        Path(name).name for name in programs
+    }
+
+
+def test_a_watch_is_explained_only_where_there_is_one(tmp_path: Path) -> None:
+    book = tmp_path / "watch.yml"
+    book.write_text("[{name: Watch, hosts: all, watch: {for: 5m, peers: true}}]")
+    text = explanation(playbooks=(str(book),))
+    assert "Watch: 300 s" in text
+    assert "networks (/24 and /64)" in text
+    assert "perf_event_open" not in explanation()

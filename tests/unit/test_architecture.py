@@ -80,6 +80,7 @@ PURE = (
     "probe.trial_verdict",
     "probe.verdict",
     "probe.verdict_cache",
+    "probe.watch_explanation",
     "probe.wire",
     "caching",
     "store.jobs",
