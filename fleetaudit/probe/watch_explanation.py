@@ -29,7 +29,7 @@ def files_read(call: Call) -> Iterator[str]:
     yield "/proc/[0-9]*/comm  its name"
     yield "/proc/[0-9]*/cgroup  its systemd unit or container"
     yield "/proc/[0-9]*/ns/net  its network namespace"
-    yield "/proc/[0-9]*/fd  which of its open files are sockets with unread data"
+    yield "/proc/[0-9]*/fd/  which of its open files are sockets with unread data"
     yield "/proc/[0-9]*/net/tcp*  the ports that it listens on"
     yield "/proc/self/net/tcp*"
     yield "/proc/sys/net/ipv4/ip_local_port_range"
