@@ -16,6 +16,7 @@ from .waiting import now, poll_events
 MAX_ANSWER = 1 << 20  # bytes of an answer that are read
 MAX_HEAD = 65536  # and that are kept
 LEAST_S = 1.0  # what a try must have
+LATE_S = 0.01  # poll(2) may return a little too early
 CONNECT_S = 5.0  # how long connecting may take, with the handshake of TLS
 QUIET_S = 0.5  # how long an answer may pause before it counts as complete
 RECV_SIZE = 65536
@@ -68,7 +69,9 @@ class ServiceClient(object):
         failed = self.sock.connect_ex((self.target.address, self.target.port))
         if failed in WAITS:
             failed = self.connect_result()
-        if failed:
+        if failed == errno.ECONNRESET:  # it was there, and is already over
+            self.fail("connect", socket.error(failed, "connect"))
+        elif failed:
             raise socket.error(failed, "connect")
         if self.target.tls:
             self.sock = self.target.tls(self.sock)
@@ -220,11 +223,26 @@ class ServiceClient(object):
         tell.
         """
         info = call_or(b"", self.sock.getsockopt, socket.IPPROTO_TCP, TCP_INFO, 1)
-        if (self.ending, info, self.has_shut) == ("FIN", IS_RESET, False):
+        if (self.ending, info, self.sends_on_its_own()) == ("FIN", IS_RESET, False):
             self.ending = "RST"
         self.end_by("open")
         if self.target.is_http and not self.status():
-            self.keep_error(no_answer(self.head, self.ending))
+            self.judge_answer()
+
+    def sends_on_its_own(self):
+        # type: () -> bool
+        """Returns whether the server may have reset what this client sent after the server's FIN:
+        its own FIN, or the alert with which TLS ends.
+        """
+        return self.has_shut or bool(self.target.tls)
+
+    def judge_answer(self):
+        # type: () -> None
+        """Says why there is no answer of HTTP/1."""
+        if self.head and is_garbage(self.head):
+            self.error = "the answer is not HTTP/1"
+        missing = {"open": "no answer came in time"}
+        self.keep_error(missing.get(self.ending, "the connection ended without an answer"))
 
     def seen(self, writing, sent):
         # type: (str, int) -> Dict[str, Any]
@@ -238,7 +256,7 @@ class ServiceClient(object):
             "sent": sent,
             "error": self.error,
             "head": self.head,
-            "is_late": not self.remaining(),
+            "is_late": self.remaining() < LATE_S,
         }
 
     def close(self):
@@ -246,14 +264,6 @@ class ServiceClient(object):
         """Closes the connection."""
         self.capture.drain()
         close_quietly(self.sock)
-
-
-def no_answer(head, ending):
-    # type: (bytes, str) -> str
-    """Returns why there is no answer of HTTP/1 in what was received."""
-    if head and is_garbage(head):
-        return "the answer is not HTTP/1"
-    return {"open": "no answer came in time"}.get(ending, "the connection ended without an answer")
 
 
 def repeated(tries, make, seconds, end):

@@ -4,10 +4,10 @@ import re
 
 from .service_target import Target
 
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d\d\d)")
-SERVER = re.compile(rb"\r?\nserver:[ \t]*([^\r\n]{0,200})", re.IGNORECASE)
-CLOSES = re.compile(rb"\r?\nconnection:[ \t]*close", re.IGNORECASE)
-END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+STATUS_LINE = re.compile(b"HTTP/1[.][01] ([0-9]{3})")
+SERVER = re.compile(b"\r?\nserver:[ \t]*([^\r\n]{0,200})", re.IGNORECASE)
+CLOSES = re.compile(b"\r?\nconnection:[ \t]*close", re.IGNORECASE)
+END_OF_HEAD = re.compile(b"\r?\n\r?\n")
 BEGINNING = b"HTTP/1."
 
 

@@ -54,11 +54,11 @@ class IdleConnection(object):
         """
         client = self.client
         waited = now() - client.last if self.is_answered() else None
+        if max(now() - client.end, client.received - MAX_IDLE_BYTES) >= 0:
+            client.keep_error("the service keeps sending")
         client.judge_end()
         if says_close(client.head):
             client.keep_error("the answer says Connection: close")
-        if max(now() - client.end, client.received - MAX_IDLE_BYTES) >= 0:
-            client.keep_error("the service keeps sending")
         seen = client.seen("", 0)
         seen["seconds"] = waited
         client.close()

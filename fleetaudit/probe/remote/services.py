@@ -1,10 +1,16 @@
 """Asks services of the host how they answer and close.
 
-For the security review: it connects to the host's own addresses only, follows no redirect, and is
-part of the program only if a playbook names services.
+For the security review, what the probe does more if a playbook names services:
+
+- It connects to these listeners, on addresses of the host itself: to no other host, whatever the
+  call says, and it follows no redirect. Over TLS it verifies nothing and sends no secret.
+- It sends the requests that `service_early.py`, `service_idle.py` and `service_close.py` have: a
+  body of the size that the call says a few times, and small requests.
+- It reads answers up to a bound, and the segments of these own connections if it may capture.
+- It reads /proc for the executable and the unit of the program that listens.
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 from .constants import ERRORS
 from .errors import reason_of
@@ -35,6 +41,7 @@ class AskedService(object):
         # type: (Dict[str, Any]) -> None
         self.service, self.server = service, ""
         self.target = None  # type: Optional[Target]
+        self.refusal = {}  # type: Dict[str, str]
         self.checks = {}  # type: Dict[str, Dict[str, Any]]
         self.idle = None  # type: Optional[IdleConnection]
         self.result = {"name": service["name"]}  # type: Dict[str, Any]
@@ -45,7 +52,7 @@ class AskedService(object):
         try:
             self.target = target = Target(self.service)
         except CannotAsk as e:
-            self.result.update(problem_of(e))
+            self.refusal = problem_of(e)
             return
         capture = ServiceCapture(target.address)
         try:
@@ -64,13 +71,21 @@ class AskedService(object):
             found["problem"] = "needs a service with a URL"
             return
         try:
-            for seen in CHECKS[name](self.service, target, capture, end):
+            for seen in self.tries_of(name, target, capture, end):
                 tries.append(self.take(seen, found))
         except (CannotAsk,) + ERRORS as e:
-            found.update(problem_of(e))
+            self.refusal = problem_of(e)
         found["tries"] = fold_tries(tries)
+        found.update(self.refusal)
         if not tries:
             found.setdefault("problem", "the time for this service ran out")
+
+    def tries_of(self, name, target, capture, end):
+        # type: (str, Target, ServiceCapture, float) -> Iterable[Dict[str, Any]]
+        """Returns an iterator over the tries of a check, an empty one if the service could not be
+        asked before.
+        """
+        return () if self.refusal else CHECKS[name](self.service, target, capture, end)
 
     def take(self, seen, found):
         # type: (Dict[str, Any], Dict[str, Any]) -> Dict[str, Any]
@@ -87,39 +102,32 @@ class AskedService(object):
     def begin_idle(self):
         # type: () -> None
         """Opens the connection of the check "idle", if that is asked for and possible."""
-        if "idle" not in self.service["checks"] or not self.target:
+        if self.refusal or not self.target or "idle" not in self.service["checks"]:
             return
-        self.checks["idle"] = {"check": "idle"}
         try:
             self.idle = IdleConnection(self.target, self.service["idle_at_most"])
         except (CannotAsk,) + ERRORS as e:
-            self.checks["idle"].update(problem_of(e))
+            self.refusal = problem_of(e)
 
     def end_idle(self, seen):
         # type: (Dict[str, Any]) -> None
         """Takes what was seen of the idle connection."""
-        found = self.checks["idle"]
+        found = self.checks["idle"] = {"check": "idle"}
         found["tries"] = fold_tries([self.take(seen, found)])
 
     def reply(self):
         # type: () -> Dict[str, Any]
-        """Returns what the reply has about this service."""
-        checks = [self.checks[name] for name in self.service["checks"] if name in self.checks]
-        self.result.update({"checks": checks, "server": self.server})
-        problem = shared_problem(checks)
-        if problem:
-            self.result.update(problem, checks=[])
+        """Returns what the reply has about this service: of one that could not be asked at all only
+        why.
+        """
+        self.result["server"] = self.server
+        if self.refusal and not any(each.get("tries") for each in self.checks.values()):
+            self.result.update(self.refusal)
+            return self.result
+        missing = {name: dict(self.refusal, check=name) for name in self.service["checks"]}
+        missing.update(self.checks)
+        self.result["checks"] = [missing[name] for name in self.service["checks"]]
         return self.result
-
-
-def shared_problem(checks):
-    # type: (List[Dict[str, Any]]) -> Dict[str, str]
-    """Returns the problem that all checks share, with its hint, {} if they do not."""
-    problems = {(each.get("problem", ""), each.get("hint", "")) for each in checks}
-    seen = sum([len(each.get("tries", ())) for each in checks])
-    if seen or len(problems) != 1:
-        return {}
-    return dict(zip(("problem", "hint"), problems.pop()))
 
 
 def problem_of(error):
