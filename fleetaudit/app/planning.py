@@ -333,5 +333,6 @@ def _plan_words(host: HostPlan) -> tuple[str, ...]:
         count_noun(len(host.sysctls_collect), "sysctl pattern"),
     )
     watch = [f"watched for {host.watch.seconds:g} s"] if host.watch else []
-    work = ", ".join([scenarios, trials, patterns, *watch])
+    services = [count_noun(len(host.services), "service")] if host.services else []
+    work = ", ".join([scenarios, trials, patterns, *watch, *services])
     return host.name, describe_connection(target), work

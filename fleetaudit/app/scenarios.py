@@ -1,4 +1,4 @@
-"""The catalogue of playbooks as text: each scenario with its steps, and each watch."""
+"""The catalogue of playbooks as text: each scenario with its steps, each watch and each service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 
-from fleetaudit.model import Play, Scenario
+from fleetaudit.model import Play, Scenario, Service
 from fleetaudit.playbook.expectation_tests import describe_bounds
 from fleetaudit.report.text_lines import wrap
 from fleetaudit.text.sanitize import terminal_line
@@ -16,7 +16,7 @@ from .planning import read_playbooks
 
 def render_scenarios(playbooks: Sequence[str], *, width: int) -> str:
     """Returns every scenario of the playbooks: its steps, what is expected, and why; then for how
-    long hosts are watched.
+    long hosts are watched, and which services are asked.
 
     `playbooks` are paths or names of shipped ones, () for the default one; `width` is in columns.
     Raises `NothingToDoError` for a missing playbook, `InputError` for what makes no sense in one.
@@ -24,7 +24,8 @@ def render_scenarios(playbooks: Sequence[str], *, width: int) -> str:
     plays = [*chain.from_iterable(map(attrgetter("plays"), read_playbooks(playbooks)))]
     scenarios = chain.from_iterable(map(attrgetter("scenarios"), plays))
     texts = [_scenario_text(scenario, width) for scenario in scenarios]
-    return "".join([*texts, *map(_watch_text, plays)])
+    services = chain.from_iterable(map(attrgetter("services"), plays))
+    return "".join([*texts, *map(_watch_text, plays), *map(_service_text, services)])
 
 
 def _scenario_text(scenario: Scenario, width: int) -> str:
@@ -67,6 +68,15 @@ def _watch_text(play: Play) -> str:
         "",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _service_text(service: Service) -> str:
+    """Returns what a service is asked, with an empty line at its end."""
+    return (
+        f"service {service.name}\n"
+        f"  {service.target} on {service.address}, only with `fleetaudit services`:"
+        f" {', '.join(service.checks)}\n\n"
+    )
 
 
 def _watch_expectations(play: Play) -> Iterator[str]:

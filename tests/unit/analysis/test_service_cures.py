@@ -7,6 +7,7 @@ import pytest
 from fleetaudit.analysis.services import find_cure, find_product
 from fleetaudit.analysis.services.servers import CURES
 from fleetaudit.model import SERVICE_CHECKS
+from tests import ROOT
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,10 @@ def test_every_cure_has_a_source_and_stands_once() -> None:
     assert all(cure.text and all(cure.sources) and cure.sources for cure in CURES)
     assert len({(cure.product, cure.check) for cure in CURES}) == len(CURES)
     assert str(find_cure("nginx", "idle")).endswith("#keepalive_timeout)")
+
+
+def test_the_documentation_has_every_cure_with_its_sources() -> None:
+    text = (ROOT / "docs" / "services.md").read_text()
+    for cure in CURES:
+        assert f"| {cure.check} | {cure.text} | " in text
+        assert all(source in text for source in cure.sources)

@@ -44,6 +44,7 @@ from fleetaudit.model import (
     ResetRate,
     RunInfo,
     ScenarioRow,
+    ServiceResult,
     Sysctl,
 )
 from fleetaudit.report import csv as table
@@ -67,6 +68,7 @@ from tests.support.runs import (
     run_of,
     small_fleet,
 )
+from tests.support.service_results import asked, early, idle, service
 from tests.support.watches import resets, watched, watched_host
 
 RUN = small_fleet()
@@ -965,8 +967,13 @@ def test_json_is_exactly_run_json() -> None:
 
 def test_the_documentation_names_every_format_file_column_and_metric_and_no_other() -> None:
     told = set(re.findall(r"`([a-z_.]+)`", (ROOT / "docs" / "formats.md").read_text("utf-8")))
-    watch = prometheus.render(run_of([watched_host("web1", watched(resets(1)))]))
-    of_watch = set(re.findall(r"^# TYPE (\S+) ", watch, re.MULTILINE))
-    metrics = read_metrics(prometheus.render(compared())).keys() | of_watch
+    closed = ServiceResult(name="nobody", problem="nothing listens there")
+    hosts = [
+        watched_host("web1", watched(resets(1))),
+        asked("web2", service(early(status=413), idle(5.0)), closed),
+    ]
+    production = prometheus.render(run_of(hosts))
+    of_production = set(re.findall(r"^# TYPE (\S+) ", production, re.MULTILINE))
+    metrics = read_metrics(prometheus.render(compared())).keys() | of_production
     assert {*params.FORMATS, *registry.FILES.values(), *table.COLUMNS, *metrics} <= told
     assert {word for word in told if word.startswith("fleetaudit_")} == metrics
