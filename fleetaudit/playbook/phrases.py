@@ -13,9 +13,9 @@ class Phrase(msgspec.Struct, frozen=True):
     """A sentence of the language.
 
     In `pattern`, SIDE is closer or peer, N a number of bytes, TIME a number of milliseconds or
-    seconds, BACKLOG a number of connections, OPTION a socket option with its values, SYSCTL a net.*
-    name, VALUES one or several words. `call` is the tuple; "$1" is the first slot. `meaning` is for
-    the documentation.
+    seconds, BACKLOG and OTHERS a number of connections, OPTION a socket option with its values,
+    SYSCTL a net.* name, VALUES one or several words. `call` is the tuple; "$1" is the first slot.
+    `meaning` is for the documentation.
     """
 
     pattern: str
@@ -75,6 +75,16 @@ PHRASES: tuple[Phrase, ...] = (
         "others fill the accept queue",
         ("others", "fill-queue"),
         "connections of strangers: one more than the backlog, at most 17",
+    ),
+    Phrase(
+        "OTHERS others wait in the accept queue",
+        ("others", "queue-up", "$1"),
+        "connections of strangers, with one byte each; whether each is reset is reported, too",
+    ),
+    Phrase(
+        "second listener joins with SO_REUSEPORT",
+        ("listener", "share"),
+        "after the connect: another socket listens on the same port",
     ),
     Phrase(
         "both sign with TCP_MD5SIG",
@@ -198,6 +208,21 @@ PHRASES: tuple[Phrase, ...] = (
         "peer sends N bytes out of order",
         ("peer", "send-out-of-order", "$1"),
         "a raw segment that leaves out the byte before it; the peer's next byte fills the gap",
+    ),
+    Phrase(
+        "SIDE connects again from the same port",
+        ("$1", "reconnect"),
+        "once both sides have closed: a second connection, of which alone is reported from here on",
+    ),
+    Phrase(
+        "namespace drops RST",
+        ("namespace", "drop", "rst"),
+        "an nftables rule at the input of a private namespace: tcp flags rst drop",
+    ),
+    Phrase(
+        "namespace drops invalid",
+        ("namespace", "drop", "invalid"),
+        "the same with conntrack: ct state invalid drop",
     ),
     Phrase(
         "namespace sets SYSCTL VALUES",

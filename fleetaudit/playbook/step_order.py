@@ -18,11 +18,11 @@ MAX_SEGMENT = 32 * 1024
 _SIDES = frozenset({"closer", "peer", "both"})
 _GOES = frozenset({"close", "end", "destroy", "vanish"})
 """After one of these the actor is gone."""
-_ENDS = _GOES | {"close-other", "disconnect", "shutdown", "fill-queue"}
-_ENDING_CALLS: frozenset[tuple[str | int, ...]] = frozenset(
-    {("closer", "wait"), ("peer", "wait"), ("peer", "connect", "unanswered")}
-)
-"""The first words of other calls with which a scenario may end."""
+_ENDS: frozenset[str | tuple[str | int, ...]] = _GOES | {
+    *("close-other", "disconnect", "shutdown", "fill-queue"),
+    *(("closer", "wait"), ("peer", "wait"), ("peer", "connect", "unanswered")),
+}
+"""The verbs, and the first words of other calls, with which a scenario may end."""
 _CONNECTS_LATE = "every other step of closer and peer, and only once"
 _PREPARES_LATE = "every step of closer and peer"
 _FIRST: dict[tuple[str | int, ...], str] = {
@@ -34,9 +34,11 @@ _FIRST: dict[tuple[str | int, ...], str] = {
 }
 """Actor and verb of each step that comes before others, and before which."""
 _RAW = frozenset({"resend", "resend-fin", "send-out-of-order"})
+_OF_ONE_SOCKET = frozenset({"queue-up", "reconnect", "share", "vanish"})
 _UNIX = frozenset({"unix", "seqpacket"})
 _NOT_OVER_UNIX = _RAW | {
-    *("accept", "destroy", "disconnect", "fill-queue", "ktls", "sign", "vanish")
+    *("accept", "destroy", "disconnect", "drop", "fill-queue", "ktls", "queue-up", "reconnect"),
+    *("sign", "vanish"),
 }
 _URGENT = frozenset({"send-urgent", "read-urgent"})
 _IP_FAMILIES = {"mapped": {"ipv6"}}
@@ -114,6 +116,8 @@ class _Sequence:
             self.acted = True
         if step.verb in _GOES:
             self.gone[step.actor] = step.text
+        if step.verb == "reconnect":
+            self.gone.clear()
         return problem
 
     def _too_late(self, step: Step) -> str:
@@ -123,11 +127,26 @@ class _Sequence:
         duplicate, the child's, the one passed.
         """
         before = _FIRST.get(step.call[:2])
+        if step.verb == "reconnect":
+            return self._cannot_reconnect(step)
         if self.acted and before:
             return f"“{step.text}” must come before {before}"
         if step.actor in self.gone and step.verb != "close-other":
             return f"“{step.text}”: {step.actor} is gone since “{self.gone[step.actor]}”"
         return ""
+
+    def _cannot_reconnect(self, step: Step) -> str:
+        """Returns why a side cannot connect again, "" if it can."""
+        if self.gone.keys() >= {"closer", "peer"}:
+            return ""
+        return f"“{step.text}” must come after both sides have closed"
+
+
+def _wrong_client(steps: Sequence[Step]) -> str:
+    """Returns which side connects again that did not connect before, "" if none does."""
+    client = next((step.actor for step in steps if step.verb == "connect"), "peer")
+    others = (step for step in steps if step.verb == "reconnect" and step.actor != client)
+    return _first(f"“{step.text}”: it was the {client} that connected" for step in others)
 
 
 # ---- steps that exclude each other
@@ -183,9 +202,7 @@ def _without_end(steps: Sequence[Step]) -> str:
 
 def _is_end(step: Step) -> bool:
     """Returns whether a scenario may end with a step."""
-    if step.verb in _ENDS:
-        return True
-    return not _ENDING_CALLS.isdisjoint((step.call[:2], step.call[:3]))
+    return not _ENDS.isdisjoint((step.verb, step.call[:2], step.call[:3]))
 
 
 # ---- kinds of connections
@@ -218,9 +235,9 @@ def _is_raw(step: Step) -> bool:
     return step.verb in _RAW
 
 
-def _is_vanishing(step: Step) -> bool:
-    """Returns whether a filter drops what comes for a side."""
-    return step.verb == "vanish"
+def _is_of_one_socket(step: Step) -> bool:
+    """Returns whether a step needs the socket that the segments are for."""
+    return step.verb in _OF_ONE_SOCKET
 
 
 def _is_urgent(step: Step) -> bool:
@@ -243,7 +260,9 @@ _EXCLUSIONS = (
         frozenset({"mptcp"}), _is_raw, "not over MPTCP, whose options a raw segment does not have"
     ),
     _Exclusion(
-        frozenset({"mptcp"}), _is_vanishing, "not over MPTCP, where each subflow has its own socket"
+        frozenset({"mptcp"}),
+        _is_of_one_socket,
+        "not over MPTCP: each subflow has its own socket",
     ),
     _Exclusion(_UNIX, _is_for_tcp, "AF_UNIX has nothing of the kind"),
     _Exclusion(frozenset({"seqpacket"}), _is_urgent, "AF_UNIX SOCK_SEQPACKET has no urgent data"),
@@ -251,6 +270,7 @@ _EXCLUSIONS = (
 _CHECKS: tuple[Callable[[Sequence[Step]], str], ...] = (
     _is_empty,
     _wrong_sequence,
+    _wrong_client,
     _closes_full_listener,
     _wrong_raw_segments,
     _too_long,

@@ -49,6 +49,8 @@ MIN_BACKLOG, MAX_BACKLOG = 2, 1024
 """Below 2, some kernels take two connections for a SYN flood and log it
 (inet_csk_reqsk_queue_is_full()).
 """
+MAX_OTHERS = 16
+"""Maximum number of strangers that wait: the accept queue has room for them and the peer."""
 MAX_INT = 9_999_999_999
 """Greatest value of a socket option: as many digits as its pattern has."""
 MAX_VALUES = 8
@@ -60,6 +62,7 @@ _SLOTS = {  # the pattern of a slot of one word, and what a message says that fi
     "SIDE": (r"closer|peer", ("closer", "peer")),
     "N": (r"[0-9]{1,8}", ("a number of bytes",)),
     "BACKLOG": (r"[0-9]{1,4}", (f"a number from {MIN_BACKLOG} to {MAX_BACKLOG}",)),
+    "OTHERS": (r"[0-9]{1,2}", (f"a number from 1 to {MAX_OTHERS}",)),
     "INT": (r"-?[0-9]{1,10}", ("an integer",)),
     "OPTION": ("|".join(SOCKET_OPTIONS), tuple(SOCKET_OPTIONS)),
     "SYSCTL": (r"net(\.[a-z0-9_]+)+", ("net.ipv4.…",)),
@@ -68,6 +71,7 @@ _SLOTS = {  # the pattern of a slot of one word, and what a message says that fi
 _BOUNDS = {
     "N": (0, MAX_BYTES),
     "BACKLOG": (MIN_BACKLOG, MAX_BACKLOG),
+    "OTHERS": (1, MAX_OTHERS),
     "INT": (-MAX_INT, MAX_INT),
 }
 """The least and the greatest number in a slot whose value is a number."""

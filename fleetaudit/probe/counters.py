@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from fleetaudit.model import Ending
+from fleetaudit.model import Ending, Step
 
 from .reply import RawSegment, RawTrial
+from .step_effects import resets_waiting
 from .wire import count_resets, whole_wire
 
 Isolation = Literal["namespace", "host"]
@@ -65,6 +66,19 @@ def contradiction(trial: RawTrial, ending: Ending, isolation: Isolation) -> str:
     return _contradicts_wire(trial, wire)
 
 
+def others_contradiction(trial: RawTrial, ending: Ending, steps: Sequence[Step]) -> str:
+    """Returns how those who waited in the accept queue contradict an ending, "" if they do not.
+
+    Their segments are not captured: their own sockets tell whether they were reset.
+    """
+    waiting = trial.queue.get("others waiting", 0)
+    reset = trial.queue.get("others reset", 0)
+    are_reset = "RST" in ending and resets_waiting(steps)
+    if reset == waiting * are_reset:
+        return ""
+    return f"of {waiting} others in the accept queue {reset} were reset"
+
+
 def _contradicts_peer(trial: RawTrial, ending: Ending) -> str:
     """Returns how the counters contradict an ending that only the peer's socket shows.
 
@@ -83,7 +97,8 @@ def _contradicts_wire(trial: RawTrial, wire: Sequence[RawSegment]) -> str:
     closers = count_resets(wire, "closer")
     peers = count_resets(wire, "peer")
     seen = f"the wire has {closers} RST of the closer and {peers} of the peer"
-    if resets != closers + peers:
+    others = trial.queue.get("others reset", 0)
+    if resets != closers + peers + others:
         return f"OutRsts moved by {resets}, and {seen}"
     # Each count of tcp_close() is one RST, or one that could not be made.
     if aborts > closers + peers + trial.counter("TCPAbortFailed"):

@@ -336,6 +336,8 @@ def _sockets(request: _Request) -> Iterator[str]:
     )
     if any(map(request.steps, ("resend", "resend-fin", "send-out-of-order"))):
         yield "Raw TCP, for steps that send a segment; in a private namespace only."
+    if any(map(request.steps, ("drop",))):
+        yield "AF_NETLINK (nfnetlink): one table, in a private namespace only, for one trial."
     yield "id may ask the host's own name service (/var/run/nscd/socket, LDAP) for the user's name."
     yield "No address but loopback is ever connected to, listened on or sent to."
 

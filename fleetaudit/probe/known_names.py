@@ -37,7 +37,9 @@ HOST_COUNTERS = TRIAL_COUNTERS | {
     "PassiveOpens",
 }
 """The kernel's counters of a host, since boot."""
-QUEUES = frozenset({"closer window", "fionread", "peer window", "rx_queue"})
+QUEUES = frozenset(
+    {"closer window", "fionread", "others reset", "others waiting", "peer window", "rx_queue"}
+)
 BYTES = frozenset({"closer received", "closer sent", "peer received", "peer sent"})
 
 

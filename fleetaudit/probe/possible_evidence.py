@@ -17,7 +17,7 @@ from fleetaudit.model import Family, Scenario, Step
 
 from .counters import Isolation
 from .reply import RawSegment, RawTrial
-from .step_effects import connects_over_mptcp
+from .step_effects import connects_over_mptcp, of_last_connection
 from .wire import count_resets, segments_of, whole_wire
 
 MAX_ABORTS = 64
@@ -38,7 +38,7 @@ _PLAIN = frozenset({"connect", "peek", "read", "read-all", "send", "set", "wait"
 """Verbs before an ending of which is known what they leave in the closer's receive queue."""
 _PLAIN_OPTIONS = frozenset({"SO_KEEPALIVE", "SO_LINGER", "TCP_NODELAY"})
 _PLAIN_CONNECTIONS = frozenset({"mapped", "tcp", "unix"})
-_NO_HANDSHAKE = frozenset({"fill-queue", "backlog"})
+_NO_HANDSHAKE = frozenset({"fill-queue", "backlog", "queue-up"})
 _NEEDS_NOTHING = _PLAIN | {
     "close",
     "discard",
@@ -73,7 +73,7 @@ def why_impossible(
     """
     if trial.error:
         return ""
-    rules = _rules(steps, family, isolation)
+    rules = _rules(of_last_connection(steps), family, isolation)
     seen = _Seen(trial, steps, rules.known)
     checks = rules.checks
     if rules.wire_checks and seen.wire:

@@ -77,7 +77,8 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
 
     `queue`: just before the closer ended, the closer's receive queue by FIONREAD ("fionread") and
     by /proc/net/tcp ("rx_queue", in a private namespace only); and after "sends until blocked" the
-    bytes that are left of the receiver's window ("closer window", "peer window"). `bytes`: "closer
+    bytes that are left of the receiver's window ("closer window", "peer window"). Of the strangers
+    in the accept queue it has how many waited, and how many were reset at the end. `bytes`: "closer
     sent", "closer received", "peer sent", "peer received". `error`: why the trial could not be
     completed ("Broken pipe (EPIPE)"). `failed_step`: the index of the step that failed, null if
     none did; the probe does not know the step's text, and a program before this field named the

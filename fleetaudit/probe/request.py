@@ -106,7 +106,10 @@ returns what the reply has under that key.
 """
 
 
-STEP_PARTS = {"stories": frozenset({"vanish"})}
+STEP_PARTS = {
+    "stories": frozenset({"queue-up", "reconnect", "share", "vanish"}),
+    "firewall": frozenset({"drop"}),
+}
 """The modules of `remote/` that only a call with one of these verbs needs."""
 
 

@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 
 from fleetaudit.model import Step
 
+_CLOSES_LISTENER = ("listener", "close")
 _FORGING = frozenset({"resend-fin", "send-out-of-order"})
+_LOSING = frozenset({"drop", "vanish"})
 _BOTH = frozenset({"read", "write"})
 
 
@@ -30,11 +32,28 @@ def only_tries_to_connect(steps: Sequence[Step]) -> bool:
 
 
 def loses_peer(steps: Sequence[Step]) -> bool:
-    """Returns whether nothing arrives at the peer from some step on.
+    """Returns whether segments do not arrive at the peer from some step on.
 
     Its socket then shows less than was sent, and that is what the steps do.
     """
-    return any(step.verb == "vanish" for step in steps)
+    return not _LOSING.isdisjoint(step.verb for step in steps)
+
+
+def of_last_connection(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Returns the steps of the connection that a trial reports: those after the last that connects
+    again from the same port, all if none does.
+    """
+    again = [number for number, step in enumerate(steps, 1) if step.verb == "reconnect"]
+    return tuple(steps[max(again, default=0) :])
+
+
+def resets_waiting(steps: Sequence[Step]) -> bool:
+    """Returns whether the listener closes while nobody has accepted the peer: then all who wait in
+    the accept queue are reset, or none is.
+    """
+    verbs = {step.verb for step in steps if step.actor != "listener"}
+    accepts = {step.call[2] for step in steps if step.verb == "connect"} - {"unaccepted"}
+    return not (accepts or "accept" in verbs) and _CLOSES_LISTENER in {s.call for s in steps}
 
 
 def shuts_peer(steps: Sequence[Step], direction: str) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from fleetaudit.model import Ending, Family, PeerWitness, Step
 from fleetaudit.text.phrases import surround
 
-from .counters import Isolation, contradiction, shows_dropped_reset
+from .counters import Isolation, contradiction, others_contradiction, shows_dropped_reset
 from .peer_socket import CLOSE, describe_peer, peer_ending, unix_ending
 from .reply import RawTrial
 from .step_effects import (
@@ -29,6 +29,7 @@ from .step_effects import (
     forges_segments,
     loses_peer,
     makes_peer_reset,
+    of_last_connection,
     only_tries_to_connect,
 )
 from .wire import capture_note, count_resets, whole_wire, wire_ending
@@ -62,6 +63,7 @@ def trial_verdict(
     """
     if trial.error:
         return "inconclusive", _error_text(trial, steps)
+    steps = of_last_connection(steps)
     if family == "unix":
         return _unix_verdict(trial.peer, steps)
     wire = wire_ending(trial, "peer" if only_tries_to_connect(steps) else "closer")
@@ -148,7 +150,7 @@ def _agreement(
         return _more_may_come(trial, testimony)
     if connects_over_mptcp(steps):
         return ending, _window_left(trial, steps)
-    problem = contradiction(trial, ending, isolation)
+    problem = contradiction(trial, ending, isolation) or others_contradiction(trial, ending, steps)
     if problem:
         return "inconclusive", f"the witnesses disagree: {testimony}, but {problem}"
     return ending, _window_left(trial, steps)

@@ -306,12 +306,18 @@ def _options(s: Segment, connection: Connection | None) -> str:
 def _witnesses(evidence: Evidence, width: int) -> list[str]:
     """Returns the receive queue, the peer, the counters of the kernel, and the bytes."""
     lines = (
-        _join_counts("Receive queue before the close: ", evidence.queue),
+        _join_counts("Receive queue before the close: ", _of_others(evidence.queue, False)),
+        _join_counts("In the accept queue: ", _of_others(evidence.queue, True)),
         *_peer(evidence.peer),
         _kernel_counters(evidence.kernel),
         _join_counts("Bytes: ", evidence.bytes),
     )
     return wrap(lines, width)
+
+
+def _of_others(queue: Mapping[str, int], are_others: bool) -> dict[str, int]:
+    """Returns the numbers of the strangers who waited in the accept queue, or all but those."""
+    return {k: count for k, count in queue.items() if k.startswith("others ") == are_others}
 
 
 def _peer(peer: PeerWitness | None) -> Iterator[str]:

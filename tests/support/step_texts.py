@@ -13,7 +13,8 @@ from fleetaudit.playbook.steps import parse_step
 
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS = (
-    *("playbooks/strict.yml", "playbooks/timeouts.yml", "playbooks/unread-close.yml"),
+    *("playbooks/strict.yml", "playbooks/unread-close.yml", "playbooks/timeouts.yml"),
+    *("playbooks/restarts.yml", "playbooks/firewall.yml"),
     "docs/why/chat.yml",
 )
 MAX_STEPS = 64

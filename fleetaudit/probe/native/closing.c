@@ -42,7 +42,11 @@ static bool close_listener(struct connection *c, struct failure *failure) {
         return fail_with(failure, STEP_FAILED, "this connection has no listener of its own");
     }
     close(c->listener);
-    c->listener = -1;
+    c->listener = c->second_listener;
+    c->second_listener = -1;
+    if (c->listener >= 0) {
+        return true; /* it may have got who waited: tcp_migrate_req */
+    }
     c->is_waiting = false;
     c->is_closed[c->client_side == CLOSER ? PEER : CLOSER] = true;
     return true;

@@ -33,6 +33,7 @@ enum {
     /* net.ipv4.tcp_fastopen without a cookie: 1 and 4 for the client, 2 and 512 for the server. */
     FASTOPEN_BITS = 0x207,
     DEFAULT_BACKLOG = 16,
+    ANYBODY = -1,
     /* struct tcp_info (include/uapi/linux/tcp.h) */
     TCPI_OPTIONS = 5,
     TCPI_SYN_DATA = 32,
@@ -64,16 +65,21 @@ static bool sets_on_listener(const struct connection *c, const char *name) {
     return false;
 }
 
-/* Returns whether a step closes the listener, or fills its accept queue. */
-static bool uses_up_listener(const struct scenario *scenario) {
-    for (int i = 0; i < scenario->steps; i++) {
-        const struct step *step = &scenario->step[i];
-        bool closes = step->actor == BY_LISTENER && is_verb(step, "close");
-        if (closes || is_verb(step, "fill-queue")) {
+/* Returns whether an actor, or any if that is negative, has a verb in a step. */
+static bool has_step(const struct connection *c, int actor, const char *verb) {
+    for (int i = 0; i < c->scenario->steps; i++) {
+        const struct step *step = &c->scenario->step[i];
+        if ((actor < 0 || step->actor == (enum actor)actor) && is_verb(step, verb)) {
             return true;
         }
     }
     return false;
+}
+
+/* Returns whether a step closes the listener, shares its port, or fills its accept queue. */
+static bool uses_up_listener(const struct connection *c) {
+    return has_step(c, BY_LISTENER, "close") || has_step(c, ANYBODY, "share") ||
+           has_step(c, ANYBODY, "fill-queue") || has_step(c, ANYBODY, "queue-up");
 }
 
 /* Returns whether a trial changes the listener, which hands on the sysctls (tcp_rmem) that it was
@@ -88,7 +94,7 @@ static bool changes_listener(const struct connection *c, const char *how) {
     if (c->is_signed || c->backlog >= 0 || c->listener_options || c->changed_sysctls) {
         return true;
     }
-    return uses_up_listener(c->scenario);
+    return uses_up_listener(c);
 }
 
 /* Makes a new listener, or takes the one that trials share. */
@@ -98,7 +104,8 @@ static bool choose_listener(struct connection *c, const char *how, struct failur
         return c->listener >= 0;
     }
     int backlog = c->backlog < 0 ? DEFAULT_BACKLOG : c->backlog;
-    int listener = open_listener(c->family, c->kind, backlog, failure);
+    int port = has_step(c, ANYBODY, "share") ? 0 : OWN_PORT;
+    int listener = open_listener(c->family, c->kind, backlog, port, failure);
     if (listener < 0) {
         return false;
     }
@@ -155,11 +162,22 @@ static bool sign_both(struct connection *c, int client, const struct address *ad
            (c->listener < 0 || require_signature(c->listener, address, failure));
 }
 
+/* Lets a port be used again that a TIME_WAIT would keep. */
+static bool allow_again(const struct connection *c, int client) {
+    int on = 1;
+    int actor = c->client_side == PEER ? BY_PEER : BY_CLOSER;
+    return !has_step(c, actor, "reconnect") ||
+           setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0;
+}
+
 /* Binds the client's socket to a free port, and notes the addresses of both sides. */
 static bool bind_client(struct connection *c, int client, const struct address *loopback,
                         struct failure *failure) {
     enum side server = other_side(c->client_side);
     int off = 0;
+    if (!allow_again(c, client)) {
+        return fail_by_errno(failure);
+    }
     if (c->kind == KIND_MAPPED &&
         setsockopt(client, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
         return fail_by_errno(failure);
@@ -176,10 +194,10 @@ static bool bind_client(struct connection *c, int client, const struct address *
     return true;
 }
 
-/* Makes the client's socket, bound to a port that is captured. */
-static bool make_client(struct connection *c, struct failure *failure) {
+bool make_client(struct connection *c, struct failure *failure) {
     struct address loopback;
     loopback_address(c->family, c->kind, &loopback);
+    set_port(&loopback, c->client_port);
     int client = new_socket(address_family(c->family), c->kind, failure);
     if (client < 0) {
         return false;
@@ -270,7 +288,6 @@ static bool try_to_connect(struct connection *c, struct failure *failure) {
 
 bool connect_sides(struct connection *c, enum side client, const char *how, long size,
                    struct failure *failure) {
-    bool has_data = strcmp(how, "fastopen") == 0;
     c->client_side = client;
     c->kind = kind_of(how);
     if (c->kind == KIND_UNIX) {
@@ -288,7 +305,14 @@ bool connect_sides(struct connection *c, enum side client, const char *how, long
     if (only_tries) {
         return try_to_connect(c, failure);
     }
+    return connect_to_listener(c, how, size, failure);
+}
+
+bool connect_to_listener(struct connection *c, const char *how, long size,
+                         struct failure *failure) {
+    enum side client = c->client_side;
     const struct address *target = &c->address[other_side(client)];
+    bool has_data = strcmp(how, "fastopen") == 0;
     bool is_connected = has_data ? connect_with_data(c, size, failure)
                                  : connect_in_time(c->socket[client], target, failure);
     set_blocking(c->socket[client], true);
@@ -325,16 +349,16 @@ static void reset_stranger(struct connection *c, struct cleanup *cleanup) {
     close_by_reset(cleanup->fd);
 }
 
-/* Connects a stranger, which sends a byte for TCP_DEFER_ACCEPT. */
-static bool connect_stranger(struct connection *c, struct failure *failure) {
+int connect_stranger(struct connection *c, struct failure *failure) {
     struct address target;
     struct cleanup *cleanup = add_cleanup(c, reset_stranger, failure);
     if (!cleanup || !local_address(c->listener, &target, failure)) {
-        return false;
+        return -1;
     }
     cleanup->fd = new_socket(address_family(c->family), KIND_TCP, failure);
-    return cleanup->fd >= 0 && connect_in_time(cleanup->fd, &target, failure) &&
-           send_in_time(cleanup->fd, ".", 1, 0, NULL, failure);
+    bool is_connected = cleanup->fd >= 0 && connect_in_time(cleanup->fd, &target, failure) &&
+                        send_in_time(cleanup->fd, ".", 1, 0, NULL, failure);
+    return is_connected ? cleanup->fd : -1;
 }
 
 /* Connects strangers until the accept queue is full: tcpi_unacked of a listener is its length,
@@ -354,7 +378,7 @@ bool fill_queue(struct connection *c, const struct step *step, struct failure *f
             c->accept_queue_full = c->ending = true;
             return true;
         }
-        if (!connect_stranger(c, failure)) {
+        if (connect_stranger(c, failure) < 0) {
             return false;
         }
         settle(&c->lab->fence);

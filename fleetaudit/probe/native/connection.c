@@ -32,9 +32,25 @@ void begin_connection(struct connection *c, struct lab *lab, enum family family,
     c->family = family;
     c->scenario = scenario;
     c->kind = family == UNIX ? KIND_UNIX : KIND_TCP;
-    c->socket[CLOSER] = c->socket[PEER] = c->listener = c->backlog = -1;
+    c->socket[CLOSER] = c->socket[PEER] = c->listener = c->second_listener = c->backlog = -1;
     c->client_side = NO_SIDE;
-    c->fionread = c->rx_queue = c->window[CLOSER] = c->window[PEER] = -1;
+    begin_observing(c);
+}
+
+void begin_observing(struct connection *c) {
+    packets_free(&c->packets);
+    for (enum side side = CLOSER; side < SIDES; side++) {
+        c->sent[side] = c->received[side] = 0;
+        c->is_closed[side] = false;
+        c->window[side] = -1;
+    }
+    c->fionread = c->rx_queue = c->others_waiting = c->others_reset = -1;
+    c->peer_results = c->polls_added = 0;
+    c->ending = c->reading_shut = c->ack_hastened = c->has_vanished = c->is_forged = false;
+    c->unacknowledged = 0;
+    c->segments_before_fin = 0;
+    c->fin_arrived_at = 0;
+    c->gap_end = 0;
 }
 
 void put_socket(struct connection *c, enum side side, int fd) {

@@ -74,7 +74,10 @@ struct connection {
     int changed_sysctls;
 
     /* How it is made. `is_waiting`: the server's end is not accepted yet. */
-    int listener; /* -1: none */
+    int listener;               /* -1: none */
+    int second_listener;        /* on the same port; -1: none */
+    int stranger[MAX_CLEANUPS]; /* those that wait in the accept queue */
+    int strangers;
     bool has_listener_address;
     struct address listener_address; /* also of a closed one */
     bool owns_listener, is_waiting, is_signed, has_messages;
@@ -87,10 +90,12 @@ struct connection {
 
     /* What was seen. */
     double began; /* since 1970 */
+    struct counter_values before;
     struct packets packets;
     long long step_time[MAX_STEPS]; /* microseconds since `began` */
     int step_times;
     long fionread, rx_queue, window[SIDES]; /* -1: not noted */
+    long others_waiting, others_reset;      /* the same */
     char peer_result[MAX_PEER_RESULTS][32];
     int peer_results;
     struct {
@@ -107,12 +112,15 @@ struct connection {
     double fin_arrived_at;
     bool ack_hastened;
     unsigned long long gap_end; /* where the bytes end that were sent out of order */
+    bool drops_invalid;         /* what conntrack does not know never arrives */
     bool has_vanished;          /* what is sent to the peer is dropped */
     bool is_forged; /* the peer's kernel did not send it all, and drops what acknowledges it */
 };
 
 void begin_connection(struct connection *c, struct lab *lab, enum family family,
                       const struct scenario *scenario);
+/* Begins to observe the connection, or the next one from the same port. */
+void begin_observing(struct connection *c);
 /* Returns a side's socket, accepted now if that was put off; -1 and a failure if it has none. */
 int socket_of(struct connection *c, enum side side, struct failure *failure);
 bool accept_now(struct connection *c, struct failure *failure);

@@ -141,6 +141,9 @@ static bool resets_new_data(struct connection *c, int state) {
     if (c->is_forged && c->gap_end > c->sent[PEER]) {
         return false; /* nothing is new: the closer has it from behind a gap */
     }
+    if (c->drops_invalid) {
+        return false; /* what was not answered was dropped, and is dropped each time it comes */
+    }
     if (c->is_closed[CLOSER]) {
         return true;
     }

@@ -155,7 +155,7 @@ bool check_family(struct lab *lab, enum family family, struct failure *failure) 
 int shared_listener(struct lab *lab, enum family family, enum kind kind, struct failure *failure) {
     int *listener = &lab->listener[family][kind];
     if (*listener < 0) {
-        *listener = open_listener(family, kind, BACKLOG, failure);
+        *listener = open_listener(family, kind, BACKLOG, OWN_PORT, failure);
         if (*listener >= 0) {
             watch_ports(lab, 0);
         }

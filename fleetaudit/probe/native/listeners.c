@@ -79,21 +79,38 @@ static bool is_same_address(const struct address *one, const struct address *ano
     return IN6_ARE_ADDR_EQUAL(&one->storage.ipv6.sin6_addr, &another->storage.ipv6.sin6_addr);
 }
 
+void set_port(struct address *address, int port) {
+    if (address->storage.any.sa_family == AF_INET) {
+        address->storage.ipv4.sin_port = htons((uint16_t)port);
+    } else {
+        address->storage.ipv6.sin6_port = htons((uint16_t)port);
+    }
+}
+
 /* Binds a socket to the loopback address, and lets it listen; returns false with errno. */
-static bool listen_on_loopback(int fd, enum family family, enum kind kind, int backlog) {
+static bool listen_on_loopback(int fd, enum family family, enum kind kind, int backlog, int port) {
     struct address address;
-    int off = 0;
+    int off = 0, on = 1;
     loopback_address(family, kind, &address);
+    if (port != OWN_PORT) {
+        set_port(&address, port);
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+            return false;
+        }
+    }
     if (kind == KIND_MAPPED && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
         return false;
     }
     return bind(fd, &address.storage.any, address.length) == 0 && listen(fd, backlog) == 0;
 }
 
-int open_listener(enum family family, enum kind kind, int backlog, struct failure *failure) {
+int open_listener(enum family family, enum kind kind, int backlog, int port,
+                  struct failure *failure) {
+    static const int NO_REUSEPORT[] = {ENOPROTOOPT, 0};
     int fd = new_socket(address_family(family), kind, failure);
-    if (fd >= 0 && !listen_on_loopback(fd, family, kind, backlog)) {
+    if (fd >= 0 && !listen_on_loopback(fd, family, kind, backlog, port)) {
         fail_by_errno(failure);
+        unsupported_if(failure, NO_REUSEPORT, "this kernel has no SO_REUSEPORT");
         close(fd);
         return -1;
     }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "files.h"
+#include "firewall.h"
 #include "namespace.h"
 #include "options.h"
 #include "system.h"
@@ -67,6 +68,27 @@ static bool need_raw_segment(struct lab *lab, enum family family, const struct s
     return need_capture(lab, failure);
 }
 
+/* Checks that a rule concerns nobody else, and that the kernel loads no module for it. */
+static bool need_rules(struct lab *lab, enum family family, const struct step *step,
+                       struct failure *failure) {
+    char id[64];
+    bool is_invalid = !strcmp(first_word(step), "invalid");
+    (void)family;
+    if (!lab->is_private || !namespace_id(id, sizeof id)) {
+        return fail_with(
+            failure, UNSUPPORTED,
+            "needs a private network namespace: the probe changes no rule of the host");
+    }
+    const char *missing = missing_function(is_invalid);
+    if (missing) {
+        return fail_with(failure, UNSUPPORTED,
+                         "needs nftables%s in the kernel, which is not loaded, and the probe loads "
+                         "none (no %s)",
+                         is_invalid ? " and conntrack" : "", missing);
+    }
+    return need_capture(lab, failure);
+}
+
 /* Checks the right to use repair mode on a socket without a peer, which nobody notices. */
 static bool need_option(struct lab *lab, enum family family, const struct step *step,
                         struct failure *failure) {
@@ -118,6 +140,7 @@ static const struct {
 } NEEDS[] = {
     {"connect", need_kind},
     {"destroy", need_namespace},
+    {"drop", need_rules},
     {"ktls", need_tls},
     {"resend", need_raw_segment},
     {"resend-fin", need_raw_segment},

@@ -208,7 +208,8 @@ static const char *connection_for(const struct step *step) {
     if (is_verb(step, "connect") || is_verb(step, "sign")) {
         return NULL;
     }
-    if (is_step(step, BY_OTHERS, "fill-queue") || is_step(step, BY_LISTENER, "close")) {
+    bool is_of_listener = is_step(step, BY_LISTENER, "close") || is_verb(step, "share");
+    if (is_of_listener || is_verb(step, "fill-queue") || is_verb(step, "queue-up")) {
         return "unaccepted";
     }
     bool is_side = step->actor == BY_CLOSER || step->actor == BY_PEER || step->actor == BY_BOTH;
@@ -297,7 +298,7 @@ static void begin_trial(struct trial *trial) {
 }
 
 bool run_trial(struct connection *c, struct trial *trial, struct failure *failure) {
-    struct counter_values before, after;
+    struct counter_values after;
     struct peer_witness peer;
     struct capture *capture = &c->lab->capture;
     begin_trial(trial);
@@ -306,7 +307,7 @@ bool run_trial(struct connection *c, struct trial *trial, struct failure *failur
         capture_drain(capture, -1, NULL);
         capture_take_lost(capture);
     }
-    read_counters(&c->lab->counters, &before);
+    read_counters(&c->lab->counters, &c->before);
     c->began = (double)(long long)(wall_clock() * 1e6) / 1e6;
     bool is_trial = run_steps(c, trial, failure);
     if (is_trial) {
@@ -314,7 +315,7 @@ bool run_trial(struct connection *c, struct trial *trial, struct failure *failur
         wait_for_final_ending(c);
         read_counters(&c->lab->counters, &after);
         question_peer(c, &peer);
-        describe_trial(c, &peer, &before, &after, trial);
+        describe_trial(c, &peer, &c->before, &after, trial);
         trial->deviates = trial->deviates || trial->error[0];
     }
     clean_up(c);
@@ -369,6 +370,7 @@ void clean_up(struct connection *c) {
     if (c->owns_listener) {
         close_quietly(c->listener);
     }
+    close_quietly(c->second_listener);
     restore_sysctls(c);
     /* The last segments of MPTCP's worker must not count for the next trial. */
     if (c->kind == KIND_MPTCP) {

@@ -21,6 +21,8 @@ verb_function try_read;
 /* sending.c */
 verb_function send_some, send_until_blocked, send_urgent;
 /* stories.c */
-verb_function vanish;
+verb_function queue_up, reconnect, share_port, vanish;
+/* firewall.c */
+verb_function drop_segments;
 
 #endif

@@ -24,6 +24,14 @@ const char *first_word(const struct step *step);
    "seqpacket" (connecting.c). */
 bool connect_sides(struct connection *c, enum side client, const char *how, long size,
                    struct failure *failure);
+/* Makes the client's socket, bound to a port that is captured: the same as before if this is not
+   its first connection. */
+bool make_client(struct connection *c, struct failure *failure);
+/* Connects the client's socket in time, and accepts it unless that is put off. */
+bool connect_to_listener(struct connection *c, const char *how, long size, struct failure *failure);
+/* Connects a stranger, which sends a byte for TCP_DEFER_ACCEPT; returns its socket, which is closed
+   with the trial, or -1 and a failure. */
+int connect_stranger(struct connection *c, struct failure *failure);
 /* Makes or chooses the listener for one of these, and notes its address. */
 bool prepare_listener(struct connection *c, const char *how, struct failure *failure);
 /* Returns whether a step tries to connect, to a listener that steps before it use up. */

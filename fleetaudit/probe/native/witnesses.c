@@ -104,7 +104,7 @@ static void add_peer(struct text *json, const struct connection *c, const struct
     text_put(json, "}");
 }
 
-/* Adds what was noted of the two queues; nothing if nothing was. */
+/* Adds what was noted of the queues; nothing if nothing was. */
 static void add_queue(struct text *json, const struct connection *c, long long most) {
     const struct {
         const char *name;
@@ -112,7 +112,9 @@ static void add_queue(struct text *json, const struct connection *c, long long m
     } queues[] = {{"fionread", c->fionread},
                   {"rx_queue", c->rx_queue},
                   {"closer window", c->window[CLOSER]},
-                  {"peer window", c->window[PEER]}};
+                  {"peer window", c->window[PEER]},
+                  {"others waiting", c->others_waiting},
+                  {"others reset", c->others_reset}};
     bool has_any = false;
     for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
         if (queues[i].bytes < 0) {
@@ -240,10 +242,24 @@ static void add_wire(const struct connection *c, struct trial *trial, const stru
     add_connection(c, trial, trace);
 }
 
+/* Notes how many waited in the accept queue, and how many of them were reset. */
+static void note_strangers(struct connection *c) {
+    uint8_t info[TCP_INFO_SIZE];
+    if (!c->strangers) {
+        return;
+    }
+    c->others_waiting = c->strangers;
+    c->others_reset = 0;
+    for (int i = 0; i < c->strangers; i++) {
+        c->others_reset += tcp_info_of(c, c->stranger[i], info) > 0 && info[0] == CLOSE;
+    }
+}
+
 void describe_trial(struct connection *c, const struct peer_witness *peer,
                     const struct counter_values *before, const struct counter_values *after,
                     struct trial *trial) {
     struct trace trace = {.rows = 0};
+    note_strangers(c);
     struct described described = {c, peer, before, after, c->lab->wire_note, -1};
     bool is_captured = c->kind != KIND_UNIX && c->lab->capture.fd >= 0;
     text_put(&trial->shape, "{\"wire\":");

@@ -30,7 +30,10 @@ def close(c, actor):
     # type: (Connection, str) -> None
     if actor == "listener":
         c.listener.close()
-        c.listener, c.waiting = None, False
+        c.listener, c.second_listener = c.second_listener, None
+        if c.listener is not None:
+            return  # it may have got who waited: tcp_migrate_req
+        c.waiting = False
         c.closed_sides.add(other(c.client_side or "peer"))
         return
     sock = c.sock(actor)

@@ -37,7 +37,13 @@ NO_UNIX = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE)
 
 # net.ipv4.tcp_fastopen without a cookie: 1 and 4 for the client, 2 and 512 for the server.
 FASTOPEN_BITS = 0x207
-USES_UP_LISTENER = (("others", "fill-queue"), ("listener", "close"))
+SHARES = ("listener", "share")
+USES_UP_LISTENER = (
+    ("others", "fill-queue"),
+    ("others", "queue-up"),
+    ("listener", "close"),
+    SHARES,
+)
 TCPI_OPTIONS, TCPI_OPT_SYN_DATA = 5, 32
 
 
@@ -55,6 +61,13 @@ def connect(c, actor, how, size=0):
     if how == TRY:
         c.waiting = try_to_connect(c, client)
         return
+    connect_to_listener(c, client, how, size)
+
+
+def connect_to_listener(c, client, how, size):
+    # type: (Connection, socket.socket, str, int) -> None
+    """Connects the client's socket in time, and accepts it unless that is put off."""
+    actor = c.client_side
     client.settimeout(TIMEOUT.seconds())
     try:
         if how == "fastopen":
@@ -77,8 +90,8 @@ def try_to_connect(c, client):
     number = client.connect_ex(c.listener_address[1:])
     if number not in (0, errno.EINPROGRESS):
         raise OSError(number, os.strerror(number))
-    for _ in range(2):
-        c.lab.fence.settle()
+    c.lab.fence.settle()
+    c.lab.fence.settle()
     client.setblocking(True)
     return c.tcp_info_of(client)[0:1] == IS_ESTABLISHED
 
@@ -107,7 +120,8 @@ def choose_listener(c, how):
         c.listener = c.lab.listener(c.family, c.kind)
         return
     backlog = 16 if c.backlog is None else c.backlog
-    c.listener, c.own_listener = open_listener(c.family, c.kind, backlog), True
+    port = 0 if has_step(c, *SHARES) else None
+    c.listener, c.own_listener = open_listener(c.family, c.kind, backlog, port), True
     for option in c.listener_options:
         set_socket_option(c.listener, *option)
     if how == "fastopen" and not sets_on_listener(c, "TCP_FASTOPEN"):
@@ -119,15 +133,24 @@ def sets_on_listener(c, name):
     return any(option[0] == name for option in c.listener_options)
 
 
+def has_step(c, actor, verb):
+    # type: (Connection, str, str) -> bool
+    return any(tuple(step[:2]) == (actor, verb) for step in c.steps)
+
+
 def make_client(c):
     # type: (Connection) -> socket.socket
-    """Returns the client's socket, bound to a port that is captured."""
+    """Returns the client's socket, bound to a port that is captured: the same as before if this is
+    not its first connection.
+    """
     actor, address = c.client_side, loopback_address(c.family, c.kind)
     client = new_socket(c.listener_address[0], c.kind)
     c.sockets[actor] = client
     if c.kind == "mapped":
         client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    client.bind((address, 0))
+    if has_step(c, actor, "reconnect"):  # else a TIME_WAIT would keep the port
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.bind((address, c.client_port))
     c.client_port = client.getsockname()[1]
     c.addresses = {actor: local_address(client), other(actor): c.listener_address}
     if c.signed:
@@ -209,12 +232,13 @@ def fill_queue(c, actor):
 
 
 def connect_stranger(c):
-    # type: (Connection) -> None
+    # type: (Connection) -> socket.socket
     sock = socket.socket(c.listener.family, socket.SOCK_STREAM)
     c.cleanups.append(lambda: close_quietly(sock, abort=True))
     sock.settimeout(TIMEOUT.seconds())
     sock.connect(c.listener.getsockname()[:2])
     sock.send(b".")
+    return sock
 
 
 def set_option(c, actor, name, *values):

@@ -27,9 +27,6 @@ class Connection(object):
         self.kind = {"unix": "unix"}.get(family, "tcp")  # or "mptcp", "mapped"
         self.sockets = {"closer": None, "peer": None}  # type: Dict[str, Any]
         self.addresses = {}  # type: Dict[str, Tuple[int, str, int]]  # also of closed sockets
-        self.sent = {"closer": 0, "peer": 0}  # bytes
-        self.received = {"closer": 0, "peer": 0}
-        self.closed_sides = set()  # type: Set[str]
         self.references = []  # type: List[Any]  # other references to the closer's socket
         self.children = []  # type: List[Any]
         self.cleanups = []  # type: List[Callable[[], Any]]
@@ -37,6 +34,8 @@ class Connection(object):
 
         # How it is made. `waiting`: the server's end is not accepted yet.
         self.listener = None  # type: Any
+        self.second_listener = None  # type: Any  # on the same port
+        self.strangers = []  # type: List[Any]  # that wait in the accept queue
         self.listener_address = ()  # type: Any  # as in `addresses`, also of a closed one
         self.own_listener = self.waiting = self.signed = self.messages = False
         self.listener_options = []  # type: List[Any]
@@ -44,16 +43,27 @@ class Connection(object):
         self.accept_queue_full = False
         self.client_side, self.client_port = "", 0
 
-        # What was seen.
+        self.drops_invalid = False  # what conntrack does not know never arrives
         self.began = 0.0
+        self.step_times = []  # type: List[Tuple[int, int]]
+        self.timed_out = False
+        self.observe()
+
+    def observe(self):
+        # type: () -> None
+        """Begins to observe the connection, or the next one from the same port."""
+        self.before = {}  # type: Dict[str, int]  # the counters
+        self.sent = {"closer": 0, "peer": 0}  # bytes
+        self.received = {"closer": 0, "peer": 0}
+        self.closed_sides = set()  # type: Set[str]
+
+        # What was seen.
         self.packets = []  # type: List[Packet]
         self.reported_packets = []  # type: List[Packet]
-        self.step_times = []  # type: List[Tuple[int, int]]
         self.queue = {}  # type: Dict[str, int]
         self.peer_results = []  # type: List[str]  # of recv and send after the end
         self.poll_added = []  # type: List[Any]
         self.outstanding = ""
-        self.timed_out = False
 
         # How far its end is.
         self.ending = False  # the closer's first ending step was done

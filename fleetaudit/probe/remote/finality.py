@@ -203,6 +203,8 @@ def resets_new_data(c, state):
     """Returns whether the closer answers new data with a RST: closed, or shut both ways."""
     if c.forged and c.gap_end > c.sent["peer"]:
         return False  # nothing is new: the closer has it from behind a gap
+    if c.drops_invalid:
+        return False  # what was not answered was dropped, and is dropped each time it comes
     if "closer" in c.closed_sides:
         return True
     return c.reading_shut and state in (FIN_WAIT1, FIN_WAIT2, CLOSING)

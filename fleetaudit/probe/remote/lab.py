@@ -40,6 +40,7 @@ class Laboratory(object):
         self.no_capture = self.wire_note = ""
         self.open_capture()
         self.fence = Fence(private)
+        self.symbols = ""  # of the kernel, once they are needed
         self.raw_sockets = {}  # type: Dict[int, socket.socket]
         self.cheap_listing = None  # type: Optional[bool]  # None: not measured yet
         self.sock_diag, self.no_sock_diag = None, ""  # type: Optional[SockDiag], str

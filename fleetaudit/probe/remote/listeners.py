@@ -4,29 +4,34 @@ import errno
 import os
 import select
 import socket
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
-from .constants import ERRORS, IPPROTO_MPTCP
+from .constants import ERRORS, IPPROTO_MPTCP, SO_REUSEPORT
 from .errors import StepFailed, TimedOut, unsupported_if
 from .waiting import wait_for_events
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+NO_REUSEPORT = (errno.ENOPROTOOPT,)
 NO_MPTCP = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
 PROTOCOLS = {"mptcp": (IPPROTO_MPTCP, NO_MPTCP)}  # and the errors of a kernel without it
 
 
-def open_listener(family, kind="tcp", backlog=16):
-    # type: (str, str, int) -> socket.socket
-    """Returns a socket that listens on a free loopback port; raises OSError or Unsupported."""
+def open_listener(family, kind="tcp", backlog=16, port=None):
+    # type: (str, str, int, Optional[int]) -> socket.socket
+    """Returns a socket that listens on a free loopback port; raises OSError or Unsupported. It
+    shares its port by SO_REUSEPORT if `port` is a number: that of another one, or 0.
+    """
     sock = new_socket(FAMILIES[family], kind)
     try:
         if kind == "mapped":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((loopback_address(family, kind), 0))
+        if port is not None:
+            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+        sock.bind((loopback_address(family, kind), port or 0))
         sock.listen(backlog)
-    except ERRORS:
+    except ERRORS as e:
         sock.close()
-        raise
+        raise unsupported_if(e, NO_REUSEPORT, "this kernel has no SO_REUSEPORT")
     return sock
 
 

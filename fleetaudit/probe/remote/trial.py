@@ -21,7 +21,9 @@ from .witnesses import describe_trial, question_peer
 # How the two are connected if no step has done so: by actor and verb, or by actor.
 CONNECT_FOR = {
     ("others", "fill-queue"): "unaccepted",
+    ("others", "queue-up"): "unaccepted",
     ("listener", "close"): "unaccepted",
+    ("listener", "share"): "unaccepted",
     "closer": "tcp",
     "peer": "tcp",
     "both": "tcp",
@@ -37,13 +39,13 @@ def run_trial(c):
     if lab.capture:
         lab.capture.drain(-1, [])
         lab.capture.take_lost()
-    before = lab.counters.read()
+    c.before = lab.counters.read()
     c.began = int(time.time() * 1e6) / 1e6
     try:
         failure = run_steps(c)
         wait_for_final_ending(c)
         after = lab.counters.read()
-        trial = describe_trial(c, question_peer(c), before, after)
+        trial = describe_trial(c, question_peer(c), c.before, after)
         trial.update(failure)
         return trial
     finally:

@@ -6,7 +6,7 @@ import socket
 from typing import Any, Dict, Optional
 
 from .connection import Connection
-from .constants import ERRORS, MAX_STATE, MAX_WORD, POLLRDHUP, SIDES
+from .constants import ERRORS, IS_RESET, MAX_STATE, MAX_WORD, POLLRDHUP, SIDES
 from .counters import NEEDED
 from .errors import error_name, would_block
 from .receiving import receive, record_result
@@ -52,9 +52,19 @@ def read_rest(c):
                 return
 
 
+def note_strangers(c):
+    # type: (Connection) -> None
+    """Notes how many waited in the accept queue, and how many of them were reset."""
+    if c.strangers:
+        states = [c.tcp_info_of(sock)[0:1] for sock in c.strangers]
+        c.queue["others waiting"] = len(states)
+        c.queue["others reset"] = states.count(IS_RESET)
+
+
 def describe_trial(c, peer, before, after):
     # type: (Connection, Any, Any, Any) -> Dict[str, Any]
     """Returns a trial as it is reported, without its error."""
+    note_strangers(c)
     trial = {
         "count": 1,
         "wire": None,

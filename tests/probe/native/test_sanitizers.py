@@ -24,6 +24,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
 from fleetaudit.probe.native_request import FIRST_LINE, native_request
 from fleetaudit.probe.result_line import find_result
+from tests.support import step_texts
 from tests.support.native import built
 from tests.support.probe_runs import plan_of
 from tools.native import SOURCES, WARNINGS
@@ -273,10 +274,10 @@ def test_a_request_of_more_than_its_bound_is_refused(sanitized: Sanitized) -> No
 
 
 def steps_of_the_playbook() -> list[tuple[object, ...]]:
-    """Returns one step of each verb and actor of the shipped playbook; what only waits is last."""
+    """Returns one step of each verb and actor of the playbooks; what only waits is last."""
     steps = {
         (*step.call[:2], len(step.call)): step.call
-        for scenario in shipped().scenarios
+        for scenario in (*step_texts.of_playbooks(), *shipped().scenarios)
         for step in scenario.steps
     }
     return sorted(steps.values(), key=lambda call: ("wait" in call, call[:2]))
@@ -320,3 +321,14 @@ def _changed(text: bytes, chance: random.Random) -> bytes:
         if words[0] == "step" and chance.random() < 0.3:
             lines.insert(other, lines[at])
     return whole(*lines, deadline="3")
+
+
+def test_the_stories_of_the_other_playbooks_run_without_a_report(sanitized: Sanitized) -> None:
+    usual = {each.name for each in shipped().scenarios} - {"drained-close"}
+    scenarios = tuple(each for each in step_texts.of_playbooks() if each.name not in usual)
+    request = bytes(native_request(replace(shipped(), scenarios=scenarios), deadline_s=60))
+    done = sanitized.run(request)
+    assert done.returncode == 0, done.stderr
+    observed = protocol.parse_reply(done.stdout).observations
+    assert {each.scenario for each in observed} == {each.name for each in scenarios}
+    assert not [trial.error for each in observed for trial in each.trials if trial.error]

@@ -27,7 +27,7 @@ from tests.support.kernel_matrix import MATRIX
 from tests.support.runs import K612, Fleet
 
 FOLDER = ROOT / "playbooks"
-NAMES = ("strict", "tcp-sysctls", "timeouts", "unread-close")
+NAMES = ("firewall", "restarts", "strict", "tcp-sysctls", "timeouts", "unread-close")
 SOURCE = re.compile(r"RFC [0-9]+|ip-sysctl|Measured|tcp\(7\)|Linux [0-9a-f]{12}")
 
 
@@ -51,7 +51,7 @@ def play_of(name: str) -> Play:
     return play
 
 
-def test_four_playbooks_are_shipped() -> None:
+def test_six_playbooks_are_shipped() -> None:
     assert shipped_playbook_names() == NAMES
 
 
