@@ -17,6 +17,7 @@ from fleetaudit.report import registry
 from tests.support import probe_runs
 from tests.support.commands import Workspace, until
 from tests.support.resetting import RESETS, Program, is_watching, resetting
+from tests.support.sshd import Keys, Server
 
 pytestmark = [pytest.mark.commands, pytest.mark.timeout(600)]
 
@@ -118,6 +119,22 @@ def test_programs_that_reset_are_named_and_gone_when_they_no_longer_do(
     assert drift.returncode == 8
     (change,) = [each for each in json.loads(drift.stdout)["changes"] if each["what"] == finding]
     assert (change["before"], change["after"]) == ("resets because of unread data", "no reset")
+
+
+@pytest.mark.ssh
+@pytest.mark.parametrize("transport", ["paramiko", "openssh"])
+def test_a_silent_connection_lasts_as_long_as_the_watch(
+    place: Workspace, sshd: Server, keys: Keys, transport: str
+) -> None:
+    place.write("ssh.ini", f"web1 ansible_host=127.0.0.1 ansible_port={sshd.port}\n")
+    options = ("--private-key", keys.user(), "--known-hosts", sshd.known_hosts)
+    more = ("--transport", transport, "--host-deadline", "20")
+    done = place.run("watch", "ssh.ini", "--for", "25s", *options, *more)
+    assert done.returncode in (0, 2), done.stderr
+    watched = host_of(place)["watch"]
+    if watched.get("problem"):
+        pytest.skip(watched["problem"])
+    assert 24.5 < watched["seconds"] < 26
 
 
 def test_a_watch_is_a_job_of_its_own(place: Workspace) -> None:
