@@ -6,6 +6,7 @@ Each has its default configuration, except that it refuses large bodies (tests/s
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.support.asked_services import answered, ask, check_of, http
 from tests.support.servers import NoServersError
 
 CHECKS = ("early answer", "idle", "pipelined", "unread request")
-ROW = "{:28}" + "{:>16}" * 5 + "{:>12}{:>12}{:>10}"
+ROW = "{:28}" + "{:>24}" * 5 + "{:>12}{:>12}{:>10}"
 IDLE_S = 90.0
 COLUMNS = ("send, read", "attentive", "100-continue", "chunked", "half-close")
 
@@ -57,9 +58,16 @@ def row_of(name: str, result: ServiceResult | NoServersError) -> str:
 
 
 def _statuses(tries: tuple[ServiceTry, ...], writing: str) -> str:
-    """Returns the statuses that clients got by one way of writing."""
-    found = {each.status for each in tries if each.writing == writing and each.status}
-    return ",".join(str(status) for status in sorted(found))
+    """Returns the statuses that clients got by one way of writing, with their numbers if they
+    differ.
+    """
+    found = Counter[int]()
+    for each in tries:
+        if each.writing == writing and each.status:
+            found[each.status] += each.count
+    if len(found) < 2:
+        return "".join(map(str, found))
+    return ", ".join(f"{status} {count}x" for status, count in sorted(found.items()))
 
 
 def main() -> None:

@@ -149,6 +149,7 @@ def test_another_address_of_the_host_is_asked() -> None:
         ("http://user:secret@127.0.0.1/", "POST"),
         ("ftp://127.0.0.1/", "POST"),
         ("http://127.0.0.1/", "POST / HTTP/1.1\r\nX:"),
+        ("http://127.0.0.1/", "POST\n"),
     ],
 )
 def test_a_request_that_would_be_two_is_refused(url: str, method: str) -> None:

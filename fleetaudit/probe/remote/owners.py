@@ -60,7 +60,8 @@ def parse_cgroup(text):
 def socket_owners(inodes, seconds):
     # type: (Iterable[int], float) -> Tuple[Dict[int, int], bool]
     """Returns the process of each socket by its inode, and whether all processes were looked at in
-    so many seconds. Of several it is the one with the lowest number. Without root, processes of
+    so many seconds. Of several it is the one with the lowest number, and init only if
+    nobody else has it. Without root, processes of
     other users cannot be looked at.
     """
     missing, found = set(inodes), {}  # type: Set[int], Dict[int, int]
@@ -76,8 +77,11 @@ def socket_owners(inodes, seconds):
 
 def process_numbers():
     # type: () -> List[int]
-    """Returns the numbers of all processes, the lowest first."""
-    return sorted([int(name) for name in call_or([], os.listdir, "/proc") if name.isdigit()])
+    """Returns the numbers of all processes, the lowest first; but init last, which also holds the
+    sockets that it opened for others (systemd.socket(5)).
+    """
+    numbers = [int(name) for name in call_or([], os.listdir, "/proc") if name.isdigit()]
+    return sorted(numbers, key=lambda number: (number == 1, number))
 
 
 def sockets_of(pid):

@@ -25,7 +25,7 @@ class ServiceCapture(object):
         # type: (str) -> None
         """Opens the capture where that is possible; an address "" needs none."""
         self.note, self.capture = "", None  # type: str, Any
-        self.port, self.began = 0, 0.0
+        self.port, self.began, self.dropped = 0, 0.0, 0
         self.packets = []  # type: List[Packet]
         if address not in CAPTURED_ADDRESSES:
             self.note = "segments are captured on 127.0.0.1 and ::1 only"
@@ -43,6 +43,7 @@ class ServiceCapture(object):
             return
         sock.bind((address, 0))
         self.port, self.packets, self.began = int(sock.getsockname()[1]), [], time.time()
+        self.dropped = 0
         self.capture.watch([self.port])
         self.capture.take_lost()
 
@@ -53,6 +54,7 @@ class ServiceCapture(object):
             return
         self.capture.drain(self.port, self.packets)
         if len(self.packets) > MAX_PACKETS:
+            self.dropped += len(self.packets) - 2 * EDGE
             del self.packets[EDGE:-EDGE]
 
     def evidence(self, port):
@@ -64,9 +66,12 @@ class ServiceCapture(object):
             return [], self.note
         self.drain()
         own = [each for each in self.packets if port in (each.source, each.target)]
-        lost = self.capture.take_lost()
-        note = "%d segments found no room in the capture" % lost if lost else ""
-        return trace_rows(own, self.port, "peer", self.began)[0], note
+        rows = trace_rows(own, self.port, "peer", self.began)[0]
+        counts = (
+            (len(own) - len(rows) + self.dropped, "%d segments in the middle are left out"),
+            (self.capture.take_lost(), "%d segments found no room in the capture"),
+        )
+        return rows, "; ".join([note % count for count, note in counts if count])
 
     def close(self):
         # type: () -> None

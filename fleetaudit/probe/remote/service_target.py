@@ -11,9 +11,9 @@ from .errors import call_or, error_name
 from .optional import optional_module
 from .waiting import wait_for_events
 
-URL = re.compile(r"(https?)://([\w.:\[\]-]+)(/[!-~]*)?$")
-METHOD = re.compile(r"[A-Z]{1,20}$")
-LOOPBACK = re.compile(r"127\.\d+\.\d+\.\d+$|::1$")
+URL = re.compile(r"(https?)://([\w.:\[\]-]+)(/[!-~]*)?\Z")
+METHOD = re.compile(r"[A-Z]{1,20}\Z")
+LOOPBACK = re.compile(r"127\.\d+\.\d+\.\d+$|::1\Z")
 RTM_NEWROUTE, RTM_GETROUTE, RTA_DST, RTN_LOCAL = 24, 26, 1, 2
 ROUTE_TYPE = 16 + 7  # where rtm_type is in a message (rtnetlink(7))
 
