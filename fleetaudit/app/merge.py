@@ -13,6 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from fleetaudit.errors import InputError
@@ -160,7 +161,6 @@ def _merge_infos(infos: Sequence[RunInfo]) -> RunInfo:
 
     RFC 3339 in UTC sorts as text.
     """
-    baselines = _distinct_values(infos, "baseline")
     info = RunInfo(
         id="+".join(_distinct_values(infos, "id")),
         started=min(_distinct_values(infos, "started")),
@@ -168,12 +168,13 @@ def _merge_infos(infos: Sequence[RunInfo]) -> RunInfo:
         fleetaudit=", ".join(_distinct_values(infos, "fleetaudit")),
         playbooks=_distinct_items(infos, "playbooks"),
         controller=", ".join(_distinct_values(infos, "controller")),
-        baseline=baselines[0] if len(baselines) == 1 else None,
+        baseline=_common_value(infos, "baseline", None),
         inventory=_distinct_items(infos, "inventory"),
         limit=_merge_limits(infos),
         tags=_merge_tags(infos, "tags"),
         skip_tags=_merge_tags(infos, "skip_tags"),
         notes=_distinct_items(infos, "notes"),
+        command=_common_value(infos, "command", UNSET),
     )
     return replace(info, job=job_name(info))
 
@@ -192,6 +193,12 @@ def _merge_tags(infos: Sequence[RunInfo], field: str) -> tuple[str, ...]:
     if not all(map(attrgetter(field), infos)):
         return ()
     return _distinct_items(infos, field)
+
+
+def _common_value(infos: Sequence[RunInfo], field: str, otherwise: Any) -> Any:
+    """Returns the value of a field that all runs share, `otherwise` if they do not."""
+    values = _distinct_values(infos, field)
+    return values[0] if len(values) == 1 else otherwise
 
 
 def _distinct_values(infos: Sequence[RunInfo], field: str) -> tuple[Any, ...]:

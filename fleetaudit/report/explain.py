@@ -7,6 +7,7 @@ the expectation after it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.analysis.compare.traces import sequence_range, tcp_state
@@ -37,6 +38,8 @@ from .service_text import host_service_lines
 from .text_lines import align, join_lines, wrap
 from .watch_text import host_watch_lines
 
+MOST_SEGMENTS = 12
+"""How many segments of a client of a service are shown."""
 _STATUS_TEXTS = {
     "met": "as expected",
     "not met": "NOT as expected",
@@ -68,6 +71,7 @@ def _blocks(run: AuditRun, host: Audited, width: int) -> Iterator[list[str]]:
         _observation_table(run, host),
         host_watch_lines(host, width),
         host_service_lines(host, width),
+        [*_service_packets(host)],
     )
     return filter(None, blocks)
 
@@ -242,6 +246,17 @@ def _packets(steps: Sequence[str], evidence: Evidence, width: int) -> list[str]:
         *wrap([_omitted(evidence.wire_omitted)], width, "  "),
         *wrap([_wire_note(evidence)], width),
     ]
+
+
+def _service_packets(host: Audited) -> Iterator[str]:
+    """Yields the last segments of the first client of each check of a service that lost its answer
+    or was reset; the server is the closer.
+    """
+    for result in host.asked_services:
+        for check in filter(attrgetter("wire"), result.checks):
+            shown = check.wire[-MOST_SEGMENTS:]
+            yield f"{terminal_line(result.name)}, {check.check}: the last segments of one client"
+            yield from (f"{s.at_us / 1000:11.3f} ms  {_segment(s, None)}" for s in shown)
 
 
 def _omitted(segments: int) -> str:

@@ -130,3 +130,10 @@ def test_a_plan_that_is_no_shard_has_no_positions() -> None:
     assert plan_of(*NAMES).positions == ()
     assert select_shard(plan_of(*NAMES), 1, 1).positions == tuple(range(20))
     assert all(isinstance(host, Audited) for host in shard(1, 2).hosts)
+
+
+def test_merged_shards_keep_the_command_that_all_of_them_have() -> None:
+    one, other = shard(1, 2), shard(2, 2)
+    asked = [replace(run, run=replace(run.run, command="services")) for run in (one, other)]
+    assert merge_runs(named(*asked)).run.command == "services"
+    assert not merge_runs(named(asked[0], other)).run.command
