@@ -5,6 +5,7 @@ kernel's reason.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from fleetaudit.model import Watch, Watched
 from fleetaudit.probe import verdict
 from fleetaudit.probe.offer import new_offer
 from tests.kernels.test_native_guests import needs, plan_for, run
-from tests.support.foreign_kernels import foreign_kernel
+from tests.support.foreign_kernels import NAMES, foreign_kernel
 from tests.support.guest_programs import RESETS, ProgramsTogether
-from tests.support.kernels import Kernel, NoKernelsError
+from tests.support.kernels import Kernel, NoKernelsError, numbers
 
 pytestmark = pytest.mark.timeout(1800)
 SECONDS = 12.0
@@ -33,15 +34,20 @@ def watched_in(image: Path, *, append: str = "") -> Watched:
     return result.watch
 
 
-def check(watched: Watched, told_by: str) -> None:
-    """Holds that each program was named, with its port, its reason and the right number."""
+def check(watched: Watched, told_by: str, *, unclear: Sequence[str] = ()) -> None:
+    """Holds that each program was named, with its port, its reason and the right number. What is
+    `unclear` on a kernel is reported as "other".
+    """
     assert (watched.problem, watched.told_by) == ("", told_by)
     found = Counter[tuple[str, int, str]]()
     for row in watched.resets:
         found[row.owner.executable.removeprefix("/"), row.port, row.reason] += row.count
         assert row.owner.namespace == ""
         assert row.peers == {"127.0.0.0/24": row.count}
-    assert found == RESETS
+    expected = Counter[tuple[str, int, str]]()
+    for (program, port, reason), count in RESETS.items():
+        expected[program, port, "other" if reason in unclear else reason] += count
+    assert found == expected
     unread = sum(count for (*_, reason), count in RESETS.items() if reason == "unread data")
     assert watched.aborts_on_close == unread
     assert (watched.events, watched.named, watched.lost) == (found.total(), found.total(), 0)
@@ -50,7 +56,13 @@ def check(watched: Watched, told_by: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told_by"),
-    [("5.10-after", "stack"), ("6.1-after", "stack"), ("6.12-after", "reason")],
+    [
+        ("5.10-before", "stack"),
+        ("5.10-after", "stack"),
+        ("6.1-after", "stack"),
+        ("6.12-after", "reason"),
+        ("newest", "reason"),
+    ],
 )
 def test_who_resets_in_a_guest_is_named(name: str, told_by: str, real: dict[str, Kernel]) -> None:
     needs("x86_64")
@@ -61,12 +73,17 @@ def test_who_resets_in_a_guest_is_named(name: str, told_by: str, real: dict[str,
     check(watched, told_by)
 
 
-@pytest.mark.parametrize("name", ["aarch64-after", "s390x-after"])
+@pytest.mark.parametrize("name", NAMES)
 def test_who_resets_on_another_machine_is_named(name: str) -> None:
+    """A new kernel for armv7 reports no callers with an event, and its reason TCP_STATE has three
+    causes.
+    """
     needs(name.partition("-")[0])
     try:
         kernel = foreign_kernel(name)
     except NoKernelsError as e:
         pytest.skip(str(e))
     watched = watched_in(kernel.image)
-    check(watched, watched.told_by)
+    is_new = numbers(kernel.version) >= (6, 12)
+    unclear = ("linger 0", "exit of a child socket") if is_new and "armv7" in name else ()
+    check(watched, "reason" if is_new else "stack", unclear=unclear)

@@ -128,7 +128,10 @@ enum watch_reason reason_of_stack(enum watch_reason told, const enum part *frame
     if (told != BY_THE_CALLER && told != UNTOLD) {
         return told;
     }
-    int sender = index_of_part(frame, frames, SENDS_RESET);
+    int sender = frames; /* the last one: 5.10.218 reports the innermost frame twice */
+    for (int i = 0; i < frames; i++) {
+        sender = frame[i] == SENDS_RESET ? i : sender;
+    }
     if (sender == frames) {
         return told == UNTOLD ? NO_PROGRAM : OTHER_REASON;
     }
