@@ -220,7 +220,7 @@ static void read_words(const struct tracepoint *point, const char *words, struct
     const char *reason = behind(words, " reason=");
     reset->port = source ? port_of(source) : port ? atoi(port) : 0;
     reset->port = reset->port >= 0 && reset->port <= 0xFFFF ? reset->port : 0;
-    reset->reason = UNTOLD;
+    reset->reason = NOT_REPORTED;
     if (target || target6) {
         reset->has_peer = read_address(target ? target : target6, target != NULL, reset->peer);
     }

@@ -349,7 +349,7 @@ bool read_record(const struct tracepoint *point, const uint8_t *record, size_t s
     uint32_t code;
     uint16_t port;
     uint8_t flags = 0;
-    reset->reason = UNTOLD;
+    reset->reason = NOT_REPORTED;
     if (point->codes && copy_field(point->reason, record, size, &code, sizeof code)) {
         bool is_known = code < MAX_CODES;
         reset->reason = is_known ? (enum watch_reason)point->reason_of[code] : NO_PROGRAM;

@@ -19,7 +19,7 @@ enum watch_reason {
     OTHER_REASON,
     WATCH_REASONS,
     BY_THE_CALLER = WATCH_REASONS, /* the kernel's reason has several causes: the caller tells */
-    UNTOLD,                        /* this kernel tells no reason: only the caller does */
+    NOT_REPORTED,                  /* this kernel tells no reason: only the caller does */
     NO_PROGRAM,                    /* the kernel's answer to a segment: no program resets */
 };
 

@@ -121,19 +121,19 @@ static enum watch_reason reason_of_callers(enum part caller, enum part caller_of
     return REASONS[caller];
 }
 
-enum watch_reason reason_of_stack(enum watch_reason told, const enum part *frame, int frames) {
+enum watch_reason reason_of_stack(enum watch_reason reported, const enum part *frame, int frames) {
     if (index_of_part(frame, frames, FAST_CLOSES) < frames) {
         return OTHER_REASON;
     }
-    if (told != BY_THE_CALLER && told != UNTOLD) {
-        return told;
+    if (reported != BY_THE_CALLER && reported != NOT_REPORTED) {
+        return reported;
     }
     int sender = frames; /* the last one: 5.10.218 reports the innermost frame twice */
     for (int i = 0; i < frames; i++) {
         sender = frame[i] == SENDS_RESET ? i : sender;
     }
     if (sender == frames) {
-        return told == UNTOLD ? NO_PROGRAM : OTHER_REASON;
+        return reported == NOT_REPORTED ? NO_PROGRAM : OTHER_REASON;
     }
     return reason_of_callers(sender + 1 < frames ? frame[sender + 1] : NO_PART,
                              sender + 2 < frames ? frame[sender + 2] : NO_PART);

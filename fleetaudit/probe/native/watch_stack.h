@@ -41,6 +41,6 @@ enum part part_at(const struct symbols *symbols, uint64_t address);
 enum part part_of_name(const char *name, size_t length);
 /* Returns why a connection was reset, by what a record tells and by the parts of the stack, the
    innermost frame first. */
-enum watch_reason reason_of_stack(enum watch_reason told, const enum part *frame, int frames);
+enum watch_reason reason_of_stack(enum watch_reason reported, const enum part *frame, int frames);
 
 #endif

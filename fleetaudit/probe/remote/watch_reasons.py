@@ -69,7 +69,8 @@ def reset_word(reason, callers):
         return word
     if ACTIVE_RESET not in callers:
         return None if word is None else "other"
-    return caller_word(list(callers)[list(callers).index(ACTIVE_RESET) + 1 :])
+    outward = list(callers)[::-1]  # 5.10.218 reports the innermost function twice
+    return caller_word(outward[: outward.index(ACTIVE_RESET)][::-1])
 
 
 def caller_word(callers):
