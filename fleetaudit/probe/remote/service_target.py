@@ -6,14 +6,13 @@ import socket
 import struct
 from typing import Any, Dict, Optional
 
-from .constants import ERRORS
 from .errors import call_or, error_name
 from .optional import optional_module
 from .waiting import wait_for_events
 
 URL = re.compile(r"(https?)://([\w.:\[\]-]+)(/[!-~]*)?\Z")
 METHOD = re.compile(r"[A-Z]{1,20}\Z")
-LOOPBACK = re.compile(r"127\.\d+\.\d+\.\d+$|::1\Z")
+IPV6_LOOPBACK = b"\0" * 15 + b"\1"
 RTM_NEWROUTE, RTM_GETROUTE, RTA_DST, RTN_LOCAL = 24, 26, 1, 2
 ROUTE_TYPE = 16 + 7  # where rtm_type is in a message (rtnetlink(7))
 
@@ -87,25 +86,19 @@ def tls_wrapper(name):
 
 def is_own_address(family, address):
     # type: (int, str) -> bool
-    """Returns whether an address is one of this host. That a socket can be bound to it is not
-    enough: net.ipv4.ip_nonlocal_bind allows any.
+    """Returns whether an address is one of this host: the kernel delivers to itself what is sent
+    there. That a socket can be bound to it would not do: net.ipv4.ip_nonlocal_bind allows any. A
+    name is no address, and is not looked up.
     """
-    if LOOPBACK.match(address):
+    packed = call_or(b"", socket.inet_pton, family, address)
+    if packed[:1] == b"\x7f" or packed == IPV6_LOOPBACK:
         return True
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.bind((address, 0))
-        return bool(call_or(0, route_type, family, address) == RTN_LOCAL)
-    except ERRORS:
-        return False
-    finally:
-        sock.close()
+    return bool(packed) and call_or(0, route_type, family, packed) == RTN_LOCAL
 
 
-def route_type(family, address):
-    # type: (int, str) -> int
+def route_type(family, packed):
+    # type: (int, bytes) -> int
     """Returns the type of the kernel's route to an address, 0 if it names none; raises OSError."""
-    packed = socket.inet_pton(family, address)
     body = struct.pack("=8BI", family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
     body += struct.pack("=HH", 4 + len(packed), RTA_DST) + packed
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)

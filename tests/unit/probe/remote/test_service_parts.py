@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.probe.remote import service_early, service_http, service_listener, services
 from fleetaudit.probe.remote.constants import PATTERN
-from fleetaudit.probe.remote.service_target import CannotAsk, Target, server_name
+from fleetaudit.probe.remote.service_target import (
+    CannotAsk,
+    Target,
+    is_own_address,
+    server_name,
+)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\nServer: early\r\n\r\n"
 REFUSED = b"HTTP/1.1 413 No\r\nServer: nginx/1.22.1\r\nConnection: close\r\n\r\nServer: x"
@@ -152,3 +159,13 @@ def test_listeners_accept_for_an_address_that_are_bound_to_it_or_to_all() -> Non
     assert service_listener.accepting_addresses("::1", 443)[1:] == [
         b"00000000000000000000000000000000:01BB"
     ]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.8.7", "::1"])
+def test_the_loopback_is_the_hosts_own(address: str) -> None:
+    assert is_own_address(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.1", "127.0.0.1\n", "127.0.0.1 ", "::1", ""])
+def test_a_name_is_no_address(address: str) -> None:
+    assert not is_own_address(socket.AF_INET, address)
