@@ -34,7 +34,6 @@ KINDS = (
     "exposure",
     "host-key",
     "kernel",
-    "not-watched",
     "resets",
     "scenario",
     "service",

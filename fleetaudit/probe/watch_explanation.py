@@ -11,13 +11,12 @@ _INSTANCE = f"{_TRACEFS}/instances/fleetaudit-*"
 _ROOTS = (_TRACEFS, _PRIVATE)
 """tracefs of the host, and the one that a child process mounts for itself if there is none."""
 
-Call = Mapping[str, Any]
+Watch = Mapping[str, Any]
+"""What the call asks: seconds, and whether peers are reported."""
 
 
-def files_read(call: Call) -> Iterator[str]:
+def files_read(_watch: Watch) -> Iterator[str]:
     """Yields the files that a watch may read."""
-    if "watch" not in call:
-        return
     yield "To watch who resets, as root; of processes only what names a program that resets or"
     yield "holds unread data:"
     for root in _ROOTS:
@@ -39,47 +38,40 @@ def files_read(call: Call) -> Iterator[str]:
     yield "/sys/kernel/security/lockdown  only if tracefs cannot be used"
 
 
-def files_written(call: Call) -> Iterator[str]:
+def files_written(_watch: Watch) -> Iterator[str]:
     """Yields what a watch may write."""
-    if "watch" not in call:
-        return
     yield "To watch, only if perf_event_open(2) is refused, a tracing instance of its own, which is"
     yield "removed at the end, or by its own child process if the probe is killed:"
     yield f"{_INSTANCE}/*"
     yield f"/proc/[0-9]*/root{_INSTANCE}/*"
 
 
-def programs(call: Call) -> Iterator[str]:
+def programs(_watch: Watch) -> Iterator[str]:
     """Yields the programs that a watch may start."""
-    if "watch" in call:
-        yield "To watch where this Python has no ctypes and tracefs is not mounted:"
-        yield "unshare  starts the following in a mount namespace of its own"
-        yield "sh  runs them"
-        yield "mount  mounts tracefs there"
-        yield "rmdir  removes the tracing instance"
+    yield "To watch where this Python has no ctypes and tracefs is not mounted:"
+    yield "unshare  starts the following in a mount namespace of its own"
+    yield "sh  runs them"
+    yield "mount  mounts tracefs there"
+    yield "rmdir  removes the tracing instance"
 
 
-def namespaces(call: Call) -> Iterator[str]:
+def namespaces(_watch: Watch) -> Iterator[str]:
     """Yields the namespaces that a watch may make."""
-    if "watch" in call:
-        yield "To watch where tracefs is not mounted: a child process with a private mount"
-        yield "namespace (CLONE_NEWNS), in which it mounts tracefs. The host's mounts stay."
+    yield "To watch where tracefs is not mounted: a child process with a private mount"
+    yield "namespace (CLONE_NEWNS), in which it mounts tracefs. The host's mounts stay."
 
 
-def bounds(call: Call) -> Iterator[str]:
+def bounds(watch: Watch) -> Iterator[str]:
     """Yields the bounds of a watch."""
-    if "watch" in call:
-        yield f"Watch: {call['watch']['seconds']:g} s, in which the scenarios wait. What is read of"
-        yield "a storm of resets is bounded in events and CPU time; the kernel counts the others."
+    yield f"Watch: {watch['seconds']:g} s, in which the scenarios wait. What is read of"
+    yield "a storm of resets is bounded in events and CPU time; the kernel counts the others."
 
 
-def reply(call: Call) -> Iterator[str]:
+def reply(watch: Watch) -> Iterator[str]:
     """Yields what comes back of a watch."""
-    if "watch" not in call:
-        return
     yield "Of the watch: programs that reset or hold unread data, with path, name, unit or"
     yield "container, network namespace, local port, reason and count."
-    if call["watch"]["peers"]:
+    if watch["peers"]:
         yield "Of their peers: networks (/24 and /64) with counts; never an address."
     else:
         yield "Of their peers: nothing."
