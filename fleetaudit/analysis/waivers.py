@@ -34,6 +34,7 @@ KINDS = (
     "exposure",
     "host-key",
     "kernel",
+    "not-watched",
     "resets",
     "scenario",
     "service",

@@ -75,14 +75,6 @@ def _indented(lines: Iterable[str]) -> str:
     return "".join(f"   {line}\n" for line in lines)
 
 
-def _of_watch(
-    request: _Request, lines: Callable[[watch_explanation.Watch], Iterable[str]]
-) -> Iterable[str]:
-    """Returns the lines about the watch of a call, none without one."""
-    watch = request.call.get("watch")
-    return lines(watch) if watch else ()
-
-
 def _heading(request: _Request) -> str:
     """Returns what stands first: of which call this is the explanation."""
     return f"""\
@@ -145,7 +137,7 @@ def _programs(request: _Request) -> Iterator[str]:
         )
     if request.steps("end"):
         yield "/bin/true  for a step “… execs”; if it is missing, that Python with an empty program"
-    yield from _of_watch(request, watch_explanation.programs)
+    yield from watch_explanation.programs(request.call)
     yield "No other program is started."
 
 
@@ -185,7 +177,7 @@ def _files_read(request: _Request) -> Iterator[str]:
     yield "/sys/module/tcp_diag  whether it is loaded: the probe loads no kernel module"
     yield "/lib/modules/*/modules.builtin  the same"
     yield "/proc/sys/net/ipv4/tcp_available_ulp"
-    yield from _of_watch(request, watch_explanation.files_read)
+    yield from watch_explanation.files_read(request.call)
     yield from _sysctls_asked(request)
     yield from _settings_copied(request)
     yield "A name that ends in _key or _secret is never read."
@@ -265,7 +257,7 @@ def _settings_copied(request: _Request) -> Iterator[str]:
 def _files_written(request: _Request) -> Iterator[str]:
     """Yields what is written."""
     yield "No file of a disk: none is created, changed, renamed or removed."
-    yield from _of_watch(request, watch_explanation.files_written)
+    yield from watch_explanation.files_written(request.call)
     if not request.is_isolated:
         yield "Nothing at all: this call makes no namespace."
         return
@@ -316,7 +308,7 @@ def _without_python(request: _Request) -> Iterator[str]:
 
 def _namespaces(request: _Request) -> Iterator[str]:
     """Yields the namespaces that are made."""
-    yield from _of_watch(request, watch_explanation.namespaces)
+    yield from watch_explanation.namespaces(request.call)
     if not request.is_isolated:
         yield "None: the playbook says `isolation: host`."
         return
@@ -379,7 +371,7 @@ def _bounds(request: _Request) -> Iterator[str]:
     yield f"Repeats: at most {const.MAX_REPEATS} trials of a scenario, if the host stalled."
     yield f"Sysctls: at most {const.MAX_SYSCTLS}."
     yield f"Segments reported: at most {const.MAX_TRACE} of a trial."
-    yield from _of_watch(request, watch_explanation.bounds)
+    yield from watch_explanation.bounds(request.call)
     yield f"Reply: one line; a longer one than {MAX_LINE // _MIB} MiB is refused."
 
 
@@ -390,7 +382,7 @@ def _reply(request: _Request) -> Iterator[str]:
     yield "system, Python, the sysctls and counters above, and of each trial its segments, the"
     yield "peer's socket and the counters that moved. No other content of files, no environment,"
     yield "no process list, no user list."
-    yield from _of_watch(request, watch_explanation.reply)
+    yield from watch_explanation.reply(request.call)
 
 
 def _never(request: _Request) -> Iterator[str]:

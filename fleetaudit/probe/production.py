@@ -23,7 +23,22 @@ _MISSING_NATIVE = ServiceResult(
     problem="the native probe asks no services: that needs a Python on the host",
     hint="apt-get install python3-minimal",
 )
-_HINTS = frozenset({"ss -ltnp", "ip address", _MISSING.hint, _MISSING_NATIVE.hint})
+_WATCH_HINTS = frozenset(
+    {
+        "cat /proc/sys/kernel/perf_event_paranoid",
+        "cat /sys/kernel/security/lockdown",
+        "cat /sys/kernel/tracing/events/tcp/tcp_send_reset/format",
+        "fleetaudit doctor",
+        "free -m",
+        "grep CapEff /proc/self/status",
+        "ls -d /sys/kernel/tracing",
+        "set become: true",
+        "ulimit -u",
+        "uname -r",
+    }
+)
+"""What the probes say to do where a host cannot be watched."""
+_HINTS = frozenset({"ss -ltnp", "ip address", _MISSING.hint, _MISSING_NATIVE.hint, *_WATCH_HINTS})
 
 
 def watched_of(plan: HostPlan, reply: ReplyBase) -> Watched | UnsetType:
@@ -34,7 +49,9 @@ def watched_of(plan: HostPlan, reply: ReplyBase) -> Watched | UnsetType:
     if plan.watch is None:
         _refuse(reply.watch is not None, "a watch that was")
         return UNSET
-    return reply.watch or Watched(problem=_ENDED)
+    watched = reply.watch or Watched(problem=_ENDED)
+    # A hint is a command that somebody types, so none is taken from a host that the probes lack.
+    return replace(watched, hint=_known_hint(watched.hint))
 
 
 def services_of(plan: HostPlan, reply: ReplyBase) -> tuple[ServiceResult, ...] | UnsetType:

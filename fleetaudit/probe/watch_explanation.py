@@ -11,12 +11,13 @@ _INSTANCE = f"{_TRACEFS}/instances/fleetaudit-*"
 _ROOTS = (_TRACEFS, _PRIVATE)
 """tracefs of the host, and the one that a child process mounts for itself if there is none."""
 
-Watch = Mapping[str, Any]
-"""What the call asks: seconds, and whether peers are reported."""
+Call = Mapping[str, Any]
 
 
-def files_read(_watch: Watch) -> Iterator[str]:
+def files_read(call: Call) -> Iterator[str]:
     """Yields the files that a watch may read."""
+    if "watch" not in call:
+        return
     yield "To watch who resets, as root; of processes only what names a program that resets or"
     yield "holds unread data:"
     for root in _ROOTS:
@@ -38,40 +39,47 @@ def files_read(_watch: Watch) -> Iterator[str]:
     yield "/sys/kernel/security/lockdown  only if tracefs cannot be used"
 
 
-def files_written(_watch: Watch) -> Iterator[str]:
+def files_written(call: Call) -> Iterator[str]:
     """Yields what a watch may write."""
+    if "watch" not in call:
+        return
     yield "To watch, only if perf_event_open(2) is refused, a tracing instance of its own, which is"
     yield "removed at the end, or by its own child process if the probe is killed:"
     yield f"{_INSTANCE}/*"
     yield f"/proc/[0-9]*/root{_INSTANCE}/*"
 
 
-def programs(_watch: Watch) -> Iterator[str]:
+def programs(call: Call) -> Iterator[str]:
     """Yields the programs that a watch may start."""
-    yield "To watch where this Python has no ctypes and tracefs is not mounted:"
-    yield "unshare  starts the following in a mount namespace of its own"
-    yield "sh  runs them"
-    yield "mount  mounts tracefs there"
-    yield "rmdir  removes the tracing instance"
+    if "watch" in call:
+        yield "To watch where this Python has no ctypes and tracefs is not mounted:"
+        yield "unshare  starts the following in a mount namespace of its own"
+        yield "sh  runs them"
+        yield "mount  mounts tracefs there"
+        yield "rmdir  removes the tracing instance"
 
 
-def namespaces(_watch: Watch) -> Iterator[str]:
+def namespaces(call: Call) -> Iterator[str]:
     """Yields the namespaces that a watch may make."""
-    yield "To watch where tracefs is not mounted: a child process with a private mount"
-    yield "namespace (CLONE_NEWNS), in which it mounts tracefs. The host's mounts stay."
+    if "watch" in call:
+        yield "To watch where tracefs is not mounted: a child process with a private mount"
+        yield "namespace (CLONE_NEWNS), in which it mounts tracefs. The host's mounts stay."
 
 
-def bounds(watch: Watch) -> Iterator[str]:
+def bounds(call: Call) -> Iterator[str]:
     """Yields the bounds of a watch."""
-    yield f"Watch: {watch['seconds']:g} s, in which the scenarios wait. What is read of"
-    yield "a storm of resets is bounded in events and CPU time; the kernel counts the others."
+    if "watch" in call:
+        yield f"Watch: {call['watch']['seconds']:g} s, in which the scenarios wait. What is read of"
+        yield "a storm of resets is bounded in events and CPU time; the kernel counts the others."
 
 
-def reply(watch: Watch) -> Iterator[str]:
+def reply(call: Call) -> Iterator[str]:
     """Yields what comes back of a watch."""
+    if "watch" not in call:
+        return
     yield "Of the watch: programs that reset or hold unread data, with path, name, unit or"
     yield "container, network namespace, local port, reason and count."
-    if watch["peers"]:
+    if call["watch"]["peers"]:
         yield "Of their peers: networks (/24 and /64) with counts; never an address."
     else:
         yield "Of their peers: nothing."

@@ -12,7 +12,7 @@ from .svg import draw_history
 
 SCRIPTS = ("page.js", "matrix.js", "host.js", "filters.js", "copies.js", "explorer.js")
 """The files of the page's script in their order."""
-STYLES = ("status.css", "matrix.css", "distributions.css")
+STYLES = ("status.css", "matrix.css", "distributions.css", "culprits.css")
 """The files of its style sheet, besides those of every document."""
 
 

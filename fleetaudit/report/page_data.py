@@ -83,6 +83,8 @@ def _filter_data(
     - `causes` are titles by anchor.
     - `settings` are the listed sysctls: [key, row of most sets of hosts, label of each row].
     - `changerows` are the labels of the changes.
+    - `labels` name the rows of resets and services: [filter, value]. `row` has, for each host, the
+      index in `rows` of the labels of its rows. A page without such rows has none of the three.
     - `disguised` are the indexes of hosts whose name has invisible characters.
     """
     by_anchor = {profile.anchor: profile for profile in comparison.profiles}
@@ -99,8 +101,17 @@ def _filter_data(
         "causes": {cause.anchor: cause.title for cause in comparison.causes},
         "settings": list(map(_setting, comparison.sysctls_listed)),
         "changerows": _change_labels(comparison),
+        **_listed_rows(comparison),
         "disguised": [i for i, h in enumerate(comparison.hosts) if escape(h.name) != h.name],
     }
+
+
+def _listed_rows(comparison: Comparison) -> dict[str, object]:
+    """Returns the rows of resets and services that each host is in, {} without any row."""
+    if not comparison.labels:
+        return {}
+    row, rows = _index(host.rows for host in comparison.hosts)
+    return {"labels": comparison.labels, "row": row, "rows": rows}
 
 
 def _behaviour(

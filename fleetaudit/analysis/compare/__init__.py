@@ -42,12 +42,16 @@ from .kernels import (
     view_scenarios,
 )
 from .known_kernels import find_differing_hosts, group_known_builds
+from .listed_rows import rows_by_host
 from .met_expectations import count_met
 from .not_run import group_not_run
 from .production import rank_production
 from .profiles import make_profiles
+from .resets import view_resets
 from .scenario_groups import group_by_scenario
+from .services import view_services
 from .status import decide_status, lead_finding
+from .story import tell_story
 from .summary import SummaryInput, summarize
 from .sysctls import view_sysctls
 from .trace_pairs import pair_traces
@@ -103,6 +107,9 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         causes=causes,
         production=production,
     )
+    watch, services = watch_table(source.audited), service_table(source.audited)
+    resets_view, services_view = view_resets(watch), view_services(services, source)
+    labels, rows = rows_by_host(resets_view, services_view)
     trace_pairs = pair_traces(source, columns, profiles.traces)
     return Comparison(
         run=run.run,
@@ -134,11 +141,16 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
             anchors=anchors,
             production=production,
             sysctls=sysctl_table.rows_by_host(),
+            rows=rows,
             drift=drift,
             change_rows=change_rows,
         ),
-        watch=watch_table(source.audited),
-        services=service_table(source.audited),
+        watch=watch,
+        services=services,
+        story=tell_story(summary_input, run.run, (watch, resets_view), (services, services_view)),
+        resets_view=resets_view,
+        services_view=services_view,
+        labels=labels,
         known_builds=group_known_builds(run, source.builds),
         differing_hosts=find_differing_hosts(run, source.builds),
         changes=changes,

@@ -13,7 +13,6 @@ from itertools import chain, count, repeat
 import msgspec
 
 from fleetaudit.analysis.causes import is_command
-from fleetaudit.analysis.judge import WATCHED_HOST
 from fleetaudit.caching.shared_parts import once_per_object
 from fleetaudit.model import (
     SEVERITIES,
@@ -51,9 +50,7 @@ KINDS = (
     "watch",
     "resets",
 )
-"""The kinds of findings, in the order of the report: the prefixes of their ids, and one of
-`WATCHED_HOST`.
-"""
+"""The prefixes of the ids of findings, in the order of the report."""
 _IN_PLAYBOOK = ("host-key", "control", "scenario", "kernel")
 """The kinds whose subjects have a place in the playbook, if any has."""
 SAME_ENDING = "same-ending:"
@@ -152,8 +149,8 @@ def parse_finding_id(id_: str) -> tuple[str, str, str]:
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
         return kind, f"{subject} host key", ""
-    if id_ == WATCHED_HOST:
-        return "not-watched", "watch", ""
+    if kind == "not-watched":
+        return kind, "watch", ""
     if kind in ("sysctl", "resets"):
         return kind, subject, ""
     name, _, family = subject.rpartition("/")

@@ -69,6 +69,7 @@ class _Lookups(msgspec.Struct, frozen=True, kw_only=True):
     changes: Mapping[str, Sequence[Change]]
     change_rows: Mapping[int, int]
     sysctls: Mapping[str, SysctlRows]
+    rows: Mapping[str, tuple[int, ...]]
     unknown: frozenset[str]
     findings: Callable[[tuple[Finding, ...]], tuple[HostFinding, ...]] = msgspec.field(
         default_factory=lambda: once_per_object(view_findings)
@@ -85,13 +86,15 @@ def index_hosts(
     anchors: Mapping[str, str],
     production: Iterable[Production],
     sysctls: Mapping[str, SysctlRows],
+    rows: Mapping[str, tuple[int, ...]],
     drift: Drift | None,
     change_rows: Mapping[int, int],
 ) -> tuple[HostEntry, ...]:
     """Returns one entry per host, in the order of `hosts`.
 
     `anchors` are those of profiles and causes by host name, `NOT_SELECTED` included: every host has
-    one. `sysctls` are the rows of audited hosts by host name (`sysctls.rows_by_host`). `drift` is
+    one. `sysctls` are the rows of audited hosts by host name (`sysctls.rows_by_host`), and `rows`
+    those of resets and services (`listed_rows.rows_by_host`). `drift` is
     None if the run was compared with no other; `change_rows` is the row of each of its changes by
     id().
     """
@@ -102,6 +105,7 @@ def index_hosts(
         changes=_changes_by_host(drift),
         change_rows=change_rows,
         sysctls=sysctls,
+        rows=rows,
         unknown=_hosts_with_unknown(source.groups),
     )
     return tuple(_entry(host, lookups) for host in hosts)
@@ -142,6 +146,7 @@ def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
         hint=host.hint,
         hint_is_command=is_command(host.hint),
         sysctls=lookups.sysctls.get(host.name),
+        rows=lookups.rows.get(host.name, ()),
     )
 
 

@@ -24,6 +24,9 @@ Rules:
 | change=TEXT | with one row of the changes |
 | like=HOST | with the same behaviour as a host |
 | unread=now | with sockets that hold unread data |
+| resets=TEXT, unreadby=TEXT | in a row of who resets, or of unread sockets by program |
+| unwatched=TEXT | that could not be watched for that reason |
+| service=TEXT, unasked=TEXT | in a row of services, or of what could not be asked |
 | q, group, kernel, state, changed, sort | as the fields above the list |
 """
 

@@ -17,7 +17,8 @@ from fleetaudit.text.phrases import agree, count_noun, surround
 
 from .changes import LISTED_EFFECTS
 from .common import MAIN_SCENARIO, group_by
-from .host_links import NO_FILTERS, Filters, host_query
+from .host_links import NO_FILTERS
+from .sentences import linked_name, linked_number, make_sentence
 from .view_model import (
     NOT_SELECTED,
     Build,
@@ -162,34 +163,19 @@ def _item(
     )
 
 
-def _sentence(*parts: str | TextPart) -> Sentence:
-    """Returns a sentence of texts and links."""
-    return tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts)
-
-
-def _number(text: str, anchor: str, filters: Filters = NO_FILTERS) -> TextPart:
-    """Returns a number that is a link to its details, and to its hosts if `filters` find them."""
-    return TextPart(text=text, link=anchor, hosts=host_query(filters), strong=True)
-
-
-def _name(text: str, anchor: str) -> TextPart:
-    """Returns a link whose text comes from a host or a playbook."""
-    return TextPart(text=text, link=anchor, untrusted=True)
-
-
 # ---- 1: kernels
 
 
 def _kernels(source: SummaryInput) -> list[Sentence]:
     """Returns which kernels reset, then what the main scenario ends in, then the other classes."""
     if not source.coverage.valid:
-        return [_sentence(_no_kernel_known(source.coverage))]
+        return [make_sentence(_no_kernel_known(source.coverage))]
     classes: Mapping[KernelClassName, KernelsOfClass] = {
         kernel_class.name: kernel_class.builds for kernel_class in source.kernels
     }
     total = len(source.builds)
     sentences = [_resets(classes.get("resets", ()), total)]
-    sentences += [_main_scenario(column, total) for column in _main_columns(source.columns)]
+    sentences += [describe_main_scenario(column, total) for column in main_columns(source.columns)]
     sentences += [
         _kernel_class(len(classes[name]), total, singular, plural)
         for name, singular, plural in _CLASS_TEXTS
@@ -203,8 +189,8 @@ def _not_run(met: MetExpectations) -> list[Sentence]:
     missing = met.verdicts_not_run
     if not missing:
         return []
-    number = _number(f"{missing:,} of {count_noun(met.verdicts, 'verdict')}", "not-run")
-    return [_sentence(number, f" {agree(missing, 'was', 'were')} not run.")]
+    number = linked_number(f"{missing:,} of {count_noun(met.verdicts, 'verdict')}", "not-run")
+    return [make_sentence(number, f" {agree(missing, 'was', 'were')} not run.")]
 
 
 def _no_kernel_known(coverage: Coverage) -> str:
@@ -219,16 +205,16 @@ def _no_kernel_known(coverage: Coverage) -> str:
 def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
     """Returns how many of the `total` builds reset where no RST is expected."""
     if not kernels:
-        return _sentence(f"No unexpected resets on {_any_build(total)}.")
+        return make_sentence(f"No unexpected resets on {_any_build(total)}.")
     hosts = sum(build.hosts.count for build, _ in kernels)
     verb = agree(len(kernels), "resets", "reset")
     run = count_noun(hosts, "host runs", "hosts run")
     builds = {"build": [build.label for build, _ in kernels]}
-    run_by = _number(run, "kernels", builds)
-    number = _number(f"{len(kernels):,} of {count_noun(total, 'kernel build')}", "kernels")
+    run_by = linked_number(run, "kernels", builds)
+    number = linked_number(f"{len(kernels):,} of {count_noun(total, 'kernel build')}", "kernels")
     where = _reset_where(kernels)
     them = agree(len(kernels), "it", "them")
-    return _sentence(number, f" {verb} a connection {where}; ", run_by, f" {them}.")
+    return make_sentence(number, f" {verb} a connection {where}; ", run_by, f" {them}.")
 
 
 def _any_build(total: int) -> str:
@@ -244,27 +230,27 @@ def _reset_where(kernels: KernelsOfClass) -> str:
     return "where no RST is expected"
 
 
-def _main_columns(columns: Iterable[Column]) -> list[Column]:
+def main_columns(columns: Iterable[Column]) -> list[Column]:
     """Returns the column that the tool is about, [] without one."""
     by_scenario = group_by(columns, lambda column: column.scenario)
     must_reset = [column for column in columns if column.must_reset]
     return by_scenario.get(MAIN_SCENARIO, must_reset)[:1]
 
 
-def _main_scenario(column: Column, total: int) -> Sentence:
+def describe_main_scenario(column: Column, total: int) -> Sentence:
     """Returns what a scenario ends in on the `total` builds."""
-    link = _name(column.title or column.scenario, column.anchor)
+    link = linked_name(column.title or column.scenario, column.anchor)
     if len(column.groups) == 1:
         ending = column.groups[0][0]
-        return _sentence(link, f": {ending} on {_all_of(total, 'kernel build')}.")
+        return make_sentence(link, f": {ending} on {_all_of(total, 'kernel build')}.")
     parts = ", ".join(f"{label} on {len(builds):,}" for label, _, builds in column.groups)
-    return _sentence(link, f": {parts} of {total:,}.")
+    return make_sentence(link, f": {parts} of {total:,}.")
 
 
 def _kernel_class(builds: int, total: int, singular: str, plural: str) -> Sentence:
     """Returns how many of the `total` builds are in a class."""
-    number = _number(f"{builds:,} of {count_noun(total, 'build')}", "kernels")
-    return _sentence(number, f" {agree(builds, singular, plural)}.")
+    number = linked_number(f"{builds:,} of {count_noun(total, 'build')}", "kernels")
+    return make_sentence(number, f" {agree(builds, singular, plural)}.")
 
 
 # ---- 2: expectations
@@ -273,11 +259,11 @@ def _kernel_class(builds: int, total: int, singular: str, plural: str) -> Senten
 def _expectations(source: SummaryInput) -> list[Sentence]:
     """Returns how many hosts do not meet expectations, then what is met on all of them."""
     if not source.coverage.audited:
-        return [_sentence(_no_host(source.coverage))]
+        return [make_sentence(_no_host(source.coverage))]
     sentences = [_unmet_hosts(source)]
     met = describe_met(source.met)
     if met:
-        sentences.append(_sentence(met))
+        sentences.append(make_sentence(met))
     return sentences
 
 
@@ -294,16 +280,16 @@ def _unmet_hosts(source: SummaryInput) -> Sentence:
     waived = sum(group.waived for group in source.findings if group.audited)
     accepted = _accepted(waived)
     if not source.unmet_hosts:
-        return _sentence(f"{_all_met(audited, waived)}.{accepted}")
+        return make_sentence(f"{_all_met(audited, waived)}.{accepted}")
     hosts = sum(n for _, n in source.unmet_hosts)
     share = f"{hosts:,} of {count_noun(audited, 'audited host')}"
-    number = _number(share, "expectations", {"worst": "any"})
+    number = linked_number(share, "expectations", {"worst": "any"})
     by_severity = [
-        _number(f"{n:,} {severity}", "expectations", {"worst": severity})
+        linked_number(f"{n:,} {severity}", "expectations", {"worst": severity})
         for severity, n in source.unmet_hosts
     ]
     verb = agree(hosts, "does", "do")
-    return _sentence(
+    return make_sentence(
         number, f" {verb} not meet expectations (", *_with_commas(by_severity), f").{accepted}"
     )
 
@@ -354,22 +340,22 @@ def describe_met(met: MetExpectations) -> str:
 def _changed(changes: Changes | None) -> Sentence:
     """Returns the changes since the earlier run, counted by effect."""
     if changes is None:
-        return _sentence("There is no earlier run to compare with.")
+        return make_sentence("There is no earlier run to compare with.")
     if changes.refused:
         reason = TextPart(text=changes.refused, untrusted=True)
-        return _sentence("The runs cannot be compared: ", reason, ".")
+        return make_sentence("The runs cannot be compared: ", reason, ".")
     if not changes.counts:
-        return _sentence(f"Nothing since {changes.since}.")
+        return make_sentence(f"Nothing since {changes.since}.")
     parts = list[str | TextPart]()
     for hosts, text in changes.counts:
         parts += [_changed_hosts(hosts, text), ", "]
-    return _sentence(f"Since {changes.since}: ", *parts[:-1], ".")
+    return make_sentence(f"Since {changes.since}: ", *parts[:-1], ".")
 
 
 def _changed_hosts(hosts: int, text: str) -> TextPart:
     """Returns a count such as "2 hosts regressed", linked to these hosts if a filter finds them."""
     filters = {"changed": LISTED_EFFECTS.get(text, "")}
-    return _number(f"{count_noun(hosts, 'host')} {text}", "changes", filters)
+    return linked_number(f"{count_noun(hosts, 'host')} {text}", "changes", filters)
 
 
 def _compared_hosts(source: SummaryInput) -> str:
@@ -388,15 +374,15 @@ def _not_audited(source: SummaryInput) -> list[Sentence]:
     """Returns how many hosts were not audited, then those that no play matches."""
     coverage = source.coverage
     if not coverage.selected:
-        return [_sentence("No host was selected.")]
+        return [make_sentence("No host was selected.")]
     if not coverage.not_audited:
         return [_all_audited(coverage), *_not_selected(coverage)]
     total = count_noun(coverage.selected, "selected host")
-    number = _number(
+    number = linked_number(
         f"{coverage.not_audited:,} of {total}", "not-audited", {"state": "not audited"}
     )
     causes = count_noun(len(source.causes), "cause")
-    main = _sentence(
+    main = make_sentence(
         number, f" {agree(coverage.not_audited, 'was', 'were')} not audited, for {causes}."
     )
     return [main, *_changed_host_keys(source.findings), *_not_selected(coverage)]
@@ -409,9 +395,9 @@ def _changed_host_keys(findings: Iterable[FindingGroup]) -> list[Sentence]:
         return []
     hosts = sum(group.hosts for group in changed)
     filters = changed[0].open_filters if len(changed) == 1 else NO_FILTERS
-    number = _number(count_noun(hosts, "host"), changed[0].anchor, filters)
+    number = linked_number(count_noun(hosts, "host"), changed[0].anchor, filters)
     verb = agree(hosts, "has", "have")
-    return [_sentence(number, f" {verb} another host key than the known one.")]
+    return [make_sentence(number, f" {verb} another host key than the known one.")]
 
 
 def _all_audited(coverage: Coverage) -> Sentence:
@@ -419,7 +405,7 @@ def _all_audited(coverage: Coverage) -> Sentence:
     hosts = _all_of(coverage.audited, "selected host")
     if coverage.not_selected:
         hosts = f"{_all_of(coverage.audited, 'host')} that a play matches"
-    return _sentence(f"None: {hosts} {agree(coverage.audited, 'was', 'were')} audited.")
+    return make_sentence(f"None: {hosts} {agree(coverage.audited, 'was', 'were')} audited.")
 
 
 def _not_selected(coverage: Coverage) -> list[Sentence]:
@@ -427,8 +413,8 @@ def _not_selected(coverage: Coverage) -> list[Sentence]:
     hosts = coverage.not_selected
     if not hosts:
         return []
-    number = _number(count_noun(hosts, "host"), NOT_SELECTED, {"state": "not selected"})
-    return [_sentence(number, f" {agree(hosts, 'is', 'are')} not selected by any play.")]
+    number = linked_number(count_noun(hosts, "host"), NOT_SELECTED, {"state": "not selected"})
+    return [make_sentence(number, f" {agree(hosts, 'is', 'are')} not selected by any play.")]
 
 
 # ---- 5: production
@@ -437,12 +423,12 @@ def _not_selected(coverage: Coverage) -> list[Sentence]:
 def _production(source: SummaryInput) -> list[Sentence]:
     """Returns where most connections were reset, then the sockets with unread data."""
     if not source.coverage.audited:
-        return [_sentence(_no_host(source.coverage))]
-    sentences = [*_most_aborts(source.production), *_unread_sockets(source.production)]
-    return sentences or [_sentence("No audited host reported its counters.")]
+        return [make_sentence(_no_host(source.coverage))]
+    sentences = [*describe_most_aborts(source.production), *_unread_sockets(source.production)]
+    return sentences or [make_sentence("No audited host reported its counters.")]
 
 
-def _most_aborts(production: Iterable[Production]) -> list[Sentence]:
+def describe_most_aborts(production: Iterable[Production]) -> list[Sentence]:
     """Returns the host with most aborts per connection, [] if no rate is known."""
     rated = _rated(production)
     if not rated:
@@ -450,11 +436,11 @@ def _most_aborts(production: Iterable[Production]) -> list[Sentence]:
     most = rated[0]
     if not most.per_thousand:
         hosts = count_noun(len(rated), "host")
-        return [_sentence(f"None: no connection of {hosts} was closed with unread data.")]
-    number = _number(f"{most.per_thousand:,.2f} of 1,000 connections", "production")
-    where = _name(most.host, most.anchor)
+        return [make_sentence(f"None: no connection of {hosts} was closed with unread data.")]
+    number = linked_number(f"{most.per_thousand:,.2f} of 1,000 connections", "production")
+    where = linked_name(most.host, most.anchor)
     text = " were closed with unread data since boot."
-    return [_sentence("Most on ", where, ": ", number, text)]
+    return [make_sentence("Most on ", where, ": ", number, text)]
 
 
 def _rated(production: Iterable[Production]) -> list[Production]:
@@ -468,10 +454,12 @@ def _unread_sockets(production: Iterable[Production]) -> list[Sentence]:
     if not counts:
         return []
     sockets, hosts = sum(counts), count_noun(len(counts), "host")
-    number = _number(count_noun(sockets, "socket"), "production")
-    on_hosts = _number(hosts, "production", {"unread": "now"})
+    number = linked_number(count_noun(sockets, "socket"), "production")
+    on_hosts = linked_number(hosts, "production", {"unread": "now"})
     return [
-        _sentence(number, " on ", on_hosts, f" {agree(sockets, 'holds', 'hold')} unread data now.")
+        make_sentence(
+            number, " on ", on_hosts, f" {agree(sockets, 'holds', 'hold')} unread data now."
+        )
     ]
 
 

@@ -194,10 +194,10 @@ def _rows(evidence: Evidence, steps: Sequence[str]) -> Iterator[TraceRow]:
     for at_us, index in evidence.steps:
         yield TraceRow(at_us=at_us, who="step", text=step_text(steps, index))
     for segment in evidence.wire or ():
-        yield _segment_row(segment, evidence.connection)
+        yield segment_row(segment, evidence.connection)
 
 
-def _segment_row(segment: Segment, connection: Connection | None) -> TraceRow:
+def segment_row(segment: Segment, connection: Connection | None) -> TraceRow:
     """Returns the row of a segment.
 
     The flags "F." are "FIN ACK" as text; a letter without a name stays.

@@ -30,10 +30,10 @@ from .scenarios import (
 )
 from .services import judge_services, service_expectations
 from .sysctls import judge_sysctls
-from .watch import WATCHED_HOST, judge_watch, program_id
+from .watch import NOT_WATCHED, judge_watch, program_id
 
 __all__ = [
-    "WATCHED_HOST",
+    "NOT_WATCHED",
     "ExpectationStatus",
     "HostJudge",
     "describe_endings",
@@ -83,7 +83,7 @@ def _with_findings(audited: Audited, plan: HostPlan, scenarios: Iterable[Finding
         *expectation_ids("sysctl", plan.sysctls_expect, audited),
         *expectation_ids("exposure", plan.exposure_expect, audited),
         *expectation_ids("watch", plan.watch_expect, audited),
-        *([WATCHED_HOST] if plan.watch else ()),
+        *([NOT_WATCHED] if plan.watch else ()),
         *service_expectations(audited, plan),
         *filter(is_of_fleet, audited.expectations),
     )

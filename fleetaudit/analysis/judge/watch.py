@@ -24,8 +24,8 @@ from fleetaudit.text.sanitize import printable_line
 from .findings import UNKNOWN, applying_by_name, find_unmet, make_finding
 from .numbers import Number, check_number
 
-WATCHED_HOST = "watch:host"
-"""The id of the expectation that a host could be watched."""
+NOT_WATCHED = "not-watched:host"
+"""The id of the finding of a host that could not be watched."""
 UNREAD_DATA = "unread data"
 MOST_PROGRAMS = 20
 """How many programs of a host have a finding, those with most resets first."""
@@ -59,7 +59,7 @@ def judge_watch(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
 def _not_watched(watched: Watched, seconds: float) -> Finding:
     """Returns the finding of a host that could not be watched."""
     return Finding(
-        id=WATCHED_HOST,
+        id=NOT_WATCHED,
         severity="warning",
         expected=f"watched for {seconds:g} s",
         observed=UNKNOWN + watched.problem,

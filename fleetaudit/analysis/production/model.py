@@ -79,7 +79,8 @@ class ResetRow(Frozen, frozen=True, kw_only=True):
     """The resets of one program, port and reason over the fleet.
 
     `per_minute` is the sum of the hosts' rates, None if none is known. If `is_partial`, `count` and
-    `per_minute` are at least that. `units` are those of all hosts, each once.
+    `per_minute` are at least that. `units` and `namespaces` are those of all hosts, each once.
+    `names` are the hosts one by one.
     """
 
     program: ProgramPort
@@ -89,24 +90,34 @@ class ResetRow(Frozen, frozen=True, kw_only=True):
     is_partial: bool
     units: tuple[str, ...]
     hosts: HostRanges
+    namespaces: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 class UnreadRow(Frozen, frozen=True, kw_only=True):
-    """The sockets of one program and port that held unread data after the watch, over the fleet."""
+    """The sockets of one program and port that held unread data after the watch, over the fleet.
+
+    `names` are the hosts one by one.
+    """
 
     program: ProgramPort
     sockets: int
     bytes: int
     units: tuple[str, ...]
     hosts: HostRanges
+    names: tuple[str, ...] = ()
 
 
 class NotWatched(Frozen, frozen=True, kw_only=True):
-    """Hosts that could not be watched, by reason; `hint` is the next command to type."""
+    """Hosts that could not be watched, by reason; `hint` is the next command to type.
+
+    `names` are the hosts one by one.
+    """
 
     problem: str
     hint: str
     hosts: HostRanges
+    names: tuple[str, ...] = ()
 
 
 class WatchTable(Frozen, frozen=True, kw_only=True):

@@ -161,6 +161,7 @@ def _keyed_rows(host: WatchedHost) -> Iterator[tuple[tuple[ProgramPort, str], _R
 def _fleet_row(program: ProgramPort, reason: str, found: Sequence[_RowOfHost]) -> ResetRow:
     """Returns one row of the fleet."""
     rates = [*filter(None, map(attrgetter("row.per_minute"), found))]
+    names = tuple(map(attrgetter("host.host"), found))
     return ResetRow(
         program=program,
         reason=reason,
@@ -168,7 +169,9 @@ def _fleet_row(program: ProgramPort, reason: str, found: Sequence[_RowOfHost]) -
         per_minute=sum(rates) if rates else None,
         is_partial=any(map(attrgetter("host.is_partial"), found)),
         units=_unique(chain.from_iterable(map(attrgetter("row.units"), found))),
-        hosts=fold_hosts(map(attrgetter("host.host"), found)),
+        hosts=fold_hosts(names),
+        namespaces=_unique(chain.from_iterable(map(attrgetter("row.namespaces"), found))),
+        names=names,
     )
 
 
@@ -195,12 +198,14 @@ def _keyed_unread(seen: tuple[str, Watched]) -> Iterator[tuple[ProgramPort, _Unr
 
 def _unread_row(program: ProgramPort, found: Sequence[_UnreadOfHost]) -> UnreadRow:
     """Returns one row of sockets with unread data."""
+    names = tuple(dict.fromkeys(map(attrgetter("host"), found)))
     return UnreadRow(
         program=program,
         sockets=sum(map(attrgetter("unread.sockets"), found)),
         bytes=sum(map(attrgetter("unread.bytes"), found)),
         units=_unique(map(attrgetter("unread.owner.unit"), found)),
-        hosts=fold_hosts(dict.fromkeys(map(attrgetter("host"), found))),
+        hosts=fold_hosts(names),
+        names=names,
     )
 
 
@@ -213,7 +218,7 @@ def _not_watched(failed: Iterable[tuple[str, Watched]]) -> tuple[NotWatched, ...
     """Returns the hosts that could not be watched, by reason and hint, in order of appearance."""
     groups = _grouped(((watched.problem, watched.hint), name) for name, watched in failed)
     return tuple(
-        NotWatched(problem=problem, hint=hint, hosts=fold_hosts(names))
+        NotWatched(problem=problem, hint=hint, hosts=fold_hosts(names), names=tuple(names))
         for (problem, hint), names in groups.items()
     )
 

@@ -10,12 +10,14 @@ from .exposure import CLOSE_REMEDY, EXPOSURE_REMEDIES
 from .kernel_fixes import REREAD_FIXED
 from .scenarios import scenario_remedy
 from .sysctls import sysctl_remedy
-from .watch import WATCH_REMEDIES
+from .watch import RESET_MEANINGS, RESET_REMEDIES, WATCH_REMEDIES
 
 __all__ = [
     "CLOSE_REMEDY",
     "EXPOSURE_REMEDIES",
     "REREAD_FIXED",
+    "RESET_MEANINGS",
+    "RESET_REMEDIES",
     "WATCH_REMEDIES",
     "scenario_remedy",
     "sysctl_remedy",

@@ -18,10 +18,10 @@ ANSWER_CHECKS: tuple[ServiceCheckName, ...] = ("early answer", "pipelined")
 class CheckRow(Frozen, frozen=True, kw_only=True):
     """The tries of one check, and of one way of writing for "early answer" (else `writing` is "").
 
-    `answered` of the `tries` clients got a status, `resets` ended in RST, and `open` were still
-    open when the time was over. `statuses` are the HTTP statuses with their counts, the most
-    frequent first. `seconds` are the least and the greatest wait for the server's close, None if it
-    never closed. `error` is the first error of a client.
+    `answered` of the `tries` clients got a status, `resets` ended in RST, `fins` in FIN, and `open`
+    were still open when the time was over. `statuses` are the HTTP statuses with their counts, the
+    most frequent first. `seconds` are the least and the greatest wait for the server's close, None
+    if it never closed. `error` is the first error of a client.
     """
 
     check: ServiceCheckName
@@ -30,6 +30,7 @@ class CheckRow(Frozen, frozen=True, kw_only=True):
     answered: int
     resets: int
     open: int
+    fins: int = 0
     statuses: tuple[tuple[int, int], ...] = ()
     seconds: tuple[float, float] | None = None
     error: str = ""
@@ -92,7 +93,8 @@ class ServiceRow(Frozen, frozen=True, kw_only=True):
     `target` is the URL, or the address and the port. `server` is what the service calls itself
     (the Server header), `executable` the path of the listening program, `units` are its systemd
     units or containers; each is empty if unknown. `product` is the server that these two name, ""
-    if none is known. `cures` are for the checks that lost answers, and for "idle".
+    if none is known. `cures` are for the checks that lost answers, and for "idle". `names` are the
+    hosts one by one.
     """
 
     service: str
@@ -104,6 +106,7 @@ class ServiceRow(Frozen, frozen=True, kw_only=True):
     hosts: HostRanges
     checks: tuple[CheckRow, ...]
     cures: tuple[Cure, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -123,7 +126,8 @@ class ServiceRow(Frozen, frozen=True, kw_only=True):
 class NotAsked(Frozen, frozen=True, kw_only=True):
     """A service, or one check of it, that could not be asked on these hosts.
 
-    `check` is "" for the whole service; `hint` is the next command to type.
+    `check` is "" for the whole service; `hint` is the next command to type. `names` are the hosts
+    one by one.
     """
 
     service: str
@@ -132,6 +136,7 @@ class NotAsked(Frozen, frozen=True, kw_only=True):
     problem: str
     hint: str
     hosts: HostRanges
+    names: tuple[str, ...] = ()
 
 
 class ServiceTable(Frozen, frozen=True, kw_only=True):

@@ -87,6 +87,7 @@ def _row(found: Sequence[Asked]) -> ServiceRow:
     results = [result for _, result in found]
     first, checks = results[0], _check_rows(results)
     product = find_product(first.server, first.executable)
+    names = tuple(name for name, _ in found)
     return ServiceRow(
         service=first.name,
         target=first.target,
@@ -94,9 +95,10 @@ def _row(found: Sequence[Asked]) -> ServiceRow:
         executable=first.executable,
         product=product,
         units=tuple(sorted({result.unit for result in results} - {""})),
-        hosts=fold_hosts(name for name, _ in found),
+        hosts=fold_hosts(names),
         checks=checks,
         cures=tuple(_cures(product, checks)),
+        names=names,
     )
 
 
@@ -141,6 +143,7 @@ def _check_row(check: ServiceCheckName, writing: str, tries: Sequence[ServiceTry
         tries=endings.total(),
         answered=statuses.total(),
         resets=endings["RST"],
+        fins=endings["FIN"],
         open=endings["open"],
         statuses=tuple(sorted(statuses.items(), key=_count_order)),
         seconds=_seconds(tries),
@@ -174,6 +177,7 @@ def _not_asked(results: Iterable[Asked]) -> tuple[NotAsked, ...]:
             problem=problem,
             hint=hint,
             hosts=fold_hosts(names),
+            names=tuple(names),
         )
         for (service, target, check, problem, hint), names in groups.items()
     )

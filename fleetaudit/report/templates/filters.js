@@ -111,6 +111,11 @@
       fits: { changed: (one, value) => value === "any" || (value === "ending" ? one[1] === "scenario" : one[0] === value) },
     },
     { at: (i) => data.anchor[i], things: () => data.anchors.map((_, i) => [i]), fits: { like: (i, value) => i === placeOf(value) } },
+    ...["resets", "unreadby", "unwatched", "service", "unasked"].map((name) => ({
+      at: (i) => (data.row ? data.row[i] : -1),
+      things: () => (data.rows || []).map((all) => all.map((i) => data.labels[i]).filter(([of]) => of === name).map(([, label]) => label)),
+      fits: { [name]: same },
+    })),
     { at: (i) => (data.unread[i] > 0 ? 0 : -1), things: () => [["now"]], fits: { unread: (when, value) => when === value } },
   ];
 
@@ -118,7 +123,8 @@
     q: "Name or group", group: "Group", kernel: "Kernel", state: "State", changed: "Changed", finding: "Finding", waived: "Waived finding", severity: "Severity",
     expected: "Expected", observed: "Observed", waiver: "Waived because", worst: "Worst finding", sysctl: "Sysctl", unlisted: "Value that is not listed of", cause: "Not audited",
     build: "Kernel", series: "Series", scenario: "Scenario", family: "Over", ending: "Ending", namespace: "Measured in namespace", notrun: "Not run",
-    change: "Change", like: "Behaves like", unread: "Unread data",
+    change: "Change", like: "Behaves like", unread: "Unread data", resets: "Resets", unreadby: "Unread data of", unwatched: "Not watched",
+    service: "Service", unasked: "Not asked",
   };
   // Anyone can write an address: a value may be the name of a property that every object has.
   const find = (object, key, otherwise) => (Object.hasOwn(object, key) ? object[key] : otherwise);

@@ -50,6 +50,7 @@ page.host = function (i) {
   fact(data.kernel[i] < 0 ? "Reason" : "System", ...list(at("about", "abouts")));
   if (data.rate[i] !== null) fact("Production", data.rate[i].toFixed(2) + " of 1,000 connections since boot were closed with unread data");
   if (data.unread[i] !== null) fact("Now", data.unread[i] + (data.unread[i] === 1 ? " socket holds" : " sockets hold") + " unread data");
+  for (const row of data.row ? data.rows[data.row[i]] : []) fact(page.filters.title(data.labels[row][0]), untrusted(data.labels[row][1]));
   for (const [severity, id, expected, observed, waived, since] of at("finding", "findings")) {
     const text = [make("span", "code", untrusted(id)), ": expected ", untrusted(expected), ", observed ", untrusted(observed)];
     const dated = since ? make("span", "quiet", " since " + since) : "";

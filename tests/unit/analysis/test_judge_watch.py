@@ -30,7 +30,7 @@ def findings(watch: Watched, **expect: ExposureExpectation) -> dict[str, Finding
 def test_a_host_that_resets_nobody_has_no_finding() -> None:
     host = judged(watched(), resets=NONE_EXPECTED)
     assert host.findings == ()
-    assert {"watch:host", "watch:resets"} <= {*host.expectations}
+    assert {"not-watched:host", "watch:resets"} <= {*host.expectations}
 
 
 def test_a_program_that_resets_because_of_unread_data_is_named_for_information() -> None:
@@ -76,7 +76,7 @@ def test_too_few_known_resets_do_not_prove_that_there_are_no_more() -> None:
 def test_a_host_that_could_not_be_watched_has_a_warning_with_the_next_command() -> None:
     found = findings(NOT_ROOT, resets=NONE_EXPECTED)
     for id_, expected in (
-        ("watch:host", "watched for 60 s"),
+        ("not-watched:host", "watched for 60 s"),
         ("watch:resets", "at most 0"),
     ):
         finding = found[id_]
@@ -94,7 +94,7 @@ def test_a_watch_without_a_length_has_no_rate() -> None:
 def test_a_host_that_was_not_to_be_watched_has_no_finding_of_it() -> None:
     host = judge_host(watched_host("web1", watched(resets(5))), Fleet().plan("web1"))
     assert host.findings == ()
-    assert "watch:host" not in host.expectations
+    assert "not-watched:host" not in host.expectations
 
 
 def test_names_of_programs_are_made_printable_and_bounded() -> None:

@@ -103,7 +103,7 @@ def test_a_host_that_could_not_be_watched_in_one_run_has_no_new_and_no_gone_prog
     found = drift_of(*pair)
     assert {change.kind for change in found.changes} == {"finding"}
     (change,) = found.changes
-    assert change.what == "watch:host"
+    assert change.what == "not-watched:host"
     assert change.effect == ("told again" if pair[0] is NOT_ROOT else "no longer told")
 
 

@@ -128,7 +128,7 @@ def test_csv_has_a_finding_once_if_a_program_resets_for_two_reasons() -> None:
 
 def test_csv_says_why_a_host_could_not_be_watched() -> None:
     rows = read_csv(table.render(run_with(NOT_ROOT)))
-    (row,) = [row for row in rows if row["id"] == "watch:host"]
+    (row,) = [row for row in rows if row["id"] == "not-watched:host"]
     assert row["observed"] == "unknown: watching needs root"
     assert row["severity"] == "warning"
 
@@ -157,6 +157,6 @@ def test_an_explanation_has_the_watch_of_its_host() -> None:
 def test_junit_and_sarif_have_the_program_and_the_host_that_could_not_be_watched() -> None:
     run = run_with(watched(resets(3)), NOT_ROOT)
     names = {case.get("name") for case in read_junit(junit.render(run)).iter("testcase")}
-    assert {"resets:haproxy:8443", "watch:host"} <= names
+    assert {"resets:haproxy:8443", "not-watched:host"} <= names
     results = {result["ruleId"] for result in read_sarif(sarif.render(run))["results"]}
-    assert {"resets:haproxy:8443", "watch:host"} <= results
+    assert {"resets:haproxy:8443", "not-watched:host"} <= results

@@ -59,12 +59,16 @@ from .kernels import (
     SeriesRow,
     Verdict,
 )
+from .listed import ListedHosts, ListFilter, RowLabel
+from .resets import NotWatchedLine, ReasonCure, ResetLine, ResetsView, UnreadLine
+from .services import CheckLine, CureView, NotAskedLine, ServiceCard, ServicesView
 from .status import (
     Highlight,
     NextStep,
     Status,
     StatusLevel,
 )
+from .story import Story, StoryStep
 from .summary import (
     Coverage,
     Sentence,
@@ -85,9 +89,11 @@ __all__ = [
     "Cell",
     "ChangeRow",
     "Changes",
+    "CheckLine",
     "Column",
     "Comparison",
     "Coverage",
+    "CureView",
     "DifferingHosts",
     "FindingGroup",
     "FindingRow",
@@ -101,19 +107,31 @@ __all__ = [
     "KernelClass",
     "KernelClassName",
     "KnownBuilds",
+    "ListFilter",
+    "ListedHosts",
     "Member",
     "MetExpectations",
     "NextStep",
+    "NotAskedLine",
     "NotRun",
+    "NotWatchedLine",
     "Production",
     "Profile",
+    "ReasonCure",
     "Remedy",
+    "ResetLine",
+    "ResetsView",
+    "RowLabel",
     "ScenarioView",
     "Sentence",
     "SeriesChart",
     "SeriesRow",
+    "ServiceCard",
+    "ServicesView",
     "Status",
     "StatusLevel",
+    "Story",
+    "StoryStep",
     "SummaryItem",
     "SysctlRows",
     "SysctlValue",
@@ -123,6 +141,7 @@ __all__ = [
     "TracePair",
     "TraceRow",
     "TraceSide",
+    "UnreadLine",
     "Verdict",
     "VerdictRow",
     "listed_sysctls",
@@ -148,8 +167,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
     `heat_map` replaces the matrix if there are many builds, else it is None. `folder` is the path
     of the run's folder, "" if its id is enough to find it. `known_builds` and `differing_hosts` are
-    what the table of kernels says about the builds. `watch` has the programs that reset,
-    and `services` how services answer and close.
+    what the table of kernels says about the builds. `watch` has the programs that reset, and
+    `services` how services answer and close. `resets_view` and `services_view` are what the page
+    shows of them, None if no host was to be watched, or had services to ask; `labels` name their
+    rows, and hosts have the indexes of their rows.
     """
 
     run: RunInfo
@@ -177,6 +198,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[HostEntry, ...]
     watch: WatchTable
     services: ServiceTable
+    story: Story
+    resets_view: ResetsView | None = None
+    services_view: ServicesView | None = None
+    labels: tuple[RowLabel, ...] = ()
     heat_map: HeatMap | None = None
     known_builds: tuple[KnownBuilds, ...] = ()
     differing_hosts: tuple[DifferingHosts, ...] = ()

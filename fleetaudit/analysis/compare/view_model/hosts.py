@@ -118,7 +118,8 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `anchor` is its profile, or the cause why it was not audited, or NOT_SELECTED. `build` is the
     index of its kernel among the builds. `hint_is_command` is true if `hint` is a command to type.
-    `sysctls` is None if the host was not audited.
+    `sysctls` is None if the host was not audited. `rows` are the rows of resets and services that
+    have the host: indexes of `Comparison.labels`.
     """
 
     name: str
@@ -134,3 +135,4 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     hint_is_command: bool
     sysctls: SysctlRows | None
+    rows: tuple[int, ...] = ()

@@ -1,0 +1,200 @@
+"""Makes the view of who resets from the table of all hosts. Pure.
+
+Rules: a number is "at least" if something was lost or not read. Of a host that
+could not be watched, only the reason and the next command are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import starmap
+from operator import attrgetter
+
+from fleetaudit.analysis.causes import is_command
+from fleetaudit.analysis.production import (
+    NotWatched,
+    ProgramPort,
+    ResetRow,
+    UnreadRow,
+    WatchedHost,
+    WatchTable,
+)
+from fleetaudit.analysis.remediation import RESET_MEANINGS, RESET_REMEDIES
+from fleetaudit.model import Watched
+from fleetaudit.text.host_ranges import HostRanges
+from fleetaudit.text.phrases import agree, and_more, count_noun, surround
+
+from .listed_rows import list_hosts, name_first
+from .sentences import linked_number, make_sentence
+from .view_model import (
+    ListedHosts,
+    NotWatchedLine,
+    ReasonCure,
+    ResetLine,
+    ResetsView,
+    Sentence,
+    UnreadLine,
+)
+
+MOST_LINES = 50
+MOST_UNREAD = 20
+MOST_PROBLEMS = 12
+MOST_NOTES = 12
+UNREAD_DATA = "unread data"
+OTHER = "other"
+
+
+def view_resets(table: WatchTable) -> ResetsView | None:
+    """Returns who resets, None if no host was to be watched."""
+    if not table.asked:
+        return None
+    rows, unread = table.rows[:MOST_LINES], table.unread[:MOST_UNREAD]
+    failed = table.not_watched[:MOST_PROBLEMS]
+    reset_hosts = list_hosts(rows, [*map(_reset_texts, rows)], "resets")
+    unread_hosts = list_hosts(unread, [*map(_program_texts, unread)], "unreadby")
+    failed_hosts = list_hosts(failed, [(row.problem, row.hint) for row in failed], "unwatched")
+    most = max(map(attrgetter("count"), rows), default=0)
+    return ResetsView(
+        headline=_headline(table),
+        qualifiers=tuple(_qualifiers([host.watched for host in table.hosts])),
+        lines=tuple(_line(row, most, at) for row, at in zip(rows, reset_hosts, strict=True)),
+        more_lines=len(table.rows) - len(rows),
+        unread=tuple(map(_unread_line, unread, unread_hosts)),
+        more_unread=len(table.unread) - len(unread),
+        has_unread=table.has_unread,
+        cures=tuple(map(_cure, dict.fromkeys(row.reason for row in rows))),
+        not_watched=tuple(map(_not_watched_line, failed, failed_hosts)),
+        more_not_watched=len(table.not_watched) - len(failed),
+        notes=tuple(starmap(_note, table.notes[:MOST_NOTES])),
+    )
+
+
+# ---- the first sentence
+
+
+def _headline(table: WatchTable) -> Sentence:
+    """Returns how many resets there were on how many hosts, and of how many nobody knows."""
+    failed = table.asked - len(table.hosts)
+    unknown = linked_number(f"{count_noun(failed, 'host')} could not be watched", "not-watched")
+    if not table.hosts:
+        return make_sentence(unknown, ".")
+    resetting = sum(bool(host.rows) for host in table.hosts)
+    seen = (
+        f"{at_least(table.is_partial)}{count_noun(table.resets, 'reset')} on {resetting:,} of"
+        f" {count_noun(len(table.hosts), 'watched host')} in {watch_length(table.hosts)}"
+    )
+    return make_sentence(seen, *("; ", unknown)[: 2 * failed], ".")
+
+
+def at_least(is_partial: bool) -> str:
+    """Returns what stands before a count that is not complete."""
+    return "at least " * is_partial
+
+
+def watch_length(hosts: Iterable[WatchedHost]) -> str:
+    """Returns for how long hosts were watched: "60 s", "58 to 60 s"."""
+    seconds = sorted({round(host.watched.seconds) for host in hosts})
+    return " to ".join(f"{n:,}" for n in dict.fromkeys((seconds[0], seconds[-1]))) + " s"
+
+
+# ---- what the numbers are worth
+
+
+def _qualifiers(seen: Sequence[Watched]) -> Iterator[str]:
+    """Yields what the kernels counted themselves, and what is missing in the counts."""
+    known = [watched for watched in seen if watched.aborts_on_close is not None]
+    if known:
+        yield _compare_with_kernel(known, len(seen) - len(known))
+    sampled, lost = sum(watched.sampled for watched in seen), sum(map(attrgetter("lost"), seen))
+    if sampled:
+        hosts = count_noun(sampled, "host")
+        yield f"On {hosts} there were too many resets to read all: the counts are a part of them."
+    if lost:
+        yield f"{count_noun(lost, 'event was', 'events were')} lost before they could be read."
+
+
+def _compare_with_kernel(known: Sequence[Watched], unknown: int) -> str:
+    """Returns the resets for unread data that the kernels counted, and how many are named.
+
+    The counter is that of the host's own network namespace, so resets in others do not count here.
+    """
+    counted = sum(watched.aborts_on_close or 0 for watched in known)
+    named = sum(map(_named_in_own_namespace, known))
+    unread = f" The counter could not be read on {count_noun(unknown, 'host')}." * bool(unknown)
+    return (
+        f"In the {agree(len(known), 'host’s', 'hosts’')} own network"
+        f" {agree(len(known), 'namespace', 'namespaces')} the kernel counted {counted:,} for unread"
+        f" data (TCPAbortOnClose), of which {named:,} {agree(named, 'is', 'are')} named.{unread}"
+    )
+
+
+def _named_in_own_namespace(watched: Watched) -> int:
+    """Returns how many resets for unread data are named in the host's own network namespace."""
+    own = [of for of in watched.resets if of.reason == UNREAD_DATA and not of.owner.namespace]
+    return sum(of.count for of in own)
+
+
+# ---- rows
+
+
+def _reset_texts(row: ResetRow) -> tuple[str, str]:
+    """Returns the names of a row, the second with the path of its program."""
+    short, long = _program_texts(row)
+    return f"{short} {row.reason}", f"{long} {row.reason}"
+
+
+def _program_texts(row: ResetRow | UnreadRow) -> tuple[str, str]:
+    """Returns the names of a program: "haproxy:8443", "/usr/sbin/haproxy:8443"."""
+    return str(row.program), f"{row.program.executable}:{row.program.port_text}"
+
+
+def _line(row: ResetRow, most: int, at: ListedHosts) -> ResetLine:
+    """Returns one row of resets; `most` is the largest count of all rows."""
+    return ResetLine(
+        program=_path(row.program),
+        port=row.program.port_text,
+        reason=row.reason,
+        count=f"{at_least(row.is_partial)}{row.count:,}",
+        share=row.count / max(most, 1),
+        rate="unknown" if row.per_minute is None else f"{row.per_minute:,.1f}",
+        units=name_first(row.units),
+        namespaces=name_first(row.namespaces),
+        at=at,
+    )
+
+
+def _path(program: ProgramPort) -> str:
+    """Returns the path of a program, or the words for one that nobody knows."""
+    return program.executable or program.name
+
+
+def _unread_line(row: UnreadRow, at: ListedHosts) -> UnreadLine:
+    """Returns the sockets of one program that hold unread data."""
+    connections = count_noun(row.sockets, "connection")
+    return UnreadLine(
+        program=_path(row.program),
+        port=row.program.port_text,
+        sockets=row.sockets,
+        bytes=row.bytes,
+        units=name_first(row.units),
+        effect=f"a restart of {row.program.name} would reset {connections}",
+        at=at,
+    )
+
+
+def _not_watched_line(row: NotWatched, at: ListedHosts) -> NotWatchedLine:
+    """Returns hosts that could not be watched for one reason."""
+    return NotWatchedLine(
+        problem=row.problem, hint=row.hint, is_command=is_command(row.hint), at=at
+    )
+
+
+def _cure(reason: str) -> ReasonCure:
+    """Returns what helps against resets of one reason; an unknown one is as "other"."""
+    known = reason if reason in RESET_REMEDIES else OTHER
+    return ReasonCure(reason=reason, meaning=RESET_MEANINGS[known], text=RESET_REMEDIES[known])
+
+
+def _note(note: str, hosts: HostRanges) -> str:
+    """Returns a sentence of hosts, with their names."""
+    return f"{note}{surround(': ', ', '.join(hosts.ranges))}{and_more(hosts.more)}"
