@@ -46,7 +46,7 @@ _REFUSED = (
         "write others as %20",
     ),
     (
-        re.compile("^(?!https?://)", re.IGNORECASE),
+        re.compile("^(?!https?://)"),
         "a URL begins with http:// or https://",
         "for other protocols, name the “port:”",
     ),
@@ -63,6 +63,11 @@ _REFUSED = (
         ),
         "“{}” in a URL looks like a secret, and reports show the URL",
         "ask a URL that needs none: a request that is refused shows the same close",
+    ),
+    (
+        re.compile(r"^(?!https?://[\w.:\[\]-]+(?:/|$))", re.ASCII),
+        "not a URL of a host and a path",
+        "url: http://127.0.0.1:8080/",
     ),
     (
         re.compile("#"),

@@ -6,11 +6,13 @@ was not asked is refused.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import HostPlan, ServiceResult, Watched
+from fleetaudit.model import HostPlan, ServiceCheck, ServiceResult, Watched
 
 from .reply import ReplyBase
 
@@ -23,7 +25,7 @@ _MISSING_NATIVE = ServiceResult(
     problem="the native probe asks no services: that needs a Python on the host",
     hint="apt-get install python3-minimal",
 )
-_WATCH_HINTS = frozenset(
+WATCH_HINTS = frozenset(
     {
         "cat /proc/sys/kernel/perf_event_paranoid",
         "cat /sys/kernel/security/lockdown",
@@ -38,7 +40,10 @@ _WATCH_HINTS = frozenset(
     }
 )
 """What the probes say to do where a host cannot be watched."""
-_HINTS = frozenset({"ss -ltnp", "ip address", _MISSING.hint, _MISSING_NATIVE.hint, *_WATCH_HINTS})
+USUAL_HINT = "ss -ltnp"
+HINTS = frozenset({USUAL_HINT, "ip address", _MISSING.hint, _MISSING_NATIVE.hint})
+"""The next commands to type where a service could not be asked: those of the probe, and these."""
+S = TypeVar("S", ServiceResult, ServiceCheck)
 
 
 def watched_of(plan: HostPlan, reply: ReplyBase) -> Watched | UnsetType:
@@ -51,7 +56,7 @@ def watched_of(plan: HostPlan, reply: ReplyBase) -> Watched | UnsetType:
         return UNSET
     watched = reply.watch or Watched(problem=_ENDED)
     # A hint is a command that somebody types, so none is taken from a host that the probes lack.
-    return replace(watched, hint=_known_hint(watched.hint))
+    return replace(watched, hint=watched.hint if watched.hint in WATCH_HINTS else "")
 
 
 def services_of(plan: HostPlan, reply: ReplyBase) -> tuple[ServiceResult, ...] | UnsetType:
@@ -76,13 +81,14 @@ def _with_target(result: ServiceResult, target: str) -> ServiceResult:
 
     A hint is a command that somebody types: only those that the probe has are taken from a host.
     """
-    checks = tuple(replace(check, hint=_known_hint(check.hint)) for check in result.checks)
-    return replace(result, target=target, checks=checks, hint=_known_hint(result.hint))
+    checks = tuple(map(_with_known_hint, result.checks))
+    return replace(_with_known_hint(result), target=target, checks=checks)
 
 
-def _known_hint(hint: str) -> str:
-    """Returns a hint if it is one of the probe's or of this module, "" otherwise."""
-    return hint if hint in _HINTS else ""
+def _with_known_hint(seen: S) -> S:
+    """Returns what was seen with a hint that is known; it has none without a problem."""
+    hints = {True: seen.hint if seen.hint in HINTS else USUAL_HINT, False: ""}
+    return replace(seen, hint=hints[bool(seen.problem)])
 
 
 def _refuse(is_wrong: bool, what: str) -> None:
