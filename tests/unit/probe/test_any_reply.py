@@ -17,7 +17,7 @@ from fleetaudit.analysis.compare import compare
 from fleetaudit.analysis.drift import compute_drift
 from fleetaudit.analysis.judge import judge_fleet, judge_host
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import AuditRun, Plan, Sysctl
+from fleetaudit.model import AuditRun, Plan, Service, ServiceResult, Sysctl, Watch
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.probe.known_names import BYTES, HOST_COUNTERS, QUEUES, TRIAL_COUNTERS
 from fleetaudit.probe.reply import RawObservation, RawTrial, Reply, Times
@@ -30,7 +30,11 @@ from tests.support.any_value import values_of
 from tests.support.runs import run_of
 
 Body = dict[str, Any]
-PLAN = replies.plan("liar")
+SERVICES = (
+    Service(name="upload", url="http://127.0.0.1:8080/", port=8080, idle_at_least=61.0),
+    Service(name="redis", port=6379, ending="FIN"),
+)
+PLAN = msgspec.structs.replace(replies.plan("liar"), watch=Watch(seconds=60.0), services=SERVICES)
 HONEST = verdict.result_from_output(replies.plan("honest"), replies.stored("namespace.txt"))
 FORMATS = ("html", "json", "csv", "junit", "prometheus", "sarif", "text", "pcap")
 
@@ -57,6 +61,17 @@ def trials(draw: st.DrawFn, steps: int) -> Body:
 
 
 @st.composite
+def services(draw: st.DrawFn) -> list[Body]:
+    """Draws the results of some of the services of `PLAN`."""
+    results = list[Body]()
+    names = [service.name for service in SERVICES]
+    for name in draw(st.lists(st.sampled_from(names), unique=True)):
+        one: Body = draw(values_of(ServiceResult))
+        results.append({**one, "name": name})
+    return results
+
+
+@st.composite
 def bodies(draw: st.DrawFn) -> Body:
     """Draws a reply to the call of `PLAN`."""
     body: Body = draw(values_of(Reply))
@@ -76,6 +91,7 @@ def bodies(draw: st.DrawFn) -> Body:
         observations=observations,
         times=draw(times_of([one for each in observations for one in each["trials"]])),
         sysctls=draw(st.dictionaries(keys, values_of(Sysctl))),
+        services=draw(services()),
     )
     if body["exposure"]:
         known = st.sampled_from(sorted(HOST_COUNTERS))
