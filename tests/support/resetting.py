@@ -218,3 +218,45 @@ def check_programs(watched: Watched, programs: Sequence[Program]) -> None:
     assert watched.named <= watched.events
     assert watched.lost == 0
     assert not watched.sampled
+
+
+IN_A_GUEST = """
+import ctypes, os, sys, time
+
+def start_way(way, times):
+    if os.fork():
+        return
+    ctypes.CDLL(None).prctl(15, b"{prefix}" + way.encode(), 0, 0, 0)
+    os.dup2(os.open("/dev/null", os.O_RDWR), 1)
+    sys.argv = ["", way, str(times)]
+    sys.stdin = Waiting({wait})
+    exec(compile({program!r}, way, "exec"), {{"__name__": way}})
+    os._exit(0)
+
+class Waiting:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def readline(self):
+        time.sleep(self.seconds)
+        self.seconds = 1.0
+
+for way, times in {resets!r}.items():
+    start_way(way, times)
+"""
+
+
+def programs_in_a_guest(wait: float) -> str:
+    """Returns lines before the program of a probe that start `RESETS` as processes of a guest: each
+    has its name and does its resets after `wait` seconds.
+    """
+    return IN_A_GUEST.format(prefix=PREFIX, wait=wait, program=PROGRAM, resets=RESETS)
+
+
+def resets_by_command(watched: Watched) -> Counter[tuple[str, str]]:
+    """Returns the resets of the programs by the names of their processes and the reasons."""
+    found = Counter[tuple[str, str]]()
+    for row in watched.resets:
+        if row.owner.command.startswith(PREFIX):
+            found[row.owner.command, row.reason] += row.count
+    return found

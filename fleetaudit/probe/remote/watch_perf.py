@@ -194,7 +194,8 @@ class PerfSource(object):
         self.event, self.symbols = event, Symbols()
         self.resets = []  # type: List[PerfEvent]
         self.tasks = []  # type: List[PerfEvent]
-        if event.told_by == "stack" and self.symbols.are_hidden():
+        hides_callers = self.symbols.are_hidden()  # reads them now, which costs time, not later
+        if event.told_by == "stack" and hides_callers:
             raise Unsupported("the kernel hides the addresses of its functions")
         try:
             self.open()

@@ -84,7 +84,7 @@ def caller_word(callers):
 
 class Symbols(object):
     """The few functions of the kernel whose names matter, by their addresses. They are read from
-    /proc/kallsyms once one is needed; `are_hidden` if the kernel shows no addresses.
+    /proc/kallsyms once; `are_hidden` if the kernel shows no addresses.
     """
 
     def __init__(self, path=KALLSYMS):

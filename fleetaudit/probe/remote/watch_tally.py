@@ -12,7 +12,7 @@ from .watch_rows import OTHER, BoundedRows
 
 MAX_PEERS = 32  # networks of one row
 MAX_RESETS = 100000  # that are read; the kernel counts the others
-CPU_SHARE, CPU_SPARE_S = 0.1, 0.5  # of one CPU, that a watch may use
+CPU_SHARE, CPU_SPARE_S = 0.1, 2.0  # of one CPU, that a watch may use
 UNREAD_WORD = "unread data"
 
 
