@@ -70,8 +70,26 @@ def waiting():
     time.sleep(0.1)
     listener.close()
 
-if way == "waiting":
-    waiting()
+def holding():
+    global held
+    held = [accepted(b"request") for _ in range(times)]
+    held.append(socket.create_connection(("127.0.0.1", port)))
+    held[-1].sendall(b"request")
+    time.sleep(0.1)
+
+def storm():
+    for _ in range(times // 500):
+        with socket.socket() as crowded:
+            crowded.bind(("127.0.0.1", 0))
+            crowded.listen(1000)
+            clients = []
+            for _ in range(500):
+                clients.append(socket.create_connection(crowded.getsockname()))
+        for client in clients:
+            client.close()
+
+if way in ("waiting", "holding", "storm"):
+    globals()[way]()
 else:
     for _ in range(times):
         globals()[way]()
@@ -80,7 +98,8 @@ sys.stdin.readline()
 """
 """Makes connections to itself once it reads a line, and ends them in one way: with
 unread data, with a zero linger, orderly, by the end of a process with unread data, or by closing
-the listener of connections that nobody accepted. It prints its port, and "done".
+the listener of connections that nobody accepted. "holding" ends none, and "storm" ends many at
+once as "waiting" does. It prints its port, and "done".
 """
 
 PREFIX = "fleet-"
