@@ -115,7 +115,7 @@ def test_another_format_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["", "-1", "x", "9" * 30])
-def test_a_number_that_is_none_is_refused(number: str) -> None:
+def test_a_number_that_is_not_one_is_refused(number: str) -> None:
     with pytest.raises(ValueError, match=r"is not from 0|invalid literal"):
         watch_format.ResetFormat(number, OLD)
 
@@ -238,7 +238,7 @@ def test_records_of_a_ring_buffer_are_split() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 64, b"\xff" * 7, struct.pack("=IHH", 9, 0, 4)])
-def test_records_that_are_none_end_the_buffer(data: bytes) -> None:
+def test_odd_records_end_the_buffer(data: bytes) -> None:
     assert list(watch_perf.split_records(data)) == []
 
 
@@ -307,7 +307,7 @@ def test_addresses_of_a_trace_are_read(fields: dict[str, str], port: int, peer: 
         " " * 4096 + "-1 [",
     ],
 )
-def test_other_lines_of_a_trace_are_none(line: str) -> None:
+def test_other_lines_of_a_trace_are_skipped(line: str) -> None:
     assert not watch_instance.TRACE_LINE.match(line[: watch_instance.MAX_LINE])
 
 
@@ -354,7 +354,7 @@ def test_listening_ports_come_first_in_a_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x\ny\n", "x\n" + "9" * 70000, TABLE[:200]])
-def test_a_table_that_is_none_has_no_listeners(tmp_path: Path, text: str) -> None:
+def test_an_odd_table_has_no_listeners(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tcp"
     path.write_text(text)
     assert watch_ports.listening_in(str(path)) == set()
