@@ -8,6 +8,7 @@ its position across in percent and down in pixels. Nothing is drawn where there 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -80,8 +81,8 @@ def stack(axis: TimeAxis, layers: Sequence[tuple[str, Values]], height: int) -> 
     areas = list[Area]()
     for name, values in layers:
         above = [low + value for low, value in zip(below, values, strict=True)]
-        scaled = [_scaled(line, top, height) for line in (below, above)]
-        areas.append(_area(axis, name, values, scaled[0], scaled[1]))
+        low, high = _scaled(below, top, height), _scaled(above, top, height)
+        areas.append(_area(axis, name, values, low, high))
         below = above
     return Stack(areas=tuple(areas), ticks=ticks)
 
@@ -94,14 +95,12 @@ def _scaled(values: Values, top: float, height: int) -> list[float]:
 def _area(axis: TimeAxis, name: str, values: Values, low: Values, high: Values) -> Area:
     """Returns the area between two lines of pixels, without the stretches in which it is empty."""
     stretches = [runs for runs in axis.stretches if any(values[runs.start : runs.stop])]
-    edges = [_points(axis, runs, high) for runs in stretches]
-    floors = [_points(axis, runs, low) for runs in stretches]
-    outlines = [edge + floor[::-1] for edge, floor in zip(edges, floors, strict=True)]
-    return Area(
-        path="".join(f"M{_text(outline)}z" for outline in outlines),
-        edge="".join(f"M{_text(edge)}" for edge in edges),
-        label=_label_place(axis, stretches, name, low, high),
-    )
+    path = edge = ""
+    for runs in stretches:
+        upper, lower = _points(axis, runs, high), _points(axis, runs, low)
+        path += f"M{_text(upper + lower[::-1])}z"
+        edge += f"M{_text(upper)}"
+    return Area(path=path, edge=edge, label=_label_place(axis, stretches, name, low, high))
 
 
 def _points(axis: TimeAxis, runs: range, line: Values) -> list[_Point]:
@@ -164,12 +163,10 @@ def _with_room(axis: TimeAxis, runs: range, half: float) -> Iterator[int]:
 
 def _near(axis: TimeAxis, runs: range, run: int, half: float) -> range:
     """Returns the runs that a label of `run` covers, and one more on each side."""
-    first = last = run
-    while first > runs[0] and axis.positions[run] - axis.positions[first] < half:
-        first -= 1
-    while last < runs[-1] and axis.positions[last] - axis.positions[run] < half:
-        last += 1
-    return range(first, last + 1)
+    here = axis.positions[run]
+    first = bisect_right(axis.positions, here - half, runs.start, run) - 1
+    last = bisect_left(axis.positions, here + half, run, runs.stop)
+    return range(max(first, runs.start), min(last + 1, runs.stop))
 
 
 def line(axis: TimeAxis, values: Sequence[float | None], height: int) -> Line:
@@ -179,9 +176,14 @@ def line(axis: TimeAxis, values: Sequence[float | None], height: int) -> Line:
     dot.
     """
     known = [value for value in values if value is not None]
-    ticks, top = _vertical_axis(max(known, default=0), height, whole=False)
-    y = [None if value is None else round(height - height * value / top, 1) for value in values]
-    pieces = [list(_known(axis, runs, y)) for runs in _known_stretches(axis, y)]
+    ticks, top = _vertical_axis(max(known, default=0), height, least_step=0.0)
+    points = [
+        None
+        if value is None
+        else (round(x * WIDTH / 100, 1), round(height - height * value / top, 1))
+        for x, value in zip(axis.positions, values, strict=True)
+    ]
+    pieces = list(_known_pieces(axis, points))
     single = len(values) > MOST_DOTS
     dots = [point for piece in pieces for point in piece if not single or len(piece) == 1]
     return Line(
@@ -191,20 +193,11 @@ def line(axis: TimeAxis, values: Sequence[float | None], height: int) -> Line:
     )
 
 
-def _known_stretches(axis: TimeAxis, y: Sequence[float | None]) -> Iterator[list[int]]:
-    """Yields the runs of each stretch between unknown values."""
+def _known_pieces(axis: TimeAxis, points: Sequence[_Point | None]) -> Iterator[list[_Point]]:
+    """Yields the points between two gaps or unknown values; each list has one at least."""
     for runs in axis.stretches:
-        for is_unknown, some in groupby(runs, key=lambda run: y[run] is None):
-            if not is_unknown:
-                yield list(some)
-
-
-def _known(axis: TimeAxis, runs: Iterable[int], y: Sequence[float | None]) -> Iterator[_Point]:
-    """Yields the points of runs whose value is known."""
-    for run in runs:
-        down = y[run]
-        if down is not None:
-            yield round(axis.positions[run] * WIDTH / 100, 1), down
+        groups = groupby(points[runs.start : runs.stop], key=bool)
+        yield from (list(filter(None, some)) for is_known, some in groups if is_known)
 
 
 def marks(axis: TimeAxis, counts: Sequence[int]) -> tuple[Mark, ...]:
@@ -214,15 +207,13 @@ def marks(axis: TimeAxis, counts: Sequence[int]) -> tuple[Mark, ...]:
 
 
 def _vertical_axis(
-    most: float, height: int, *, whole: bool = True
+    most: float, height: int, *, least_step: float = 1.0
 ) -> tuple[tuple[Tick, ...], float]:
     """Returns the labels of an axis from 0 to at least `most`, and the value at its upper end.
 
-    With `whole` every label is a whole number.
+    Two labels differ by at least `least_step`; with 1 every label is a whole number.
     """
-    step = _round_step(most / _MOST_STEPS)
-    if whole:
-        step = max(1.0, step)
+    step = max(least_step, _round_step(most / _MOST_STEPS))
     count = max(1, math.ceil(round(most / step, 6)))
     top = step * count
     values = [step * n for n in range(count + 1)]
