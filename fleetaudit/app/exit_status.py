@@ -17,14 +17,12 @@ def exit_status(run: AuditRun, fail_on: Collection[str]) -> int:
     not audited. 8: "drift" is in `fail_on`, and something changed since the baseline or that is
     unknown. `fail_on` has the words of --fail-on: severities and "drift".
     """
-    status = 0
-    if _has_finding(run, fail_on):
-        status |= NOT_MET
-    if any(isinstance(host, NotAudited) for host in run.hosts):
-        status |= NOT_AUDITED
-    if "drift" in fail_on and _has_drift(run):
-        status |= DRIFT
-    return status
+    counts_drift = "drift" in fail_on and _has_drift(run)
+    return (
+        NOT_MET * _has_finding(run, fail_on)
+        + NOT_AUDITED * bool(run.not_audited)
+        + DRIFT * counts_drift
+    )
 
 
 def plan_status(plan: Plan) -> int:
