@@ -7,6 +7,7 @@ include/xen/interface/elfnote.h for PVH.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ from .image_headers import check_size, version_of
 _MACHINES = {
     0x03: "32-bit x86",
     0x14: "PowerPC",
-    0x15: "64-bit PowerPC",
+    0x15: "big-endian 64-bit PowerPC, for which there is no probe",
     0x16: "S/390",
     0x28: "32-bit ARM",
     0x3E: "x86-64",
@@ -41,8 +42,13 @@ _X86_HINT = (
 _LOADED, _NOTE = 1, 4  # p_type
 _NOTES_MAX = 64 * 1024
 _SEGMENTS_MAX = 64
-_PVH_ENTRY = struct.pack("<III", 4, 4, 18) + b"Xen\0"  # also with an address of eight bytes
-_PVH_ENTRY_64 = struct.pack("<III", 4, 8, 18) + b"Xen\0"
+_PVH_HEADS = struct.pack("<III", 4, 4, 18), struct.pack("<III", 4, 8, 18)
+"""The heads of the note, whose address has four or eight bytes."""
+_PVH_ENTRY = re.compile(b"(?:%b)Xen\0" % b"|".join(map(re.escape, _PVH_HEADS)))
+_BYTE_ORDERS = {b"\x02": ">"}
+"""The byte order of a file that is not little-endian, by its EI_DATA: ELFDATA2MSB."""
+_IDENT = b"\x02\x01"
+"""EI_CLASS and EI_DATA of the kernels that are booted: 64 bits, little-endian."""
 _POWER_KERNEL_START = 0xC000000000000000
 
 
@@ -59,18 +65,11 @@ def elf(data: bytes) -> Image | None:
     """Recognizes a vmlinux, and raises `NotAKernelError` for other ELF programs."""
     if not data.startswith(b"\x7fELF"):
         return None
-    byte_order = "<"
-    if data[5:6] == b"\x02":  # EI_DATA is ELFDATA2MSB
-        byte_order = ">"
+    byte_order = _BYTE_ORDERS.get(data[5:6], "<")
     (machine,) = struct.unpack_from(f"{byte_order}H", data[:64].ljust(64, b"\0"), 18)
-    is_known_kind = data[4:6] == b"\x02\x01"  # 64 bits, little-endian
-    if machine == _POWER and is_known_kind:
-        return _power(data)
-    if machine == _X86 and is_known_kind:
-        return _x86(data)
+    if recognize := _KERNELS.get((data[4:6], machine)):
+        return recognize(data)
     name = _MACHINES.get(machine, f"machine {machine}")
-    if machine == _POWER:
-        name = "big-endian 64-bit PowerPC, for which there is no probe"
     raise NotAKernelError(
         f"an ELF program for {name}, which is not booted", _HINTS.get(machine, "")
     )
@@ -94,13 +93,17 @@ def _x86(data: bytes) -> Image:
     segments = [*_segments(data)]
     notes = [s for s in segments if s.kind == _NOTE]
     texts = [data[s.offset : s.offset + min(s.size, _NOTES_MAX)] for s in notes]
-    if not any(_PVH_ENTRY in text or _PVH_ENTRY_64 in text for text in texts):
+    if not any(map(_PVH_ENTRY.search, texts)):
         raise NotAKernelError(
             "an ELF program (perhaps a vmlinux) without a PVH entry, which nothing can load",
             _X86_HINT,
         )
     check_size(data, _size(segments))
     return Image(data, version_of(data))
+
+
+_KERNELS = {(_IDENT, _POWER): _power, (_IDENT, _X86): _x86}
+"""What recognizes a kernel, by the kind of its file and its machine."""
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
