@@ -31,9 +31,13 @@ MAX_DEPTH = 16  # of Includes: OpenSSH's own bound
 # What `ssh -G` prints as it is written; tokens in it are expanded for each host by us.
 _PRINTED_AS_WRITTEN = {"identityfile", "certificatefile", "proxycommand", "proxyjump"}
 _LINE = re.compile(r"[ \t]*([A-Za-z0-9]+)(?:[ \t]*=[ \t]*|[ \t]+)([!-~][ -~\t]*)")
+_NO_LINE = re.compile(r"[ \t]*(?:#.*)?")
 _PATTERN = re.compile(r"!?[A-Za-z0-9._*?-]+")
-_NAME = re.compile(r"(?:[a-z0-9_][a-z0-9_-]*\.)*[a-z_][a-z0-9_-]*")
-_IPV4 = re.compile(r"(?:(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])(?:\.(?!$)|$)){4}")
+_WILDCARD = re.compile(r"[*?]")
+_NAME = re.compile(
+    r"(?:[a-z0-9_][a-z0-9_-]*\.)*[a-z_][a-z0-9_-]*"
+    r"|(?:(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])(?:\.(?!$)|$)){4}"  # an IPv4 address
+)
 _ABOUT_NAMES = re.compile(r"(?i)\s*(?:-o\s*)?(?:include|match|host|hostname|canonical\w*)[\s=]")
 
 
@@ -54,7 +58,7 @@ class NameClasses(msgspec.Struct, frozen=True):
 
     def class_of(self, name: str) -> tuple[object, ...] | None:
         """Returns the class of a name, None if ssh must be asked about this name alone."""
-        if not (_NAME.fullmatch(name) or _IPV4.fullmatch(name)) or name in self.host_names:
+        if name in self.host_names or not _NAME.fullmatch(name):
             return None
         literal = name if name in self.names else ""
         return literal, *(pattern.fullmatch(name) is not None for pattern in self.patterns)
@@ -75,7 +79,7 @@ def read_classes(files: Sequence[ConfigFile]) -> NameClasses | None:
     """
     try:
         return _classes(chain.from_iterable(_lines(file, 0) for file in files))
-    except (OSError, Unclear):
+    except (OSError, ValueError, Unclear):
         return None
 
 
@@ -99,7 +103,7 @@ def _lines(file: ConfigFile, depth: int) -> Iterator[tuple[str, str]]:
     except FileNotFoundError:
         return
     for line in re.split(r"\r?\n", text):
-        if not line.strip(" \t") or line.lstrip(" \t").startswith("#"):
+        if _NO_LINE.fullmatch(line):
             continue
         found = _LINE.fullmatch(line)
         if not found:
@@ -113,12 +117,11 @@ def _lines(file: ConfigFile, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def _included(value: str, file: ConfigFile) -> Iterator[ConfigFile]:
-    """Yields the files of an Include; raises `Unclear` for what only ssh can expand."""
-    try:
-        words = split_include(value)
-    except ValueError as e:
-        raise Unclear from e
-    for word in words:
+    """Yields the files of an Include.
+
+    Raises `Unclear` for what only ssh can expand, and ValueError as `split_include`.
+    """
+    for word in split_include(value):
         if re.search(r"[$%\\{}#\[\]]|^~(?!/)", word):
             raise Unclear
         path = re.sub(r"^~(?=/)", lambda _: file.home, word)
@@ -151,10 +154,9 @@ def _classes(lines: Iterable[tuple[str, str]]) -> NameClasses:
             _check_value(keyword, value)
         if keyword == "hostname":
             host_names.add(value.strip(' \t"').lower())
-    wild = [token for token in tokens if "*" in token or "?" in token]
     return NameClasses(
         names=frozenset(tokens),
-        patterns=tuple(map(_compiled, wild)),
+        patterns=tuple(map(_compiled, filter(_WILDCARD.search, tokens))),
         host_names=frozenset(host_names),
         control_path=control_path,
     )
