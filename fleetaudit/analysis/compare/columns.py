@@ -131,13 +131,8 @@ def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
     It is false if no step is "closer reads all", and if a step that begins with "peer sends" comes
     after the last of them.
     """
-    reads = False
-    for step in steps:
-        if step == _READS_ALL:
-            reads = True
-        elif step.startswith("peer sends"):
-            reads = False
-    return reads
+    deciding = [s for s in steps if s == _READS_ALL or s.startswith("peer sends")]
+    return deciding[-1:] == [_READS_ALL]
 
 
 def _differs(cells: Iterable[Cell]) -> bool:
@@ -171,7 +166,7 @@ def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
     all_hosts = sum(group.hosts for group, _ in groups)
     return Cell(
         label=_label(counts, all_hosts),
-        verdict=_cell_verdict(valid, row, all_hosts),
+        verdict=_worst_of_valid((verdict_of(o, row) for _, o in valid), all_hosts),
         counts=_most_first(counts),
         hosts=counts.total(),
         void=all_hosts - counts.total(),
@@ -190,22 +185,12 @@ def merge_cells(cells: Sequence[Cell]) -> Cell:
     void = sum(cell.void for cell in cells)
     return Cell(
         label=_label(counts, counts.total() + void),
-        verdict=_merged_verdict(cells),
+        verdict=_worst_of_valid((cell.verdict for cell in cells if cell.hosts), void),
         counts=_most_first(counts),
         hosts=counts.total(),
         void=void,
         on_host=sum(cell.on_host for cell in cells),
     )
-
-
-def _merged_verdict(cells: Sequence[Cell]) -> Verdict:
-    """Returns the worst verdict of the cells with hosts; of none, why there is no verdict."""
-    with_hosts = [cell.verdict for cell in cells if cell.hosts]
-    if with_hosts:
-        return _worst(with_hosts)
-    if any(cell.void for cell in cells):
-        return "void"
-    return "not run"
 
 
 def _most_first(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
@@ -238,13 +223,13 @@ def _label(counts: Counter[str], all_hosts: int) -> str:
     return next(iter((*endings, *counts)))
 
 
-def _cell_verdict(valid: Sequence[GroupObservation], row: ScenarioRow, all_hosts: int) -> Verdict:
-    """Returns the worst verdict of the valid groups, or why there is none."""
-    if valid:
-        return _worst(verdict_of(o, row) for _, o in valid)
-    if all_hosts:
-        return "void"
-    return "not run"
+def _worst_of_valid(verdicts: Iterable[Verdict], others: int) -> Verdict:
+    """Returns the worst verdict of valid hosts, or why there is none.
+
+    `others` is how many void hosts there are, if no host is valid.
+    """
+    without: Verdict = "void" if others else "not run"
+    return max(verdicts, key=_FROM_BEST_TO_WORST.index, default=without)
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:
