@@ -186,7 +186,7 @@ class ReplyBase(Frozen, frozen=True, kw_only=True):
     sysctls_writable: bool = True
     exposure: Exposure | None
     watch: Watched | None = None
-    services: Annotated[tuple[ServiceResult, ...], Meta(max_length=100)] = ()
+    services: Annotated[tuple[ServiceResult, ...], Meta(max_length=1000)] = ()
     elapsed_s: Duration
     cpu_s: Duration = 0.0
 
