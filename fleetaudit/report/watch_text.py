@@ -7,6 +7,7 @@ counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from msgspec import UNSET
 
@@ -79,7 +80,7 @@ def _headline(table: WatchTable) -> str:
     Of a run that watched one host, it does not say on how many.
     """
     failed = table.asked - len(table.hosts)
-    unknown = surround("; ", count_noun(failed, "host") if failed else "", " could not be watched")
+    unknown = surround("; ", failed, f" {agree(failed, 'host', 'hosts')} could not be watched")
     if not table.hosts:
         one, many = "the one host", f"none of {table.asked:,} hosts"
         verb = agree(failed, "could not be watched", "could be watched")
@@ -88,17 +89,16 @@ def _headline(table: WatchTable) -> str:
     if table.is_partial:
         resets = f"at least {resets}"
     if table.asked > 1:
-        hosts = sum(bool(host.rows) for host in table.hosts)
+        hosts = sum(map(bool, map(attrgetter("rows"), table.hosts)))
         resets += f" on {hosts:,} of {count_noun(len(table.hosts), 'watched host')}"
     return f"{resets} in {_length(table.hosts)}{unknown}."
 
 
 def _length(hosts: Iterable[WatchedHost]) -> str:
     """Returns for how long hosts were watched: "60 s", "58 to 60 s"."""
-    seconds = sorted({round(host.watched.seconds) for host in hosts})
-    if len(seconds) == 1:
-        return f"{seconds[0]:,} s"
-    return f"{seconds[0]:,} to {seconds[-1]:,} s"
+    seconds = sorted(map(attrgetter("watched.seconds"), hosts))
+    ends = (f"{seconds[0]:,.0f}", f"{seconds[-1]:,.0f}")
+    return f"{' to '.join(dict.fromkeys(ends))} s"
 
 
 # ---- rows
@@ -142,7 +142,7 @@ def _join_units(units: Sequence[str]) -> str:
 
 def _hosts(table: WatchTable, width: int) -> list[str]:
     """Returns a line for each host that resets, if there are several watched hosts."""
-    hosts = [host for host in table.hosts if host.rows]
+    hosts = [*filter(attrgetter("rows"), table.hosts)]
     if len(table.hosts) < 2 or not hosts:
         return []
     return [
@@ -201,9 +201,8 @@ def _notes(table: WatchTable) -> Iterator[str]:
 
 def _method(watched: Watched) -> Iterator[str]:
     """Yields how one host was watched, how its counter moved, and its notes."""
-    how = [f"by {watched.method}"] if watched.method else []
-    how += [_METHODS[watched.told_by]] if watched.told_by else []
-    yield surround("watched ", ", ".join(how))
+    how = surround("by ", watched.method), _METHODS.get(watched.told_by, "")
+    yield surround("watched ", ", ".join(filter(None, how)))
     if watched.aborts_on_close is not None:
         yield f"TCPAbortOnClose moved by {watched.aborts_on_close:,}"
     for note in watched.notes:

@@ -8,13 +8,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-from msgspec import UNSET
+from collections.abc import Iterable, Iterator
 
 from fleetaudit.analysis.judge import program_id
-from fleetaudit.analysis.production import HostResets, has_watch, host_resets
-from fleetaudit.model import Audited, Change
+from fleetaudit.analysis.production import HostResets, rows_if_watched
+from fleetaudit.model import Change
 from fleetaudit.text.sanitize import printable_line
 
 from .host_diff import HostDiff
@@ -32,45 +30,46 @@ def reset_changes(diff: HostDiff) -> Iterator[Change]:
 
     A change has the date and the severity of the finding of its program, if that has one.
     """
-    if not (has_watch(diff.before) and has_watch(diff.after)):
+    watches = rows_if_watched(diff.before), rows_if_watched(diff.after)
+    if None in watches:
         return
-    before, after = _rows(diff.before), _rows(diff.after)
-    for row in sorted(before.keys() | after.keys()):
-        what, reason = row
-        texts = _describe(reason, before.get(row), after.get(row))
-        if texts:
+    before, after = map(_by_program, watches)
+    for what, reason in sorted(before.keys() | after.keys()):
+        texts = _describe(reason, before.get((what, reason)), after.get((what, reason)))
+        if texts[0] != texts[1]:
             yield diff.change("changed", "resets", what, *texts)
 
 
-def _rows(host: Audited) -> Mapping[_Row, HostResets]:
-    """Returns the rows of a host that was watched; of two programs of one name the one with more
-    resets.
+def _by_program(rows: Iterable[HostResets] | None) -> dict[_Row, HostResets]:
+    """Returns the rows of a host by program and reason; of two programs of one name the one with
+    more resets, which comes first.
     """
-    rows = dict[_Row, HostResets]()
-    for row in () if host.watch is UNSET else host_resets(host.watch):
-        rows.setdefault((program_id(row.program), printable_line(row.reason)), row)
-    return rows
+    found = dict[_Row, HostResets]()
+    for row in rows or ():
+        found.setdefault((program_id(row.program), printable_line(row.reason)), row)
+    return found
 
 
-def _describe(
-    reason: str, before: HostResets | None, after: HostResets | None
-) -> tuple[str, str] | None:
-    """Returns what a program did before and does now, None if nothing changed.
+def _describe(reason: str, before: HostResets | None, after: HostResets | None) -> tuple[str, str]:
+    """Returns what a program did before and does now; equal texts if nothing changed.
 
     New and gone programs have no numbers, so that hosts with the same program share a row.
     """
-    if before is None or after is None:
-        resets = f"resets because of {reason}"
-        return (NONE, resets) if before is None else (resets, NONE)
-    if not _is_other_rate(before, after):
-        return None
-    return _rate(before, reason), _rate(after, reason)
+    resets = f"resets because of {reason}"
+    if before is None:
+        return NONE, resets
+    if after is None:
+        return resets, NONE
+    if _is_other_rate(before, after):
+        return _rate(before, reason), _rate(after, reason)
+    return resets, resets
 
 
 def _is_other_rate(before: HostResets, after: HostResets) -> bool:
     """Returns whether a rate became much higher or lower."""
     low, high = sorted((before.per_minute or 0.0, after.per_minute or 0.0))
-    return low > 0 and high >= LEAST_FACTOR * low and max(before.count, after.count) >= LEAST_RESETS
+    has_enough = max(before.count, after.count) >= LEAST_RESETS
+    return has_enough and high >= LEAST_FACTOR * low > 0
 
 
 def _rate(row: HostResets, reason: str) -> str:

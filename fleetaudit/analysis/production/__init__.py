@@ -5,7 +5,7 @@ listed with its reason, and none of its numbers count as 0.
 """
 
 from .model import HostResets, NotWatched, ProgramPort, ResetRow, UnreadRow, WatchedHost, WatchTable
-from .resets import has_watch, host_resets, watch_table
+from .resets import host_resets, rows_if_watched, watch_table
 
 __all__ = [
     "HostResets",
@@ -15,7 +15,7 @@ __all__ = [
     "UnreadRow",
     "WatchTable",
     "WatchedHost",
-    "has_watch",
     "host_resets",
+    "rows_if_watched",
     "watch_table",
 ]

@@ -40,10 +40,11 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-def has_watch(host: Audited) -> bool:
-    """Returns whether a host was watched: it was to be, and it could be."""
-    watched = host.watch
-    return watched is not UNSET and not watched.problem
+def rows_if_watched(host: Audited) -> tuple[HostResets, ...] | None:
+    """Returns the rows of a host, None if it was not to be watched, or could not be."""
+    if host.watch is UNSET or host.watch.problem:
+        return None
+    return host_resets(host.watch)
 
 
 def watch_table(audited: Iterable[Audited]) -> WatchTable:
