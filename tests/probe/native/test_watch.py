@@ -14,7 +14,8 @@ import pytest
 
 from fleetaudit.model import Watched
 from fleetaudit.probe import protocol
-from tests.support import probe_runs
+from tests.probe.native.test_foreign import EMULATORS
+from tests.support import native, probe_runs
 from tests.support.native import request_text
 from tests.support.resetting import (
     check_programs,
@@ -36,10 +37,14 @@ def root() -> None:
     probe_runs.need_root()
 
 
-def start(call: dict[str, Any], *, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-    """Starts the native probe; `within` is a command that its own is appended to."""
+def start(
+    call: dict[str, Any], *, within: Sequence[str] = (), program: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """Starts the native probe, or another `program`; `within` is a command that its own is appended
+    to.
+    """
     process = subprocess.Popen(
-        [*within, native_program()],
+        [*within, *(program or [str(native_program())])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -103,6 +108,26 @@ def test_programs_are_named_by_a_tracing_instance_where_perf_events_are_refused(
     check_programs(seen, programs)
     assert seen.method == "tracefs"
     assert seen.notes == ("tracefs was used: perf_event_open is refused (EPERM)",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", EMULATORS)
+def test_the_programs_for_other_architectures_name_them_too(
+    tmp_path: Path, architecture: str
+) -> None:
+    """QEMU's emulation of a processor has no perf_event_open(2)."""
+    emulator, processor = EMULATORS[architecture]
+    probe_runs.need_program(emulator)
+    program = tmp_path / "probe"
+    program.write_bytes(native.built(architecture))
+    program.chmod(0o755)
+
+    def emulated(call: dict[str, Any], within: Sequence[str]) -> subprocess.Popen[bytes]:
+        return start(call, program=(emulator, "-cpu", processor, str(program)), within=within)
+
+    seen, programs = watch_programs(tmp_path, emulated)
+    check_programs(seen, programs)
+    assert seen.method == "tracefs"
 
 
 def test_peers_are_not_reported_unless_they_are_asked_for(tmp_path: Path) -> None:
@@ -216,7 +241,7 @@ def test_a_storm_is_bounded_and_its_program_named(tmp_path: Path, method: str) -
     assert seen.aborts_on_close is not None
     assert seen.aborts_on_close > 10_000
     if method == "perf_event_open":  # its count is the kernel's own
-        assert abs(seen.events - seen.aborts_on_close) < 1000  # of others on this machine
+        assert seen.events >= seen.aborts_on_close  # others on this machine may reset, too
     if seen.named + seen.lost < seen.events - 1000:
         assert seen.sampled
         assert any("too many resets to read them all" in note for note in seen.notes)
