@@ -11,7 +11,7 @@
 /* The reply is written in pieces, so that a host with little memory sends one, too: no part that is
    added at once is larger than an observation. */
 enum { MAX_PIECE = 8 * 1024 * 1024, PIECE = 16384, RESERVE = 256 * 1024 };
-enum { MAX_WATCH = 4 * 1024 * 1024 };
+enum { MAX_WATCH = 7 * 1024 * 1024 };
 
 /* Writes to stdout, which may not take all at once. */
 static bool write_output(const char *data, size_t size) {

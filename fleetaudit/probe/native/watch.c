@@ -95,6 +95,13 @@ static void stop(struct perf *perf, struct instance *instance, struct watching *
     }
 }
 
+/* Returns for how long there is time. */
+static double time_to_watch(double asked) {
+    double longest = timeout.deadline - SPARE_TIME - now();
+    double seconds = asked < longest ? asked : longest;
+    return seconds > 0.1 ? seconds : 0.1;
+}
+
 /* Watches by one of the two ways, with the counter read as close to its ends as possible. */
 static void watch_by(struct found *found, struct perf *perf, struct instance *instance) {
     struct watching *watching = &found->watching;
@@ -104,6 +111,7 @@ static void watch_by(struct found *found, struct perf *perf, struct instance *in
     start(perf, instance);
     watching->began = now();
     watching->cpu = cpu_time();
+    watching->seconds = time_to_watch(found->asked);
     found->aborts.at_start = read_aborts(&counters);
     while (now() < watching->began + watching->seconds && !time_is_up) {
         if (perf) {
@@ -232,10 +240,8 @@ static void add_problem(struct text *json, const struct watch_problem *problem) 
 
 void watch_host(struct text *json, const struct watch_request *asked) {
     static struct found found = {.method = "", .unread.limit = 1024 * 1024};
-    double cpu = cpu_time(), longest = timeout.deadline - SPARE_TIME - now();
+    double cpu = cpu_time();
     found.asked = asked->seconds;
-    found.watching.seconds = asked->seconds < longest ? asked->seconds : longest;
-    found.watching.seconds = found.watching.seconds > 0.1 ? found.watching.seconds : 0.1;
     found.watching.point.root = -1;
     begin_notes(&found.notes);
     if (prepare(&found, asked->peers)) {

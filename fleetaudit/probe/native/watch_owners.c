@@ -30,15 +30,15 @@ enum { ID_DIGITS = 12, LONG_ID = 64, MAX_CGROUP_PATH = 1024 };
 const char UNKNOWN_NAMESPACE[] = "unknown";
 static const struct owner UNKNOWN = {.namespace = "unknown"};
 
-/* What is known of one process. */
+/* What is known of one process; `number` 0: nothing. */
 struct process {
     unsigned number;
-    int owner;
     double read_at;
+    struct owner owner;
 };
 
 struct owners {
-    struct owner owner[MAX_OWNERS]; /* the first two are UNKNOWN_OWNER and OTHER_OWNER */
+    struct owner owner[MAX_OWNERS]; /* of who reset; first UNKNOWN_OWNER and OTHER_OWNER */
     int count;
     struct process process[PROCESSES]; /* by its number modulo PROCESSES: a later one replaces it */
     char namespace[NAMESPACE_TEXT];    /* the host's own */
@@ -191,6 +191,9 @@ static bool read_owner(const struct owners *owners, unsigned process, struct own
         return false;
     }
     text[strcspn(text, "\n")] = 0;
+    if (strcmp(owner->command, text)) { /* another process may have its number now */
+        set_text(owner->executable, sizeof owner->executable, "");
+    }
     set_text(owner->command, sizeof owner->command, text);
     if (read_executable(process, link, sizeof link)) {
         set_text(owner->executable, sizeof owner->executable, link);
@@ -220,42 +223,37 @@ static int number_of(struct owners *owners, const struct owner *owner) {
     return owners->count++;
 }
 
+/* Returns the place of a process, with what is known of it. */
 static struct process *find_process(struct owners *owners, unsigned process) {
     struct process *found = &owners->process[process % PROCESSES];
-    return found->number == process ? found : NULL;
-}
-
-static struct process *keep_process(struct owners *owners, unsigned process, int owner,
-                                    double read_at) {
-    struct process *kept = &owners->process[process % PROCESSES];
-    *kept = (struct process){process, owner, read_at};
-    return kept;
-}
-
-/* Reads a process, and keeps what is known of it; `known` is what was known before. */
-static int read_process(struct owners *owners, unsigned process, int known) {
-    struct owner owner = owners->owner[known];
-    if (!read_owner(owners, process, &owner)) {
-        return known;
+    if (found->number != process) {
+        *found = (struct process){.number = process, .owner = UNKNOWN};
     }
-    return keep_process(owners, process, number_of(owners, &owner), now())->owner;
+    return found;
+}
+
+/* Reads what a process has now, if it is still there. */
+static void read_process(const struct owners *owners, struct process *process) {
+    if (read_owner(owners, process->number, &process->owner)) {
+        process->read_at = now();
+    }
 }
 
 int owner_of(struct owners *owners, unsigned process, const char *command) {
     if (!process) {
         return UNKNOWN_OWNER;
     }
-    const struct process *known = find_process(owners, process);
-    if (known && now() - known->read_at < FRESH) {
-        return known->owner;
+    struct process *found = find_process(owners, process);
+    if (now() - found->read_at >= FRESH) {
+        read_process(owners, found);
     }
-    int owner = read_process(owners, process, known ? known->owner : UNKNOWN_OWNER);
-    if (owner != UNKNOWN_OWNER || !*command) {
-        return owner;
+    struct owner owner = found->owner;
+    bool is_gone = now() - found->read_at >= FRESH;
+    if (is_gone && *command && strcmp(owner.command, command)) {
+        owner = UNKNOWN;
+        set_text(owner.command, sizeof owner.command, command);
     }
-    struct owner named = UNKNOWN;
-    set_text(named.command, sizeof named.command, command);
-    return number_of(owners, &named);
+    return number_of(owners, &owner);
 }
 
 const struct owner *owner_number(const struct owners *owners, int number) {
@@ -269,9 +267,12 @@ bool is_own_process(const struct owners *owners, unsigned process) {
 /* ---- what the kernel tells */
 
 void note_fork(struct owners *owners, unsigned process, unsigned parent) {
-    const struct process *known = find_process(owners, parent);
-    int owner = known ? known->owner : owner_of(owners, parent, "");
-    keep_process(owners, process, owner, 0);
+    struct process *known = find_process(owners, parent);
+    if (!known->read_at && !*known->owner.command) {
+        read_process(owners, known);
+    }
+    struct owner owner = known->owner; /* its place may be the new one's */
+    owners->process[process % PROCESSES] = (struct process){.number = process, .owner = owner};
 }
 
 /* Returns whether one more process may be read: many may begin in a second. */
@@ -290,16 +291,15 @@ static bool may_read(struct owners *owners) {
 }
 
 void note_command(struct owners *owners, unsigned process, const char *command, bool is_executed) {
-    const struct process *known = find_process(owners, process);
-    struct owner owner = owners->owner[known ? known->owner : UNKNOWN_OWNER];
-    if (is_executed) {
-        memset(owner.executable, 0, sizeof owner.executable);
+    struct process *found = find_process(owners, process);
+    set_text(found->owner.command, sizeof found->owner.command, command);
+    if (!is_executed) {
+        return;
     }
-    set_text(owner.command, sizeof owner.command, command);
-    int number = number_of(owners, &owner);
-    keep_process(owners, process, number, 0);
-    if (is_executed && may_read(owners)) {
-        read_process(owners, process, number);
+    found->read_at = 0;
+    set_text(found->owner.executable, sizeof found->owner.executable, "");
+    if (may_read(owners)) {
+        read_process(owners, found);
     }
 }
 
@@ -314,7 +314,7 @@ static void look_at_all(struct owners *owners) {
         char *rest;
         unsigned long process = strtoul(entry->d_name, &rest, 10);
         if (process && !*rest) {
-            read_process(owners, (unsigned)process, 0);
+            read_process(owners, find_process(owners, (unsigned)process));
         }
         if (time_is_up || now() > end) {
             break;

@@ -243,8 +243,9 @@ static void take_lost(struct record record, struct watching *watching) {
 }
 
 /* Takes note of a process that begins, or of its new name. */
-static void take_task(const struct perf_event_header *header, struct record record,
-                      struct owners *owners) {
+static void take_task_record(const struct perf_event_header *header, struct record record,
+                             struct watching *watching) {
+    struct owners *owners = watching->owners;
     uint32_t word[4] = {0};
     char command[COMMAND_TEXT] = "";
     if (header->type == PERF_RECORD_FORK && take(&record, word, sizeof word) &&
@@ -268,23 +269,26 @@ static void copy_ring(const struct ring *ring, uint64_t from, void *into, size_t
     memcpy((uint8_t *)into + first, data, size - first);
 }
 
-static void take_record(const struct perf_event_header *header, struct record record,
-                        struct watching *watching) {
+/* What is done with a record of a ring. */
+typedef void (*record_taker)(const struct perf_event_header *header, struct record record,
+                             struct watching *watching);
+
+static void take_reset_record(const struct perf_event_header *header, struct record record,
+                              struct watching *watching) {
     if (header->type == PERF_RECORD_SAMPLE) {
         take_sample(record, watching);
     } else if (header->type == PERF_RECORD_LOST) {
         take_lost(record, watching);
-    } else {
-        take_task(header, record, watching->owners);
     }
 }
 
-/* Reads what a ring has, or only makes room for what comes next. */
-static void read_ring(const struct ring *ring, bool is_wanted, struct watching *watching) {
+/* Reads what a ring has, or, without `take_record`, only makes room for what comes next. */
+static void read_ring(const struct ring *ring, record_taker take_record,
+                      struct watching *watching) {
     uint8_t data[MAX_RECORD];
     uint64_t head = ring->page->data_head, tail = ring->page->data_tail;
     atomic_thread_fence(memory_order_acquire);
-    while (is_wanted && head - tail >= sizeof(struct perf_event_header) && !time_is_up) {
+    while (take_record && head - tail >= sizeof(struct perf_event_header) && !time_is_up) {
         struct perf_event_header header;
         copy_ring(ring, tail, &header, sizeof header);
         if (header.size < sizeof header || header.size > head - tail) {
@@ -303,10 +307,11 @@ static void read_ring(const struct ring *ring, bool is_wanted, struct watching *
 
 static void read_rings(const struct perf *perf, struct watching *watching) {
     for (int i = 0; i < perf->tasks.count; i++) {
-        read_ring(&perf->tasks.ring[i], true, watching);
+        read_ring(&perf->tasks.ring[i], take_task_record, watching);
     }
     for (int i = 0; i < perf->resets.count; i++) {
-        read_ring(&perf->resets.ring[i], may_read_more(watching), watching);
+        bool is_wanted = may_read_more(watching);
+        read_ring(&perf->resets.ring[i], is_wanted ? take_reset_record : NULL, watching);
     }
 }
 
