@@ -283,7 +283,41 @@ def test_an_ordinary_user_asks_too_and_says_what_it_cannot_see() -> None:
     early = check_of(result, EARLY)
     assert answered(early, BLIND) == "0 of 2"
     assert (early.wire, result.executable) == ((), "")
-    assert early.wire_note == "needs CAP_NET_RAW or user namespaces; set become: true"
+    assert (
+        early.wire_note == "a packet capture needs CAP_NET_RAW or user namespaces; set become: true"
+    )
+
+
+def own_address() -> str:
+    """Returns an address of this machine that is not of its loopback; skips without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError as e:
+            pytest.skip(f"needs an address other than the loopback: {e}")
+        address: str = sock.getsockname()[0]
+        return address
+
+
+def test_on_another_address_of_the_host_segments_are_captured_too() -> None:
+    address = own_address()
+    with serving(odd_services.answer, address) as port:
+        service = http(port, EARLY, address=address, body=BODY, writings=(BLIND,))
+        (result,) = ask(service)
+    early = check_of(result, EARLY)
+    assert answered(early, BLIND) == "0 of 4"
+    assert {"S", "S."} < {segment.flags for segment in early.wire}
+    assert any("R" in segment.flags for segment in early.wire if segment.sender == "closer")
+
+
+def test_without_the_array_module_there_is_no_capture() -> None:
+    before = "import socket, sys\nsys.modules['array'] = None\n"
+    with serving(odd_services.answer) as port:
+        service = http(port, EARLY, body=BODY, writings=(BLIND,))
+        (result,) = ask(service, before=before)
+    early = check_of(result, EARLY)
+    assert answered(early, BLIND) == "0 of 4"
+    assert early.wire_note == "no packet socket: needs Python's array module"
 
 
 def test_over_ipv6() -> None:

@@ -85,7 +85,9 @@ def test_a_server_that_reads_on_delivers_its_early_answer(results: Results, name
 
 def test_a_proxy_in_front_makes_another_answer_of_it(results: Results) -> None:
     early = check(results, "nginx in front", "early answer")
-    assert {each.status for each in early.tries} == {413, 502}
+    statuses = {each.status for each in early.tries}
+    assert 502 in statuses
+    assert statuses <= {413, 502}
 
 
 @pytest.mark.parametrize("name", IDLE_S)

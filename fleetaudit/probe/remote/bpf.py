@@ -31,10 +31,11 @@ def assemble(lines):
     return b"".join(packed)
 
 
-def loopback_filter(ports):
-    # type: (Iterable[int]) -> bytes
-    """Returns the filter that passes TCP from or to `ports` between 127.0.0.1 and itself, or ::1
-    and itself. Each packet passes `lo` twice; the outgoing one is rejected.
+def loopback_filter(ports, ipv4=0x7F000001, ipv6=(0, 0, 0, 1)):
+    # type: (Iterable[int], int, Tuple[int, ...]) -> bytes
+    """Returns the filter that passes TCP from or to `ports` between an address and itself: that is
+    127.0.0.1 and ::1, or others of this host in words of 32 bits. Each packet passes `lo` twice;
+    the outgoing one is rejected.
     """
     is_port = [("", JEQ, port, "pass", "") for port in ports]
     lines = [
@@ -47,9 +48,9 @@ def loopback_filter(ports):
         ("IPv4", LDB, 9, "", ""),
         ("", JEQ, 6, "source", "reject"),
         ("source", LDW, 12, "", ""),
-        ("", JEQ, 0x7F000001, "target", "reject"),
+        ("", JEQ, ipv4, "target", "reject"),
         ("target", LDW, 16, "", ""),
-        ("", JEQ, 0x7F000001, "fragment?", "reject"),
+        ("", JEQ, ipv4, "fragment?", "reject"),
         ("fragment?", LDH, 6, "", ""),
         ("", AND, 0x1FFF, "", ""),
         ("", JEQ, 0, "ports", "reject"),
@@ -62,7 +63,7 @@ def loopback_filter(ports):
         ("IPv6", LDB, 6, "", ""),
         ("", JEQ, 6, "word 0", "reject"),
     ]
-    for i, word in enumerate((0, 0, 0, 1, 0, 0, 0, 1)):  # both addresses
+    for i, word in enumerate(tuple(ipv6) * 2):  # both addresses
         lines.append(("word %d" % i, LDW, 8 + 4 * i, "", ""))
         lines.append(("", JEQ, word, "word %d" % (i + 1), "reject"))
     lines += [("word 8", LDH, 40, "", "")] + is_port

@@ -5,7 +5,7 @@ import fcntl
 import socket
 import struct
 import time
-from typing import Iterable, List, Tuple
+from typing import Any, Iterable, List, Tuple
 
 from .bpf import attach_filter, loopback_filter
 from .constants import (
@@ -32,6 +32,7 @@ class Capture(object):
         # type: () -> None
         self.sock = sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self.ports = ()  # type: Tuple[int, ...]
+        self.addresses = ()  # type: Tuple[Any, ...]  # the filter's, if not those of the loopback
         try:
             attach_filter(sock, loopback_filter(()))  # before bind: no foreign packet passes
             for option in (socket.SO_RCVBUF, SO_RCVBUFFORCE):  # the second is for root only
@@ -48,7 +49,7 @@ class Capture(object):
         """Captures the connections from and to these ports, and no others."""
         ports = tuple(sorted(ports))
         if ports != self.ports:
-            attach_filter(self.sock, loopback_filter(ports))
+            attach_filter(self.sock, loopback_filter(ports, *self.addresses))
             self.ports = ports
 
     def timestamp(self):

@@ -1,16 +1,18 @@
 """Captures the segments of one connection to a service, as evidence."""
 
+import socket
+import struct
 import time
 from typing import Any, List, Tuple
 
 from .capture import Capture
-from .constants import REFUSED
-from .errors import errno_of, error_name
+from .constants import ERRORS, REFUSED
+from .errors import Unsupported, errno_of, message_of
 from .listeners import lack_of_raw_sockets
 from .packets import Packet
 from .trace import trace_rows
 
-CAPTURED_ADDRESSES = ("127.0.0.1", "::1")  # what the filter of bpf.py passes
+IPV4_LOOPBACK = 0x7F000001
 MAX_PACKETS = 4000  # of one connection that are kept
 EDGE = 500  # how many of the first and last ones, at least
 
@@ -18,7 +20,7 @@ EDGE = 500  # how many of the first and last ones, at least
 class ServiceCapture(object):
     """Captures what goes to and from one own port after the other; `note` says why it cannot.
 
-    The port is one that only this client has, so nothing of other programs is read.
+    The port is one that only this client has on its address, so nothing of other programs is read.
     """
 
     def __init__(self, address):
@@ -27,14 +29,19 @@ class ServiceCapture(object):
         self.note, self.capture = "", None  # type: str, Any
         self.port, self.began, self.dropped = 0, 0.0, 0
         self.packets = []  # type: List[Packet]
-        if address not in CAPTURED_ADDRESSES:
-            self.note = "segments are captured on 127.0.0.1 and ::1 only"
-            return
+        if address:
+            self.open(address)
+
+    def open(self, address):
+        # type: (str) -> None
+        """Opens the packet socket, or notes why that is not possible."""
         try:
             self.capture = Capture()
-        except Exception as e:
-            refused = errno_of(e) in REFUSED
-            self.note = lack_of_raw_sockets() if refused else "no capture: " + error_name(e)
+            self.capture.addresses = filter_words(address)
+        except (Unsupported,) + ERRORS as e:
+            self.note = "no packet socket: " + message_of(e)
+            if errno_of(e) in REFUSED:
+                self.note = "a packet capture " + lack_of_raw_sockets()
 
     def begin(self, sock, address):
         # type: (Any, str) -> None
@@ -78,3 +85,12 @@ class ServiceCapture(object):
         """Ends the capture."""
         if self.capture:
             self.capture.sock.close()
+
+
+def filter_words(address):
+    # type: (str) -> Tuple[Any, ...]
+    """Returns what the filter of bpf.py needs to pass what an address sends to itself."""
+    if ":" in address:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        return IPV4_LOOPBACK, struct.unpack("!4I", packed)
+    return struct.unpack("!I", socket.inet_pton(socket.AF_INET, address))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
 from fleetaudit.probe.remote import bpf
 from fleetaudit.probe.remote.constants import SNAP
+from fleetaudit.probe.remote.service_capture import filter_words
 
 PORTS = (40001, 40002)
 HOST, OUTGOING = 0, 4  # packet types
@@ -123,3 +125,22 @@ def test_labels_become_distances() -> None:
     assert bpf.assemble(lines) == b"".join(
         struct.pack("HBBI", *line) for line in [(0x15, 1, 0, 7), (6, 0, 0, 1), (6, 0, 0, 2)]
     )
+
+
+OTHER_4, OTHER_6 = b"\xc0\0\2\1", b"\xfe\x80" + b"\0" * 13 + b"\1"
+
+
+@pytest.mark.parametrize(
+    ("address", "make", "packed", "loopback"),
+    [
+        ("192.0.2.1", ipv4, OTHER_4, b"\x7f\0\0\1"),
+        ("fe80::1", ipv6, OTHER_6, LOOPBACK_6),
+    ],
+)
+def test_another_address_of_the_host_passes_instead_of_the_loopback(
+    address: str, make: Callable[..., bytes], packed: bytes, loopback: bytes
+) -> None:
+    program = bpf.loopback_filter(PORTS, *filter_words(address))
+    assert run_filter(program, make(addresses=(packed, packed))) == SNAP
+    for addresses in ((loopback, loopback), (packed, loopback), (loopback, packed)):
+        assert run_filter(program, make(addresses=addresses)) == 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetaudit.model.service import SERVICE_BUDGET_S
 from fleetaudit.probe.remote import service_early, service_http, service_listener, services
 from fleetaudit.probe.remote.constants import PATTERN
 from fleetaudit.probe.remote.service_target import (
@@ -169,3 +170,7 @@ def test_the_loopback_is_the_hosts_own(address: str) -> None:
 @pytest.mark.parametrize("address", ["localhost", "127.1", "127.0.0.1\n", "127.0.0.1 ", "::1", ""])
 def test_a_name_is_no_address(address: str) -> None:
     assert not is_own_address(socket.AF_INET, address)
+
+
+def test_the_time_of_a_service_is_the_one_that_the_plan_counts_with() -> None:
+    assert services.SERVICE_S == SERVICE_BUDGET_S
