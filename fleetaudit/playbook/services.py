@@ -57,8 +57,8 @@ _REFUSED = (
     ),
     (
         re.compile(
-            r"(?<=[?&;])[^=&;]*(?:pass|pwd|secret|token|key|auth|credential|signature|session)"
-            "[^=&;]*",
+            "(?<=[?&;])[^=&;]*(?:pass|pwd|secret|token|key(?!word)|auth(?!or(?!iz))|credential"
+            "|signature|session)[^=&;]*",
             re.IGNORECASE,
         ),
         "“{}” in a URL looks like a secret, and reports show the URL",

@@ -152,11 +152,14 @@ def _cases(audited: Audited, plan: HostPlan) -> Iterator[_Case]:
 def _judge_check(case: _Case, check: ServiceCheck, expected: str) -> Iterator[Finding]:
     """Yields the finding of one check, unless it is met.
 
-    What helps against what is unknown is the next command; otherwise it is the cure of the server.
+    One that ended before all of its tries is unknown if those are as expected. What helps against
+    what is unknown is the next command; otherwise it is the cure of the server.
     """
-    name, seen = check.check, Seen(None, check.problem)
+    name, seen = check.check, Seen(True, "")
     if check.tries:
         seen = _SEE[name](case.service, check.tries)
+    if seen.is_met:
+        seen = Seen(not check.problem or None, check.problem)
     if seen.is_met:
         return
     is_known = seen.is_met is not None

@@ -144,3 +144,10 @@ def test_a_condition_says_where_a_service_is_judged() -> None:
     planned = replace(UPLOAD, when=Condition(groups=("db",)))
     host = judged(service(early(status=0)), planned)
     assert (host.findings, host.expectations) == ((), ())
+
+
+def test_a_check_that_ended_before_its_last_try_is_met_by_none() -> None:
+    check = replace(early(status=413), problem="the time for this service ran out")
+    assert finding(service(check)).observed == "unknown: the time for this service ran out"
+    lossy = finding(service(replace(early(status=0), problem="the time ran out")))
+    assert lossy.observed.startswith("0 of 4 clients")
