@@ -55,6 +55,7 @@ _COMMANDS = frozenset(
         "rpm",
         "sed",
         "service",
+        "ss",
         "ssh",
         "ssh-add",
         "ssh-keygen",
@@ -64,6 +65,8 @@ _COMMANDS = frozenset(
         "sysctl",
         "systemctl",
         "tee",
+        "ulimit",
+        "uname",
         "yum",
         "zypper",
     ]

@@ -78,12 +78,8 @@ def _headline(table: WatchTable) -> Sentence:
     unknown = linked_number(f"{count_noun(failed, 'host')} could not be watched", "not-watched")
     if not table.hosts:
         return make_sentence(unknown, ".")
-    resetting = sum(bool(host.rows) for host in table.hosts)
-    seen = (
-        f"{at_least(table.is_partial)}{count_noun(table.resets, 'reset')} on {resetting:,} of"
-        f" {count_noun(len(table.hosts), 'watched host')} in {watch_length(table.hosts)}"
-    )
-    return make_sentence(seen, *("; ", unknown)[: 2 * failed], ".")
+    resets = f"{at_least(table.is_partial)}{count_noun(table.resets, 'reset')}"
+    return make_sentence(resets, on_hosts(table), *("; ", unknown)[: 2 * failed], ".")
 
 
 def at_least(is_partial: bool) -> str:
@@ -91,7 +87,17 @@ def at_least(is_partial: bool) -> str:
     return "at least " * is_partial
 
 
-def watch_length(hosts: Iterable[WatchedHost]) -> str:
+def on_hosts(table: WatchTable) -> str:
+    """Returns where resets were seen: " on 3 of 12 watched hosts in 60 s".
+
+    In a run that watched one host, it is " in 60 s".
+    """
+    resetting = sum(bool(host.rows) for host in table.hosts)
+    share = f" on {resetting:,} of {count_noun(len(table.hosts), 'watched host')}"
+    return f"{share * (table.asked > 1)} in {_watch_length(table.hosts)}"
+
+
+def _watch_length(hosts: Iterable[WatchedHost]) -> str:
     """Returns for how long hosts were watched: "60 s", "58 to 60 s"."""
     seconds = sorted({round(host.watched.seconds) for host in hosts})
     return " to ".join(f"{n:,}" for n in dict.fromkeys((seconds[0], seconds[-1]))) + " s"
@@ -121,10 +127,13 @@ def _compare_with_kernel(known: Sequence[Watched], unknown: int) -> str:
     counted = sum(watched.aborts_on_close or 0 for watched in known)
     named = sum(map(_named_in_own_namespace, known))
     unread = f" The counter could not be read on {count_noun(unknown, 'host')}." * bool(unknown)
+    are_named = f"{named:,} {agree(named, 'is', 'are')} named"
+    more = f"and {are_named}: some may be those of other namespaces"
+    parts = {True: f"of which {are_named}", False: more}
     return (
         f"In the {agree(len(known), 'host’s', 'hosts’')} own network"
         f" {agree(len(known), 'namespace', 'namespaces')} the kernel counted {counted:,} for unread"
-        f" data (TCPAbortOnClose), of which {named:,} {agree(named, 'is', 'are')} named.{unread}"
+        f" data (TCPAbortOnClose), {parts[named <= counted]}.{unread}"
     )
 
 
@@ -158,9 +167,14 @@ def _line(row: ResetRow, most: int, at: ListedHosts) -> ResetLine:
         share=row.count / max(most, 1),
         rate="unknown" if row.per_minute is None else f"{row.per_minute:,.1f}",
         units=name_first(row.units),
-        namespaces=name_first(row.namespaces),
+        namespaces=name_first([*map(_namespace_number, row.namespaces)]),
         at=at,
     )
+
+
+def _namespace_number(name: str) -> str:
+    """Returns the number of a network namespace as lsns prints it: "4026531840"."""
+    return name.removeprefix("net:[").removesuffix("]")
 
 
 def _path(program: ProgramPort) -> str:

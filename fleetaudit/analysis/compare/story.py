@@ -6,7 +6,7 @@ Rules: each step is true of this run only. A step that was not measured has the 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fleetaudit.analysis.production import WatchTable
 from fleetaudit.analysis.services import ServiceTable
@@ -14,7 +14,7 @@ from fleetaudit.model import RunInfo
 from fleetaudit.text.phrases import agree, and_more, count_noun, surround
 from fleetaudit.text.sanitize import cut
 
-from .resets import at_least, watch_length
+from .resets import UNREAD_DATA, at_least, on_hosts
 from .sentences import linked_name, linked_number, make_sentence
 from .summary import (
     SummaryInput,
@@ -22,7 +22,16 @@ from .summary import (
     describe_most_aborts,
     main_columns,
 )
-from .view_model import ResetsView, Sentence, ServiceCard, ServicesView, Story, StoryStep, TextPart
+from .view_model import (
+    ReasonCure,
+    ResetsView,
+    Sentence,
+    ServiceCard,
+    ServicesView,
+    Story,
+    StoryStep,
+    TextPart,
+)
 
 MOST_NAMED = 3
 MOST_NAME = 60
@@ -88,17 +97,15 @@ def _programs(table: WatchTable, view: ResetsView | None, run: RunInfo) -> Story
 
 def _resetting(table: WatchTable) -> Sentence:
     """Returns the programs with most resets, and on how many hosts they reset."""
-    where = f"{count_noun(len(table.hosts), 'watched host')} in {watch_length(table.hosts)}"
     if not table.rows:
-        return make_sentence(f"No program reset a connection on {where}.")
+        return make_sentence(f"No program reset a connection{on_hosts(table)}.")
     programs = [*dict.fromkeys(str(row.program) for row in table.rows)]
-    hosts = sum(bool(host.rows) for host in table.hosts)
     connections = f"{at_least(table.is_partial)}{count_noun(table.resets, 'connection')}"
     return make_sentence(
         *_join(map(_program, programs[:MOST_NAMED])),
         f"{and_more(len(programs) - MOST_NAMED)} reset ",
         linked_number(connections, "resets"),
-        f" on {hosts:,} of {where}.",
+        f"{on_hosts(table)}.",
     )
 
 
@@ -131,10 +138,14 @@ def _service(card: ServiceCard) -> TextPart:
 
 
 def _cures(resets: ResetsView | None, services: ServicesView | None) -> Iterator[StoryStep]:
-    """Yields the cure of the first service that loses answers, else of the first program."""
+    """Yields the cure of the first service that loses answers, else that of resets.
+
+    Those because of unread data come first: they cost the peer its data.
+    """
     cards = services.cards if services else ()
-    reasons = resets.cures if resets else ()
+    reasons: Sequence[ReasonCure] = resets.cures if resets else ()
     found = [(card.anchor, card.name, card.cures[0].text) for card in cards if card.loses]
+    reasons = sorted(reasons, key=lambda cure: cure.reason != UNREAD_DATA)
     found += [("resets-cures", cure.reason, cure.text) for cure in reasons]
     for link, name, text in found[:1]:
         cure = TextPart(text=cut(text, MOST_TEXT), untrusted=True)

@@ -170,6 +170,8 @@ def _kernels(source: SummaryInput) -> list[Sentence]:
     """Returns which kernels reset, then what the main scenario ends in, then the other classes."""
     if not source.coverage.valid:
         return [make_sentence(_no_kernel_known(source.coverage))]
+    if not source.columns:
+        return [make_sentence("No scenario ran, so what the kernels do was not measured.")]
     classes: Mapping[KernelClassName, KernelsOfClass] = {
         kernel_class.name: kernel_class.builds for kernel_class in source.kernels
     }

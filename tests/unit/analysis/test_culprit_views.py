@@ -14,6 +14,7 @@ from fleetaudit.analysis.compare.view_model import (
     StoryStep,
 )
 from fleetaudit.model import Finding, ServiceTry, Watched
+from tests.support.browser import page_of
 from tests.support.culprits import HOSTS, culprit_run, culprits, host_services
 from tests.support.runs import K612, Fleet, run_of, small_fleet
 from tests.support.service_results import early, service
@@ -244,3 +245,30 @@ def test_a_way_of_writing_that_nobody_knows_is_shown_as_it_came() -> None:
     strange = service(early(ServiceTry(writing="by pigeon", status=413, ending="FIN")))
     view = services_of(compare(run_of([replace(host, services=(strange,))])))
     assert [line.writing for line in view.cards[0].checks] == ["by pigeon"]
+
+
+def test_more_named_resets_than_the_kernel_counted_are_not_a_part_of_them() -> None:
+    (text,) = view_of(replace(watched(resets(5)), aborts_on_close=2)).qualifiers
+    assert text.endswith(
+        "counted 2 for unread data (TCPAbortOnClose), and 5 are named: some may be"
+        " those of other namespaces."
+    )
+
+
+def test_the_resets_of_one_host_are_not_a_share_of_hosts() -> None:
+    assert text_of(view_of(watched(resets(3))).headline) == "3 resets in 60 s."
+
+
+def test_the_cure_of_unread_data_goes_before_more_frequent_reasons() -> None:
+    seen = watched(resets(9, reason="linger 0"), resets(1))
+    step = steps_of(compare(run_of([watched_host("a", seen)])))["Cure"]
+    assert text_of(step.sentence).startswith("unread data: In the application: half-close")
+
+
+def test_a_run_without_scenarios_says_nothing_of_kernels() -> None:
+    host = replace(watched_host("a", watched()), observations=())
+    comparison = compare(replace(run_of([host]), scenarios=()))
+    assert text_of(comparison.summary[0].sentences[0]).startswith("No scenario ran")
+    page = page_of(replace(run_of([host]), scenarios=()))
+    assert "No scenario ran, so what these kernels do was not measured." in page
+    assert "all kernel builds have the same ending" not in page
