@@ -62,7 +62,7 @@ def view_resets(table: WatchTable) -> ResetsView | None:
         unread=tuple(map(_unread_line, unread, unread_hosts)),
         more_unread=len(table.unread) - len(unread),
         has_unread=table.has_unread,
-        cures=tuple(map(_cure, dict.fromkeys(row.reason for row in rows))),
+        cures=tuple(map(_cure, dict.fromkeys(map(_known_reason, rows)))),
         not_watched=tuple(map(_not_watched_line, failed, failed_hosts)),
         more_not_watched=len(table.not_watched) - len(failed),
         notes=tuple(starmap(_note, table.notes[:MOST_NOTES])),
@@ -111,6 +111,10 @@ def _qualifiers(seen: Sequence[Watched]) -> Iterator[str]:
     known = [watched for watched in seen if watched.aborts_on_close is not None]
     if known:
         yield _compare_with_kernel(known, len(seen) - len(known))
+    stack = sum(watched.told_by == "stack" for watched in seen)
+    if stack:
+        hosts = count_noun(stack, "host")
+        yield f"On {hosts} the reasons come from stack traces: this kernel does not say them."
     sampled, lost = sum(watched.sampled for watched in seen), sum(map(attrgetter("lost"), seen))
     if sampled:
         hosts = count_noun(sampled, "host")
@@ -203,10 +207,14 @@ def _not_watched_line(row: NotWatched, at: ListedHosts) -> NotWatchedLine:
     )
 
 
+def _known_reason(row: ResetRow) -> str:
+    """Returns the reason of a row, "other" for one that only its host knows."""
+    return row.reason if row.reason in RESET_REMEDIES else OTHER
+
+
 def _cure(reason: str) -> ReasonCure:
-    """Returns what helps against resets of one reason; an unknown one is as "other"."""
-    known = reason if reason in RESET_REMEDIES else OTHER
-    return ReasonCure(reason=reason, meaning=RESET_MEANINGS[known], text=RESET_REMEDIES[known])
+    """Returns what helps against resets of a known reason."""
+    return ReasonCure(reason=reason, meaning=RESET_MEANINGS[reason], text=RESET_REMEDIES[reason])
 
 
 def _note(note: str, hosts: HostRanges) -> str:

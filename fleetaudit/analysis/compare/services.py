@@ -251,9 +251,13 @@ _WITHOUT_FINDING: Mapping[bool, tuple[Verdict, str]] = {
 
 
 def _see_answers(row: CheckRow) -> str:
-    """Returns what clients got: "413: 3, no answer: 1", and how connections ended."""
+    """Returns what clients got, and how connections ended: "413: 3, no answer: 1; RST: 1, FIN: 3".
+
+    An answer that had arrived where a client gave up is lost, too.
+    """
     got = [f"{status}: {count:,}" for status, count in row.statuses]
-    got += [f"no answer: {row.lost:,}"] * bool(row.lost)
+    unread = surround(" (it had arrived for ", row.unread, ", unread)")
+    got += [f"no answer: {row.lost:,}{unread}"] * bool(row.lost)
     return "; ".join(filter(None, (", ".join(got), _see_endings(row))))
 
 

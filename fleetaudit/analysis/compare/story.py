@@ -96,16 +96,18 @@ def _programs(table: WatchTable, view: ResetsView | None, run: RunInfo) -> Story
 
 
 def _resetting(table: WatchTable) -> Sentence:
-    """Returns the programs with most resets, and on how many hosts they reset."""
+    """Returns the programs with most resets, those because of unread data first, and how many."""
     if not table.rows:
         return make_sentence(f"No program reset a connection{on_hosts(table)}.")
-    programs = [*dict.fromkeys(str(row.program) for row in table.rows)]
+    unread = [row for row in table.rows if row.reason == UNREAD_DATA]
+    programs = [*dict.fromkeys(str(row.program) for row in (*unread, *table.rows))]
+    lost = sum(row.count for row in unread)
     connections = f"{at_least(table.is_partial)}{count_noun(table.resets, 'connection')}"
     return make_sentence(
         *_join(map(_program, programs[:MOST_NAMED])),
         f"{and_more(len(programs) - MOST_NAMED)} reset ",
         linked_number(connections, "resets"),
-        f"{on_hosts(table)}.",
+        f"{on_hosts(table)}, {lost:,} of them with unread data.",
     )
 
 

@@ -95,7 +95,7 @@ class ResetRow(Frozen, frozen=True, kw_only=True):
 
 
 class UnreadRow(Frozen, frozen=True, kw_only=True):
-    """The sockets of one program and port that held unread data after the watch, over the fleet.
+    """The sockets of one program and port that held unread data, over the fleet.
 
     `names` are the hosts one by one.
     """

@@ -21,7 +21,8 @@ class CheckRow(Frozen, frozen=True, kw_only=True):
     `answered` of the `tries` clients got a status, `resets` ended in RST, `fins` in FIN, and `open`
     were still open when the time was over. `statuses` are the HTTP statuses with their counts, the
     most frequent first. `seconds` are the least and the greatest wait for the server's close, None
-    if it never closed. `error` is the first error of a client.
+    if it never closed. `unread` is how many clients lost an answer that had arrived: they gave up
+    when they could not send. `error` is the first error of a client.
     """
 
     check: ServiceCheckName
@@ -30,6 +31,7 @@ class CheckRow(Frozen, frozen=True, kw_only=True):
     answered: int
     resets: int
     open: int
+    unread: int = 0
     fins: int = 0
     statuses: tuple[tuple[int, int], ...] = ()
     seconds: tuple[float, float] | None = None

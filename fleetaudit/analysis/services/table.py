@@ -145,6 +145,7 @@ def _check_row(check: ServiceCheckName, writing: str, tries: Sequence[ServiceTry
         resets=endings["RST"],
         fins=endings["FIN"],
         open=endings["open"],
+        unread=sum(each.count for each in tries if each.unread_status and not each.status),
         statuses=tuple(sorted(statuses.items(), key=_count_order)),
         seconds=_seconds(tries),
         error=next(filter(None, (each.error for each in tries)), ""),

@@ -58,7 +58,7 @@ def test_each_step_has_the_numbers_of_the_run_and_leads_to_its_section() -> None
     assert "of 1,000 connections" in text_of(steps["Since boot"].sentence)
     assert text_of(steps["Who resets"].sentence) == (
         "haproxy:8443, nginx:80, curl:ephemeral reset 256 connections on 11 of 11 watched hosts"
-        " in 60 s."
+        " in 60 s, 235 of them with unread data."
     )
     assert text_of(steps["Services"].sentence) == (
         "upload (haproxy) loses answers: 18 of 72 clients got none."
@@ -141,8 +141,12 @@ def test_a_restart_of_a_program_with_unread_data_resets_its_connections() -> Non
 
 
 def test_each_reason_has_a_cure_also_one_that_nobody_knows() -> None:
-    view = view_of(watched(resets(), resets(reason="linger 0"), resets(reason="new in 7.0")))
-    assert [cure.reason for cure in view.cures] == ["linger 0", "new in 7.0", "unread data"]
+    view = view_of(
+        watched(
+            resets(), resets(reason="linger 0"), resets(reason="new in 7.0"), resets(reason="other")
+        )
+    )
+    assert [cure.reason for cure in view.cures] == ["linger 0", "other", "unread data"]
     assert all(cure.text and cure.meaning for cure in view.cures)
 
 
@@ -272,3 +276,25 @@ def test_a_run_without_scenarios_says_nothing_of_kernels() -> None:
     page = page_of(replace(run_of([host]), scenarios=()))
     assert "No scenario ran, so what these kernels do was not measured." in page
     assert "all kernel builds have the same ending" not in page
+
+
+def test_reasons_from_a_stack_trace_are_named_as_such() -> None:
+    view = view_of(replace(watched(resets()), told_by="stack"), watched())
+    assert view.qualifiers == (
+        "On 1 host the reasons come from stack traces: this kernel does not say them.",
+    )
+
+
+def test_an_answer_that_arrived_and_was_not_read_is_lost_and_says_so() -> None:
+    (host,) = culprits(1)
+    gave_up = ServiceTry(writing="chunked", count=3, unread_status=413, ending="RST")
+    view = services_of(compare(run_of([replace(host, services=(service(early(gave_up)),))])))
+    assert view.cards[0].checks[0].seen == ("no answer: 3 (it had arrived for 3, unread); RST: 3")
+
+
+def test_programs_that_lose_data_are_named_before_those_that_reset_on_purpose() -> None:
+    seen = watched(resets(9, port=80, reason="linger 0"), resets(1))
+    step = steps_of(compare(run_of([watched_host("a", seen)])))["Who resets"]
+    assert text_of(step.sentence) == (
+        "haproxy:8443, haproxy:80 reset 10 connections in 60 s, 1 of them with unread data."
+    )
