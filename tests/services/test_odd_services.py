@@ -385,6 +385,14 @@ def test_a_service_that_speaks_no_tls_is_a_problem() -> None:
     assert result.problem.startswith(f"TLS with 127.0.0.1:{port} failed: ")
 
 
+def test_a_name_that_tls_cannot_send_costs_no_other_service_its_result() -> None:
+    with serving(odd_services.answer) as port:
+        odd = http(port, *ALL, url="https://shop..example/", name="odd")
+        found = ask(odd, http(port, EARLY, body=10, tries=1))
+    assert found[0].problem
+    assert {each.status for each in check_of(found[1], EARLY).tries} == {413}
+
+
 def test_without_pythons_ssl_https_is_a_problem() -> None:
     before = "import sys\nsys.modules['ssl'] = None\n"
     with serving(odd_services.answer) as port:

@@ -77,7 +77,8 @@ def tls_wrapper(name):
     ssl = optional_module("ssl")
     if not hasattr(ssl, "SSLContext"):
         raise CannotAsk("https needs Python's ssl module, which this host's Python lacks")
-    context = ssl.SSLContext(getattr(ssl, "PROTOCOL_TLS_CLIENT", ssl.PROTOCOL_SSLv23))
+    protocol = getattr(ssl, "PROTOCOL_TLS_CLIENT", getattr(ssl, "PROTOCOL_SSLv23", 2))
+    context = ssl.SSLContext(protocol)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     wrap = context.wrap_socket

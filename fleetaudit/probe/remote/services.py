@@ -12,7 +12,6 @@ For the security review, what the probe does more if a playbook names services:
 
 from typing import Any, Dict, Iterable, List, Optional
 
-from .constants import ERRORS
 from .errors import reason_of
 from .service_capture import ServiceCapture
 from .service_close import pipelined, unread_request
@@ -51,7 +50,7 @@ class AskedService(object):
         """Does all checks except the idle wait. `end` is when the time is over."""
         try:
             self.target = target = Target(self.service)
-        except CannotAsk as e:
+        except Exception as e:
             self.refusal = problem_of(e)
             return
         capture = ServiceCapture(target.address)
@@ -73,7 +72,7 @@ class AskedService(object):
         try:
             for seen in self.tries_of(name, target, capture, end):
                 tries.append(self.take(seen, found))
-        except (CannotAsk,) + ERRORS as e:
+        except Exception as e:  # one service, or one odd answer, costs no other the result
             self.refusal = problem_of(e)
         found["tries"] = fold_tries(tries)
         found.update(self.refusal)
@@ -106,7 +105,7 @@ class AskedService(object):
             return
         try:
             self.idle = IdleConnection(self.target, self.service["idle_at_most"])
-        except (CannotAsk,) + ERRORS as e:
+        except Exception as e:
             self.refusal = problem_of(e)
 
     def end_idle(self, seen):
