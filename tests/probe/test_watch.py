@@ -177,6 +177,26 @@ def test_a_host_that_cannot_be_watched_says_why_and_what_to_do(lacks: str) -> No
     assert watched.resets == ()
 
 
+def test_without_ctypes_and_unshare_a_host_says_what_it_lacks() -> None:
+    lines = probe_runs.NO_CTYPES + "os.environ['PATH'] = '/nowhere'\n"
+    watched = watch(before=lines)
+    assert watched.problem.startswith(
+        "tracefs cannot be used: this host has neither Python's ctypes nor the program unshare"
+    )
+
+
+def test_a_watch_ends_with_the_time_of_the_probe() -> None:
+    call = {**watching_call(60), "deadline": 5.0}
+    probe = probe_runs.start(call)
+    try:
+        watched = watched_by(probe)
+    finally:
+        probe_runs.kill(probe)
+    assert watched.seconds < 5
+    (note,) = watched.notes
+    assert "of 60.0 s: the probe's time was over" in note
+
+
 @contextlib.contextmanager
 def tracing_instances() -> Iterator[Path]:
     """Gives the folder of tracing instances, seen from a mount namespace of the test's own."""

@@ -118,6 +118,7 @@ class HostWatch(object):
         self.tally.begin_round()
         self.source.finish(self.tally)
         self.events = max(self.source.count() - self.tally.left_out, self.tally.named)
+        self.is_sampled = self.is_sampled and self.tally.named < self.events
 
     def aborts_on_close(self, counters):
         # type: (Counters) -> int

@@ -153,7 +153,7 @@ class PerfEvent(object):
         # type: (int) -> Any
         return self.ctypes.c_uint64.from_address(self.address + offset)
 
-    def take(self, wanted=True):
+    def take(self, wanted):
         # type: (bool) -> bytes
         """Returns the records since the last time, or only makes room for the next ones."""
         head, tail = self.word(RING_HEAD).value, self.word(RING_TAIL)
@@ -237,12 +237,12 @@ class PerfSource(object):
 
     def read(self, tally, wanted):
         # type: (Tally, bool) -> None
-        """Adds what happened to `tally`; without the resets if they are not `wanted`. The resets
-        are taken before the new processes and counted after them, so that none is of a process
+        """Adds what happened to `tally`, or forgets it unless it is `wanted`. The resets are taken
+        before the new processes and counted after them, so that none is of a process
         whose beginning is still to be read.
         """
         resets = [event.take(wanted) for event in self.resets]
-        tasks = [event.take() for event in self.tasks]
+        tasks = [event.take(wanted) for event in self.tasks]
         of_tasks = {RECORD_COMM: self.add_name, RECORD_FORK: self.add_fork}
         of_resets = {RECORD_SAMPLE: self.add_reset, RECORD_LOST: self.add_lost}
         for readers, buffers in ((of_tasks, tasks), (of_resets, resets)):

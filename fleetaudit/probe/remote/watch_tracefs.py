@@ -170,13 +170,14 @@ def guard(is_mounted, control, answer, instance):
 def mount_privately(instance):
     # type: (str) -> None
     """Mounts tracefs in a new mount namespace; becomes a shell that does so without ctypes. Raises
-    OSError.
+    OSError and Unsupported.
     """
     try:
         ctypes, library = load_libc()
     except Unsupported:
         script = MOUNT_SCRIPT % (TRACEFS, instance, instance)
-        os.execvp("unshare", ["unshare", "-m", "sh", "-c", script])
+        call_or(None, os.execvp, "unshare", ["unshare", "-m", "sh", "-c", script])
+        raise Unsupported("this host has neither Python's ctypes nor the program unshare")
     library.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
     target = TRACEFS.encode("ascii")
     steps = (
