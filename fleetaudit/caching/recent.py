@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -33,6 +33,11 @@ class Recent(Generic[K, V]):
             if value is not None:
                 self.put(key, value)
         return value
+
+    def get_or_make(self, key: K, make: Callable[[], V]) -> V:
+        """Returns the value of a key; `make` returns it if it is not kept."""
+        value = self.get(key)
+        return self.put(key, make()) if value is None else value
 
     def put(self, key: K, value: V) -> V:
         """Keeps the value of a key, and returns it."""

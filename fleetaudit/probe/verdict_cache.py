@@ -80,6 +80,12 @@ class _Work:
     plan: HostPlan
     planned: Mapping[Key, Scenario]
 
+    @classmethod
+    def of(cls, number: int, plan: HostPlan) -> _Work:
+        """Returns what a plan asks, with every scenario over each of its families."""
+        planned = {(s.name, family): s for s in plan.scenarios for family in s.families}
+        return cls(number, plan, planned)
+
 
 class _Sent(NamedTuple):
     """The observations that a host sent, each in JSON, and the verdicts on them."""
@@ -163,39 +169,24 @@ class VerdictCache:
 
     def _patterns(self, collected: tuple[str, ...]) -> SysctlPatterns:
         """Returns the sysctls that plans with an equal list ask for."""
-        known = self._collected.get(collected)
-        if known is not None:
-            return known
-        return self._collected.put(collected, SysctlPatterns(next(self._numbers), collected))
+        return self._collected.get_or_make(
+            collected, lambda: SysctlPatterns(next(self._numbers), collected)
+        )
 
     def _decode_sysctl(self, raw: bytes) -> Sysctl:
         """Returns one sysctl; equal ones are one object."""
         cache = self._sysctl if len(raw) < _LONG_BYTES else Recent(1)
-        return cache.get(raw) or cache.put(raw, _sysctl.decode(raw))
+        return cache.get_or_make(raw, lambda: _sysctl.decode(raw))
 
     def _work(self, plan: HostPlan) -> _Work:
         """Returns what a plan asks; plans with the same scenarios object share it."""
         key = (id(plan.scenarios), plan.trials)
-        known = self._works.get(key)
-        if known is not None:
-            return known
-        planned = {(s.name, family): s for s in plan.scenarios for family in s.families}
-        return self._works.put(key, _Work(next(self._numbers), plan, planned))
+        return self._works.get_or_make(key, lambda: _Work.of(next(self._numbers), plan))
 
     def _judge_one(self, work: _Work, isolation: Isolation, raw: bytes) -> JudgedScenario:
         """Returns the verdict on one observation; raises `ReplyError` if it was not asked for."""
         key = (work.number, isolation, raw)
-        cache = self._cache_for(raw)
-        known = cache.get(key)
-        if known is not None:
-            return known
-        observation = _observation.decode(raw)
-        asked = (observation.scenario, observation.family)
-        if asked not in work.planned:
-            raise _unexpected("an answer to", asked)
-        scenario = work.planned[asked]
-        judged = judge_scenario(scenario, observation, work.plan.trials, isolation)
-        return cache.put(key, judged)
+        return self._cache_for(raw).get_or_make(key, lambda: _judge_new(work, isolation, raw))
 
     def _cache_for(self, raw: bytes) -> Recent[tuple[int, Isolation, bytes], JudgedScenario]:
         """Returns where the verdict on an observation is remembered; a new cache if nowhere."""
@@ -233,10 +224,19 @@ class VerdictCache:
     def _doubt(self, observation: Observation, why: str) -> Observation:
         """Returns an observation as inconclusive; equal ones are one object."""
         key = (id(observation), why)
-        known = self._doubted.get(key)
-        if known is None:
-            known = self._doubted.put(key, (observation, make_inconclusive(observation, why)))
-        return known[1]
+        return self._doubted.get_or_make(
+            key, lambda: (observation, make_inconclusive(observation, why))
+        )[1]
+
+
+def _judge_new(work: _Work, isolation: Isolation, raw: bytes) -> JudgedScenario:
+    """Returns the verdict on an observation that is not remembered; raises `ReplyError`."""
+    observation = _observation.decode(raw)
+    asked = (observation.scenario, observation.family)
+    if asked not in work.planned:
+        raise _unexpected("an answer to", asked)
+    scenario = work.planned[asked]
+    return judge_scenario(scenario, observation, work.plan.trials, isolation)
 
 
 def _common_ends(observations: bytes, pieces: Sequence[bytes]) -> tuple[int, int, bytes]:
