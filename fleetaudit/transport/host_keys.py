@@ -76,9 +76,7 @@ class HostKeys:
         that is not known (ssh_config(5), HostKeyAlgorithms).
         """
         plain = self._plain_algorithms(target)
-        if self._authorities(target):
-            return (*CERTIFICATE_ALGORITHMS, *plain)
-        return plain
+        return _with_certificates(plain, self._authorities(target))
 
     def _plain_algorithms(self, target: SshTarget) -> tuple[str, ...]:
         """Returns the algorithms of the known keys of a host."""
@@ -88,7 +86,7 @@ class HostKeys:
     def _authorities(self, target: SshTarget) -> list[Entry]:
         """Returns the lines with the authorities for a host, with its port and without."""
         entries = *self._entries(target, _name(target)), *self._entries_without_port(target)
-        return [entry for entry in entries if entry.is_authority]
+        return _authorities_in(entries)
 
     def _entries_without_port(self, target: SshTarget) -> tuple[Entry, ...]:
         """Returns the lines for a host on port 22, () if that is its port, or it has an alias.
@@ -111,9 +109,7 @@ class HostKeys:
         hashed = sum((known.hashed_types for known in files), Counter[str]())
         here, without_port = _in_clear(files, _name(target)), _in_clear(files, target.address)
         plain = _signatures((*_types(here), *(name for name, _ in hashed.most_common())))
-        if any(entry.is_authority for entry in (*here, *without_port)):
-            return (*CERTIFICATE_ALGORITHMS, *plain)
-        return plain
+        return _with_certificates(plain, _authorities_in((*here, *without_port)))
 
     def needs_other_key(self, target: SshTarget, key_type: str, blob: bytes) -> bool:
         """Returns whether a host that was asked for `likely_algorithms` must be asked again.
@@ -170,8 +166,7 @@ class HostKeys:
         target = key.target
         authority = base64.b64encode(certificate.authority).decode()
         here, without_port = self._entries(target, key.name), self._entries_without_port(target)
-        if marked := _revoking(here, key.text, authority):
-            raise revoked_key(key, marked.location)
+        _refuse_marked(key, here, authority)
         if not _certifies(here, authority):
             if marked := _revoking(without_port, key.text, authority):
                 return f"{marked.location} revokes it"
@@ -187,8 +182,7 @@ class HostKeys:
 
         Raises `TransportError` for a revoked key, and if another key is known.
         """
-        if marked := _revoking(entries, key.text):
-            raise revoked_key(key, marked.location)
+        _refuse_marked(key, entries)
         known = [entry for entry in entries if entry.is_host_key]
         if key.text in (entry.text for entry in known):
             return True
@@ -203,8 +197,7 @@ class HostKeys:
         OpenSSH trusts it on other ports as well. Raises `TransportError` if it is revoked there.
         """
         entries = self._entries_without_port(key.target)
-        if marked := _revoking(entries, key.text):
-            raise revoked_key(key, marked.location)
+        _refuse_marked(key, entries)
         return any(entry.trusts(key.text) for entry in entries)
 
     def _refuse_revoked(self, key: ShownKey) -> None:
@@ -335,6 +328,22 @@ def _in_clear(files: Iterable[KnownHosts], name: str) -> list[Entry]:
 def _revoking(entries: Iterable[Entry], *keys: str) -> Entry | None:
     """Returns the first entry that revokes one of these keys, in base64, None if none does."""
     return next((entry for entry in entries if any(map(entry.revokes, keys))), None)
+
+
+def _refuse_marked(key: ShownKey, entries: Iterable[Entry], *others: str) -> None:
+    """Raises `TransportError` if one of these entries revokes a key, or one of `others`."""
+    if marked := _revoking(entries, key.text, *others):
+        raise revoked_key(key, marked.location)
+
+
+def _authorities_in(entries: Iterable[Entry]) -> list[Entry]:
+    """Returns those entries that have an authority."""
+    return [entry for entry in entries if entry.is_authority]
+
+
+def _with_certificates(plain: tuple[str, ...], authorities: Sequence[Entry]) -> tuple[str, ...]:
+    """Returns algorithms after those of certificates, which need an authority."""
+    return (*CERTIFICATE_ALGORITHMS, *plain) if authorities else plain
 
 
 def _certifies(entries: Iterable[Entry], authority: str) -> bool:
