@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from fleetaudit.errors import UsageError
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fleetaudit.engine.batches import BatchSize
     from fleetaudit.store.retention import RetentionPolicy
 
+Text = TypeVar("Text", str, str | None)
+Value = TypeVar("Value")
 
 _SCHEMES = {"dask": "tcp", "dask+tls": "tls"}
 """How Dask writes a scheme of --engine."""
@@ -54,6 +56,14 @@ def parse_shard_option(text: str | None) -> tuple[int, int] | None:
         raise UsageError(f"--shard: {e}") from e
 
 
+def _parse_value(parse: Callable[[Text], Value], text: Text, option: str) -> Value:
+    """Returns what `parse` makes of a text; raises `UsageError` for a `ValueError`."""
+    try:
+        return parse(text)
+    except ValueError as e:
+        raise UsageError(f"{option}: {e}") from e
+
+
 def parse_serial_option(text: str | None, option: str = "--serial") -> tuple[BatchSize, ...]:
     """Returns the sizes of --serial, () without one.
 
@@ -63,10 +73,7 @@ def parse_serial_option(text: str | None, option: str = "--serial") -> tuple[Bat
 
     if text is None:
         return ()
-    try:
-        return parse_serial(text)
-    except ValueError as e:
-        raise UsageError(f"{option}: {e}") from e
+    return _parse_value(parse_serial, text, option)
 
 
 def parse_rate_option(text: str | None, option: str = "--rate") -> float:
@@ -76,10 +83,7 @@ def parse_rate_option(text: str | None, option: str = "--rate") -> float:
     """
     from fleetaudit.engine.pace import parse_rate
 
-    try:
-        return parse_rate(text)
-    except ValueError as e:
-        raise UsageError(f"{option}: {e}") from e
+    return _parse_value(parse_rate, text, option)
 
 
 def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
@@ -91,10 +95,7 @@ def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPoli
 
     if not text:
         return None
-    try:
-        return parse_retention(text)
-    except ValueError as e:
-        raise UsageError(f"{option}: {e}") from e
+    return _parse_value(parse_retention, text, option)
 
 
 def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]:
@@ -102,10 +103,7 @@ def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]
 
     Raises `UsageError` for an unclosed quotation and for an empty command.
     """
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as e:
-        raise UsageError(f"{option} {text!r}: {e}") from e
+    words = tuple(_parse_value(shlex.split, text, f"{option} {text!r}"))
     if not words:
         raise UsageError(f"{option}: no command")
     return words
@@ -138,10 +136,7 @@ def parse_publish_mode(text: str, option: str = "--publish-mode") -> int:
     """
     from fleetaudit.store.site_folder import parse_mode
 
-    try:
-        return parse_mode(text)
-    except ValueError as e:
-        raise UsageError(f"{option}: {e}") from e
+    return _parse_value(parse_mode, text, option)
 
 
 def parse_engine(text: str | None) -> str | None:
