@@ -187,6 +187,14 @@ def _option_with_value(letter: str, value: str) -> tuple[str, ...]:
     return "-o", value
 
 
+def _words_if_accepted(arguments: str) -> tuple[str, ...]:
+    """Returns the words of `openssh_arguments`, () for arguments that it refuses."""
+    try:
+        return openssh_arguments(arguments)
+    except UnsupportedArgumentError:
+        return ()
+
+
 @functools.lru_cache(maxsize=1024)
 def first_openssh_only_argument(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that only ssh itself can follow.
@@ -195,10 +203,7 @@ def first_openssh_only_argument(arguments: str) -> str | None:
     built-in client does not know. Returns None without such an argument, and for arguments that
     `openssh_arguments` refuses: whoever passes them on reports them.
     """
-    try:
-        words = openssh_arguments(arguments)
-    except UnsupportedArgumentError:
-        return None
+    words = _words_if_accepted(arguments)
     return next(_openssh_only_arguments(words), None)
 
 
@@ -225,10 +230,7 @@ def first_program_argument(arguments: str) -> str | None:
     such an argument, and for arguments that `openssh_arguments` refuses: whoever passes them on
     reports them.
     """
-    try:
-        words = openssh_arguments(arguments)
-    except UnsupportedArgumentError:
-        return None
+    words = _words_if_accepted(arguments)
     return next(_program_arguments(words), None)
 
 
@@ -253,10 +255,7 @@ def first_trust_argument(arguments: str) -> str | None:
 
     Returns None without such an argument, and for arguments that `openssh_arguments` refuses.
     """
-    try:
-        words = openssh_arguments(arguments)
-    except UnsupportedArgumentError:
-        return None
+    words = _words_if_accepted(arguments)
     options = (_parse_option(value) for word, value in pairwise(words) if word == "-o")
     return next((str(option) for option in options if option.keyword in TRUSTED_KEYS), None)
 
