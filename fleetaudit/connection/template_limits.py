@@ -100,9 +100,14 @@ def weight(value: Any) -> int:
             case dict():
                 _checked_length(one)
                 rest.extend(one.values())
-        if total > MAX_WEIGHT:
-            raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
+        _check_total(total)
     return total
+
+
+def _check_total(values: int) -> None:
+    """Raises `TemplateLimitError` for more values than the limit."""
+    if values > MAX_WEIGHT:
+        raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
 
 
 def _checked_length(value: str | list[Any] | tuple[Any, ...] | dict[Any, Any]) -> int:
@@ -123,8 +128,7 @@ def evaluated(value: Any) -> Any:
     def copy(one: Any) -> Any:
         nonlocal total
         total += 1
-        if total > MAX_WEIGHT:
-            raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
+        _check_total(total)
         if isinstance(one, Mapping):
             return {key: copy(one[key]) for key in one}
         if isinstance(one, list | tuple):
@@ -157,7 +161,6 @@ def check_items(values: Iterator[Any]) -> Iterator[Any]:
     for value in values:
         units = weight(value)
         total += units
-        if total > MAX_WEIGHT:
-            raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
+        _check_total(total)
         spend(units)
         yield value
