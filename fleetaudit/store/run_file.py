@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class _HostEncoder:
             return encode_json(host)
         try:
             observations = tuple(map(self._observation, host.observations))
-            sysctls = self._once(host.sysctls, host.sysctls)
+            sysctls = self._once(host.sysctls, lambda: host.sysctls)
             changed: Any = replace(host, observations=observations, sysctls=sysctls)
             return msgspec.json.encode(changed)
         except UnicodeEncodeError:
@@ -113,19 +113,16 @@ class _HostEncoder:
 
     def _observation(self, observation: Observation) -> msgspec.Raw:
         """Returns the bytes of an observation."""
-        known = self._known.get(id(observation))
-        if known is not None:
-            return known[1]
-        return self._once(observation, strip_evidence(observation))
+        return self._once(observation, lambda: strip_evidence(observation))
 
-    def _once(self, value: object, written: object) -> msgspec.Raw:
-        """Returns the bytes of `written`, which is how a value is written."""
+    def _once(self, value: object, written: Callable[[], object]) -> msgspec.Raw:
+        """Returns the bytes of a value; `written` returns the value as it is written."""
         known = self._known.get(id(value))
         if known is not None:
             return known[1]
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
-        raw = msgspec.Raw(msgspec.json.encode(written))
+        raw = msgspec.Raw(msgspec.json.encode(written()))
         self._known[id(value)] = value, raw
         return raw
 
