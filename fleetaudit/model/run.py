@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -109,6 +109,14 @@ class PastRun(Frozen, frozen=True, kw_only=True):
     short: tuple[tuple[Severity, int], ...] = ()
 
 
+_Kind = TypeVar("_Kind", Audited, NotAudited, NotSelected)
+
+
+def _of_type(hosts: Sequence[HostResult], kind: type[_Kind]) -> tuple[_Kind, ...]:
+    """Returns the hosts whose results are of one type, in their order."""
+    return tuple(host for host in hosts if isinstance(host, kind))
+
+
 class AuditRun(Frozen, frozen=True, kw_only=True):
     """A whole run: every selected host exactly once, in inventory order.
 
@@ -133,17 +141,17 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     @property
     def audited(self) -> tuple[Audited, ...]:
         """The hosts whose probe answered, in inventory order."""
-        return tuple(host for host in self.hosts if isinstance(host, Audited))
+        return _of_type(self.hosts, Audited)
 
     @property
     def not_audited(self) -> tuple[NotAudited, ...]:
         """The hosts that could not be audited, in inventory order."""
-        return tuple(host for host in self.hosts if isinstance(host, NotAudited))
+        return _of_type(self.hosts, NotAudited)
 
     @property
     def not_selected(self) -> tuple[NotSelected, ...]:
         """The hosts that no play matches, in inventory order."""
-        return tuple(host for host in self.hosts if isinstance(host, NotSelected))
+        return _of_type(self.hosts, NotSelected)
 
     def scenarios_by_name(self) -> dict[str, ScenarioRow]:
         """Returns the scenarios of the run by name."""
