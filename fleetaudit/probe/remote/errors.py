@@ -30,10 +30,8 @@ class TimedOut(StepFailed):
 def errno_of(error):
     # type: (BaseException) -> int
     """Returns the errno of an exception, 0 if it has none."""
-    for number in (getattr(error, "errno", None),) + error.args[:1]:
-        if isinstance(number, int):
-            return number
-    return 0
+    numbers = (getattr(error, "errno", None),) + error.args[:1]
+    return next((number for number in numbers if isinstance(number, int)), 0)
 
 
 def error_name(error):

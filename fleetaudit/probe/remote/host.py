@@ -30,7 +30,7 @@ def describe_host(call):
     """
     _, _, release, version, machine = tuple(os.uname())
     name = getattr(getattr(sys, "implementation", None), "name", "cpython")
-    python = ".".join([str(number) for number in sys.version_info[:3]])
+    python = ".".join(map(str, sys.version_info[:3]))
     notes = []  # type: List[str]
     sysctls = value_or_note(notes, "/proc/sys", lambda: read_sysctls(call.get("sysctls", ())), {})
     return {

@@ -43,7 +43,7 @@ def find_places(keys):
     found = {}
     for key in keys:
         name = swap_separators(key)
-        places = [place for place in (procps.place(name), systemd.place(name)) if place]
+        places = list(filter(None, (procps.place(name), systemd.place(name))))
         if places:
             found[key] = sorted(set(places), key=places.index)
     return found
@@ -156,13 +156,9 @@ class SysctlTable(object):
         if name in self.exact:
             return self.exact[name]
         parts = name.split("/")
-        for pattern, place in self.patterns:
-            if matches(parts, pattern):
-                return place
-        return ""
+        return next((place for pattern, place in self.patterns if matches(parts, pattern)), "")
 
 
 def matches(parts, pattern):
     # type: (List[str], List[str]) -> bool
-    pairs = zip(parts, pattern)
-    return len(parts) == len(pattern) and all(fnmatch.fnmatchcase(*pair) for pair in pairs)
+    return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
