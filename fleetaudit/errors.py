@@ -112,7 +112,7 @@ class InputError(FleetauditError):
         self.line = line
         self.column = column
         self.hint = hint
-        where = ":".join([source, *(str(number) for number in (line, column) if number)])
+        where = ":".join([source, *map(str, filter(None, (line, column)))])
         text = f"{where}: {message}"
         super().__init__(f"{text}\n  {hint}" if hint else text)
 

@@ -275,7 +275,7 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
     distinct = {id(host.scenarios): host.scenarios for host in plan.hosts}
     for scenario in itertools.chain.from_iterable(distinct.values()):
         scenarios.setdefault(scenario.name, scenario)
-    return tuple(_scenario_row(scenario) for scenario in scenarios.values())
+    return tuple(map(_scenario_row, scenarios.values()))
 
 
 def _scenario_row(scenario: Scenario) -> ScenarioRow:

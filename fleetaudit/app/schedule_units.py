@@ -55,7 +55,7 @@ def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
         name=name,
         user=_value(user),
         folder=_value(job.folder),
-        command=" ".join(_argument(word) for word in job.command),
+        command=" ".join(map(_argument, job.command)),
         written=_written_folder(job),
         privileges=_MORE_PRIVILEGES if _becomes(job) else _NO_MORE_PRIVILEGES,
     )

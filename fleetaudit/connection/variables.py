@@ -166,10 +166,9 @@ class Variables:
 
         As in Ansible, a group's old spelling overrides the new one of its host.
         """
-        for name in reversed(names):
-            if self.host.variables.get(name) is not None:
-                return name
-        return names[0]
+        variables = self.host.variables
+        in_use = (name for name in reversed(names) if variables.get(name) is not None)
+        return next(in_use, names[0])
 
 
 def first_set(*values: T | None) -> T | None:

@@ -283,7 +283,7 @@ class InventoryBuilder:
     def _loop_error(self, loop: list[str]) -> InputError:
         """Returns the error about groups that contain one another, at the first link."""
         at = self._groups[loop[0]].children[loop[1]]
-        names = [shorten(name) for name in loop[:_MAX_LOOP_SHOWN]]
+        names = list(map(shorten, loop[:_MAX_LOOP_SHOWN]))
         if len(loop) > _MAX_LOOP_SHOWN:
             names.append("…")
         return at.error(

@@ -328,10 +328,9 @@ def _read_bytes(path: Path, source: str) -> bytes:
 
 def _begins_with_a_section(text: str) -> bool:
     """Returns whether the first line that is not a comment begins a section of INI."""
-    for line in map(str.strip, text.splitlines()):
-        if line and line[0] not in "#;":
-            return is_section(line)
-    return False
+    lines = filter(None, map(str.strip, text.splitlines()))
+    first = next((line for line in lines if not line.startswith(("#", ";"))), "")
+    return is_section(first)
 
 
 def _is_plugin(document: Document) -> bool:

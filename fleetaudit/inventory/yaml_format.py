@@ -295,7 +295,5 @@ def _kind(value: Any) -> str:
 
     A message never repeats the value itself: it may be a secret.
     """
-    for kind, name in _KINDS:
-        if isinstance(value, kind):
-            return name
-    return "a date or binary data"
+    names = (name for kind, name in _KINDS if isinstance(value, kind))
+    return next(names, "a date or binary data")

@@ -52,10 +52,7 @@ def peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     first line of `_TCP_ENDINGS` that fits decides.
     """
     socket = _TcpSocket(peer, steps)
-    for shows, ending in _TCP_ENDINGS:
-        if shows(socket):
-            return ending
-    return None
+    return next((ending for shows, ending in _TCP_ENDINGS if shows(socket)), None)
 
 
 class _TcpSocket:

@@ -81,7 +81,7 @@ def _skipped(skipped: Sequence[SkippedKernel], after: str, width: int) -> list[s
     """Returns the kernels between two others whose ending is unknown."""
     if not skipped:
         return []
-    first = ", ".join(terminal_line(name) for name in [*(k.label for k in skipped), after])
+    first = ", ".join(map(terminal_line, [*(k.label for k in skipped), after]))
     reasons = [f"{terminal_line(k.label)}: {terminal_line(k.reason, 400)}" for k in skipped]
     which = f"The first kernel with the new ending is one of these: {first}."
     return [*wrap([which], width, "  "), *wrap(reasons, width, "    ")]

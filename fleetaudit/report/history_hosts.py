@@ -65,7 +65,7 @@ def host_data(history: JobHistory, kinds: Mapping[str, str]) -> dict[str, object
     texts = dict[tuple[str, ...], int]()
     timelines = list[object]()
     for timeline in history.host_timelines:
-        found = [_texts(step) for step in _steps(timeline, history.host_states)]
+        found = map(_texts, _steps(timeline, history.host_states))
         shared = [texts.setdefault(text, len(texts)) for text in found]
         changes = [(*change, text) for change, text in zip(timeline.changes, shared, strict=True)]
         timelines.append((timeline.hosts, changes))

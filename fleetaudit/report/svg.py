@@ -155,12 +155,8 @@ def shape_of(flags: str, length: int) -> Shape:
     `flags` are letters as tcpdump prints them, `length` is the payload in bytes: "R." is "rst" and
     "P." with 10 bytes is "data".
     """
-    for letter, shape in _SHAPES:
-        if letter in flags:
-            return shape
-    if length:
-        return "data"
-    return "ack"
+    otherwise: Shape = "data" if length else "ack"
+    return next((shape for letter, shape in _SHAPES if letter in flags), otherwise)
 
 
 def _arrow(row: TraceRow, y: int) -> Arrow:
@@ -186,7 +182,7 @@ def _arrow(row: TraceRow, y: int) -> Arrow:
 
 def _label(row: TraceRow) -> str:
     """Returns the flags of a segment and what it carries; a line ends only between two of them."""
-    parts = " · ".join(_unbroken(part) for part in _details(row) if part)
+    parts = " · ".join(map(_unbroken, filter(None, _details(row))))
     return f"{_unbroken(row.text)} {parts}"
 
 

@@ -31,8 +31,8 @@ def job_name(info: RunInfo) -> str:
     not count, that of inventories and playbooks does.
     """
     identity: dict[str, object] = {
-        "inventory": [_normalize(name) for name in info.inventory],
-        "playbooks": [_normalize(name) for name in info.playbooks],
+        "inventory": list(map(_normalize, info.inventory)),
+        "playbooks": list(map(_normalize, info.playbooks)),
         "limit": _limit_text(info.limit),
         "shard": info.shard,
         "tags": sorted(info.tags),

@@ -131,7 +131,5 @@ def _last_of_job(runs: Sequence[StoredRun], info: RunInfo) -> RunInfo | None:
     `runs` are the finished runs of the output folder, the last one first.
     """
     job = job_name(info)
-    for run in runs:
-        if run.info.id != info.id and job_name(run.info) == job:
-            return run.info
-    return None
+    others = (run.info for run in runs if run.info.id != info.id)
+    return next((other for other in others if job_name(other) == job), None)

@@ -144,7 +144,7 @@ class PartWriter:
 
     def _encode_sysctls(self, sysctls: dict[str, Sysctl]) -> bytes:
         """Returns the numbers of the entries."""
-        return encode_json([self._sysctl_number(entry) for entry in sysctls.items()])
+        return encode_json(list(map(self._sysctl_number, sysctls.items())))
 
     def _sysctl_number(self, entry: tuple[str, Sysctl]) -> int:
         """Returns the number of one entry; the last object with its key is known by its identity.

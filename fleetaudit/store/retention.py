@@ -236,9 +236,7 @@ def _always_kept(runs: Iterable[_Run], latest: str) -> Iterator[str]:
 
 def _with_baseline(info: RunInfo) -> Iterator[str]:
     """Yields the name of a run and, if it was compared with one, that of its baseline."""
-    yield info.id
-    if info.baseline:
-        yield info.baseline
+    yield from filter(None, (info.id, info.baseline))
 
 
 def _due(runs: list[_Run], policy: RetentionPolicy, now: datetime) -> list[str]:

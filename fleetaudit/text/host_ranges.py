@@ -58,7 +58,7 @@ def fold_hosts(names: Iterable[str], *, limit: int = MAX_RANGES) -> HostRanges:
     folded with numbers of their own width only. Names that no range has room for are counted in
     `more`.
     """
-    parts = [_split(name) for name in names]
+    parts = list(map(_split, names))
     ranges, named, left = list[str](), 0, limit
     for (head, tail, width), numbers in _series(parts).items():
         runs = _runs(numbers)[:left]

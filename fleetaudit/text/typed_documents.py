@@ -93,10 +93,8 @@ def _first_unfit_key(value: Any, path: ValuePath, type_: Any) -> Any:
     count.
     """
     mapping = functools.reduce(operator.getitem, path, value)
-    for key in mapping:
-        if not _fits(_with_part(value, path, {key: mapping[key]}), type_):
-            return key
-    return None
+    alone = ((key, _with_part(value, path, {key: mapping[key]})) for key in mapping)
+    return next((key for key, part in alone if not _fits(part, type_)), None)
 
 
 def _fits(value: Any, type_: Any) -> bool:

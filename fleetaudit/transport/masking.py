@@ -200,7 +200,7 @@ def _passwords(target: Target | NoTarget) -> set[str]:
     secrets = [target.password]
     if target.become:
         secrets.append(target.become.password)
-    passwords = {secret.reveal() for secret in secrets if secret}
+    passwords = (secret.reveal() for secret in filter(None, secrets))
     return set(filter(str.strip, passwords))
 
 

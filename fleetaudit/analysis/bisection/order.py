@@ -126,8 +126,8 @@ def _tie_notes(kernels: Sequence[ListedKernel], order: Order) -> Iterator[str]:
 
 def _flavour_notes(kernels: Iterable[ListedKernel]) -> Iterator[str]:
     """Yields a note if the kernels have different flavours."""
-    found = [_FLAVOUR.search(kernel.release) for kernel in kernels]
-    flavours = sorted({flavour[1] for flavour in found if flavour})
+    found = (_FLAVOUR.search(kernel.release) for kernel in kernels)
+    flavours = sorted({flavour[1] for flavour in filter(None, found)})
     if len(flavours) > 1:
         yield (
             f"kernels of several flavours ({', '.join(flavours)}): an ending that changes between"

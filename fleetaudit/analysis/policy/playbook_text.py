@@ -168,10 +168,9 @@ def _choose_orderly_control(scenario: _Scenario, scenarios: Sequence[_Scenario])
     It is the scenario's own control if possible, else the usual one, else the first of the run.
     """
     names = [other.row.name for other in scenarios if _is_orderly_twin(scenario, other)]
-    for preferred in (scenario.row.control, _USUAL_CONTROL, *names):
-        if preferred in names:
-            return preferred
-    return Omitted("no other scenario ends in FIN")
+    preferred = scenario.row.control, _USUAL_CONTROL, *names
+    none = Omitted("no other scenario ends in FIN")
+    return next((name for name in preferred if name in names), none)
 
 
 def _is_orderly_twin(scenario: _Scenario, other: _Scenario) -> bool:

@@ -66,10 +66,7 @@ def _load_command(key: str) -> str:
 
 def _module_of(key: str) -> str:
     """Returns the module without which a sysctl does not exist, "" if it needs none."""
-    for start, module in MODULES.items():
-        if key.startswith(start):
-            return module
-    return ""
+    return next((module for start, module in MODULES.items() if key.startswith(start)), "")
 
 
 def _remedy_of_absent(key: str, sysctl: Sysctl, expectations: Sequence[SysctlExpectation]) -> str:

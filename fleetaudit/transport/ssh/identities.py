@@ -188,10 +188,7 @@ def _certified_key(certificate: bytes) -> bytes:
 
 def _field_count(key_type: bytes) -> int:
     """Returns how many fields a public key of this type has, 0 for an unknown type."""
-    for name, count in _KEY_FIELDS.items():
-        if key_type.startswith(name):
-            return count
-    return 0
+    return next((count for name, count in _KEY_FIELDS.items() if key_type.startswith(name)), 0)
 
 
 def _in_order(*groups: dict[bytes, Identity]) -> dict[bytes, Identity]:

@@ -75,10 +75,7 @@ def _kind_of(codes: set[int]) -> FailureKind:
 
     `codes` are the errnos of all addresses of one host. Each address may fail in another way.
     """
-    for code, kind in _KINDS.items():
-        if code in codes:
-            return kind
-    return ""
+    return next((kind for code, kind in _KINDS.items() if code in codes), "")
 
 
 def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.socket | int:
