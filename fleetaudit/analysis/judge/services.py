@@ -17,6 +17,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from fleetaudit.analysis.services import find_cure, find_product
+from fleetaudit.analysis.services.model import ANSWER_CHECKS
 from fleetaudit.analysis.services.tries import count_answers, tries_by_writing
 from fleetaudit.model import (
     Audited,
@@ -34,6 +35,9 @@ from fleetaudit.text.phrases import surround
 
 from .findings import Unmet, make_finding
 
+OTHER_STATUS = (
+    "no answer is lost: change what the server answers, or the “status” that the playbook expects"
+)
 ASKED = "asked"
 """What stands for the name of a check in the finding of a service that could not be asked."""
 WRITERS: Mapping[str, str] = {
@@ -163,10 +167,20 @@ def _judge_check(case: _Case, check: ServiceCheck, expected: str) -> Iterator[Fi
     if seen.is_met:
         return
     is_known = seen.is_met is not None
-    product = find_product(case.result.server, case.result.executable)
-    remedies = {True: str(find_cure(product, name)), False: check.hint}
+    remedies = {True: _remedy(case.result, check), False: check.hint}
     unmet = Unmet(case.expectation(_BECAUSE[name]), expected, is_known=is_known)
     yield case.finding(name, unmet, seen.text, remedies[is_known])
+
+
+def _remedy(result: ServiceResult, check: ServiceCheck) -> str:
+    """Returns the cure of the server; of answers that are not lost, that their status is another.
+
+    A 502 stands for an answer that the server in front has lost.
+    """
+    statuses = {each.status for each in check.tries}
+    if check.check in ANSWER_CHECKS and statuses.isdisjoint({0, 502}):
+        return OTHER_STATUS
+    return str(find_cure(find_product(result.server, result.executable), check.check))
 
 
 # ---- what is expected
@@ -215,13 +229,16 @@ def _see_answers(service: Service, tries: Iterable[ServiceTry]) -> Seen:
     """Returns how many clients of each way of writing got an expected status, without the ways in
     which all did.
     """
-    outcome = partial(_outcome, service)
-    texts = list[str]()
+    outcome, writers = partial(_outcome, service), dict[tuple[int, int, str], list[str]]()
     for writing, some in tries_by_writing(tries).items():
         answers = count_answers(some, outcome)
-        clients = f"{answers.good} of {answers.total} {WRITERS.get(writing, 'clients')}"
-        if answers.others:
-            texts.append(f"{clients} got {_wanted(service)} ({answers.others})")
+        key = answers.good, answers.total, answers.others
+        writers.setdefault(key, []).append(WRITERS.get(writing, "clients"))
+    texts = [
+        f"{good} of {total} {' and of '.join(clients)} got {_wanted(service)} ({others})"
+        for (good, total, others), clients in writers.items()
+        if others
+    ]
     return Seen(not texts, "; ".join(texts))
 
 

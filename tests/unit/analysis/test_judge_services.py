@@ -68,6 +68,25 @@ def test_answers_for_all_are_met_and_the_expectation_is_listed() -> None:
     assert host.expectations == ("service:upload/asked", "service:upload/early answer")
 
 
+def test_ways_of_writing_with_the_same_outcome_are_named_together() -> None:
+    lost = [
+        ServiceTry(writing=writing, count=4, ending="RST", unread_status=413)
+        for writing in ("send all, then read", "chunked", "half-close")
+    ]
+    assert finding(service(early(*lost))).observed == (
+        "0 of 4 clients that send all, then read and of clients that send chunks and of clients"
+        " that half-close got a status (4 got a reset with 413 unread)"
+    )
+
+
+@pytest.mark.parametrize(("status", "is_cured"), [(502, True), (405, False)])
+def test_only_a_lost_answer_has_the_cure_of_the_server(status: int, is_cured: bool) -> None:
+    result = service(early(status=status), server="nginx/1.22.1")
+    found = finding(result, replace(UPLOAD, statuses=(413,)))
+    assert ("proxy_request_buffering" in found.fix) == is_cured
+    assert ("no answer is lost" in found.fix) != is_cured
+
+
 def test_another_status_than_the_expected_one_is_a_finding() -> None:
     found = finding(service(early(status=502)), replace(UPLOAD, statuses=(413, 401)))
     assert found.expected == "413 or 401 for every client"
