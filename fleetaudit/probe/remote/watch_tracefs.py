@@ -11,7 +11,7 @@ import signal
 import time
 from typing import List
 
-from .constants import ERRORS, MAX_WORD
+from .constants import ERRORS
 from .errors import Unsupported, call_or, error_name, message_of
 from .files import read_descriptor, read_file
 from .system import load_libc
@@ -34,6 +34,7 @@ MOUNT_SCRIPT = "\n".join(
         "for i in 1 2 3 4 5 6 7 8 9; do rmdir %s && break; test -d %s || break; sleep 0.1; done",
     )
 )
+MAX_CPUS = 8192  # as Linux has at most
 REMOVE_S = 2.0  # for removing an instance
 
 
@@ -203,8 +204,7 @@ def online_cpus(path="/sys/devices/system/cpu/online"):
     # type: (str) -> List[int]
     """Returns the numbers of the CPUs that run: "0-3,6"."""
     cpus = []  # type: List[int]
-    for part in call_or("0", read_file, path, 4096).strip().split(",")[:1024]:
-        first, dash, last = part.partition("-")
-        low = int(first)
-        cpus += range(low, min(int(last) if dash else low, low + MAX_WORD % 8191) + 1)
-    return cpus[:8192]
+    for part in call_or("0", read_file, path, 4096).strip().split(",")[:MAX_CPUS]:
+        first, _, last = part.partition("-")
+        cpus += range(int(first), min(int(last or first), MAX_CPUS) + 1)
+    return cpus[:MAX_CPUS]

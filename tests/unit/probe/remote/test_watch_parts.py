@@ -250,7 +250,8 @@ def test_many_cpus_have_small_buffers(cpus: int, pages: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "cpus"), [("0", [0]), ("0-3,6", [0, 1, 2, 3, 6]), ("0-1,4-5\n", [0, 1, 4, 5])]
+    ("text", "cpus"),
+    [("0", [0]), ("0-3,6", [0, 1, 2, 3, 6]), ("0-1,4-5\n", [0, 1, 4, 5]), ("0-255", [*range(256)])],
 )
 def test_cpus_are_listed(tmp_path: Path, text: str, cpus: list[int]) -> None:
     path = tmp_path / "online"
