@@ -172,6 +172,7 @@ def _line(row: ResetRow, most: int, at: ListedHosts) -> ResetLine:
         rate="unknown" if row.per_minute is None else f"{row.per_minute:,.1f}",
         units=name_first(row.units),
         namespaces=name_first([*map(_namespace_number, row.namespaces)]),
+        peers=name_first([f"{network} ({count:,})" for network, count in row.peers.items()]),
         at=at,
     )
 

@@ -80,7 +80,7 @@ class ResetRow(Frozen, frozen=True, kw_only=True):
 
     `per_minute` is the sum of the hosts' rates, None if none is known. If `is_partial`, `count` and
     `per_minute` are at least that. `units` and `namespaces` are those of all hosts, each once.
-    `names` are the hosts one by one.
+    `names` are the hosts one by one. `peers` are networks with their counts.
     """
 
     program: ProgramPort
@@ -92,6 +92,7 @@ class ResetRow(Frozen, frozen=True, kw_only=True):
     hosts: HostRanges
     namespaces: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    peers: Mapping[str, int] = {}
 
 
 class UnreadRow(Frozen, frozen=True, kw_only=True):

@@ -113,7 +113,7 @@ def _per_minute(count: int, seconds: float) -> float | None:
     return 60 * count / seconds if seconds > 0 else None
 
 
-def _peers(found: Iterable[Resets]) -> dict[str, int]:
+def _peers(found: Iterable[Resets | HostResets]) -> dict[str, int]:
     """Returns the networks of peers with their counts, the largest first."""
     peers = Counter[str]()
     for each in found:
@@ -173,6 +173,7 @@ def _fleet_row(program: ProgramPort, reason: str, found: Sequence[_RowOfHost]) -
         hosts=fold_hosts(names),
         namespaces=_unique(chain.from_iterable(map(attrgetter("row.namespaces"), found))),
         names=names,
+        peers=_peers(map(attrgetter("row"), found)),
     )
 
 

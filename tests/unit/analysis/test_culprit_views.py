@@ -71,8 +71,7 @@ def test_a_step_that_was_not_measured_has_the_command_to_type() -> None:
     comparison = compare(small_fleet())
     assert not comparison.story.has_culprits
     assert (comparison.resets_view, comparison.services_view) == (None, None)
-    commands = [step.command for step in comparison.story.missing]
-    assert [command.split()[:2] for command in commands] == [
+    assert [command.split()[:2] for command in comparison.story.commands] == [
         ["fleetaudit", "watch"],
         ["fleetaudit", "services"],
     ]
@@ -298,3 +297,13 @@ def test_programs_that_lose_data_are_named_before_those_that_reset_on_purpose() 
     assert text_of(step.sentence) == (
         "haproxy:8443, haproxy:80 reset 10 connections in 60 s, 1 of them with unread data."
     )
+
+
+def test_networks_of_peers_are_added_over_the_hosts_if_the_play_asked_for_them() -> None:
+    one = replace(resets(5), peers={"192.0.2.0/24": 4, "198.51.100.0/24": 1})
+    two = replace(resets(2), peers={"198.51.100.0/24": 2})
+    view = view_of(watched(one), watched(two))
+    assert view.lines[0].peers == ("192.0.2.0/24 (4)", "198.51.100.0/24 (3)")
+    page = page_of(run_of([watched_host("a", watched(one))]))
+    assert "Networks of peers" in page
+    assert "Networks of peers" not in page_of(culprit_run())

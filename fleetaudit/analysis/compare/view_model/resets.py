@@ -12,8 +12,8 @@ class ResetLine(msgspec.Struct, frozen=True, kw_only=True):
     """The resets of one program, port and reason.
 
     `count` is the number as text, "at least 40" if some are not counted; `share` is its part of the
-    largest count, from 0 to 1. `units` and `namespaces` are the first ones, with their number if
-    some are left out.
+    largest count, from 0 to 1. `units`, `namespaces` and `peers`, the networks of peers with their
+    counts, are the first ones, with their number if some are left out.
     """
 
     program: str
@@ -24,6 +24,7 @@ class ResetLine(msgspec.Struct, frozen=True, kw_only=True):
     rate: str
     units: tuple[str, ...]
     namespaces: tuple[str, ...]
+    peers: tuple[str, ...]
     at: ListedHosts
 
 

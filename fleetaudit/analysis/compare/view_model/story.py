@@ -24,13 +24,14 @@ class StoryStep(msgspec.Struct, frozen=True, kw_only=True):
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """The way from the kernel to the cure; `has_culprits` if hosts were watched or asked.
 
-    Otherwise the page only says how to measure the steps that have a command.
+    Otherwise the page only says how to do both. `steps` begin with the kernel, the counters, the
+    programs and the services.
     """
 
     steps: tuple[StoryStep, ...]
     has_culprits: bool
 
     @property
-    def missing(self) -> tuple[StoryStep, ...]:
-        """The steps that were not measured."""
-        return tuple(step for step in self.steps if step.command)
+    def commands(self) -> tuple[str, ...]:
+        """The commands that name programs and ask services, if this run did not."""
+        return tuple(step.command for step in self.steps[2:4] if step.command)
