@@ -177,6 +177,8 @@ def _files_read(request: _Request) -> Iterator[str]:
     yield "/sys/module/tcp_diag  whether it is loaded: the probe loads no kernel module"
     yield "/lib/modules/*/modules.builtin  the same"
     yield "/proc/sys/net/ipv4/tcp_available_ulp"
+    if request.steps("drop"):
+        yield "/proc/kallsyms  whether nftables and conntrack are in the kernel's memory"
     yield from watch_explanation.files_read(request.call)
     yield from _sysctls_asked(request)
     yield from _settings_copied(request)
@@ -336,7 +338,7 @@ def _sockets(request: _Request) -> Iterator[str]:
     )
     if any(map(request.steps, ("resend", "resend-fin", "send-out-of-order"))):
         yield "Raw TCP, for steps that send a segment; in a private namespace only."
-    if any(map(request.steps, ("drop",))):
+    if request.steps("drop"):
         yield "AF_NETLINK (nfnetlink): one table, in a private namespace only, for one trial."
     yield "id may ask the host's own name service (/var/run/nscd/socket, LDAP) for the user's name."
     yield "No address but loopback is ever connected to, listened on or sent to."

@@ -275,3 +275,14 @@ def test_a_watch_is_explained_only_where_there_is_one(tmp_path: Path) -> None:
     assert "Watch: 300 s" in text
     assert "networks (/24 and /64)" in text
     assert "perf_event_open" not in explanation()
+
+
+@pytest.mark.parametrize("name", ["firewall", "restarts"])
+def test_what_the_stories_open_is_named_and_they_load_nothing(name: str, tmp_path: Path) -> None:
+    text = explanation(playbooks=(name,))
+    named = [*paths(section(text, "What is read")), *paths(section(text, "What is written"))]
+    lines = [*of_the_command(traced(tmp_path, playbooks=(name,)))]
+    opened = {path for line in lines for path, _ in OPENS.findall(line)}
+    assert ("/proc/kallsyms" in opened) == (name == "firewall")
+    assert sorted(path for path in opened if not is_named(path, named)) == []
+    assert {call for line in lines for call in NAMES.findall(line)} - HARMLESS == set()

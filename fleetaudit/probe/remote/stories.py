@@ -41,6 +41,8 @@ def share(c, actor):
 def reconnect(c, actor):
     # type: (Connection, str) -> None
     """Makes a second connection between the same ports, and begins to observe again."""
+    if actor != c.client_side:
+        raise StepFailed("it was not the %s that connected" % actor)
     if list(c.sockets.values()) != [None, None] or c.listener is None:
         raise StepFailed("the first connection is not over, or nothing listens any more")
     c.lab.fence.settle()
