@@ -23,7 +23,7 @@ def object_to_json(value):
 
 def array_to_json(value):
     # type: (Any) -> str
-    return "[" + ",".join([to_json(item) for item in value]) + "]"
+    return "[" + ",".join(map(to_json, value)) + "]"
 
 
 def integer_to_json(value):

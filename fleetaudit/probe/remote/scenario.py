@@ -45,7 +45,7 @@ def observe(lab, scenario, family):
         add_failure(observation, explain(e))
     for trial in trials:
         trial["peer"] = trial["peer"] and without_defaults(trial["peer"])
-    observation["trials"] = [without_defaults(trial) for trial in trials]
+    observation["trials"] = list(map(without_defaults, trials))
     return without_defaults(observation)
 
 
@@ -124,7 +124,7 @@ def coarse(value):
     if isinstance(value, dict):
         return {key: coarse(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [coarse(item) for item in value]
+        return list(map(coarse, value))
     if isinstance(value, str) and value.isdigit():  # the result of a recv
         value = int(value)
     return min(value, 10000) if isinstance(value, int) else value

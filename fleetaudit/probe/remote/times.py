@@ -36,7 +36,7 @@ def take_times_of_trial(trial, times):
         times["at"] += [row[0] for row in rows]
         times["windows"] += [row[8] for row in rows]
         # Most segments are not urgent and have no options, and 0 and "" may be left out.
-        trial["wire"] = [row[1:8] if row[6] or row[7] else row[1:6] for row in rows]
+        trial["wire"] = [row[1:8] if any(row[6:8]) else row[1:6] for row in rows]
 
 
 def without_nulls(sysctl):

@@ -66,7 +66,7 @@ class Workers(object):
         check_spare_files()
         (self.queue, numbers), (alive, self.alive) = os.pipe(), os.pipe()
         order = sorted(range(len(self.pairs)), key=lambda i: -least_seconds(self.pairs[i][0]))
-        os.write(numbers, b"".join([NUMBER.pack(number) for number in order]))
+        os.write(numbers, b"".join(map(NUMBER.pack, order)))
         os.close(numbers)
         try:
             for _ in range(MAX_WORKERS):
