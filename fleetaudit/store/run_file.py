@@ -12,7 +12,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -40,6 +40,9 @@ from .store_file import (
 INFO_BYTES = 256 * 1024
 """Bytes at the beginning of a run's file that are read for its `RunInfo`."""
 _BEGINNING = b'{"format":"fleetaudit-run/1","run":'
+
+
+Decoded = TypeVar("Decoded")
 
 
 class _RunOutline(msgspec.Struct, frozen=True):
@@ -181,11 +184,16 @@ def read_host_names(path: Path) -> list[str]:
 
 def _read_export(file: Path) -> AuditRun:
     """Returns the run in a run.json; raises as `read_run`."""
+    run = _decode_export(_run_decoder, file)
+    return replace(run, hosts=restore_evidence(run.hosts))
+
+
+def _decode_export(decoder: msgspec.json.Decoder[Decoded], file: Path) -> Decoded:
+    """Returns what a run.json holds; raises `InputError` if it is not a run."""
     try:
-        run = _run_decoder.decode(read_bounded(file))
+        return decoder.decode(read_bounded(file))
     except DECODE_ERRORS as e:
         raise _not_a_run(e, file) from e
-    return replace(run, hosts=restore_evidence(run.hosts))
 
 
 def _check_unique_hosts(run: AuditRun, file: Path) -> None:
@@ -220,10 +228,7 @@ def read_head(path: Path) -> RunHead:
     file = _file_of_run(path)
     if _is_store(file):
         return read_store_head(file)
-    try:
-        outline = _outline_decoder.decode(read_bounded(file))
-    except DECODE_ERRORS as e:
-        raise _not_a_run(e, file) from e
+    outline = _decode_export(_outline_decoder, file)
     return head_of_outlines(outline.run, outline.hosts)
 
 
