@@ -37,10 +37,7 @@ def _has_drift(run: AuditRun) -> bool:
 
 def _has_finding(run: AuditRun, fail_on: Collection[str]) -> bool:
     """Returns whether a finding without a waiver is at least as severe as `fail_on` says."""
-    named = [severity for severity in SEVERITIES if severity in fail_on]
-    if not named:
-        return False
-    counted = SEVERITIES[SEVERITIES.index(named[0]) :]
+    counted = [*itertools.dropwhile(lambda severity: severity not in fail_on, SEVERITIES)]
     findings = itertools.chain.from_iterable(host.findings for host in run.hosts)
     return any(finding.waived is None and finding.severity in counted for finding in findings)
 
