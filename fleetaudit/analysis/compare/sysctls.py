@@ -259,9 +259,8 @@ def _differ_by_memory(table: _Table, rows: Collection[_ValueKey]) -> bool:
     at boot, or a value that is known to differ from the default of its kernel.
     """
     values = {row.value for row in rows}
-    if table.expected is not None or table.set_at_boot or len(values) < 2:
-        return False
-    if any(row.relation.startswith(CHANGED) for row in rows):
+    is_changed = any(row.relation.startswith(CHANGED) for row in rows)
+    if table.expected is not None or table.set_at_boot or is_changed or len(values) < 2:
         return False
     return differ_by_memory(table.key, values)
 

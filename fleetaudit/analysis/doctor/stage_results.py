@@ -93,9 +93,7 @@ def _unrecorded_state(
     """
     if stage not in connection.stages:
         return "not needed"
-    if not record.attempts or failed == "interrupted":
-        return "not reached"
-    if stage_index(stage) > stage_index(failed):
+    if not record.attempts or failed == "interrupted" or stage_index(stage) > stage_index(failed):
         return "not reached"
     if connection.has_login:
         return "not told"
