@@ -132,7 +132,7 @@ def evaluated(value: Any) -> Any:
         if isinstance(one, Mapping):
             return {key: copy(one[key]) for key in one}
         if isinstance(one, list | tuple):
-            return [copy(item) for item in one]
+            return list(map(copy, one))
         if isinstance(one, str):
             _check_characters(one)
         return one

@@ -144,7 +144,7 @@ def _plain_value(value: Any) -> Any:
 
 def _plain_list(values: Iterable[Any]) -> list[Any]:
     """Returns the plain value of each of `values`."""
-    return [_plain_value(inner) for inner in values]
+    return list(map(_plain_value, values))
 
 
 def _in_order(values: set[Any]) -> Iterable[Any]:

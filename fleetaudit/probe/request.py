@@ -223,7 +223,7 @@ def request_call(plan: HostPlan) -> dict[str, Any]:
     if plan.watch:
         call["watch"] = {"seconds": plan.watch.seconds, "peers": plan.watch.peers}
     if plan.services:
-        call["services"] = [service_call(service) for service in plan.services]
+        call["services"] = list(map(service_call, plan.services))
     return call
 
 

@@ -75,7 +75,7 @@ def stack(axis: TimeAxis, layers: Sequence[tuple[str, Values]], height: int) -> 
 
     The vertical axis starts at 0 and is `height` pixels high.
     """
-    totals = [sum(column) for column in zip(*(values for _, values in layers), strict=True)]
+    totals = list(map(sum, zip(*(values for _, values in layers), strict=True)))
     ticks, top = _vertical_axis(max(totals, default=0), height)
     below: Values = [0.0] * len(axis.positions)
     areas = list[Area]()

@@ -81,7 +81,7 @@ def render(run: AuditRun) -> str:
             ROOT: {"description": {"text": "The repository, or the folder of the run."}}
         },
         "invocations": [_invocation(run, not_audited)],
-        "logicalLocations": [_location(host) for host in run.hosts],
+        "logicalLocations": list(map(_location, run.hosts)),
         "results": _results(run, indexes),
         "properties": _counts(run, len(not_audited)),
     }

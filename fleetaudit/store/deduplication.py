@@ -134,7 +134,7 @@ class EvidenceDeduplicator:
             return later
         ids = tuple(map(id, kept))
         kept = self._tuples.get(ids) or self._tuples.put(ids, kept)
-        last = max((self._owner_position(o) for o in kept), default=-1.0)
+        last = max(map(self._owner_position, kept), default=-1.0)
         return self._later_whole.put(key, (host.observations, kept, last))[1]
 
     def _as_later(

@@ -78,7 +78,7 @@ def _with_texts(value: Any) -> Any:
         case dict():
             return {_with_texts(key): _with_texts(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [_with_texts(inner) for inner in value]
+            return list(map(_with_texts, value))
         case _:
             return value
 
