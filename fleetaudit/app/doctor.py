@@ -17,7 +17,16 @@ from fleetaudit.analysis.doctor import (
 )
 from fleetaudit.analysis.doctor import encode as encode_report
 from fleetaudit.engine import Outcome, RunCommand, StopRequest, audit
-from fleetaudit.model import Audited, HostPlan, HostResult, NoTarget, Plan, SshTarget, Target
+from fleetaudit.model import (
+    Audited,
+    HostPlan,
+    HostResult,
+    NoTarget,
+    Plan,
+    SshTarget,
+    Target,
+    by_name,
+)
 from fleetaudit.probe.offer import Offer
 from fleetaudit.report.doctor import host_check_text
 from fleetaudit.report.doctor import progress as check_progress
@@ -175,7 +184,7 @@ class _FleetCheck(msgspec.Struct):
         """Checks the hosts; fills `checks`."""
         plan, repeat = self.prepared.plan, self.prepared.request.command_line.for_host
         recorders = {host.name: StageRecorder(time.monotonic) for host in plan.hosts}
-        hosts = {host.name: host for host in plan.hosts}
+        hosts = by_name(plan.hosts)
         transports = _load_transports(plan)
         activity = Activity(transports)
         with reporter.progress(len(hosts), activity) as show_result:

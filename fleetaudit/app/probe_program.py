@@ -20,7 +20,7 @@ from fleetaudit.connection.variables import CannotReachError, Variables
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.vault import Vault
-from fleetaudit.model import Host, HostPlan, LocalTarget, NoTarget
+from fleetaudit.model import Host, HostPlan, LocalTarget, NoTarget, by_name
 from fleetaudit.probe import protocol
 from fleetaudit.probe.explanation import explain
 from fleetaudit.probe.native_program import ARCHITECTURES, architecture_of, native_binary
@@ -157,7 +157,7 @@ def _as_it_is_run(plans: Sequence[HostPlan], loaded: LoadedInventory) -> HostPla
 
     Raises `UsageError` if they are not the same for all: one explanation is true of one way.
     """
-    hosts = {host.name: host for host in loaded.hosts}
+    hosts = by_name(loaded.hosts)
     first, *others = (_local_target(hosts[plan.name], loaded) for plan in plans)
     for plan, other in zip(plans[1:], others, strict=True):
         names = f"{plans[0].name} and {plan.name}"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from fleetaudit.errors import FleetauditError
 from fleetaudit.inventory.values import EncryptedText, Unsafe
 from fleetaudit.inventory.vault import Vault, VaultError
-from fleetaudit.model import Host, Inventory
+from fleetaudit.model import Host, Inventory, by_name
 
 from .template_limits import (
     TemplateLimitError,
@@ -312,7 +312,7 @@ def _fleet_of(inventory: Inventory) -> _Fleet:
     """Returns it, made once an inventory: once a host would take quadratic time."""
     if not _last_fleet or _last_fleet[0].inventory is not inventory:
         groups = {group: list(hosts) for group, hosts in inventory.groups.items()}
-        hosts = {host.name: host for host in inventory.hosts}
+        hosts = by_name(inventory.hosts)
         _last_fleet[:] = [_Fleet(inventory, groups, hosts)]
     return _last_fleet[0]
 

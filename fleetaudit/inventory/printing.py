@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.model import Group, Inventory
+from fleetaudit.model import Group, Inventory, by_name
 from fleetaudit.text.json_schema import escape_json_text
 from fleetaudit.text.sanitize import shorten
 
@@ -77,7 +77,7 @@ def render_host(inventory: Inventory, name: str) -> str:
     host, and `InputError` for a variable with binary data. Ansible: `InventoryCLI.run` in
     cli/inventory.py.
     """
-    hosts = {host.name: host for host in inventory.hosts}
+    hosts = by_name(inventory.hosts)
     if name not in hosts:
         hint = did_you_mean(name, hosts)
         raise NothingToDoError(f"no host “{shorten(name)}” in the inventory{hint}")
@@ -145,7 +145,7 @@ def _to_json(value: Any) -> Any:
         case datetime.date():
             return value.isoformat()
         case list():
-            return [_to_json(inner) for inner in value]
+            return list(map(_to_json, value))
         case dict():
             return {_key_text(key): _to_json(inner) for key, inner in value.items()}
         case bytes():

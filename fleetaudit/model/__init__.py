@@ -20,6 +20,7 @@ from .base import (
     Seconds,
     ShortText,
     UInt32,
+    by_name,
 )
 from .condition import Condition
 from .drift import Change, ChangeKind, Drift, Effect, ResetRate
@@ -207,6 +208,7 @@ __all__ = [
     "Watched",
     "WindowScale",
     "Writing",
+    "by_name",
     "conclusive_hosts",
     "step_text",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -28,3 +29,19 @@ class Frozen(msgspec.Struct, frozen=True):
     """The base of every noun: immutable, fields by name; unknown keys of a newer format are
     ignored.
     """
+
+
+class _Named(Protocol):
+    """What has a name: a host in any state, a scenario, a service."""
+
+    @property
+    def name(self) -> str:
+        """The name, by which it is looked up."""
+
+
+_AnyNamed = TypeVar("_AnyNamed", bound=_Named)
+
+
+def by_name(values: Iterable[_AnyNamed]) -> dict[str, _AnyNamed]:
+    """Returns values by their names, in their order; the last one of a name counts."""
+    return {value.name: value for value in values}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from msgspec import UNSET, Meta, UnsetType
 
-from .base import Frozen
+from .base import Frozen, by_name
 from .drift import Drift
 from .host_result import Audited, HostResult, Location, NotAudited, NotSelected
 from .kernel_table import KnownKernel
@@ -155,4 +155,4 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
 
     def scenarios_by_name(self) -> dict[str, ScenarioRow]:
         """Returns the scenarios of the run by name."""
-        return {row.name: row for row in self.scenarios}
+        return by_name(self.scenarios)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fleetaudit.model import Family, HostPlan, Observation, Scenario
+from fleetaudit.model import Family, HostPlan, Observation, Scenario, by_name
 from fleetaudit.text.phrases import surround
 
 Key = tuple[str, Family]
@@ -45,7 +45,7 @@ def apply_controls(
     have been seen. One over AF_UNIX counts for AF_UNIX only. `doubt` is what makes an observation
     inconclusive, if it is not the function of this name.
     """
-    scenarios = {scenario.name: scenario for scenario in plan.scenarios}
+    scenarios = by_name(plan.scenarios)
     controls = _Controls(scenarios, observations, doubt or make_inconclusive)
     names = [scenario.name for scenario in plan.scenarios if scenario.is_positive_control]
     positive = controls.observed(names)
@@ -128,8 +128,7 @@ class _Controls:
         """
         names = dict.fromkeys(each.control or "" for each in self.scenarios.values())
         known = self.observed(name for name in names if name in self.scenarios)
-        reasons = {key: self._failed_control(key) for key in known}
-        return {key: reason for key, reason in reasons.items() if reason}
+        return {key: reason for key in known if (reason := self._failed_control(key))}
 
     def void_reason(self, failed: Sequence[Key]) -> str:
         """Returns why all verdicts of the host prove nothing, "" if no positive control failed.

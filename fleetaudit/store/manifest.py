@@ -25,6 +25,7 @@ from fleetaudit.model import (
     OtherCommand,
     Plan,
     Secret,
+    by_name,
 )
 from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.json_schema import encode_json
@@ -155,8 +156,8 @@ def _find_change(manifest: RunManifest, plan: Plan, version: str) -> str:
     """Returns the first difference between a plan and the recorded one, "" if there is none."""
     if manifest.fleetaudit != version:
         return f"begun by fleetaudit {manifest.fleetaudit}, but this is version {version}"
-    recorded = {host.name: host for host in manifest.hosts}
-    planned = {host.name: host for host in manifest_hosts(plan)}
+    recorded = by_name(manifest.hosts)
+    planned = by_name(manifest_hosts(plan))
     for message, names in _differences(recorded, planned):
         if names:
             return f"{message}: {_list_hosts(names)}"
@@ -238,5 +239,5 @@ def merge_results(
     It is a new result, or else a kept one. Raises `KeyError` for a host that has neither, which
     would be a bug: a resumed run audits every host that has no kept result.
     """
-    results = {**kept, **{host.name: host for host in new}}
+    results = {**kept, **by_name(new)}
     return tuple(results[host.name] for host in plan.hosts)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause, group_by_cause
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
-from fleetaudit.model import HostPlan, Plan
+from fleetaudit.model import HostPlan, Plan, by_name
 
 from .connection import describe_connection
 from .host_check import build_host_check
@@ -74,7 +74,7 @@ def plan_without_trials(plan: Plan, playbook_plan: Plan) -> Plan:
     hosts of the check, and `playbook_plan` has at least these. The sysctls that keep users from
     namespaces are read, and nothing is expected of them.
     """
-    planned = {host.name: host for host in playbook_plan.hosts}
+    planned = by_name(playbook_plan.hosts)
     hosts = (_without_trials(host, planned[host.name]) for host in plan.hosts)
     return Plan(playbooks=(), hosts=tuple(hosts))
 

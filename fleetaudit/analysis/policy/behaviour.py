@@ -20,6 +20,7 @@ from fleetaudit.model import (
     Family,
     Observation,
     Sysctl,
+    by_name,
     conclusive_hosts,
 )
 from fleetaudit.text.host_ranges import count_of_hosts
@@ -66,7 +67,7 @@ def behaviour_of_host(run: AuditRun, name: str) -> Behaviour:
     `name` is its name in the inventory of the run. The source is such as "web1 (kernel 6.12.40)".
     Raises `NothingToDoError` if the host is not in the run, was not audited or is void.
     """
-    host = {host.name: host for host in run.hosts}.get(name)
+    host = by_name(run.hosts).get(name)
     if host is None:
         raise NothingToDoError(f"no host “{name}” in the run {run.run.id}")
     if not isinstance(host, Audited):

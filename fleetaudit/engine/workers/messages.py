@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from fleetaudit import __version__
 from fleetaudit.errors import TransportError
-from fleetaudit.model import DECODE_ERRORS, Frozen, LongText, ShortText
+from fleetaudit.model import DECODE_ERRORS, Frozen, LongText, ShortText, by_name
 from fleetaudit.probe.protocol import probe_text
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Limits, Output
@@ -161,7 +161,7 @@ def decode_reports(sent: object, names: Collection[str]) -> dict[str, HostReport
         reports = _reports_decoder.decode(sent)
     except DECODE_ERRORS as e:
         raise NotAReportError(f"the worker sent no valid report: {e}") from e
-    by_name = {report.name: report for report in reports}
-    if not by_name.keys() <= set(names) or len(by_name) != len(reports):
+    of_hosts = by_name(reports)
+    if not of_hosts.keys() <= set(names) or len(of_hosts) != len(reports):
         raise NotAReportError("the worker sent a report about hosts that it was not given")
-    return by_name
+    return of_hosts

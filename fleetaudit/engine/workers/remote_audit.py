@@ -9,6 +9,7 @@ their time is over, are not audited: their worker is lost.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from fleetaudit.engine.control import (
 from fleetaudit.engine.forks import DEFAULT_FORKS
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.log import get_logger
-from fleetaudit.model import HostPlan, HostResult, Plan
+from fleetaudit.model import HostPlan, HostResult, Plan, by_name
 from fleetaudit.text.phrases import count_noun
 
 from .batch_audit import BatchWork
@@ -303,12 +304,12 @@ class _RemoteAudit:
 
         Raises `AssertionError` if a host has none, which would be a bug.
         """
-        by_name = {result.name: result for each in self.outcomes for result in each.results}
+        results = by_name(itertools.chain.from_iterable(each.results for each in self.outcomes))
         hosts = self.start.plan.hosts
-        if len(by_name) != len(hosts):
-            raise AssertionError(f"{len(hosts)} hosts and {len(by_name)} results")
+        if len(results) != len(hosts):
+            raise AssertionError(f"{len(hosts)} hosts and {len(results)} results")
         return Outcome(
-            results=tuple(by_name[host.name] for host in hosts),
+            results=tuple(results[host.name] for host in hosts),
             bugs=sum(outcome.bugs for outcome in self.outcomes),
             interrupted=self.start.stop.requested,
         )
