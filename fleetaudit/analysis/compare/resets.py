@@ -33,6 +33,7 @@ from .view_model import (
     ResetLine,
     ResetsView,
     Sentence,
+    TextPart,
     UnreadLine,
 )
 
@@ -74,12 +75,21 @@ def view_resets(table: WatchTable) -> ResetsView | None:
 
 def _headline(table: WatchTable) -> Sentence:
     """Returns how many resets there were on how many hosts, and of how many nobody knows."""
-    failed = table.asked - len(table.hosts)
-    unknown = linked_number(f"{count_noun(failed, 'host')} could not be watched", "not-watched")
     if not table.hosts:
-        return make_sentence(unknown, ".")
+        return make_sentence(_unknown_hosts(table), ".")
     resets = f"{at_least(table.is_partial)}{count_noun(table.resets, 'reset')}"
-    return make_sentence(resets, on_hosts(table), *("; ", unknown)[: 2 * failed], ".")
+    return make_sentence(resets, on_hosts(table), *and_unknown_hosts(table), ".")
+
+
+def and_unknown_hosts(table: WatchTable) -> tuple[str | TextPart, ...]:
+    """Returns how many hosts could not be watched after other hosts, () if there are none."""
+    return ("; ", _unknown_hosts(table)) if table.not_watched else ()
+
+
+def _unknown_hosts(table: WatchTable) -> TextPart:
+    """Returns how many hosts could not be watched."""
+    failed = count_noun(table.asked - len(table.hosts), "host")
+    return linked_number(f"{failed} could not be watched", "not-watched")
 
 
 def at_least(is_partial: bool) -> str:

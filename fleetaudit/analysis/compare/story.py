@@ -14,7 +14,7 @@ from fleetaudit.model import RunInfo
 from fleetaudit.text.phrases import agree, and_more, count_noun, surround
 from fleetaudit.text.sanitize import cut
 
-from .resets import UNREAD_DATA, at_least, on_hosts
+from .resets import UNREAD_DATA, and_unknown_hosts, at_least, on_hosts
 from .sentences import linked_name, linked_number, make_sentence
 from .summary import (
     SummaryInput,
@@ -98,7 +98,7 @@ def _programs(table: WatchTable, view: ResetsView | None, run: RunInfo) -> Story
 def _resetting(table: WatchTable) -> Sentence:
     """Returns the programs with most resets, those because of unread data first, and how many."""
     if not table.rows:
-        return make_sentence(f"No program reset a connection{on_hosts(table)}.")
+        return make_sentence(f"0 resets{on_hosts(table)}", *and_unknown_hosts(table), ".")
     unread = [row for row in table.rows if row.reason == UNREAD_DATA]
     programs = [*dict.fromkeys(str(row.program) for row in (*unread, *table.rows))]
     lost = sum(row.count for row in unread)
@@ -107,7 +107,9 @@ def _resetting(table: WatchTable) -> Sentence:
         *_join(map(_program, programs[:MOST_NAMED])),
         f"{and_more(len(programs) - MOST_NAMED)} reset ",
         linked_number(connections, "resets"),
-        f"{on_hosts(table)}, {lost:,} of them with unread data.",
+        f"{on_hosts(table)}, {lost:,} of them with unread data",
+        *and_unknown_hosts(table),
+        ".",
     )
 
 
@@ -121,12 +123,12 @@ def _services(table: ServiceTable, view: ServicesView | None, run: RunInfo) -> S
     title = "Services"
     if view is None:
         return _not_measured(title, run, "services", "-p", SERVICES_FILE)
-    losing = [card for card in view.cards if card.loses]
+    losing = sum(row.lost > 0 for row in table.rows)
     if not losing:
         return StoryStep(title=title, link="services", sentence=view.headline)
     sentence = make_sentence(
-        *_join(map(_service, losing[:MOST_NAMED])),
-        f"{and_more(len(losing) - MOST_NAMED)} {agree(len(losing), 'loses', 'lose')} answers: ",
+        *_join(map(_service, view.cards[: min(losing, MOST_NAMED)])),
+        f"{and_more(losing - MOST_NAMED)} {agree(losing, 'loses', 'lose')} answers: ",
         linked_number(f"{table.lost:,} of {count_noun(table.tries, 'client')}", "services"),
         " got none.",
     )

@@ -58,7 +58,7 @@ def test_each_step_has_the_numbers_of_the_run_and_leads_to_its_section() -> None
     assert "of 1,000 connections" in text_of(steps["Since boot"].sentence)
     assert text_of(steps["Who resets"].sentence) == (
         "haproxy:8443, nginx:80, curl:ephemeral reset 256 connections on 11 of 11 watched hosts"
-        " in 60 s, 235 of them with unread data."
+        " in 60 s, 235 of them with unread data; 1 host could not be watched."
     )
     assert text_of(steps["Services"].sentence) == (
         "upload (haproxy) loses answers: 18 of 72 clients got none."
@@ -307,3 +307,19 @@ def test_networks_of_peers_are_added_over_the_hosts_if_the_play_asked_for_them()
     page = page_of(run_of([watched_host("a", watched(one))]))
     assert "Networks of peers" in page
     assert "Networks of peers" not in page_of(culprit_run())
+
+
+def test_hosts_without_resets_and_hosts_that_nobody_knows_are_two_numbers() -> None:
+    fleet = Fleet()
+    hosts = [watched_host(f"web{n}", watched(), fleet) for n in range(2)]
+    comparison = compare(run_of([*hosts, watched_host("down", NOT_ROOT, fleet)]))
+    assert text_of(steps_of(comparison)["Who resets"].sentence) == (
+        "0 resets on 0 of 2 watched hosts in 60 s; 1 host could not be watched."
+    )
+
+
+def test_services_that_have_no_card_are_counted_among_those_that_lose_answers() -> None:
+    many = tuple(service(early(status=0), name=f"s{n:02}") for n in range(MOST_CARDS + 4))
+    comparison = compare(run_of([replace(Fleet().host("a", K612), services=many)]))
+    text = text_of(steps_of(comparison)["Services"].sentence)
+    assert text == "s00, s01, s02 and 31 more lose answers: 136 of 136 clients got none."
