@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@
 #include "watch_events.h"
 
 enum { MAX_NAME = 64, MAX_LINE = 4096, MAX_BUFFER = 65536, POLL_MS = 50, TRIES = 50 };
-enum { MAX_WAITING = 64, MAX_CPUS = 4096 };
+enum { MAX_WAITING = 64, MAX_CPUS = 4096, MAX_LOST = 1 << 30 };
 #define LEAST_REST 0.01
 static const char PREFIX[] = "fleetaudit-";
 
@@ -306,7 +305,8 @@ static void take_line(struct instance *instance, struct watching *watching, cons
             place->is_used = false;
         }
     } else if (lost) {
-        watching->lost += strtoll(lost, NULL, 10) / 2; /* a RST and its stack are two */
+        long long entries = strtoll(lost, NULL, 10); /* a RST and its stack are two */
+        watching->lost += entries > 0 && entries < MAX_LOST ? entries / 2 : 0;
     }
 }
 

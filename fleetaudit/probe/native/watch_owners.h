@@ -27,7 +27,7 @@ void end_owners(struct owners *owners);
    its name as the kernel reports it with an event, "" if it does not. */
 int owner_of(struct owners *owners, unsigned process, const char *command);
 const struct owner *owner_number(const struct owners *owners, int number);
-/* Returns whether a process is this one, or its child. */
+/* Returns whether a process is this one. */
 bool is_own_process(const struct owners *owners, unsigned process);
 /* Takes note of what the kernel tells: a process began, or has another name, by executing
    a program or not. */

@@ -240,8 +240,7 @@ void add_unread_owners(struct text *json, struct watching *watching, struct note
         find_owners(look, watching);
     }
     if (look->is_partial) {
-        add_note(notes, "not every socket with unread data was found, or not its program: the time "
-                        "was over");
+        add_note(notes, "not every socket with unread data was found, or not its program in time");
     }
     add_rows_of(json, look, watching->owners);
     free(look);

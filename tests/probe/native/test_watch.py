@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fleetaudit.model import Watched
@@ -18,6 +19,7 @@ from tests.probe.native.test_foreign import EMULATORS
 from tests.support import native, probe_runs
 from tests.support.native import request_text
 from tests.support.resetting import (
+    Program,
     check_programs,
     is_watching,
     watch_programs,
@@ -108,6 +110,34 @@ def test_programs_are_named_by_a_tracing_instance_where_perf_events_are_refused(
     check_programs(seen, programs)
     assert seen.method == "tracefs"
     assert seen.notes == ("tracefs was used: perf_event_open is refused (EPERM)",)
+
+
+@pytest.mark.parametrize("method", ["perf_event_open", "tracefs"])
+def test_both_probes_report_the_same_at_the_same_time(tmp_path: Path, method: str) -> None:
+    other = list[subprocess.Popen[bytes]]()
+
+    native_program()  # building it takes longer than the watch
+
+    def start_both(call: dict[str, Any], *, within: Sequence[str]) -> subprocess.Popen[bytes]:
+        before = probe_runs.NO_CTYPES if method == "tracefs" else ""
+        other.append(probe_runs.start(call, within=within, before=before))
+        assert probe_runs.comes_true(lambda: is_watching(other[0].pid))
+        refusing = refusing_perf() if method == "tracefs" else []
+        return start(call, within=[*within, *refusing])
+
+    native_seen, programs = watch_programs(tmp_path, start_both)
+    python_seen = watched_by(other[0])
+    for seen in (native_seen, python_seen):
+        check_programs(seen, programs)
+        assert (seen.method, seen.told_by) == (method, native_seen.told_by)
+    assert native_seen.aborts_on_close == python_seen.aborts_on_close
+    assert rows_of(native_seen, programs) == rows_of(python_seen, programs)
+
+
+def rows_of(seen: Watched, programs: Sequence[Program]) -> set[bytes]:
+    """Returns the rows of programs, as JSON."""
+    ports = {program.port for program in programs}
+    return {msgspec.json.encode(row) for row in seen.resets if row.port in ports}
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from fleetaudit.probe.remote.owners import parse_cgroup
 from fleetaudit.probe.remote.watch_format import ResetFormat
 from fleetaudit.probe.remote.watch_reasons import SYMBOLS, reset_word
 from tests.probe.native.test_parsers import compiled, run
+from tools.native import SOURCES
 
 pytestmark = [pytest.mark.slow, pytest.mark.probe]
 
@@ -253,3 +254,91 @@ def test_lines_of_symbols_give_no_report(program: Path) -> None:
     counts = results(program, *(("k", line.encode()) for line in lines))
     assert counts[:4] == ["1", "2", "2", "2"]
     assert len(results(program, *[("k", b"1 T tcp_close\n")] * 500)) == 500
+
+
+READ_LINES = r"""
+volatile sig_atomic_t time_is_up;
+static const char *const NAMES[] = {NAMES_OF_REASONS, "caller", "not reported", "none"};
+
+double now(void) { return 0; }
+void pause_for(double seconds) { (void)seconds; }
+bool may_read_more(struct watching *watching) { return watching != NULL; }
+
+void take_reset(struct watching *watching, struct reset *reset, const enum part *frame,
+                int frames) {
+    enum watch_reason reason = reason_of_stack(reset->reason, frame, frames);
+    (void)watching;
+    printf("%u %d %s", reset->process, reset->port, NAMES[reason]);
+    for (int i = 0; i < ADDRESS_SIZE && reset->has_peer; i++) {
+        printf("%s%02x", i ? "" : " ", reset->peer[i]);
+    }
+    puts("");
+}
+
+int main(void) {
+    static struct watching watching = {.point.codes = 1};
+    static struct instance instance;
+    while ((instance.used += fread(instance.buffer + instance.used, 1, 1000, stdin)) > 0) {
+        size_t used = instance.used;
+        take_lines(&instance, &watching);
+        if (feof(stdin) && instance.used == used) {
+            break;
+        }
+    }
+    end_current(&instance, &watching);
+    printf("lost %lld\n", watching.lost);
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def line_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = ", ".join(f'"{reason}"' for reason in WATCH_REASONS)
+    source = (SOURCES / "watch_instance.c").read_text()
+    sources = ("watch_point", "watch_stack", "failure", "errno_table", "files")
+    return compiled(
+        tmp_path_factory.mktemp("lines"),
+        source + READ_LINES.replace("NAMES_OF_REASONS", names),
+        *(f"{name}.c" for name in sources),
+    )
+
+
+def traced(pid: int, cpu: int, words: str, *, name: str = "nginx", flags: str = ".....") -> str:
+    return f"{name:>16}-{pid:<7} [{cpu:03}] {flags} 42.042: {words}\n"
+
+
+def test_the_lines_of_a_tracing_instance_are_read(line_program: Path) -> None:
+    sent = "tcp_send_reset: skbaddr=0 skaddr=1"
+    old = f"{sent} sport=80 dport=5 saddr=127.0.0.1 daddr=192.0.2.7 saddrv6=::1"
+    close = " => tcp_send_active_reset\n => __tcp_close\n => tcp_close\n"
+    state = "src=[::1]:80 dest=[2001:db8::7]:5 state=TCP_CLOSE reason"
+    text = (
+        traced(7, 0, f"{sent} src=127.0.0.1:80 dest=192.0.2.7:5 state=TCP_CLOSE reason=TCP_STATE")
+        + traced(8, 1, f"{sent} {state}=TCP_ABORT_ON_CLOSE", name="a b-1 [003]")
+        + traced(7, 0, "<stack trace>")
+        + " => tcp_send_active_reset+0x1/0x2\n => tcp_disconnect\n => __tcp_close.part.0\n"
+        + traced(8, 1, "<stack trace>", name="a b-1 [003]")
+        + close
+        + "CPU:1 [LOST 14 EVENTS]\n"
+        + traced(9, 0, f"{old} daddrv6=::ffff:192.0.2.7 state=TCP_CLOSE", flags="..s..")
+        + traced(9, 0, "<stack trace>", flags="..s..")
+        + close
+    )
+    v4 = "00000000000000000000ffffc0000207"
+    assert run(line_program, text.encode()).splitlines() == [
+        f"7 80 linger 0 {v4}",
+        "8 80 unread data 20010db8000000000000000000000007",
+        f"0 80 unread data {v4}",
+        "lost 7",
+    ]
+
+
+def test_any_other_lines_give_no_report(line_program: Path) -> None:
+    rng = random.Random(11)
+    words = ["tcp_send_reset:", ": tcp_send_reset: ", "<stack trace>", ": <stack trace>", " => "]
+    words += [" [", "[001]", "]", "-", "src=", " src=[", " dest=[::1", "dest=:", " reason=", "\n"]
+    words += [" sport=99999999999", " daddrv6=", "tcp_close", "x" * 5000, "\0", " [LOST ", "9" * 30]
+    for _ in range(30):
+        text = "".join(rng.choices(words, k=3000))
+        assert run(line_program, text.encode()).splitlines()[-1].startswith("lost ")
