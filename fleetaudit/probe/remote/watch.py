@@ -165,7 +165,7 @@ class HostWatch(object):
         """Adds what qualifies the counts."""
         tally, lost = self.tally, self.tally.lost
         before, at_start, at_end, after = self.aborts
-        sure, possible = tally.unread(""), tally.unread("", UNKNOWN)
+        sure, possible = tally.unread("") - tally.guessed, tally.unread("", UNKNOWN)
         is_equal = possible + lost >= at_end - at_start and sure <= after - before
         is_whole = not self.is_sampled
         notes = (

@@ -7,7 +7,7 @@ executes a program. Only processes that reset are reported.
 
 import collections
 import os
-from typing import Dict
+from typing import Dict, Set
 
 from .errors import call_or
 from .namespace import namespace_id
@@ -31,6 +31,7 @@ class Owners(object):
         self.known = {}  # type: Dict[int, Owner]
         self.own_namespace = namespace_id()
         self.looks = 0
+        self.gone = set()  # type: Set[int]  # looked up since the last wait, and known by guess
 
     def look_at_all(self):
         # type: () -> None
@@ -62,6 +63,7 @@ class Owners(object):
         """
         seen, before = self.read(pid), self.known.get(pid, NOBODY)
         if not seen.executable:
+            self.gone.add(pid)
             name = seen.command or before.command or command
             seen = before._replace(command=name)
         self.remember(pid, seen)

@@ -42,7 +42,8 @@ def cpu_seconds():
 
 class Tally(object):
     """The resets so far. `named` have a row, `left_out` are no program's or this program's own,
-    `lost` are those that found no room.
+    `lost` are those that found no room. `guessed` are of processes that had ended, which may have
+    been in another namespace than the process that they began as.
     """
 
     def __init__(self, peers):
@@ -51,7 +52,7 @@ class Tally(object):
         self.with_peers = peers
         self.rows = BoundedRows()
         self.peers = {}  # type: Dict[Tuple[Owner, int, str], Dict[str, int]]
-        self.named = self.left_out = self.lost = 0
+        self.named = self.guessed = self.left_out = self.lost = 0
         self.recent = {}  # type: Dict[int, Owner]
 
     def begin_round(self):
@@ -59,6 +60,7 @@ class Tally(object):
         """Forgets what was looked up for the resets of the last wait: processes end."""
         self.recent.clear()
         self.owners.looks = 0
+        self.owners.gone.clear()
 
     def add(self, process, port, peer, reason, callers):
         # type: (Tuple[int, str], int, Optional[bytes], str, Sequence[str]) -> None
@@ -72,6 +74,7 @@ class Tally(object):
             return
         owner = self.find(pid, command)
         self.named += 1
+        self.guessed += pid in self.owners.gone
         key = self.rows.add((owner, self.ports.service(owner, pid, port), word), [1])
         if self.with_peers and peer:
             add_bounded(self.peers.setdefault(key, {}), peer_network(peer))
