@@ -38,6 +38,7 @@ THROUGH: dict[Parser, Parser] = {
     "inventory/script.py:read_script": "inventory/listing.py:read_listing",
     "inventory/listing.py:read_variables_from": "inventory/listing.py:read_listing",
     "playbook/__init__.py:load_playbook": "playbook/__init__.py:parse_playbook",
+    "probe/remote/watch_tracefs.py:read_format": "probe/remote/watch_format.py:__init__",
     "store/bisection_state.py:read_state": "store/bisection_state.py:decode_state",
     "store/latest.py:read_latest": "store/run_file.py:read_info",
     "store/run_file.py:read_info_in": "store/run_file.py:read_info",
