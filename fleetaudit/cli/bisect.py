@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from . import completion, params
+from .run_options import playbook_option, tag_options
 
 
 @click.command(short_help="Find between which two kernels an ending changes.")
@@ -27,24 +28,8 @@ from . import completion, params
     type=click.Choice(["ipv4", "ipv6", "unix"]),
     help="Follow the endings over this family only.",
 )
-@click.option(
-    "-p",
-    "--playbook",
-    "playbooks",
-    metavar="PLAYBOOK",
-    multiple=True,
-    help="Playbook to run on each kernel. Default: unread-close.",
-)
-@click.option(
-    "-t",
-    "--tags",
-    metavar="LIST",
-    default="",
-    help="Run only plays and scenarios with one of these tags.",
-)
-@click.option(
-    "--skip-tags", metavar="LIST", default="", help="Skip plays and scenarios with these tags."
-)
+@playbook_option("Playbook to run on each kernel. Default: unread-close.")
+@tag_options
 @click.option(
     "-e",
     "--extra-vars",

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import click
 
-from . import params
-from .run_options import run_options, tag_options
+from .run_options import playbook_option, run_options, start_run, tag_options
 
 
 @click.command(short_help="Audit the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option(
-    "-p",
-    "--playbook",
-    "playbooks",
-    metavar="PLAYBOOK",
-    multiple=True,
-    help="Playbook to run. Default: unread-close.",
-)
+@playbook_option("Playbook to run. Default: unread-close.")
 @tag_options
 @run_options
 @click.pass_context
@@ -27,9 +19,4 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **values: objec
     INVENTORY is an Ansible inventory, or a list of hosts with a comma in it; without one it is
     inventory.yml. Exit status: 0 all well, 2 expectations not met, 4 some host not audited, 6 both.
     """
-    if not values["resume"]:  # a run that is resumed knows its inventories
-        inventories = params.inventory_sources(inventories)
-    from .options import read_options
-    from .run_command import RunCommand
-
-    return RunCommand(read_options(context, values), inventories).run()
+    return start_run(context, inventories, values)

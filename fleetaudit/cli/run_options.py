@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -146,6 +146,13 @@ _OPTIONS = (
 )
 
 
+def playbook_option(help_: str) -> Callable[[Command], Command]:
+    """Returns the option that names playbooks, with the help of its command."""
+    return click.option(
+        "-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help=help_
+    )
+
+
 def tag_options(command: Command) -> Command:
     """Adds the options that select plays and scenarios by their tags."""
     for option in reversed(_TAGS):
@@ -158,3 +165,15 @@ def run_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return connection_options(command)
+
+
+def start_run(
+    context: click.Context, inventories: tuple[str, ...], values: Mapping[str, object]
+) -> int:
+    """Runs the command of `context` with its options, and returns its exit status."""
+    if not values["resume"]:  # a run that is resumed knows its inventories
+        inventories = params.inventory_sources(inventories)
+    from .options import read_options
+    from .run_command import RunCommand
+
+    return RunCommand(read_options(context, values), inventories).run()

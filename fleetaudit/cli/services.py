@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import click
 
-from . import params
-from .run_options import run_options, tag_options
+from .run_options import playbook_option, run_options, start_run, tag_options
 
 
 @click.command(short_help="Ask services of the hosts how they answer and close.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option(
-    "-p",
-    "--playbook",
-    "playbooks",
-    metavar="PLAYBOOK",
-    multiple=True,
-    help="Playbook that names the services under “services:”; required.",
-)
+@playbook_option("Playbook that names the services under “services:”; required.")
 @tag_options
 @run_options
 @click.pass_context
@@ -29,14 +21,9 @@ def services(context: click.Context, /, inventories: tuple[str, ...], **values: 
     otherwise: name a URL that refuses it. Whatever else is in the playbook runs as in `run`, whose
     options this command has.
     """
-    if not values["resume"]:  # a run that is resumed knows its inventories and playbooks
-        inventories = params.inventory_sources(inventories)
-        if not values["playbooks"]:
-            raise click.UsageError(
-                "name the playbook that has the services:  fleetaudit services INVENTORY -p FILE",
-                context,
-            )
-    from .options import read_options
-    from .run_command import RunCommand
-
-    return RunCommand(read_options(context, values), inventories).run()
+    if not (values["playbooks"] or values["resume"]):  # a run that is resumed knows its playbooks
+        raise click.UsageError(
+            "name the playbook that has the services:  fleetaudit services INVENTORY -p FILE",
+            context,
+        )
+    return start_run(context, inventories, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from . import params
-from .run_options import run_options
+from .run_options import run_options, start_run
 
 
 @click.command(short_help="Name the programs that reset their peers.")
@@ -30,9 +30,4 @@ def watch(context: click.Context, /, inventories: tuple[str, ...], **values: obj
     Exit status: 0 all were watched, 2 some host was not watched or expectations are not met, 4 some
     host not audited, 6 both.
     """
-    if not values["resume"]:  # a run that is resumed knows its inventories
-        inventories = params.inventory_sources(inventories)
-    from .options import read_options
-    from .run_command import RunCommand
-
-    return RunCommand(read_options(context, values), inventories).run()
+    return start_run(context, inventories, values)
