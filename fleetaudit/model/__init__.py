@@ -104,7 +104,7 @@ from .target import (
     SshTarget,
     Target,
 )
-from .watch import WATCH_REASONS, Owner, Resets, UnreadOwner, Watch, Watched
+from .watch import UNREAD_DATA, WATCH_REASONS, Owner, Resets, UnreadOwner, Watch, Watched
 
 __all__ = [
     "DECODE_ERRORS",
@@ -117,6 +117,7 @@ __all__ = [
     "SERVICE_CHECKS",
     "SEVERITIES",
     "UNDECLARED",
+    "UNREAD_DATA",
     "WATCH_REASONS",
     "WRITINGS",
     "AuditRun",

@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from .base import Count, Frozen, LongText, PortNumber, Seconds, ShortText
 
+UNREAD_DATA = "unread data"
 WATCH_REASONS = (
-    "unread data",
+    UNREAD_DATA,
     "linger 0",
     "memory",
     "keepalive",
@@ -95,3 +96,8 @@ class Watched(Frozen, frozen=True, kw_only=True):
     problem: LongText = ""
     hint: LongText = ""
     cpu_s: Seconds = 0.0
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there were more resets than those that have a row."""
+        return self.sampled or self.lost > 0

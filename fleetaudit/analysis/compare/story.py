@@ -8,13 +8,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from fleetaudit.analysis.production import WatchTable
+from fleetaudit.analysis.production import WatchTable, describe_resets, on_hosts
 from fleetaudit.analysis.services import ServiceTable
-from fleetaudit.model import RunInfo
+from fleetaudit.model import UNREAD_DATA, RunInfo
 from fleetaudit.text.phrases import agree, and_more, count_noun, surround
 from fleetaudit.text.sanitize import cut
 
-from .resets import UNREAD_DATA, and_unknown_hosts, at_least, on_hosts
+from .resets import and_unknown_hosts
 from .sentences import linked_name, linked_number, make_sentence
 from .summary import (
     SummaryInput,
@@ -102,11 +102,10 @@ def _resetting(table: WatchTable) -> Sentence:
     unread = [row for row in table.rows if row.reason == UNREAD_DATA]
     programs = [*dict.fromkeys(str(row.program) for row in (*unread, *table.rows))]
     lost = sum(row.count for row in unread)
-    connections = f"{at_least(table.is_partial)}{count_noun(table.resets, 'connection')}"
     return make_sentence(
         *_join(map(_program, programs[:MOST_NAMED])),
         f"{and_more(len(programs) - MOST_NAMED)} reset ",
-        linked_number(connections, "resets"),
+        linked_number(describe_resets(table, "connection"), "resets"),
         f"{on_hosts(table)}, {lost:,} of them with unread data",
         *and_unknown_hosts(table),
         ".",

@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from fleetaudit.analysis.production import HostResets, ProgramPort, host_resets
 from fleetaudit.analysis.remediation import CLOSE_REMEDY, WATCH_REMEDIES
-from fleetaudit.model import Audited, Finding, HostPlan, Watched
+from fleetaudit.model import UNREAD_DATA, Audited, Finding, HostPlan, Watched
 from fleetaudit.text.phrases import and_more
 from fleetaudit.text.sanitize import printable_line
 
@@ -26,7 +26,6 @@ from .numbers import Number, check_number
 
 NOT_WATCHED = "not-watched:host"
 """The id of the finding of a host that could not be watched."""
-UNREAD_DATA = "unread data"
 MOST_PROGRAMS = 20
 """How many programs of a host have a finding, those with most resets first."""
 MOST_NAMED = 3
@@ -113,7 +112,7 @@ def _count(watched: Watched, rows: Iterable[HostResets]) -> Number:
     """Returns how many resets the rows have, with the programs that sent most."""
     listed = [*rows]
     value = sum(row.count for row in listed)
-    return Number(value, _is_partial(watched), _describe(listed))
+    return Number(value, watched.is_partial, _describe(listed))
 
 
 def _rate(watched: Watched, rows: Iterable[HostResets]) -> Number:
@@ -122,11 +121,6 @@ def _rate(watched: Watched, rows: Iterable[HostResets]) -> Number:
     if not watched.seconds or count.value is None:
         return Number(None, note="the host does not say for how long it was watched")
     return count._replace(value=60.0 * count.value / watched.seconds)
-
-
-def _is_partial(watched: Watched) -> bool:
-    """Returns whether there were more resets than those that have a row."""
-    return watched.sampled or watched.lost > 0
 
 
 def _describe(rows: list[HostResets]) -> str:

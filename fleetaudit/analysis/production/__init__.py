@@ -6,6 +6,7 @@ listed with its reason, and none of its numbers count as 0.
 
 from .model import HostResets, NotWatched, ProgramPort, ResetRow, UnreadRow, WatchedHost, WatchTable
 from .resets import host_resets, rows_if_watched, watch_table
+from .sentences import at_least, describe_resets, on_hosts
 
 __all__ = [
     "HostResets",
@@ -15,7 +16,10 @@ __all__ = [
     "UnreadRow",
     "WatchTable",
     "WatchedHost",
+    "at_least",
+    "describe_resets",
     "host_resets",
+    "on_hosts",
     "rows_if_watched",
     "watch_table",
 ]

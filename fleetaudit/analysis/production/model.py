@@ -71,8 +71,7 @@ class WatchedHost(Frozen, frozen=True, kw_only=True):
     @property
     def is_partial(self) -> bool:
         """Whether there were more resets than the rows have."""
-        watched = self.watched
-        return watched.sampled or watched.lost > 0
+        return self.watched.is_partial
 
 
 class ResetRow(Frozen, frozen=True, kw_only=True):

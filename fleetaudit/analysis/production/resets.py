@@ -11,13 +11,14 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from msgspec import UNSET
 
+from fleetaudit.analysis.groups import count_order, group
 from fleetaudit.model import Audited, Owner, Resets, UnreadOwner, Watched
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
@@ -36,8 +37,6 @@ MOST_PEERS = 32
 _DELETED = " (deleted)"
 _REST = Owner(command="other")
 """The owner of a row that a probe has for all programs that have no room for one of their own."""
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 def rows_if_watched(host: Audited) -> tuple[HostResets, ...] | None:
@@ -75,7 +74,7 @@ def watch_table(audited: Iterable[Audited]) -> WatchTable:
 
 def host_resets(watched: Watched) -> tuple[HostResets, ...]:
     """Returns the rows of one host, those with most resets first."""
-    groups = _grouped(((_program(each), each.reason), each) for each in watched.resets)
+    groups = group(((_program(each), each.reason), each) for each in watched.resets)
     rows = [_host_row(watched, *key, found) for key, found in groups.items()]
     return tuple(sorted(rows, key=_order))
 
@@ -118,12 +117,7 @@ def _peers(found: Iterable[Resets | HostResets]) -> dict[str, int]:
     peers = Counter[str]()
     for each in found:
         peers.update(each.peers)
-    return dict(sorted(peers.items(), key=_count_order)[:MOST_PEERS])
-
-
-def _count_order(item: tuple[str, int]) -> tuple[int, str]:
-    """Returns the key that sorts counts: the largest first, then by text."""
-    return -item[1], item[0]
+    return dict(sorted(peers.items(), key=count_order)[:MOST_PEERS])
 
 
 def _order(row: HostResets | ResetRow) -> tuple[int, str, int, str]:
@@ -141,7 +135,7 @@ def _port_order(program: ProgramPort) -> int:
 
 def _fleet_rows(hosts: Iterable[WatchedHost]) -> tuple[ResetRow, ...]:
     """Returns the rows of all hosts, folded by program, port and reason."""
-    groups = _grouped(chain.from_iterable(map(_keyed_rows, hosts)))
+    groups = group(chain.from_iterable(map(_keyed_rows, hosts)))
     rows = [_fleet_row(*key, found) for key, found in groups.items()]
     return tuple(sorted(rows, key=_order))
 
@@ -179,7 +173,7 @@ def _fleet_row(program: ProgramPort, reason: str, found: Sequence[_RowOfHost]) -
 
 def _unread_rows(seen: Iterable[tuple[str, Watched]]) -> tuple[UnreadRow, ...]:
     """Returns the sockets with unread data by program and port, most sockets first."""
-    groups = _grouped(chain.from_iterable(map(_keyed_unread, seen)))
+    groups = group(chain.from_iterable(map(_keyed_unread, seen)))
     rows = [_unread_row(program, found) for program, found in groups.items()]
     return tuple(sorted(rows, key=_unread_order))
 
@@ -218,7 +212,7 @@ def _unread_order(row: UnreadRow) -> tuple[int, int, str, int]:
 
 def _not_watched(failed: Iterable[tuple[str, Watched]]) -> tuple[NotWatched, ...]:
     """Returns the hosts that could not be watched, by reason and hint, in order of appearance."""
-    groups = _grouped(((watched.problem, watched.hint), name) for name, watched in failed)
+    groups = group(((watched.problem, watched.hint), name) for name, watched in failed)
     return tuple(
         NotWatched(problem=problem, hint=hint, hosts=fold_hosts(names), names=tuple(names))
         for (problem, hint), names in groups.items()
@@ -227,7 +221,7 @@ def _not_watched(failed: Iterable[tuple[str, Watched]]) -> tuple[NotWatched, ...
 
 def _notes(seen: Iterable[tuple[str, Watched]]) -> tuple[tuple[str, HostRanges], ...]:
     """Returns the notes of the hosts, each once with its hosts."""
-    groups = _grouped(chain.from_iterable(map(_keyed_notes, seen)))
+    groups = group(chain.from_iterable(map(_keyed_notes, seen)))
     return tuple((note, fold_hosts(names)) for note, names in groups.items())
 
 
@@ -236,17 +230,6 @@ def _keyed_notes(seen: tuple[str, Watched]) -> Iterator[tuple[str, str]]:
     name, watched = seen
     for note in dict.fromkeys(watched.notes):
         yield note, name
-
-
-# ---- steps of both
-
-
-def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
-    """Returns values by key, both in order of appearance."""
-    groups = dict[K, list[V]]()
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

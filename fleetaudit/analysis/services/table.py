@@ -12,12 +12,13 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
 
+from fleetaudit.analysis.groups import count_order, group
 from fleetaudit.model import Audited, ServiceCheck, ServiceCheckName, ServiceResult, ServiceTry
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .model import CheckRow, NotAsked, ServiceRow, ServiceTable
 from .servers import Cure, find_cure, find_product
-from .tries import count_tries, group
+from .tries import count_tries
 
 Asked = tuple[str, ServiceResult]
 """A host and the result of one of its services."""
@@ -146,15 +147,10 @@ def _check_row(check: ServiceCheckName, writing: str, tries: Sequence[ServiceTry
         fins=endings["FIN"],
         open=endings["open"],
         unread=sum(each.count for each in tries if each.unread_status and not each.status),
-        statuses=tuple(sorted(statuses.items(), key=_count_order)),
+        statuses=tuple(sorted(statuses.items(), key=count_order)),
         seconds=_seconds(tries),
         error=next(filter(None, (each.error for each in tries)), ""),
     )
-
-
-def _count_order(item: tuple[int, int]) -> tuple[int, int]:
-    """Returns the key that sorts counts: the largest first, then by status."""
-    return -item[1], item[0]
 
 
 def _seconds(tries: Iterable[ServiceTry]) -> tuple[float, float] | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from fleetaudit.analysis.groups import group
 from fleetaudit.model import ServiceTry
 from fleetaudit.model.base import Frozen
 
 K = TypeVar("K", int, str)
-H = TypeVar("H", bound=Hashable)
-V = TypeVar("V")
 
 
 class Answers(Frozen, frozen=True, kw_only=True):
@@ -52,11 +51,3 @@ def count_answers(tries: Iterable[ServiceTry], key: Callable[[ServiceTry], str])
 def tries_by_writing(tries: Iterable[ServiceTry]) -> dict[str, list[ServiceTry]]:
     """Returns the tries by their way of writing, both in order of appearance."""
     return group((each.writing, each) for each in tries)
-
-
-def group(pairs: Iterable[tuple[H, V]]) -> dict[H, list[V]]:
-    """Returns values by key, both in order of appearance."""
-    groups = dict[H, list[V]]()
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
