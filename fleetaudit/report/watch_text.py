@@ -17,6 +17,9 @@ from fleetaudit.analysis.production import (
     UnreadRow,
     WatchedHost,
     WatchTable,
+    at_least,
+    describe_resets,
+    on_hosts,
     watch_table,
 )
 from fleetaudit.model import Audited, Watched
@@ -85,20 +88,7 @@ def _headline(table: WatchTable) -> str:
         one, many = "the one host", f"none of {table.asked:,} hosts"
         verb = agree(failed, "could not be watched", "could be watched")
         return f"unknown, {agree(failed, one, many)} {verb}."
-    resets = count_noun(table.resets, "reset")
-    if table.is_partial:
-        resets = f"at least {resets}"
-    if table.asked > 1:
-        hosts = sum(map(bool, map(attrgetter("rows"), table.hosts)))
-        resets += f" on {hosts:,} of {count_noun(len(table.hosts), 'watched host')}"
-    return f"{resets} in {_length(table.hosts)}{unknown}."
-
-
-def _length(hosts: Iterable[WatchedHost]) -> str:
-    """Returns for how long hosts were watched: "60 s", "58 to 60 s"."""
-    seconds = sorted(map(attrgetter("watched.seconds"), hosts))
-    ends = (f"{seconds[0]:,.0f}", f"{seconds[-1]:,.0f}")
-    return f"{' to '.join(dict.fromkeys(ends))} s"
+    return f"{describe_resets(table, 'reset')}{on_hosts(table)}{unknown}."
 
 
 # ---- rows
@@ -111,9 +101,13 @@ def _table(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _fleet_row(row: ResetRow) -> tuple[str, ...]:
     """Returns program, port, reason, count, rate and hosts of a row of the fleet."""
-    at_least = "at least " if row.is_partial else ""
     where = f"{join_hosts(row.hosts)}{surround('  (', _join_units(row.units), ')')}"
-    return (*_subject(row), f"{at_least}{row.count:,}", _rate(row.per_minute), where)
+    return (
+        *_subject(row),
+        f"{at_least(row.is_partial)}{row.count:,}",
+        _rate(row.per_minute),
+        where,
+    )
 
 
 def _host_row(row: HostResets) -> tuple[str, ...]:
@@ -180,7 +174,7 @@ def _unread(rows: Sequence[UnreadRow], width: int) -> list[str]:
     if not rows:
         return []
     return [
-        "Unread data now; a restart of the program would reset its peers:",
+        "Unread data now; a close, as by a restart of the program, resets the peers:",
         *wrap(map(_unread_row, rows[:MOST_ROWS]), width, "  "),
         *rest_line(len(rows) - MOST_ROWS, "more row"),
     ]

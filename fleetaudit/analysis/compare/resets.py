@@ -6,7 +6,7 @@ could not be watched, only the reason and the next command are listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import starmap
 from operator import attrgetter
 
@@ -16,11 +16,13 @@ from fleetaudit.analysis.production import (
     ProgramPort,
     ResetRow,
     UnreadRow,
-    WatchedHost,
     WatchTable,
+    at_least,
+    describe_resets,
+    on_hosts,
 )
 from fleetaudit.analysis.remediation import RESET_MEANINGS, RESET_REMEDIES
-from fleetaudit.model import Watched
+from fleetaudit.model import UNREAD_DATA, Watched
 from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.phrases import agree, and_more, count_noun, surround
 
@@ -41,7 +43,6 @@ MOST_LINES = 50
 MOST_UNREAD = 20
 MOST_PROBLEMS = 12
 MOST_NOTES = 12
-UNREAD_DATA = "unread data"
 OTHER = "other"
 
 
@@ -77,7 +78,7 @@ def _headline(table: WatchTable) -> Sentence:
     """Returns how many resets there were on how many hosts, and of how many nobody knows."""
     if not table.hosts:
         return make_sentence(_unknown_hosts(table), ".")
-    resets = f"{at_least(table.is_partial)}{count_noun(table.resets, 'reset')}"
+    resets = describe_resets(table, "reset")
     return make_sentence(resets, on_hosts(table), *and_unknown_hosts(table), ".")
 
 
@@ -90,27 +91,6 @@ def _unknown_hosts(table: WatchTable) -> TextPart:
     """Returns how many hosts could not be watched."""
     failed = count_noun(table.asked - len(table.hosts), "host")
     return linked_number(f"{failed} could not be watched", "not-watched")
-
-
-def at_least(is_partial: bool) -> str:
-    """Returns what stands before a count that is not complete."""
-    return "at least " * is_partial
-
-
-def on_hosts(table: WatchTable) -> str:
-    """Returns where resets were seen: " on 3 of 12 watched hosts in 60 s".
-
-    In a run that watched one host, it is " in 60 s".
-    """
-    resetting = sum(bool(host.rows) for host in table.hosts)
-    share = f" on {resetting:,} of {count_noun(len(table.hosts), 'watched host')}"
-    return f"{share * (table.asked > 1)} in {_watch_length(table.hosts)}"
-
-
-def _watch_length(hosts: Iterable[WatchedHost]) -> str:
-    """Returns for how long hosts were watched: "60 s", "58 to 60 s"."""
-    seconds = sorted({round(host.watched.seconds) for host in hosts})
-    return " to ".join(f"{n:,}" for n in dict.fromkeys((seconds[0], seconds[-1]))) + " s"
 
 
 # ---- what the numbers are worth
@@ -199,16 +179,27 @@ def _path(program: ProgramPort) -> str:
 
 def _unread_line(row: UnreadRow, at: ListedHosts) -> UnreadLine:
     """Returns the sockets of one program that hold unread data."""
-    connections = count_noun(row.sockets, "connection")
     return UnreadLine(
         program=_path(row.program),
         port=row.program.port_text,
         sockets=row.sockets,
         bytes=row.bytes,
         units=name_first(row.units),
-        effect=f"a restart of {row.program.name} would reset {connections}",
+        effect=_effect_of_close(row),
         at=at,
     )
+
+
+def _effect_of_close(row: UnreadRow) -> str:
+    """Returns what a close of the sockets does: "a restart of haproxy resets 3 connections".
+
+    A socket without a known program may be one that nobody has accepted yet.
+    """
+    connections = count_noun(row.sockets, "connection")
+    if row.program.executable:
+        return f"a restart of {row.program.name} resets {connections}"
+    verb = agree(row.sockets, "it waits", "they wait")
+    return f"a close resets {connections}; perhaps {verb} in an accept queue"
 
 
 def _not_watched_line(row: NotWatched, at: ListedHosts) -> NotWatchedLine:

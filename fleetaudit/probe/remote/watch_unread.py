@@ -15,6 +15,12 @@ from .watch_tally import Tally
 
 TABLE_S, FILES_S = 0.5, 1.0  # for the tables of sockets, and for the open files of all processes
 MAX_UNREAD = 10000  # sockets
+UNLISTED_NOTE = (
+    "the sockets with unread data cannot be listed: /proc/net/tcp is not as Linux writes it"
+)
+INCOMPLETE_NOTE = (
+    "not every socket with unread data was found, or not its program: the time was over"
+)
 
 
 class UnreadSockets(object):
@@ -58,13 +64,13 @@ def unread_owners(tally, notes):
     sockets = UnreadSockets()
     try:
         sockets.read()
-    except (IndexError, ValueError) + ERRORS as e:
-        notes.append("the sockets with unread data cannot be listed: %s" % type(e).__name__)
+    except (IndexError, ValueError) + ERRORS:
+        notes.append(UNLISTED_NOTE)
         return None
     inodes = {inode for inode, _, _ in sockets.found} - {0}
     processes, is_complete = socket_owners(inodes, FILES_S)
     if not (is_complete and sockets.is_complete):
-        notes.append("not every socket with unread data was found, or not its program in time")
+        notes.append(INCOMPLETE_NOTE)
     rows = BoundedRows()
     for inode, port, unread in sockets.found:
         pid = processes.get(inode, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from fleetaudit.analysis.compare import Comparison, compare
@@ -13,7 +14,7 @@ from fleetaudit.analysis.compare.view_model import (
     ServicesView,
     StoryStep,
 )
-from fleetaudit.model import Finding, ServiceTry, Watched
+from fleetaudit.model import Finding, Owner, ServiceTry, Watched
 from tests.support.browser import page_of
 from tests.support.culprits import HOSTS, culprit_run, culprits, host_services
 from tests.support.runs import K612, Fleet, run_of, small_fleet
@@ -134,9 +135,19 @@ def test_hosts_that_could_not_be_watched_have_their_reason_and_the_next_command(
     )
 
 
-def test_a_restart_of_a_program_with_unread_data_resets_its_connections() -> None:
-    view = view_of(replace(watched(), unread=(unread(3),)))
-    assert view.unread[0].effect == "a restart of haproxy would reset 3 connections"
+@pytest.mark.parametrize(
+    ("of", "sockets", "effect"),
+    [
+        (owner(), 3, "a restart of haproxy resets 3 connections"),
+        (owner(""), 1, "a close resets 1 connection; perhaps it waits in an accept queue"),
+        (owner(""), 2, "a close resets 2 connections; perhaps they wait in an accept queue"),
+    ],
+)
+def test_a_restart_resets_unread_connections_only_of_a_program_that_is_known(
+    of: Owner, sockets: int, effect: str
+) -> None:
+    view = view_of(replace(watched(), unread=(replace(unread(sockets), owner=of),)))
+    assert view.unread[0].effect == effect
 
 
 def test_each_reason_has_a_cure_also_one_that_nobody_knows() -> None:

@@ -29,7 +29,7 @@ class ResetLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnreadLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The sockets of one program and port with unread data; `effect` says what a restart does."""
+    """The sockets of one program and port with unread data; `effect` says what a close does."""
 
     program: str
     port: str
