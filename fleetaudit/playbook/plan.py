@@ -136,9 +136,10 @@ def _place_plays(
     for book in playbooks:
         plays += [(book.source, _select_by_tags(play, tags, skip_tags)) for play in book.plays]
     if all(is_empty(play) for _, play in plays):
+        named = surround(" --tags ", _tags_text(tags))
         skipped = surround(" --skip-tags ", _tags_text(skip_tags))
-        options = f"--tags {_tags_text(tags) or 'all'}{skipped}"
-        raise NothingToDoError(f"no scenario and no expectation has the tags of {options}")
+        options = surround(" with the tags of", f"{named}{skipped}")
+        raise NothingToDoError(f"the playbook has nothing to run{options}")
     return [PlacedPlay(source, play, _hosts_of(source, play, select)) for source, play in plays]
 
 
