@@ -18,6 +18,7 @@ from fleetaudit.model import Watched
 from tests.support import probe_runs
 from tests.support.resetting import (
     PREFIX,
+    check_a_replaced_program,
     check_programs,
     is_watching,
     start_program,
@@ -69,6 +70,10 @@ def test_programs_are_named_by_a_tracing_instance_where_perf_events_are_refused(
     assert watched.method == "tracefs"
     assert watched.notes == ("tracefs was used: perf_event_open is refused (EPERM)",)
     check_programs(watched, programs)
+
+
+def test_a_program_that_becomes_another_one_is_named_by_what_it_was(tmp_path: Path) -> None:
+    check_a_replaced_program(tmp_path)
 
 
 def watch(seconds: float = 0.5, **how: Any) -> Watched:

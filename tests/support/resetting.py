@@ -88,7 +88,13 @@ def storm():
         for client in clients:
             client.close()
 
-if way in ("waiting", "holding", "storm"):
+def replaced():
+    for _ in range(times):
+        unread()
+    os.write(1, b"done\\n")
+    os.execv("/bin/sleep", ["sleep", "60"])
+
+if way in ("waiting", "holding", "storm", "replaced"):
     globals()[way]()
 else:
     for _ in range(times):
@@ -98,8 +104,8 @@ sys.stdin.readline()
 """
 """Makes connections to itself once it reads a line, and ends them in one way: with
 unread data, with a zero linger, orderly, by the end of a process with unread data, or by closing
-the listener of connections that nobody accepted. "holding" ends none, and "storm" ends many at
-once as "waiting" does. It prints its port, and "done".
+the listener of connections that nobody accepted. "holding" ends none, "storm" ends many at once as
+"waiting" does, and "replaced" becomes another program at once. It prints its port, and "done".
 """
 
 PREFIX = "fleet-"
@@ -211,6 +217,27 @@ def watch_programs(
             return watched_by(probe), programs
         finally:
             probe_runs.kill(probe)
+
+
+def check_a_replaced_program(
+    folder: Path, start: Callable[..., subprocess.Popen[bytes]] = probe_runs.start
+) -> None:
+    """Holds that resets have the name of the program that made them, which has become another one
+    before anybody looked; `start` starts the probe.
+    """
+    with probe_runs.network() as inside:
+        program = start_program(folder / f"{PREFIX}replaced", "replaced", 3, inside)
+        probe = start(watching_call(4), within=inside)
+        try:
+            assert probe_runs.comes_true(lambda: is_watching(probe.pid)), probe.poll()
+            program.go()
+            watched = watched_by(probe)
+        finally:
+            probe_runs.kill(probe)
+            probe_runs.kill(program.process)
+    (row,) = [row for row in watched.resets if row.port == program.port]
+    assert row.owner.executable == str(program.executable)
+    assert (row.owner.command, row.count) == (program.executable.name, 3)
 
 
 def check_programs(watched: Watched, programs: Sequence[Program]) -> None:

@@ -65,7 +65,7 @@ void take_reset(struct watching *watching, struct reset *reset, const enum part 
         watching->left_out++;
         return;
     }
-    int owner = owner_of(watching->owners, reset->process, reset->command);
+    int owner = owner_of(watching->owners, reset->process, reset->command, reset->time);
     const char *namespace = owner_number(watching->owners, owner)->namespace;
     reset->port = service_port(watching->ports, namespace, reset->process, reset->port);
     watching->named++;

@@ -9,6 +9,8 @@
 #include "watch_rows.h"
 #include "watch_stack.h"
 
+struct perf;
+
 /* A watch that runs. `counted`: by the kernel; `named`: in `rows`; `left_out`: answers to stray
    segments, and this probe's own; `lost`: those that found no room in a buffer. */
 struct watching {
@@ -18,6 +20,7 @@ struct watching {
     struct owners *owners;
     struct ports *ports;
     struct rows *rows;
+    struct perf *perf; /* that is read, or NULL */
     double began, seconds, cpu;
     long long counted, named, left_out, lost;
     bool is_sampled;
@@ -28,7 +31,6 @@ bool may_read_more(struct watching *watching);
 /* Counts a RST that was read, for its reason and by the stack of the kernel. */
 void take_reset(struct watching *watching, struct reset *reset, const enum part *frame, int frames);
 
-struct perf;
 /* Opens rings for each CPU; returns NULL with the problem. */
 struct perf *open_perf(const struct watching *watching, struct watch_problem *problem);
 void start_perf(struct perf *perf);

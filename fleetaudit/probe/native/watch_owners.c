@@ -19,6 +19,7 @@ enum {
     MAX_OWNERS = 2048,
     PROCESSES = 8192,
     MAX_PROCESSES = 20000,
+    CHANGES = 256,
     MAX_CGROUP = 16384,
     MAX_PATH_READ = 4096
 };
@@ -37,11 +38,21 @@ struct process {
     struct owner owner;
 };
 
+/* A process that became another one: who it was before. */
+struct change {
+    unsigned process;
+    uint64_t time;
+    struct owner before;
+};
+
 struct owners {
     struct owner owner[MAX_OWNERS]; /* of who reset; first UNKNOWN_OWNER and OTHER_OWNER */
     int count;
     struct process process[PROCESSES]; /* by its number modulo PROCESSES: a later one replaces it */
-    char namespace[NAMESPACE_TEXT];    /* the host's own */
+    struct process seen;               /* by look_at_process, `number` 0: nothing */
+    struct change change[CHANGES];     /* the last ones */
+    unsigned changes;
+    char namespace[NAMESPACE_TEXT]; /* the host's own */
     unsigned self;
     double reads, reads_at; /* how many more programs may be read by then */
 };
@@ -239,12 +250,41 @@ static void read_process(const struct owners *owners, struct process *process) {
     }
 }
 
-int owner_of(struct owners *owners, unsigned process, const char *command) {
+bool look_at_process(struct owners *owners, unsigned process) {
+    owners->seen = *find_process(owners, process);
+    if (now() - owners->seen.read_at < FRESH) {
+        owners->seen.number = 0;
+        return false;
+    }
+    read_process(owners, &owners->seen);
+    return true;
+}
+
+/* Returns who a process was at a time, NULL if it is still the same. */
+static const struct owner *owner_at(const struct owners *owners, unsigned process, uint64_t time) {
+    unsigned first = owners->changes > CHANGES ? owners->changes - CHANGES : 0;
+    for (unsigned i = first; time && i < owners->changes; i++) {
+        const struct change *change = &owners->change[i % CHANGES];
+        if (change->process == process && change->time > time) {
+            return &change->before;
+        }
+    }
+    return NULL;
+}
+
+int owner_of(struct owners *owners, unsigned process, const char *command, uint64_t time) {
     if (!process) {
         return UNKNOWN_OWNER;
     }
+    const struct owner *before = owner_at(owners, process, time);
+    if (before) {
+        return number_of(owners, before);
+    }
     struct process *found = find_process(owners, process);
-    if (now() - found->read_at >= FRESH) {
+    if (owners->seen.number == process) {
+        *found = owners->seen;
+        owners->seen.number = 0;
+    } else if (now() - found->read_at >= FRESH) {
         read_process(owners, found);
     }
     struct owner owner = found->owner;
@@ -266,7 +306,19 @@ bool is_own_process(const struct owners *owners, unsigned process) {
 
 /* ---- what the kernel tells */
 
-void note_fork(struct owners *owners, unsigned process, unsigned parent) {
+/* Keeps who a process was until now, if anybody knows. */
+static void note_change(struct owners *owners, unsigned process, uint64_t time) {
+    const struct process *known = &owners->process[process % PROCESSES];
+    if (known->number == process) {
+        owners->change[owners->changes++ % CHANGES] = (struct change){process, time, known->owner};
+    }
+    if (owners->seen.number == process) {
+        owners->seen.number = 0;
+    }
+}
+
+void note_fork(struct owners *owners, unsigned process, unsigned parent, uint64_t time) {
+    note_change(owners, process, time);
     struct process *known = find_process(owners, parent);
     if (!known->read_at && !*known->owner.command) {
         read_process(owners, known);
@@ -290,8 +342,12 @@ static bool may_read(struct owners *owners) {
     return true;
 }
 
-void note_command(struct owners *owners, unsigned process, const char *command, bool is_executed) {
+void note_command(struct owners *owners, unsigned process, const char *command, bool is_executed,
+                  uint64_t time) {
     struct process *found = find_process(owners, process);
+    if (is_executed) {
+        note_change(owners, process, time);
+    }
     set_text(found->owner.command, sizeof found->owner.command, command);
     if (!is_executed) {
         return;
@@ -301,6 +357,16 @@ void note_command(struct owners *owners, unsigned process, const char *command, 
     if (may_read(owners)) {
         read_process(owners, found);
     }
+    if (strcmp(found->owner.command, command)) { /* the next program already */
+        *found = (struct process){.number = process, .owner = found->owner};
+        set_text(found->owner.executable, sizeof found->owner.executable, "");
+        set_text(found->owner.command, sizeof found->owner.command, command);
+    }
+}
+
+void forget_processes(struct owners *owners) {
+    memset(owners->process, 0, sizeof owners->process);
+    owners->seen.number = 0;
 }
 
 /* ---- all of them */

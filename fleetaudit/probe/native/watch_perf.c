@@ -1,5 +1,8 @@
 /* Reads RSTs by perf_event_open(2): nothing is left when this process ends, however it ends.
 
+   Of each RST the process is looked up first, and then is read who began a program meanwhile: so a
+   process that became another one after its RST is known by what it was.
+
    Each CPU has a ring. What does not fit into it is lost, and counted by the kernel all the same,
    so a storm costs no more than the turns of reading, which rest in between. */
 #include <errno.h>
@@ -27,6 +30,7 @@ struct ring {
     int fd;
     size_t size; /* of the data, a power of two */
     struct perf_event_mmap_page *page;
+    uint64_t head, tail; /* what is read now: from `tail` to `head` */
 };
 
 struct rings {
@@ -77,7 +81,7 @@ static bool open_ring(struct rings *rings, struct perf_event_attr *attributes, i
         errno = number;
         return false;
     }
-    rings->ring[rings->count++] = (struct ring){fd, size, page};
+    rings->ring[rings->count++] = (struct ring){fd, size, page, 0, 0};
     return true;
 }
 
@@ -118,7 +122,7 @@ static bool open_resets(struct perf *perf, const struct watching *watching, cons
         .type = PERF_TYPE_TRACEPOINT,
         .config = watching->point.id,
         .sample_period = 1,
-        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_RAW,
+        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_RAW,
         .exclude_callchain_user = 1,
         .wakeup_events = 1,
     };
@@ -140,7 +144,8 @@ static void open_tasks(struct perf *perf, const char *list) {
     struct perf_event_attr attributes = {
         .type = PERF_TYPE_SOFTWARE,
         .config = PERF_COUNT_SW_DUMMY,
-        .sample_type = PERF_SAMPLE_TID,
+        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME,
+        .sample_id_all = 1,
         .comm = 1,
         .task = 1,
         .comm_exec = 1,
@@ -219,19 +224,26 @@ static int take_stack(struct record *record, const struct symbols *symbols,
     return frames;
 }
 
+static void read_tasks(struct perf *perf, struct watching *watching);
+
 static void take_sample(struct record record, struct watching *watching) {
     enum part frame[MAX_FRAMES];
     struct reset reset = {0};
     uint32_t process[2], size;
-    if (!take(&record, process, sizeof process)) {
+    if (!take(&record, process, sizeof process) || !take(&record, &reset.time, sizeof reset.time)) {
         return;
     }
+    uint64_t time = reset.time;
     int frames = take_stack(&record, &watching->symbols, frame);
     if (frames < 0 || !take(&record, &size, sizeof size) || size > record.size) {
         return;
     }
     bool has_process = read_record(&watching->point, record.at, size, &reset);
     reset.process = has_process ? process[0] : 0;
+    reset.time = time;
+    if (has_process && look_at_process(watching->owners, reset.process)) {
+        read_tasks(watching->perf, watching);
+    }
     take_reset(watching, &reset, frame, frames);
 }
 
@@ -244,19 +256,22 @@ static void take_lost(struct record record, struct watching *watching) {
 
 /* Takes note of a process that begins, or of its new name. */
 static void take_task_record(const struct perf_event_header *header, struct record record,
-                             struct watching *watching) {
+                             uint64_t time, struct watching *watching) {
     struct owners *owners = watching->owners;
     uint32_t word[4] = {0};
     char command[COMMAND_TEXT] = "";
+    if (header->type == PERF_RECORD_LOST) {
+        forget_processes(owners);
+    }
     if (header->type == PERF_RECORD_FORK && take(&record, word, sizeof word) &&
         word[0] == word[2]) { /* else it is a thread */
-        note_fork(owners, word[0], word[1]);
+        note_fork(owners, word[0], word[1], time);
     }
     if (header->type == PERF_RECORD_COMM && take(&record, word, 2 * sizeof *word) &&
         word[0] == word[1]) {
         memcpy(command, record.at,
                record.size < sizeof command - 1 ? record.size : sizeof command - 1);
-        note_command(owners, word[0], command, header->misc & COMM_EXEC);
+        note_command(owners, word[0], command, header->misc & COMM_EXEC, time);
     }
 }
 
@@ -269,10 +284,6 @@ static void copy_ring(const struct ring *ring, uint64_t from, void *into, size_t
     memcpy((uint8_t *)into + first, data, size - first);
 }
 
-/* What is done with a record of a ring. */
-typedef void (*record_taker)(const struct perf_event_header *header, struct record record,
-                             struct watching *watching);
-
 static void take_reset_record(const struct perf_event_header *header, struct record record,
                               struct watching *watching) {
     if (header->type == PERF_RECORD_SAMPLE) {
@@ -282,37 +293,101 @@ static void take_reset_record(const struct perf_event_header *header, struct rec
     }
 }
 
-/* Reads what a ring has, or, without `take_record`, only makes room for what comes next. */
-static void read_ring(const struct ring *ring, record_taker take_record,
-                      struct watching *watching) {
-    uint8_t data[MAX_RECORD];
-    uint64_t head = ring->page->data_head, tail = ring->page->data_tail;
-    atomic_thread_fence(memory_order_acquire);
-    while (take_record && head - tail >= sizeof(struct perf_event_header) && !time_is_up) {
-        struct perf_event_header header;
-        copy_ring(ring, tail, &header, sizeof header);
-        if (header.size < sizeof header || header.size > head - tail) {
-            break; /* no kernel writes that */
-        }
-        if (header.size <= sizeof data) {
-            copy_ring(ring, tail, data, header.size);
-            struct record record = {data + sizeof header, header.size - sizeof header};
-            take_record(&header, record, watching);
-        }
-        tail += header.size;
+/* Begins to read what rings have now; what comes later is read the next time. */
+static void begin_reading(struct rings *rings) {
+    for (int i = 0; i < rings->count; i++) {
+        struct ring *ring = &rings->ring[i];
+        ring->head = ring->page->data_head;
+        ring->tail = ring->page->data_tail;
     }
-    atomic_thread_fence(memory_order_seq_cst);
-    ring->page->data_tail = head;
+    atomic_thread_fence(memory_order_acquire);
 }
 
-static void read_rings(const struct perf *perf, struct watching *watching) {
-    for (int i = 0; i < perf->tasks.count; i++) {
-        read_ring(&perf->tasks.ring[i], take_task_record, watching);
+/* Makes room for what comes next. */
+static void end_reading(const struct rings *rings) {
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int i = 0; i < rings->count; i++) {
+        rings->ring[i].page->data_tail = rings->ring[i].head;
     }
+}
+
+/* Reads the header of the next record; returns false at the end, and for what no kernel writes. */
+static bool next_header(const struct ring *ring, struct perf_event_header *header) {
+    uint64_t left = ring->head - ring->tail;
+    if (left < sizeof *header || time_is_up) {
+        return false;
+    }
+    copy_ring(ring, ring->tail, header, sizeof *header);
+    return header->size >= sizeof *header && header->size <= left;
+}
+
+/* Takes the next record, whose header was read; a longer one than any that is asked for is empty.
+ */
+static struct record next_record(struct ring *ring, const struct perf_event_header *header,
+                                 uint8_t data[MAX_RECORD]) {
+    size_t size = header->size <= MAX_RECORD ? header->size : sizeof *header;
+    copy_ring(ring, ring->tail, data, size);
+    ring->tail += header->size;
+    return (struct record){data + sizeof *header, size - sizeof *header};
+}
+
+/* Returns the ring whose next record is the oldest, with its header and time: NULL at the end. */
+static struct ring *oldest(struct rings *rings, struct perf_event_header *header, uint64_t *time) {
+    struct ring *found = NULL;
+    for (int i = 0; i < rings->count; i++) {
+        struct ring *ring = &rings->ring[i];
+        struct perf_event_header next;
+        uint64_t at = 0;
+        if (!next_header(ring, &next)) {
+            continue;
+        }
+        if (next.size >= sizeof next + sizeof at) { /* the time is at its end */
+            copy_ring(ring, ring->tail + next.size - sizeof at, &at, sizeof at);
+        }
+        if (!found || at < *time) {
+            found = ring;
+            *header = next;
+            *time = at;
+        }
+    }
+    return found;
+}
+
+/* Reads who began a program, in the order of time: a process may begin on one CPU and execute a
+   program on another. */
+static void read_tasks(struct perf *perf, struct watching *watching) {
+    uint8_t data[MAX_RECORD];
+    struct perf_event_header header;
+    struct ring *ring;
+    uint64_t time = 0;
+    begin_reading(&perf->tasks);
+    while ((ring = oldest(&perf->tasks, &header, &time))) {
+        struct record record = next_record(ring, &header, data);
+        take_task_record(&header, record, time, watching);
+    }
+    end_reading(&perf->tasks);
+}
+
+/* Reads what a ring has. */
+static void read_resets(struct ring *ring, struct watching *watching) {
+    uint8_t data[MAX_RECORD];
+    struct perf_event_header header;
+    while (next_header(ring, &header)) {
+        struct record record = next_record(ring, &header, data);
+        take_reset_record(&header, record, watching);
+    }
+}
+
+static void read_rings(struct perf *perf, struct watching *watching) {
+    watching->perf = perf;
+    begin_reading(&perf->resets);
+    read_tasks(perf, watching);
     for (int i = 0; i < perf->resets.count; i++) {
-        bool is_wanted = may_read_more(watching);
-        read_ring(&perf->resets.ring[i], is_wanted ? take_reset_record : NULL, watching);
+        if (may_read_more(watching)) {
+            read_resets(&perf->resets.ring[i], watching);
+        }
     }
+    end_reading(&perf->resets);
 }
 
 static void control(const struct rings *rings, unsigned long request) {

@@ -57,6 +57,7 @@ bool parse_format(struct tracepoint *point, const char *format);
 /* One RST. `process` 0: none is known. `peer` is an IPv6 address, or an IPv4 one mapped to it. */
 struct reset {
     unsigned process;
+    uint64_t time;    /* of the kernel's clock, 0: not known */
     char command[16]; /* as the kernel reports it, "" if it does not */
     int port;
     enum watch_reason reason;

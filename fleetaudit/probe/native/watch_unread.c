@@ -125,7 +125,7 @@ static void own(struct look *look, struct watching *watching, unsigned long inod
     while (found > look->unread && found[-1].inode == inode) {
         found--;
     }
-    int owner = owner_of(watching->owners, process, "");
+    int owner = owner_of(watching->owners, process, "", 0);
     const char *namespace = owner_number(watching->owners, owner)->namespace;
     for (; found < look->unread + look->count && found->inode == inode; found++) {
         found->owner = owner;

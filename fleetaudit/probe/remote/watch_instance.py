@@ -47,7 +47,7 @@ class TracedReset(object):
 
     def add_to(self, tally):
         # type: (Tally) -> None
-        tally.add(self.process, self.port, self.peer, self.reason, self.callers)
+        tally.add(self.process, (self.port, self.peer), self.reason, self.callers)
 
 
 class InstanceSource(object):

@@ -7,7 +7,7 @@ executes a program. Only processes that reset are reported.
 
 import collections
 import os
-from typing import Dict, Set
+from typing import Dict, Optional, Set
 
 from .errors import call_or
 from .namespace import namespace_id
@@ -29,6 +29,7 @@ class Owners(object):
     def __init__(self):
         # type: () -> None
         self.known = {}  # type: Dict[int, Owner]
+        self.changed = {}  # type: Dict[int, int]  # when a process last began a program, lately
         self.own_namespace = namespace_id()
         self.looks = 0
         self.gone = set()  # type: Set[int]  # looked up since the last wait, and known by guess
@@ -56,12 +57,17 @@ class Owners(object):
             self.known.clear()
         self.known[pid] = owner
 
-    def find(self, pid, command=""):
-        # type: (int, str) -> Owner
-        """Returns the program of a process that runs, ends or has ended. `command` is its name as
-        the kernel reported it with an event. A process that ends has no executable any more.
+    def find(self, pid, seen, command="", time=None):
+        # type: (int, Owner, str, Optional[int]) -> Owner
+        """Returns the program of a process that runs, ends or has ended. `seen` is what /proc has
+        of it now, `command` its name as the kernel reported it with an event, `time` when that
+        was. A process that ends has no executable any more; and one that has begun another program
+        since then, or whose number another one has, was what was known of it before.
         """
-        seen, before = self.read(pid), self.known.get(pid, NOBODY)
+        before = self.known.get(pid, NOBODY)
+        if time is not None and self.changed.get(pid, 0) > time:
+            self.gone.add(pid)
+            return before
         if not seen.executable:
             self.gone.add(pid)
             name = seen.command or before.command or command
@@ -72,7 +78,7 @@ class Owners(object):
     def forked(self, pid, parent):
         # type: (int, int) -> None
         """Remembers that a process began as a copy of another one."""
-        self.remember(pid, self.known.get(parent) or self.find(parent))
+        self.remember(pid, self.known.get(parent) or self.read(parent))
 
     def renamed(self, pid, command, executed):
         # type: (int, str, bool) -> None
@@ -84,7 +90,8 @@ class Owners(object):
         self.looks += 1
         seen = self.read(pid) if self.looks <= MAX_LOOKS else NOBODY
         named = before._replace(executable="")
-        self.remember(pid, seen if seen.executable else named)
+        is_still_it = seen.executable and seen.command == command  # else it is the next program
+        self.remember(pid, seen if is_still_it else named)
 
 
 def owner_reply(owner):

@@ -9,7 +9,7 @@ import itertools
 import os
 import struct
 import sys
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from .constants import IOCTLS_OF_POWER
 from .errors import Unsupported, call_or, unsupported
@@ -41,9 +41,9 @@ NO_ARGUMENT, WRITTEN = (0x20000000, 0x80000000) if IS_POWER else (0, 0x40000000)
 PERF_ENABLE, PERF_DISABLE = NO_ARGUMENT | 0x2400, NO_ARGUMENT | 0x2401
 PERF_SET_FILTER = WRITTEN | POINTER << 16 | 0x2406
 TRACEPOINT, SOFTWARE, DUMMY = 2, 1, 9  # perf_type_id, and perf_sw_ids
-SAMPLE_TID, SAMPLE_CALLCHAIN, SAMPLE_RAW = 1 << 1, 1 << 5, 1 << 10
+SAMPLE_TID, SAMPLE_TIME, SAMPLE_CALLCHAIN, SAMPLE_RAW = 1 << 1, 1 << 2, 1 << 5, 1 << 10
 # Bits of struct perf_event_attr.
-DISABLED, COMM, TASK, NO_USER_CHAIN, COMM_EXEC = 0, 9, 13, 22, 24
+DISABLED, COMM, TASK, TIMES, NO_USER_CHAIN, COMM_EXEC = 0, 9, 13, 18, 22, 24
 CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 RECORD_LOST, RECORD_COMM, RECORD_FORK, RECORD_SAMPLE = 2, 3, 7, 9
 EXECUTED = 1 << 13  # PERF_RECORD_MISC_COMM_EXEC
@@ -89,11 +89,43 @@ def split_sample(body):
     """Returns the process, the addresses of the call chain, and the tracepoint's fields; raises
     struct.error.
     """
-    pid, _, count = struct.unpack_from("=IIQ", body)
-    chain = struct.unpack_from("=%dQ" % min(count, MAX_FUNCTIONS), body, 16)
-    size = struct.unpack_from("=I", body, 16 + 8 * count)[0]
-    raw = body[20 + 8 * count :][: min(size, MAX_RAW)]
+    pid, _, _, count = struct.unpack_from("=IIQQ", body)
+    chain = struct.unpack_from("=%dQ" % min(count, MAX_FUNCTIONS), body, 24)
+    size = struct.unpack_from("=I", body, 24 + 8 * count)[0]
+    raw = body[28 + 8 * count :][: min(size, MAX_RAW)]
     return pid, list(chain), raw
+
+
+def record_time(kind, body):
+    # type: (int, bytes) -> int
+    """Returns when a record was made, by the kernel's clock; raises struct.error. A sample has its
+    time behind the process, every other record at its end.
+    """
+    place = 8 if kind == RECORD_SAMPLE else len(body) - 8
+    return int(struct.unpack_from("=Q", body, place)[0])
+
+
+def timed_records(buffers, of_tasks):
+    # type: (List[bytes], bool) -> List[Tuple[int, Tuple[bool, int], int, bytes]]
+    """Returns the time of each record, whether it is of a new process and its kind, its flags and
+    its body.
+    """
+    records = itertools.chain.from_iterable(map(split_records, buffers))
+    return [
+        (record_time(kind, body), (of_tasks, kind), flags, body) for kind, flags, body in records
+    ]
+
+
+def changes_of(tasks):
+    # type: (List[Tuple[int, Tuple[bool, int], int, bytes]]) -> Dict[int, int]
+    """Returns when each process last began, or began another program, out of these records."""
+    changed = {}  # type: Dict[int, int]
+    for time, (_, kind), flags, body in tasks:
+        if kind == RECORD_FORK or (kind == RECORD_COMM and flags & EXECUTED):
+            pid, second, third = struct.unpack_from("=III", body)
+            is_process = pid == (third if kind == RECORD_FORK else second)  # else it is a thread
+            changed[pid] = max(time * is_process, changed.get(pid, 0))
+    return changed
 
 
 class PerfEvent(object):
@@ -209,15 +241,15 @@ class PerfSource(object):
         that end soon have no name then.
         """
         cpus = online_cpus()
-        sample = SAMPLE_TID | SAMPLE_CALLCHAIN | SAMPLE_RAW
+        sample = SAMPLE_TID | SAMPLE_TIME | SAMPLE_CALLCHAIN | SAMPLE_RAW
         attributes = event_attributes(
-            TRACEPOINT, self.event.number, sample, (DISABLED, NO_USER_CHAIN)
+            TRACEPOINT, self.event.number, sample, (DISABLED, TIMES, NO_USER_CHAIN)
         )
         for cpu in cpus:
             pages = ring_pages(len(cpus))
             self.resets.append(PerfEvent(attributes, cpu, pages, self.event.filter()))
         attributes = event_attributes(
-            SOFTWARE, DUMMY, SAMPLE_TID, (DISABLED, COMM, TASK, COMM_EXEC)
+            SOFTWARE, DUMMY, SAMPLE_TID | SAMPLE_TIME, (DISABLED, COMM, TASK, TIMES, COMM_EXEC)
         )
         try:
             for cpu in cpus:
@@ -237,18 +269,30 @@ class PerfSource(object):
 
     def read(self, tally, wanted):
         # type: (Tally, bool) -> None
-        """Adds what happened to `tally`, or forgets it unless it is `wanted`. The resets are taken
-        before the new processes and counted after them, so that none is of a process
-        whose beginning is still to be read.
+        """Adds what happened to `tally`, or forgets it unless it is `wanted`.
+
+        The order is what makes the names right: the resets are taken, then what /proc has of their
+        processes is read, then it is taken who began a program meanwhile. So a process that became
+        another one after its reset is known by what it was.
         """
-        resets = [event.take(wanted) for event in self.resets]
-        tasks = [event.take(wanted) for event in self.tasks]
-        of_tasks = {RECORD_COMM: self.add_name, RECORD_FORK: self.add_fork}
-        of_resets = {RECORD_SAMPLE: self.add_reset, RECORD_LOST: self.add_lost}
-        for readers, buffers in ((of_tasks, tasks), (of_resets, resets)):
-            for kind, flags, body in itertools.chain.from_iterable(map(split_records, buffers)):
-                if kind in readers:
-                    readers[kind](tally, flags, body)
+        records = timed_records([event.take(wanted) for event in self.resets], False)
+        for _, (_, kind), _, body in records:
+            if kind == RECORD_SAMPLE:
+                tally.look(split_sample(body)[0])
+        tasks = timed_records([event.take(wanted) for event in self.tasks], True)
+        tally.owners.changed = changes_of(tasks)
+        if not wanted:
+            self.forget(tally, 0, b"")
+        readers = {
+            (True, RECORD_COMM): self.add_name,
+            (True, RECORD_FORK): self.add_fork,
+            (True, RECORD_LOST): self.forget,
+            (False, RECORD_SAMPLE): self.add_reset,
+            (False, RECORD_LOST): self.add_lost,
+        }
+        for _, kind_of_all, flags, body in sorted(records + tasks, key=lambda each: each[0]):
+            if kind_of_all in readers:
+                readers[kind_of_all](tally, flags, body)
 
     def add_name(self, tally, flags, body):
         # type: (Tally, int, bytes) -> None
@@ -263,13 +307,19 @@ class PerfSource(object):
         if pid == tid:  # else it is a thread
             tally.owners.forked(pid, parent)
 
+    def forget(self, tally, _flags, _body):
+        # type: (Tally, int, bytes) -> None
+        """Forgets who is who: some processes began unnoticed, with any number."""
+        tally.owners.known.clear()
+
     def add_reset(self, tally, _flags, body):
         # type: (Tally, int, bytes) -> None
         pid, chain, raw = split_sample(body)
         callers = [self.symbols.name(address) for address in chain]
         event = self.event
         process = (0 if event.is_interrupt(raw) else pid, "")
-        tally.add(process, event.port(raw), event.peer(raw), event.reason(raw), callers)
+        place = event.port(raw), event.peer(raw)
+        tally.add(process, place, event.reason(raw), callers, record_time(RECORD_SAMPLE, body))
 
     def add_lost(self, tally, _flags, body):
         # type: (Tally, int, bytes) -> None

@@ -53,7 +53,7 @@ class Tally(object):
         self.rows = BoundedRows()
         self.peers = {}  # type: Dict[Tuple[Owner, int, str], Dict[str, int]]
         self.named = self.guessed = self.left_out = self.lost = 0
-        self.recent = {}  # type: Dict[int, Owner]
+        self.recent = {}  # type: Dict[int, Owner]  # what /proc has of processes
 
     def begin_round(self):
         # type: () -> None
@@ -62,31 +62,35 @@ class Tally(object):
         self.owners.looks = 0
         self.owners.gone.clear()
 
-    def add(self, process, port, peer, reason, callers):
-        # type: (Tuple[int, str], int, Optional[bytes], str, Sequence[str]) -> None
+    def add(self, process, place, reason, callers, time=None):
+        # type: (Tuple[int, str], Tuple[int, Optional[bytes]], str, Sequence[str], Optional[int]) -> None
         """Adds one reset. `process` has the number and perhaps the name that came with it; the
-        number is 0 where the kernel sent it by itself, for instance at the end of a timer.
+        number is 0 where the kernel sent it by itself, for instance at the end of a timer. `place`
+        has the local port and the peer's address; `time` is when it was sent, if that is known.
         """
-        pid, command = process
+        (pid, command), (port, peer) = process, place
         word = reset_word(reason, callers)
         if word is None or pid == os.getpid():
             self.left_out += 1
             return
-        owner = self.find(pid, command)
+        owner = self.find(pid, command, time)
         self.named += 1
         self.guessed += pid in self.owners.gone
         key = self.rows.add((owner, self.ports.service(owner, pid, port), word), [1])
         if self.with_peers and peer:
             add_bounded(self.peers.setdefault(key, {}), peer_network(peer))
 
-    def find(self, pid, command=""):
-        # type: (int, str) -> Owner
-        """Returns the program of a process; looked up once for all resets of one wait."""
-        if not pid:
-            return NOBODY
+    def look(self, pid):
+        # type: (int) -> Owner
+        """Returns what /proc has of a process; read once for all resets of one wait."""
         if pid not in self.recent:
-            self.recent[pid] = self.owners.find(pid, command)
+            self.recent[pid] = self.owners.read(pid)
         return self.recent[pid]
+
+    def find(self, pid, command="", time=None):
+        # type: (int, str, Optional[int]) -> Owner
+        """Returns the program of a process, as it was at that time if that is known."""
+        return self.owners.find(pid, self.look(pid), command, time) if pid else NOBODY
 
     def unread(self, *namespaces):
         # type: (str) -> int

@@ -20,6 +20,7 @@ from tests.support import native, probe_runs
 from tests.support.native import request_text
 from tests.support.resetting import (
     Program,
+    check_a_replaced_program,
     check_programs,
     is_watching,
     watch_programs,
@@ -70,6 +71,10 @@ def refusing_perf() -> list[str]:
 def watched(seconds: float = 1.0, *, within: Sequence[str] = ()) -> Watched:
     """Returns what the probe saw of this machine."""
     return watched_by(start(watching_call(seconds), within=within))
+
+
+def test_a_program_that_becomes_another_one_is_named_by_what_it_was(tmp_path: Path) -> None:
+    check_a_replaced_program(tmp_path, start)
 
 
 def in_tracefs(command: str) -> str:

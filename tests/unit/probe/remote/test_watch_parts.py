@@ -15,6 +15,7 @@ from fleetaudit.model.watch import WATCH_REASONS
 from fleetaudit.probe.remote import (
     watch_format,
     watch_instance,
+    watch_owners,
     watch_perf,
     watch_ports,
     watch_reasons,
@@ -226,7 +227,7 @@ def test_a_file_that_is_not_there_hides_the_symbols(tmp_path: Path) -> None:
 
 
 def sample(pid: int, chain: Sequence[int], raw: bytes) -> bytes:
-    head = struct.pack("=IIQ", pid, pid, len(chain)) + struct.pack(f"={len(chain)}Q", *chain)
+    head = struct.pack("=IIQQ", pid, pid, 42, len(chain)) + struct.pack(f"={len(chain)}Q", *chain)
     return head + struct.pack("=I", len(raw)) + raw
 
 
@@ -235,6 +236,32 @@ def test_records_of_a_ring_buffer_are_split() -> None:
     data = struct.pack("=IHH", 9, 0, 8 + len(body)) + body + struct.pack("=IHH", 2, 1, 8)
     assert list(watch_perf.split_records(data)) == [(9, 0, body), (2, 1, b"")]
     assert watch_perf.split_sample(body) == (7, [1, 2, 3], b"abcd")
+    assert watch_perf.record_time(9, body) == 42
+
+
+def test_a_process_changes_when_it_begins_or_executes_a_program_but_not_by_a_thread() -> None:
+    times = [struct.pack("=Q", time) for time in range(10)]
+    name = struct.pack("=II", 8, 8) + b"sh".ljust(8, b"\0")
+    forks = [struct.pack("=IIIIQ", pid, 1, tid, 1, 0) for pid, tid in ((7, 7), (9, 10))]
+    records = [(7, 0, forks[0] + times[3]), (7, 0, forks[1] + times[4])]
+    records += [(3, 0, name + times[5]), (3, 1 << 13, name + times[6])]
+    packed = [
+        struct.pack("=IHH", kind, flags, 8 + len(body)) + body for kind, flags, body in records
+    ]
+    timed = watch_perf.timed_records([b"".join(packed)], True)
+    changed = watch_perf.changes_of(timed)
+    assert {pid: time for pid, time in changed.items() if time} == {7: 3, 8: 6}
+
+
+def test_a_process_is_known_by_what_it_was_when_it_reset() -> None:
+    owners = watch_owners.Owners()
+    before, after = Owner("/usr/bin/old", "old", "", ""), Owner("/usr/bin/new", "new", "", "")
+    owners.remember(7, before)
+    owners.changed = {7: 100}
+    assert owners.find(7, after, time=99) == before
+    assert owners.find(8, after, time=99) == after
+    assert owners.find(7, after, time=100) == after
+    assert owners.find(7, after, "name") == after
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 64, b"\xff" * 7, struct.pack("=IHH", 9, 0, 4)])
