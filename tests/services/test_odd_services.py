@@ -40,6 +40,18 @@ def test_a_service_that_reads_all_and_never_answers_is_given_up() -> None:
     assert (idle.ending, idle.seconds, idle.error) == ("open", None, "no answer came in time")
 
 
+def test_an_idle_connection_is_timed_while_another_service_lets_its_client_wait() -> None:
+    keeping = odd_services.KeepAlive(1.0)
+    with serving(keeping) as port, serving(odd_services.never_read) as silent:
+        url = f"https://127.0.0.1:{silent}/"
+        first, second = ask(http(port, "idle"), http(silent, "idle", url=url))
+    assert "TLS" in second.problem
+    (idle,) = check_of(first, "idle").tries
+    assert idle.ending == "FIN"
+    assert idle.seconds is not None
+    assert 0.9 <= idle.seconds <= 3
+
+
 def test_a_service_that_reads_nothing_is_given_up() -> None:
     with serving(odd_services.never_read) as port:
         (result,) = ask(http(port, EARLY, body=100_000_000, writings=(BLIND,)))

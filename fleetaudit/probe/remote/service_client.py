@@ -18,6 +18,7 @@ MAX_HEAD = 65536  # and that are kept
 LEAST_S = 1.0  # what a try must have
 LATE_S = 0.01  # poll(2) may return a little too early
 CONNECT_S = 5.0  # how long connecting may take, with the handshake of TLS
+MEANWHILE_S = 0.02  # between two looks at other connections
 QUIET_S = 0.5  # how long an answer may pause before it counts as complete
 RECV_SIZE = 65536
 BLOCKED = {"SSLWantReadError": select.POLLIN, "SSLWantWriteError": select.POLLOUT}
@@ -100,7 +101,14 @@ class ServiceClient(object):
     def wait(self, mask, seconds=3600.0):
         # type: (int, float) -> int
         """Returns the events of the socket, 0 if none comes in time."""
-        return poll_events(self.sock, mask, min(seconds, self.remaining()))
+        left = min(seconds, self.remaining())
+        while self.target.meanwhile and left > MEANWHILE_S:
+            self.target.meanwhile()
+            events = poll_events(self.sock, mask, MEANWHILE_S)
+            if events:
+                return events
+            left -= MEANWHILE_S
+        return poll_events(self.sock, mask, min(left, self.remaining()))
 
     def attempt(self, mask, call, *arguments):
         # type: (int, Any, *Any) -> Any

@@ -1,7 +1,7 @@
 """After how long a service closes an idle connection. All of a host are waited for at once."""
 
 import select
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from .service_capture import ServiceCapture
 from .service_client import ServiceClient
@@ -24,6 +24,7 @@ class IdleConnection(object):
         self.target, self.longest = target, longest
         self.client = ServiceClient(target, ANSWER_S + longest, ServiceCapture(""))
         self.began, self.is_done = self.client.last, False
+        self.waited = None  # type: Optional[float]
         if target.is_http:
             self.client.send_all(request_head(target, "GET", "Connection: keep-alive"))
 
@@ -43,9 +44,12 @@ class IdleConnection(object):
         # type: (float) -> None
         """Reads what has arrived, and finds out whether the waiting is over; it is at `end`."""
         client = self.client
+        if self.is_done:
+            return
         client.receive_all(MAX_IDLE_BYTES)
         is_busy = client.received >= MAX_IDLE_BYTES
         self.is_done = bool(client.ending) or is_busy or now() >= min(end, self.until())
+        self.waited = now() - client.last if self.is_answered() else None
 
     def result(self):
         # type: () -> Dict[str, Any]
@@ -53,16 +57,22 @@ class IdleConnection(object):
         byte of the answer; of a connection that is still open, how long it was.
         """
         client = self.client
-        waited = now() - client.last if self.is_answered() else None
         if max(now() - client.end, client.received - MAX_IDLE_BYTES) >= 0:
             client.keep_error("the service keeps sending")
         client.judge_end()
         if says_close(client.head):
             client.keep_error("the answer says Connection: close")
         seen = client.seen("", 0)
-        seen["seconds"] = waited
+        seen["seconds"] = self.waited
         client.close()
         return seen
+
+
+def look_at(waiting, end):
+    # type: (List[IdleConnection], float) -> None
+    """Reads what has arrived on each connection."""
+    for each in waiting:
+        each.look(end)
 
 
 def wait_idle(waiting, end):
@@ -72,8 +82,7 @@ def wait_idle(waiting, end):
     """
     results = {}
     while waiting:
-        for each in waiting:
-            each.look(end)
+        look_at(waiting, end)
         results.update({each: each.result() for each in waiting if each.is_done})
         waiting = [each for each in waiting if not each.is_done]
         wait_for_any(waiting, end)

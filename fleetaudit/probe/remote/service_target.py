@@ -4,7 +4,7 @@ import re
 import select
 import socket
 import struct
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from .errors import call_or, error_name
 from .optional import optional_module
@@ -38,6 +38,7 @@ class Target(object):
         self.family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self.method, self.host, self.path, self.is_http = "", "", "", bool(service["url"])
         self.tls, self.connecting = None, "connecting to"  # type: Any, str
+        self.meanwhile = None  # type: Optional[Callable[[], None]]  # called again and again
         if self.is_http:
             self.read_url(service["url"], service["method"])
         if not is_own_address(self.family, self.address):

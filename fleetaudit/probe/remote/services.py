@@ -10,14 +10,14 @@ For the security review, what the probe does more if a playbook names services:
 - It reads /proc for the executable and the unit of the program that listens.
 """
 
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from .errors import reason_of
 from .service_capture import ServiceCapture
 from .service_close import pipelined, unread_request
 from .service_early import early_answers
 from .service_http import server_of
-from .service_idle import IdleConnection, wait_idle
+from .service_idle import IdleConnection, look_at, wait_idle
 from .service_listener import listener_of
 from .service_target import CannotAsk, Target
 from .waiting import TIMEOUT, now
@@ -98,12 +98,15 @@ class AskedService(object):
             found.update({"wire": rows, "wire_note": note})
         return seen
 
-    def begin_idle(self):
-        # type: () -> None
-        """Opens the connection of the check "idle", if that is asked for and possible."""
+    def begin_idle(self, meanwhile):
+        # type: (Callable[[], None]) -> None
+        """Opens the connection of the check "idle", if that is asked for and possible. What is to
+        be done `meanwhile` is done again and again as long as that takes.
+        """
         if self.refusal or not self.target or "idle" not in self.service["checks"]:
             return
         try:
+            self.target.meanwhile = meanwhile
             self.idle = IdleConnection(self.target, self.service["idle_at_most"])
         except Exception as e:
             self.refusal = problem_of(e)
@@ -162,9 +165,10 @@ def ask_services(call):
     last = now() + TIMEOUT.remaining() - RESERVE_S
     for each in asked:
         each.ask(min(now() + SERVICE_S, last))
+    waiting = {}  # type: Dict[IdleConnection, AskedService]
     for each in asked:
-        each.begin_idle()
-    waiting = {each.idle: each for each in asked if each.idle}
+        each.begin_idle(lambda: look_at(list(waiting), last))
+        waiting.update({each.idle: each} if each.idle else {})
     for idle, seen in wait_idle(list(waiting), last).items():
         waiting[idle].end_idle(seen)
     return [each.reply() for each in asked]
