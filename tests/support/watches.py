@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from fleetaudit.model import Audited, Owner, Resets, UnreadOwner, Watched
+from fleetaudit.analysis.judge import judge_host
+from fleetaudit.model import Audited, Owner, Resets, UnreadOwner, Watch, Watched
 from tests.support.runs import K612, Fleet
 
 HAPROXY, NGINX, CURL = "/usr/sbin/haproxy", "/usr/sbin/nginx", "/usr/bin/curl"
@@ -46,3 +47,10 @@ def watched(*found: Resets, seconds: float = 60.0) -> Watched:
 def watched_host(name: str, watch: Watched, fleet: Fleet | None = None) -> Audited:
     """Returns an audited host that was watched."""
     return replace((fleet or Fleet()).host(name, K612), watch=watch)
+
+
+def judged_host(name: str, watch: Watched, fleet: Fleet | None = None) -> Audited:
+    """Returns a host that was watched because its plan says so, with its findings."""
+    fleet = fleet or Fleet()
+    plan = replace(fleet.plan(name), watch=Watch(seconds=60.0))
+    return judge_host(watched_host(name, watch, fleet), plan)

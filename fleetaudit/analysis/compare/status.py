@@ -26,7 +26,8 @@ from fleetaudit.text.sanitize import cut
 from .changes import REGRESSED
 from .columns import NO_ENDING
 from .common import MAIN_SCENARIO
-from .host_links import NO_FILTERS, Filters, ending_filters, host_query
+from .host_links import ending_filters
+from .sentences import linked_number, make_sentence
 from .summary import SummaryInput
 from .view_model import (
     NOT_SELECTED,
@@ -192,7 +193,7 @@ def _nothing_to_audit(facts: _Facts) -> _Decision | None:
         text += agree(hosts, "host", "hosts")
     command = shlex.join(["fleetaudit", "inventory", *facts.run.inventory, "--list-hosts"])
     first = NextStep(text=command, is_command=True)
-    return _Decision("unknown", [_clause(text)], first, gaps=False)
+    return _Decision("unknown", [make_sentence(text)], first, gaps=False)
 
 
 def _known_error(facts: _Facts) -> _Decision | None:
@@ -209,9 +210,9 @@ def _too_few(facts: _Facts) -> _Decision | None:
     one, many = "the one host was not audited", "none of {} hosts was audited"
     if not facts.coverage.audited:
         text = agree(facts.to_audit, one, many.format(f"{facts.to_audit:,}"))
-        return _Decision("unknown", [_clause(text)], _reach(facts), gaps=False)
+        return _Decision("unknown", [make_sentence(text)], _reach(facts), gaps=False)
     first = _reach(facts) or _look_at_void(facts) or _look_at_undecided(facts)
-    return _Decision("unknown", [_clause(_few_verdicts(facts)), *_undecided(facts)], first)
+    return _Decision("unknown", [make_sentence(_few_verdicts(facts)), *_undecided(facts)], first)
 
 
 def _few_verdicts(facts: _Facts) -> str:
@@ -253,7 +254,7 @@ def _without_expectations(facts: _Facts) -> _Decision | None:
     hosts = count_noun(facts.coverage.audited, "host")
     text = f"the playbook has no expectation of what ran on {hosts}"
     first = NextStep(text="Add “expect” to the scenarios of the playbook")
-    return _Decision("unknown", [_clause(text)], first)
+    return _Decision("unknown", [make_sentence(text)], first)
 
 
 def _missing_hosts(facts: _Facts) -> _Decision | None:
@@ -290,16 +291,6 @@ def _unmet(level: StatusLevel, facts: _Facts, lead: FindingGroup) -> _Decision:
 # ---- the clauses
 
 
-def _clause(*parts: str | TextPart) -> Clause:
-    """Returns a part of the sentence, of texts and links."""
-    return tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts)
-
-
-def _number(text: str, anchor: str, filters: Filters = NO_FILTERS) -> TextPart:
-    """Returns a number that is a link to its details, and to its hosts if `filters` find them."""
-    return TextPart(text=text, link=anchor, hosts=host_query(filters), strong=True)
-
-
 def _join(clauses: Iterable[Clause]) -> Clause:
     """Returns the clauses as one sentence."""
     parts = list[TextPart]()
@@ -317,14 +308,14 @@ def _describe(group: FindingGroup, coverage: Coverage) -> Clause:
     total, noun = coverage.audited, "audited host"
     if not group.audited:
         total, noun = coverage.selected, "selected host"
-    number = _number(_of(group.hosts, total, noun), group.anchor, group.open_filters)
+    number = linked_number(_of(group.hosts, total, noun), group.anchor, group.open_filters)
     verb = agree(group.hosts, *_verbs(group))
     if group.kind in _WHOLE_VERBS:
-        return _clause(number, f" {verb} ({group.severity})")
+        return make_sentence(number, f" {verb} ({group.severity})")
     subject = TextPart(text=group.subject, link=group.link or group.anchor, untrusted=True)
     expected = TextPart(text=cut(group.expected, MOST_EXPECTED), untrusted=True)
     where = ", where the playbook expects "
-    return _clause(number, f" {verb} in ", subject, where, expected, f" ({group.severity})")
+    return make_sentence(number, f" {verb} in ", subject, where, expected, f" ({group.severity})")
 
 
 def _verbs(group: FindingGroup) -> tuple[str, str]:
@@ -344,8 +335,8 @@ def _other_findings(facts: _Facts, lead: FindingGroup) -> list[Clause]:
     others = sum(group.needs_attention for group in facts.source.findings) - lead.needs_attention
     if not others:
         return []
-    number = _number(count_noun(others, "more expectation"), "expectations")
-    return [_clause(number, f" {agree(others, 'is', 'are')} not met")]
+    number = linked_number(count_noun(others, "more expectation"), "expectations")
+    return [make_sentence(number, f" {agree(others, 'is', 'are')} not met")]
 
 
 def _regressions(facts: _Facts) -> list[Clause]:
@@ -353,8 +344,8 @@ def _regressions(facts: _Facts) -> list[Clause]:
     changes, hosts = facts.source.changes, facts.regressed
     if changes is None or not hosts:
         return []
-    number = _number(count_noun(hosts, "host"), "changes", {"changed": "regression"})
-    return [_clause(number, f" regressed since {changes.since}")]
+    number = linked_number(count_noun(hosts, "host"), "changes", {"changed": "regression"})
+    return [make_sentence(number, f" regressed since {changes.since}")]
 
 
 def _count_regressed(changes: Changes | None) -> int:
@@ -374,12 +365,12 @@ def _all_met(facts: _Facts) -> list[Clause]:
     if hosts < facts.coverage.audited:
         all_hosts = f"all {count_noun(hosts, 'host')} with verdicts that count"
     meet = f"{all_hosts} {agree(hosts, 'meets', 'meet')} every expectation"
-    clauses = [_clause(meet + _exceptions(facts)), *_undecided(facts)]
+    clauses = [make_sentence(meet + _exceptions(facts)), *_undecided(facts)]
     missing = facts.source.met.verdicts_not_run
     if missing:
         verdicts = count_noun(facts.source.met.verdicts, "verdict")
-        number = _number(f"{missing:,} of {verdicts}", "not-run")
-        clauses.append(_clause(number, f" {agree(missing, 'was', 'were')} not run"))
+        number = linked_number(f"{missing:,} of {verdicts}", "not-run")
+        clauses.append(make_sentence(number, f" {agree(missing, 'was', 'were')} not run"))
     return clauses
 
 
@@ -392,10 +383,10 @@ def _undecided(facts: _Facts) -> list[Clause]:
     if column is None or hosts <= facts.source.met.hosts_without_verdict:
         return []
     share = _of(hosts, facts.coverage.selected, "host")
-    number = _number(share, column.anchor, ending_filters(column, NO_ENDING))
+    number = linked_number(share, column.anchor, ending_filters(column, NO_ENDING))
     verb = agree(hosts, *_NO_ENDING_VERB)
     subject = TextPart(text=column.scenario, link=column.anchor, untrusted=True)
-    return [_clause(number, f" {verb} in ", subject)]
+    return [make_sentence(number, f" {verb} in ", subject)]
 
 
 def _least_undecided(columns: Iterable[Column]) -> Column | None:
@@ -437,8 +428,8 @@ def _gaps(facts: _Facts, named_void: int) -> list[Clause]:
         (coverage.not_selected, NOT_SELECTED, "not selected", ("is", "are"), _NO_PLAY),
     )
     return [
-        _clause(
-            _number(_of(hosts, coverage.selected, "host"), anchor, {"state": state}),
+        make_sentence(
+            linked_number(_of(hosts, coverage.selected, "host"), anchor, {"state": state}),
             f" {agree(hosts, *verbs)} {text}",
         )
         for hosts, anchor, state, verbs, text in gaps

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from fleetaudit.analysis.compare import compare, summarize_changes
 from fleetaudit.analysis.drift import compute_drift
-from fleetaudit.analysis.judge import judge_host
-from fleetaudit.model import Audited, AuditRun, Drift, Watch, Watched
+from fleetaudit.model import Audited, AuditRun, Drift, Watched
 from fleetaudit.report.changes import changes_text
 from fleetaudit.report.terminal import status_lines
 from tests.support.runs import K612, Fleet, run_of
 from tests.support.watches import (
     NGINX,
     NOT_ROOT,
+    judged_host,
     owner,
     resets,
     unread,
@@ -30,8 +30,7 @@ NEW = ("no reset", "resets because of unread data")
 
 
 def judged(name: str, watch: Watched) -> Audited:
-    plan = replace(FLEET.plan(name), watch=Watch(seconds=60.0))
-    return judge_host(watched_host(name, watch, FLEET), plan)
+    return judged_host(name, watch, FLEET)
 
 
 def run_on(day: str, *hosts: Audited) -> AuditRun:

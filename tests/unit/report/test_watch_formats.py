@@ -6,29 +6,22 @@ import json
 import re
 
 import pytest
-from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetaudit.analysis.explanation import encode, explain
-from fleetaudit.analysis.judge import judge_host
-from fleetaudit.model import Audited, AuditRun, Resets, Watch, Watched
+from fleetaudit.model import AuditRun, Resets, Watched
 from fleetaudit.report import csv as table
 from fleetaudit.report import junit, prometheus, registry, sarif
 from tests.support.runs import K612 as K
 from tests.support.runs import Fleet, run_of
-from tests.support.watches import NGINX, NOT_ROOT, owner, resets, watched, watched_host
+from tests.support.watches import NGINX, NOT_ROOT, judged_host, owner, resets, watched
 from tests.unit.report.test_formats import read_csv, read_junit, read_metrics, read_sarif
 
 COUNTER = re.compile(r"^(?:# (?:HELP|TYPE) )?fleetaudit_resets_total[ {].*\n", re.MULTILINE)
 
 
-def judged(name: str, watch: Watched) -> Audited:
-    plan = replace(Fleet().plan(name), watch=Watch(seconds=60.0))
-    return judge_host(watched_host(name, watch), plan)
-
-
 def run_with(*watches: Watched) -> AuditRun:
-    return run_of(judged(f"web{n}", watch) for n, watch in enumerate(watches, 1))
+    return run_of(judged_host(f"web{n}", watch) for n, watch in enumerate(watches, 1))
 
 
 def series(text: str, name: str, *labels: str) -> dict[tuple[str, ...], float]:

@@ -8,9 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.judge import judge_host
 from fleetaudit.analysis.production import watch_table
-from fleetaudit.model import Audited, Watch, Watched
+from fleetaudit.model import Watched
 from fleetaudit.report.explain import host_text
 from fleetaudit.report.terminal import summary
 from fleetaudit.report.watch_text import host_watch_lines, watch_lines
@@ -19,17 +18,13 @@ from tests.support.watches import (
     CURL,
     NGINX,
     NOT_ROOT,
+    judged_host,
     owner,
     resets,
     unread,
     watched,
     watched_host,
 )
-
-
-def judged(name: str, watch: Watched) -> Audited:
-    plan = replace(Fleet().plan(name), watch=Watch(seconds=60.0))
-    return judge_host(watched_host(name, watch), plan)
 
 
 def fleet_lines(*watches: Watched) -> list[str]:
@@ -66,7 +61,7 @@ def test_a_host_that_could_not_be_watched_is_counted() -> None:
 
 
 def test_the_summary_has_the_reason_and_the_next_command() -> None:
-    run = run_of([judged("web1", NOT_ROOT), judged("web2", watched(resets(3)))])
+    run = run_of([judged_host("web1", NOT_ROOT), judged_host("web2", watched(resets(3)))])
     text = summary(compare(run), width=100)
     assert text.startswith("Watch: 1 of 2 audited hosts could not be watched (warning).\n")
     assert "First, for web1:  set become: true\n" in text
@@ -78,7 +73,7 @@ def test_the_summary_has_the_reason_and_the_next_command() -> None:
 
 
 def test_resets_alone_leave_the_status_as_expected() -> None:
-    text = summary(compare(run_of([judged("web1", watched(resets(3)))])), width=100)
+    text = summary(compare(run_of([judged_host("web1", watched(resets(3)))])), width=100)
     assert text.startswith("All as expected: ")
     assert "Findings: 1 info" in text
 
@@ -101,7 +96,7 @@ def test_rows_that_are_not_shown_are_counted() -> None:
 def test_one_host_is_explained_with_peers_method_and_notes() -> None:
     curl = replace(resets(4, 0, of=owner(CURL)), peers={"192.0.2.0/24": 3, "2001:db8::/64": 1})
     watch = replace(watched(curl), unread=(unread(2),), aborts_on_close=4, notes=("a note",))
-    text = host_text(run_of([judged("web1", watch)]), judged("web1", watch), width=100)
+    text = host_text(run_of([judged_host("web1", watch)]), judged_host("web1", watch), width=100)
     for line in (
         "Who resets: 4 resets in 60 s.\n",
         "  /usr/bin/curl  ephemeral  unread data  4  4.0/min\n",
@@ -113,7 +108,9 @@ def test_one_host_is_explained_with_peers_method_and_notes() -> None:
         "info  resets:curl:ephemeral: ",
     ):
         assert line in text
-    failed = host_text(run_of([judged("web1", NOT_ROOT)]), judged("web1", NOT_ROOT), width=100)
+    failed = host_text(
+        run_of([judged_host("web1", NOT_ROOT)]), judged_host("web1", NOT_ROOT), width=100
+    )
     assert "Not watched: watching needs root\n  next:  set become: true\n" in failed
 
 
@@ -127,7 +124,7 @@ def test_nothing_of_a_host_controls_the_terminal(evil: str) -> None:
     )
     broken = Watched(problem=evil, hint=evil)
     for watch in (hostile, broken):
-        host = judged("web1", watch)
+        host = judged_host("web1", watch)
         run = run_of([host])
         for text in (summary(compare(run), width=100), host_text(run, host, width=100)):
             kinds = {unicodedata.category(c) for c in text.replace("\n", "")}
