@@ -115,7 +115,7 @@ def _build_service(document: Document, file: ServiceFile, where: ValuePath) -> S
     checks = _checks(document, file, where)
     at_least, wait = _idle(document, file, where)
     service = Service(
-        name=file.name,
+        name=file.name.strip(),
         url=file.url,
         address=address,
         port=port,
@@ -135,7 +135,7 @@ def _build_service(document: Document, file: ServiceFile, where: ValuePath) -> S
         tags=tuple(file.tags),
         when=parse_condition(document, file.when, where),
     )
-    return msgspec.structs.replace(service, name=file.name or service.target)
+    return msgspec.structs.replace(service, name=service.name or service.target)
 
 
 # ---- where
@@ -172,7 +172,7 @@ def _address(document: Document, text: str, where: ValuePath) -> str:
         document,
         where,
         (
-            any((*kinds, getattr(address, "ipv4_mapped", None))),
+            any((*kinds, getattr(address, "ipv4_mapped", None), "%" in text)),
             f"not an IP address that a client connects to: “{text}”",
             "name one of the host's own addresses",
         ),

@@ -142,6 +142,7 @@ def test_a_wait_for_an_idle_connection_is_longer_than_it_is_to_stay_open() -> No
         ("url: http://a.example/\n      address: 224.0.0.1", 5, "not an IP address"),
         ("url: http://a.example/\n      address: 0.0.0.0", 5, "not an IP address"),
         ("url: http://a.example/\n      address: fe80::1", 5, "not an IP address"),
+        ("url: http://a.example/\n      address: '::1%lo'", 5, "not an IP address"),
         ("url: http://a.example/\n      address: ::ffff:192.0.2.1", 5, "not an IP address"),
         ("url: http://a.example/\n      address: b.example", 5, "not an IP address"),
         ("url: http://127.0.0.1/\n      body: 2GB", 5, "1 byte to 1 GB: “2GB”"),
@@ -167,6 +168,11 @@ def test_what_makes_no_sense_is_refused_with_its_line(item: str, line: int, mess
         services(item)
     assert e.value.line == line
     assert message in str(e.value)
+
+
+def test_a_name_has_no_end_of_line() -> None:
+    (service,) = services("port: 80\n      name: |\n        cache")
+    assert service.name == "cache"
 
 
 def test_two_services_of_one_name_are_refused() -> None:
