@@ -118,10 +118,16 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-class Duration(Seconds):
-    """A length of time between two bounds, in seconds: 60s, 5m, 1h, or a number of seconds."""
+class Duration(click.types.FloatParamType):
+    """A length of time between two bounds, in seconds: 60s, 5m, 1h, or a number of seconds.
+
+    It is no range of click's, whose help would show the bounds without their unit.
+    """
 
     name = "duration"
+
+    def __init__(self, least: float, most: float) -> None:
+        self.least, self.most = least, most
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -130,10 +136,13 @@ class Duration(Seconds):
         from fleetaudit.text.durations import parse_duration
 
         try:
-            seconds = parse_duration(value) if isinstance(value, str) else value
+            seconds = parse_duration(value) if isinstance(value, str) else float(value)
         except ValueError as e:
             self.fail(f"{value!r} is {e}.", param, ctx)
-        return super().convert(seconds, param, ctx)
+        if not self.least <= seconds <= self.most:
+            bounds = f"{self.least:g}s to {self.most:g}s"
+            self.fail(f"{value!r} is not a length of time from {bounds}.", param, ctx)
+        return seconds
 
 
 def inventory_sources(named: Sequence[str]) -> tuple[str, ...]:
