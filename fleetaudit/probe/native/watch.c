@@ -178,15 +178,16 @@ static bool has_aborts(const struct aborts *aborts) {
 static void note_difference(struct found *found) {
     const struct watching *watching = &found->watching;
     const struct aborts *aborts = &found->aborts;
-    long long sure = unread_resets(watching->rows, watching->owners, "");
-    long long possible = sure + unread_resets(watching->rows, watching->owners, UNKNOWN_NAMESPACE);
+    long long named = unread_resets(watching->rows, watching->owners, "");
+    long long sure = named - guessed_owners(watching->owners);
+    long long possible = named + unread_resets(watching->rows, watching->owners, UNKNOWN_NAMESPACE);
     bool is_within = possible >= aborts->at_end - aborts->at_start - watching->lost &&
                      sure <= aborts->after - aborts->before;
     if (has_aborts(aborts) && !watching->is_sampled && !is_within) {
         add_note(&found->notes,
                  "%lld resets for unread data were named in this namespace, and its "
                  "TCPAbortOnClose moved by %lld",
-                 sure, aborts->after - aborts->at_start);
+                 named, aborts->after - aborts->at_start);
     }
 }
 

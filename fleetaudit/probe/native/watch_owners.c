@@ -54,6 +54,7 @@ struct owners {
     unsigned changes;
     char namespace[NAMESPACE_TEXT]; /* the host's own */
     unsigned self;
+    long long guessed; /* lookups of processes that had ended */
     double reads, reads_at; /* how many more programs may be read by then */
 };
 
@@ -289,11 +290,16 @@ int owner_of(struct owners *owners, unsigned process, const char *command, uint6
     }
     struct owner owner = found->owner;
     bool is_gone = now() - found->read_at >= FRESH;
+    owners->guessed += is_gone;
     if (is_gone && *command && strcmp(owner.command, command)) {
         owner = UNKNOWN;
         set_text(owner.command, sizeof owner.command, command);
     }
     return number_of(owners, &owner);
+}
+
+long long guessed_owners(const struct owners *owners) {
+    return owners->guessed;
 }
 
 const struct owner *owner_number(const struct owners *owners, int number) {

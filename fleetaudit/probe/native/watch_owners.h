@@ -31,6 +31,9 @@ bool look_at_process(struct owners *owners, unsigned process);
    its name as the kernel reports it with an event, "" if it does not; `time` is when that was, by
    the kernel's clock, 0 if that is not known. */
 int owner_of(struct owners *owners, unsigned process, const char *command, uint64_t time);
+/* Returns for how many processes `owner_of` had to guess: they had ended, and may have been in
+   another namespace than the process that they began as. */
+long long guessed_owners(const struct owners *owners);
 const struct owner *owner_number(const struct owners *owners, int number);
 /* Returns whether a process is this one. */
 bool is_own_process(const struct owners *owners, unsigned process);

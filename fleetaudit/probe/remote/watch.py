@@ -167,8 +167,9 @@ class HostWatch(object):
         """Adds what qualifies the counts."""
         tally, lost = self.tally, self.tally.lost
         before, at_start, at_end, after = self.aborts
-        sure, possible = tally.unread("") - tally.guessed, tally.unread("", UNKNOWN)
-        is_equal = possible + lost >= at_end - at_start and sure <= after - before
+        named, possible = tally.unread(""), tally.unread("", UNKNOWN)
+        is_above = named - tally.guessed > after - before
+        is_equal = possible + lost >= at_end - at_start and not is_above
         is_whole = not self.is_sampled
         notes = (
             (self.seconds < self.asked - 0.5, SHORT_NOTE % (self.seconds, self.asked)),
@@ -177,7 +178,7 @@ class HostWatch(object):
             (self.source.hides_callers(), HIDDEN_NOTE),
             (
                 self.has_aborts and is_whole and not is_equal,
-                DIFFERS_NOTE % (sure, after - at_start),
+                DIFFERS_NOTE % (named, after - at_start),
             ),
         )
         self.notes += [note for applies, note in notes if applies]
