@@ -8,9 +8,11 @@ browser.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -170,6 +172,18 @@ def _restore_logger() -> Iterator[None]:
     yield
     logger.handlers[:], logger.propagate = before[:2]
     logger.setLevel(before[2])
+
+
+@pytest.fixture
+def turn_to_watch(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Holds a lock that tests in other processes share: a watch sees the whole machine, so a test
+    that is marked "storm" waits until no other test watches, and the others wait for its end.
+    """
+    path = Path(tempfile.gettempdir()) / f"fleetaudit-tests-{os.getuid()}-watch.lock"
+    is_storm = request.node.get_closest_marker("storm") is not None
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_storm else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

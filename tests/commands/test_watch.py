@@ -19,7 +19,11 @@ from tests.support.commands import Workspace, until
 from tests.support.resetting import RESETS, Program, is_watching, resetting
 from tests.support.sshd import Keys, Server
 
-pytestmark = [pytest.mark.commands, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.commands,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("turn_to_watch"),
+]
 
 PLAYBOOK = """
 - name: Both

@@ -27,7 +27,7 @@ from tests.support.resetting import (
     watching_call,
 )
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("turn_to_watch")]
 
 
 @pytest.fixture(autouse=True)
@@ -261,6 +261,7 @@ def test_a_watch_mounts_nothing_on_the_host() -> None:
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("before", ["", probe_runs.NO_CTYPES], ids=["perf", "tracefs"])
 def test_a_storm_of_resets_is_bounded_and_counted(tmp_path: Path, before: str) -> None:
     seconds, each = 60.0, 100_000

@@ -29,7 +29,11 @@ from tests.support.resetting import (
 )
 from tests.support.two_probes import native_program
 
-pytestmark = [pytest.mark.probe, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.probe,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("turn_to_watch"),
+]
 
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 IN_TRACEFS = "mount --make-rprivate / && mount -t tracefs tracefs /sys/kernel/tracing && "
@@ -254,6 +258,7 @@ int main(int count, char **word) {
 
 
 @pytest.mark.slow
+@pytest.mark.storm
 @pytest.mark.parametrize("method", ["perf_event_open", "tracefs"])
 def test_a_storm_is_bounded_and_its_program_named(tmp_path: Path, method: str) -> None:
     """200,000 RSTs: as many are read as the bounds allow, the others are counted."""
