@@ -54,7 +54,7 @@ struct owners {
     unsigned changes;
     char namespace[NAMESPACE_TEXT]; /* the host's own */
     unsigned self;
-    long long guessed; /* lookups of processes that had ended */
+    long long guessed;      /* lookups of processes that had ended */
     double reads, reads_at; /* how many more programs may be read by then */
 };
 
