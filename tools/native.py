@@ -1,6 +1,7 @@
 """Builds the native probe for each architecture, the same bytes on every machine.
 
-    python -m tools.native                    build all: fleetaudit/probe/native/built/ARCH.gz
+    python -m tools.native                    build all: fleetaudit/probe/native/built/ARCH.gz,
+                                              and sources.sha256, which says from what
     python -m tools.native --check            build nothing, hold what is built against sha256
     python -m tools.native --write-hashes     write sha256 of what is built
 
@@ -23,6 +24,8 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from fleetaudit.probe.native_program import BUILT_FROM, sources_digest
 
 SOURCES = Path(__file__).parents[1] / "fleetaudit" / "probe" / "native"
 BUILT = SOURCES / "built"
@@ -117,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_all() -> int:
     """Builds every architecture and prints the sizes; returns the exit status."""
+    sources = sources_digest()  # before: a source that changes meanwhile is not what was built
     for architecture in TARGETS:
         try:
             program = build(architecture)
@@ -126,6 +130,7 @@ def _build_all() -> int:
         save(architecture, program)
         compressed = (BUILT / f"{architecture}.gz").stat().st_size
         print(f"{architecture:8} {len(program):7} bytes, {compressed:6} compressed")
+    (BUILT / BUILT_FROM).write_text(f"{sources}\n", "ascii")
     return 0
 
 

@@ -28,16 +28,14 @@ nonce: see `request.py`.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 
 from fleetaudit import __version__
 from fleetaudit.model import HostPlan, Scenario
 
+from .native_program import sources_digest
 from .plan_cache import PlanCache
 from .request import request_call, trials_of
 
@@ -89,7 +87,7 @@ def native_digest(plan: HostPlan) -> str:
 
 def _make_call(plan: HostPlan) -> _Call:
     """Returns the call of a plan."""
-    asked = _sources_digest() + repr(request_call(plan))
+    asked = sources_digest() + repr(request_call(plan))
     digest = hashlib.sha256(asked.encode("utf-8")).hexdigest()[:32]
     lines: list[tuple[object, ...]] = [
         (FIRST_LINE,),
@@ -129,24 +127,3 @@ def _line(words: tuple[object, ...]) -> bytes:
         if not text.isascii() or not (text.isprintable() or not text):
             raise ValueError(f"a request has no room for {text!r}")
     return ("\t".join(texts) + "\n").encode("ascii")
-
-
-@functools.cache
-def _sources_digest() -> str:
-    """Returns the digest of the native probe's sources."""
-    folder = importlib.resources.files(__package__) / "native"
-    sources = sorted((each for each in folder.iterdir() if _is_source(each.name)), key=_name)
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    return digest.hexdigest()
-
-
-def _is_source(name: str) -> bool:
-    """Returns whether a file of the folder is C."""
-    return name.endswith((".c", ".h"))
-
-
-def _name(source: Traversable) -> str:
-    """Returns the name of a file."""
-    return source.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -158,15 +160,33 @@ def test_what_makes_no_sense_is_refused_in_words(
     assert "Traceback" not in done.stderr
 
 
-def test_a_checkout_without_the_programs_says_what_to_type(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def built_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Returns the folder of the built programs, which is empty."""
     monkeypatch.setattr(native_program, "_built_file", tmp_path.joinpath)
-    native_program.native_binary.cache_clear()
+    for cached in (native_program.native_binary, native_program._is_current):
+        cached.cache_clear()
+    yield tmp_path
+    for cached in (native_program.native_binary, native_program._is_current):
+        cached.cache_clear()
+
+
+def test_a_checkout_without_the_programs_says_what_to_type(built_here: Path) -> None:
     assert not any(map(native_program.has_native, ARCHITECTURES))
     with pytest.raises(MissingProgramError, match=r"for s390x is not built;.*:  make native$"):
         native_probe(ProgramRequest(), ["s390x"])
-    native_program.native_binary.cache_clear()
+
+
+def test_a_program_of_other_sources_is_never_used(built_here: Path) -> None:
+    (built_here / "s390x.gz").write_bytes(gzip.compress(b"an earlier program"))
+    built_from = built_here / native_program.BUILT_FROM
+    built_from.write_text("0" * 64 + "\n")
+    assert not native_program.has_native("s390x")
+    with pytest.raises(MissingProgramError, match=r"from other sources;.*:  make native$"):
+        native_probe(ProgramRequest(), ["s390x"])
+    built_from.write_text(native_program.sources_digest() + "\n")
+    native_program._is_current.cache_clear()
+    assert native_probe(ProgramRequest(), ["s390x"]).startswith(b"an earlier program")
 
 
 def test_an_image_has_a_manifest_for_each_architecture_and_the_same_bytes_again() -> None:

@@ -306,9 +306,9 @@ def test_the_name_is_removed_if_a_process_is_killed_while_it_is_there(
     ) as process:
         writer = threading.Thread(target=write_all, args=(process, stdin_of()))
         writer.start()
-        wait_for(lambda: bool(host.left()), "the file to be created", 20)
+        wait_for(lambda: bool(named(process.pid, "rm")), "rm to begin", 20)
         assert [file.stat().st_size for file in host.left()] == [0]
-        (rm,) = (pid for pid in tree(process.pid) if status(pid, "Name") == "rm")
+        (rm,) = named(process.pid, "rm")
         subshell = int(status(rm, "PPid"))
         shell = int(status(subshell, "PPid"))
         chosen = {"the shell": [shell], "rm": [rm], "its subshell and rm": [subshell, rm]}
@@ -345,6 +345,15 @@ def status(pid: int, field: str) -> str:
     """Returns a field of /proc/PID/status."""
     text = Path(f"/proc/{pid}/status").read_text()
     return text.split(f"{field}:\t", 1)[1].split("\n", 1)[0]
+
+
+def named(pid: int, name: str) -> list[int]:
+    """Returns those of a process and all that it started that have a name now."""
+    found = []
+    for each in tree(pid):
+        with suppress(OSError):
+            found += [each] * (status(each, "Name") == name)
+    return found
 
 
 def tree(pid: int) -> Iterator[int]:
