@@ -255,7 +255,8 @@ def _service_packets(host: Audited) -> Iterator[str]:
     for result in host.asked_services:
         for check in filter(attrgetter("wire"), result.checks):
             shown = check.wire[-MOST_SEGMENTS:]
-            yield f"{terminal_line(result.name)}, {check.check}: the last segments of one client"
+            name = terminal_line(result.name)
+            yield f"The last segments of one client of {name}, {check.check}:"
             yield from (f"{s.at_us / 1000:11.3f} ms  {_segment(s, None)}" for s in shown)
 
 

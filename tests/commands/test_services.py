@@ -150,7 +150,7 @@ def test_a_server_that_loses_answers_is_found_in_every_output(here: Workspace) -
     assert "early answer: close in stages" in text
     assert "RFC 9112, section 9.6" in text
     if run["hosts"][0]["services"][0]["checks"][0]["wire"]:  # where packets may be captured
-        assert "upload, early answer: the last segments of one client" in text
+        assert "The last segments of one client of upload, early answer:" in text
         assert "closer > peer    Flags [R" in text
 
 

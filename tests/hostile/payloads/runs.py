@@ -36,7 +36,7 @@ TIMES = {
 }
 """What a run says of itself, which the reader checks and no host has a part in."""
 SHORT = 20
-OPTIONS = "observations.evidence.wire.options"
+OPTIONS = ("observations.evidence.wire.options", "services.checks.wire.options")
 """Words that a drawing shows apart, so that a payload there has no blank."""
 SPLIT = ("sysctls.value", "sysctls.default", "sysctls.used", "sysctls")
 """Texts that are compared and shown with one blank between their words."""
@@ -69,7 +69,7 @@ class _Payloads:
             return text[:most]
         if path in SPLIT:
             text = " ".join(text.split())
-        if path == OPTIONS:
+        if path in OPTIONS:
             text = "".join(text.split())
         if path == "findings.fix":
             text = f"/{text}"  # a command: a page shows only the first remedies, in their order

@@ -113,8 +113,11 @@ class Score:
             self.seen.add(found[0])
             payload = _with_marks(squeeze(expected(placed.payload)))
             # A command has it in quotes for a shell, and a reason has one sign for what is hidden.
-            forms = (payload, payload.replace("'", _QUOTE), *_in_reason(placed.payload))
-            if not text.endswith(forms, 0, found.start()):
+            forms = [payload, payload.replace("'", _QUOTE), *_in_reason(placed.payload)]
+            # An id and a headline have the name of a program, which is the end of its path.
+            if placed.path.endswith(".executable"):
+                forms += [form.rpartition("/")[2] for form in forms]
+            if not text.endswith(tuple(forms), 0, found.start()):
                 there = text[max(0, found.start() - len(payload) - 9) : found.start()]
                 self.fail(f"{placed.path} ({placed.kind}): {placed.payload!r} is {there!r}")
 
