@@ -35,7 +35,7 @@ static struct row make_row(const struct connection *c, const struct packet *pack
     row.at = micros(packet->at - c->began + 5e-7);
     if (!(packet->bits & TCP_SYN)) {
         row.seq = relative(first, row.sender, packet->seq);
-    } else if (!first->is_known[row.sender]) {
+    } else { /* the last SYN: a second one may be of another connection between these ports */
         first->is_known[row.sender] = true;
         first->seq[row.sender] = packet->seq;
     }

@@ -176,7 +176,7 @@ void close_instance(struct instance *instance) {
 
 /* ---- what it prints
 
-    nginx-812  [001] ..... 42.042: tcp_send_reset: … src=127.0.0.1:80 dest=127.0.0.1:4711 …
+    nginx-812  [001] ..... 42.042: tcp_send_reset: ... src=127.0.0.1:80 dest=127.0.0.1:4711 ...
     nginx-812  [001] ..... 42.042: <stack trace>
      => tcp_send_active_reset
      => __tcp_close

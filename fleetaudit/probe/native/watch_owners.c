@@ -72,7 +72,7 @@ static const char *find_id(const char *path, const char *from) {
     return NULL;
 }
 
-/* Writes the container that a path names: of "/docker/6fe0…" or "/cri-containerd-6fe0….scope" the
+/* Writes the container that a path names: of "/docker/6fe0" or "/cri-containerd-6fe0.scope" the
    engine and the first digits of its id. Returns false if it names none. */
 static bool find_container(const char *path, char *into, size_t size) {
     static const char *const ENGINES[] = {"docker", "libpod", "crio", "cri-containerd", "kubepods"};

@@ -155,7 +155,7 @@ static int number_behind(const char *line, const char *word) {
     return at ? atoi(at + strlen(word)) : -1;
 }
 
-/* Reads one line, "field:TYPE NAME[SIZE]; offset:8; size:4; …", into the field of that name. */
+/* Reads one line, "field:TYPE NAME[SIZE]; offset:8; size:4; ...", into the field of that name. */
 static void read_field(struct tracepoint *point, const char *line) {
     const struct {
         const char *name;
@@ -196,7 +196,7 @@ static void add_to_filter(struct tracepoint *point, long code) {
              code);
 }
 
-/* Reads the names of the reasons, "{ 11, "TCP_ABORT_ON_CLOSE" }, …", and makes the filter. A kernel
+/* Reads the names of the reasons, as "{ 11, "TCP_ABORT_ON_CLOSE" }", and makes the filter. A kernel
    without names for what programs do says NOT_SPECIFIED. */
 static void read_reasons(struct tracepoint *point, const char *text) {
     bool tells = strstr(text, "\"TCP_ABORT_ON_CLOSE\"") != NULL;

@@ -173,10 +173,10 @@ def need_rules(lab, family, what):
         )
     missing = missing_functions(lab, FUNCTIONS[what])
     if missing:
-        problem = "needs nftables%s in the kernel, which is not loaded, and the probe loads none"
-        raise Unsupported(
-            (problem + " (no %s)") % ({"invalid": " and conntrack"}.get(what, ""), missing[0])
+        problem = (
+            "needs nftables%s in the kernel, which is not loaded, and the probe loads none (no %s)"
         )
+        raise Unsupported(problem % ({"invalid": " and conntrack"}.get(what, ""), missing[0]))
     need_capture(lab)
 
 

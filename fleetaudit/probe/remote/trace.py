@@ -42,10 +42,12 @@ def side_of(packet, client, client_side):
 
 def trace_row(packet, side, first):
     # type: (Packet, str, Dict[str, int]) -> Tuple[Any, ...]
-    """Returns a row from its flags on. `first` has the first sequence number of each side."""
+    """Returns a row from its flags on. `first` has the first sequence number of each side, that of
+    its last SYN: a second one may be of another connection between these ports.
+    """
     seq = ack = 0
     if packet.bits & SYN:
-        first.setdefault(side, packet.seq)
+        first[side] = packet.seq
     else:
         seq = (packet.seq - first.get(side, packet.seq)) & 0xFFFFFFFF
     if packet.bits & ACK:

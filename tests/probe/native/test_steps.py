@@ -141,6 +141,7 @@ OWN_WORDS = (  # bounds that Python's lists do not have, and requests that no co
     "a trial has at most %s things to clean up",
     "only the closer and the peer have a socket",
     "the probe knows no option %s",
+    "the probe knows no rule for %s",
     "the value of %s is too long to restore",
     "there is no room to restore %s",
     "this connection has no listener of its own",
