@@ -19,10 +19,19 @@ from itertools import chain
 from typing import AnyStr
 
 import msgspec
+from msgspec import UnsetType
 
 from fleetaudit.caching.recent import Recent
 from fleetaudit.errors import TransportError
-from fleetaudit.model import Audited, NoTarget, Observation, Target
+from fleetaudit.model import (
+    Audited,
+    NoTarget,
+    Observation,
+    ServiceCheck,
+    ServiceResult,
+    Target,
+    Watched,
+)
 from fleetaudit.probe.protocol import REPLY_MARK, Reply
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
@@ -122,7 +131,35 @@ class Masking:
             notes=tuple(map(self.text, host.notes)),
             void=self.text(host.void),
             observations=observations,
+            watch=self._watch(host.watch),
+            services=self._services(host.services),
         )
+
+    def _watch(self, watched: Watched | UnsetType) -> Watched | UnsetType:
+        """Returns a watch without passwords in its sentences."""
+        if isinstance(watched, UnsetType):
+            return watched
+        notes = tuple(map(self.text, watched.notes))
+        return msgspec.structs.replace(watched, problem=self.text(watched.problem), notes=notes)
+
+    def _services(
+        self, services: tuple[ServiceResult, ...] | UnsetType
+    ) -> tuple[ServiceResult, ...] | UnsetType:
+        """Returns services without passwords in their sentences."""
+        if isinstance(services, UnsetType):
+            return services
+        return tuple(map(self._service, services))
+
+    def _service(self, service: ServiceResult) -> ServiceResult:
+        """Returns one service without passwords in its sentences."""
+        checks = tuple(map(self._check, service.checks))
+        problem = self.text(service.problem)
+        return msgspec.structs.replace(service, problem=problem, checks=checks)
+
+    def _check(self, check: ServiceCheck) -> ServiceCheck:
+        """Returns one check without passwords in its sentences."""
+        problem, note = self.text(check.problem), self.text(check.wire_note)
+        return msgspec.structs.replace(check, problem=problem, wire_note=note)
 
     def _observations(self, observations: _Observations) -> _Observations:
         """Returns the same observations, or others without passwords; those that hosts share are
@@ -238,7 +275,7 @@ def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
     its plan stay as they are.
     """
     body = msgspec.to_builtins(host)
-    for name in _OF_THE_REPLY:
+    for name in _OF_THE_REPLY & body.keys():  # what is unset has no key
         body[name] = _mapped_value(body[name], masked)
     return msgspec.convert(body, Audited)
 

@@ -17,8 +17,13 @@ from msgspec.structs import replace
 from fleetaudit.model import (
     Become,
     LocalTarget,
+    Owner,
+    Resets,
     Secret,
+    ServiceCheck,
+    ServiceResult,
     SshTarget,
+    Watched,
 )
 from fleetaudit.probe import verdict
 from fleetaudit.transport.masking import Masking, Maskings
@@ -183,6 +188,29 @@ def test_a_value_is_not_masked_for_a_password_that_is_a_word() -> None:
         target = LocalTarget(become=Become(password=Secret(word)))
         masked = Masking(target).audited(host)
         assert (masked.kernel, masked.os, masked.sysctls) == (host.kernel, host.os, host.sysctls)
+
+
+@pytest.mark.parametrize("password", ["nginx", LOGIN])
+def test_a_watch_and_services_have_no_password_in_their_sentences(password: str) -> None:
+    """In their values only one that cannot be there by chance is masked."""
+    told, owner = f"it printed {password}", Owner(executable=f"/usr/sbin/{password}")
+    check = ServiceCheck(check="idle", problem=told, wire_note=told)
+    host = replace(
+        verdict.result_from_output(replies.plan(), replies.stored("namespace.txt")),
+        watch=Watched(
+            problem=told,
+            notes=(told,),
+            resets=(Resets(owner=owner, port=80, reason="linger 0", count=1),),
+        ),
+        services=(ServiceResult(name="s", problem=told, checks=(check,)),),
+    )
+    masked = Masking(LocalTarget(become=Become(password=Secret(password)))).audited(host)
+    assert masked.watch
+    assert masked.services
+    (row,), (service,) = masked.watch.resets, masked.services
+    sentences = (masked.watch.problem, *masked.watch.notes, service.problem)
+    assert {*sentences, service.checks[0].problem, service.checks[0].wire_note} == {"it printed …"}
+    assert row.owner.executable == ("/usr/sbin/…" if password == LOGIN else "/usr/sbin/nginx")
 
 
 def test_a_hint_can_be_typed_where_the_password_is_a_word_in_it() -> None:
