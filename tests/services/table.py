@@ -37,6 +37,14 @@ def ask_all(names: Iterable[str], **how: Any) -> dict[str, ServiceResult | NoSer
     return found | {result.name: result for result in results}
 
 
+def ask_early(name: str, tries: int) -> ServiceResult:
+    """Runs one server, and returns what the probe says of its early answer."""
+    with contextlib.ExitStack() as stack:
+        service = http(_start(stack, name), "early answer", name=name, tries=tries)
+        (result,) = ask(service, deadline=service.longest_s + 60)
+    return result
+
+
 def _start(stack: contextlib.ExitStack, name: str) -> int:
     """Starts a server, and the one behind it; returns its port."""
     upstream = 0

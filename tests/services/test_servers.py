@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from fleetaudit.model import ServiceCheck, ServiceResult
-from tests.services.table import ask_all
+from tests.services.table import ask_all, ask_early
 from tests.support.asked_services import answered, check_of
 from tests.support.servers import SERVERS, NoServersError, skip_without
 
@@ -62,6 +62,11 @@ def result(results: Results, name: str) -> ServiceResult:
     raise AssertionError
 
 
+def statuses_of(result: ServiceResult) -> set[int]:
+    """Returns the statuses that clients got early."""
+    return {each.status for each in check_of(result, "early answer").tries}
+
+
 @pytest.mark.parametrize("name", LOSE)
 def test_a_server_that_closes_with_unread_data_loses_its_early_answer(
     results: Results, name: str
@@ -84,10 +89,12 @@ def test_a_server_that_reads_on_delivers_its_early_answer(results: Results, name
 
 
 def test_a_proxy_in_front_makes_another_answer_of_it(results: Results) -> None:
-    early = check(results, "nginx in front", "early answer")
-    statuses = {each.status for each in early.tries}
-    assert 502 in statuses
-    assert statuses <= {413, 502}
+    """How often depends on which is faster: the answer, or the body that nginx still sends."""
+    statuses = statuses_of(result(results, "nginx in front"))
+    for _ in range(5):
+        if 502 not in statuses:
+            statuses |= statuses_of(ask_early("nginx in front", tries=20))
+    assert {502} <= statuses <= {413, 502}
 
 
 @pytest.mark.parametrize("name", IDLE_S)

@@ -46,9 +46,12 @@ static void stay(long seconds) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, &before);
-    pid_t child = fork();
+    pid_t parent = getpid(), child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) { /* it ended before: no signal will come */
+            _exit(0);
+        }
         sigprocmask(SIG_SETMASK, &before, NULL);
         return;
     }
