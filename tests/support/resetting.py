@@ -240,9 +240,10 @@ def check_a_replaced_program(
     assert (row.owner.command, row.count) == (program.executable.name, 3)
 
 
-def check_programs(watched: Watched, programs: Sequence[Program]) -> None:
+def check_programs(watched: Watched, programs: Sequence[Program], *, is_slow: bool = False) -> None:
     """Holds that every reset of the programs was reported, for its reason, and none of others. A
-    process that ended may be known by its name alone.
+    process that ended may be known by its name alone; a probe that `is_slow`, as in emulation on a
+    busy machine, may find nothing of it.
     """
     assert not watched.problem
     assert watched.notes == () or watched.method == "tracefs", watched.notes
@@ -258,9 +259,11 @@ def check_programs(watched: Watched, programs: Sequence[Program]) -> None:
         for program in programs
         if program.way in REASONS
     }
-    assert found == expected, watched
     unread = sum(n for (*_, reason), n in expected.items() if reason == "unread data")
     assert watched.aborts_on_close == unread
+    ended = {program.port for program in programs if program.way == "exiting" and is_slow}
+    rows = {key: count for key, count in found.items() if key[1] not in ended}
+    assert rows == {key: n for key, n in expected.items() if key[1] not in ended}, watched
     assert watched.named <= watched.events
     assert watched.lost == 0
     assert not watched.sampled

@@ -164,8 +164,8 @@ def test_the_programs_for_other_architectures_name_them_too(
     def emulated(call: dict[str, Any], within: Sequence[str]) -> subprocess.Popen[bytes]:
         return start(call, program=(emulator, "-cpu", processor, str(program)), within=within)
 
-    seen, programs = watch_programs(tmp_path, emulated)
-    check_programs(seen, programs)
+    seen, programs = watch_programs(tmp_path, emulated, seconds=15.0)
+    check_programs(seen, programs, is_slow=True)
     assert seen.method == "tracefs"
 
 
