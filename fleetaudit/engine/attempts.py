@@ -73,8 +73,7 @@ class HostAuditor:
         Raises the error of the last attempt: a `TransportError`, or a `ReplyError` at once. A
         refused authentication is never transient, because accounts get locked.
         """
-        seconds = self.settings.host_deadline_s + host.extra_s
-        deadline = start_host_deadline(seconds, self.closing)
+        deadline = start_host_deadline(self.settings.deadline_s(host), self.closing)
         failed = 0
         while True:
             try:

@@ -80,6 +80,10 @@ class EngineSettings:
     per_second: float = math.inf
     """How many connections may begin in a second."""
 
+    def deadline_s(self, host: HostPlan) -> float:
+        """Returns the seconds for everything about one host, with what its plan adds."""
+        return self.host_deadline_s + host.extra_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

@@ -307,7 +307,7 @@ class _Audit:
         else:
             self.pace.reserve(time.monotonic())
             task = self.loop.start(partial(self._audit_host, index, host))
-            allowed_s = self.settings.host_deadline_s + host.extra_s + self.settings.grace_s
+            allowed_s = self.settings.deadline_s(host) + self.settings.grace_s
             self.running[index] = _Running(index, task, time.monotonic() + allowed_s)
 
     def _audit_host(self, index: int, host: HostPlan) -> None:
@@ -343,9 +343,8 @@ class _Audit:
     def _abandon_overdue(self) -> None:
         """Abandons the hosts that have overstayed."""
         now = time.monotonic()
-        for running in list(self.running.values()):
-            if running.overstays_at > now:
-                return
+        # A host that is watched has more time than one that began after it.
+        for running in [each for each in self.running.values() if each.overstays_at <= now]:
             self._end(running.index, self._abandon(running.index))
 
     def _abandon(self, index: int) -> NoTarget:
@@ -355,9 +354,9 @@ class _Audit:
         if self.closing.is_set():
             return self._interrupted(host)
         log.warning("%s: the connection did not end by its deadline and was left behind", host.name)
-        seconds = self.settings.host_deadline_s
+        seconds = self.settings.deadline_s(host)
         reason = f"no answer within {seconds:g} s, and the connection could not be closed"
-        hint = rerun_hint("--host-deadline", f"{2 * seconds:g}")
+        hint = rerun_hint("--host-deadline", f"{2 * self.settings.host_deadline_s:g}")
         return not_audited(host, "execute", reason, hint, kind="timed out")
 
     # ---- stopping ------------------------------------------------------------------------------
