@@ -111,6 +111,7 @@ STEP_PARTS = {
     "firewall": frozenset({"drop"}),
 }
 """The modules of `remote/` that only a call with one of these verbs needs."""
+ALL_PARTS = (*PARTS, *STEP_PARTS)
 
 
 @functools.cache

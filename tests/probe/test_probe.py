@@ -19,7 +19,7 @@ import pytest
 from fleetaudit.playbook import phrases
 from fleetaudit.playbook.steps import SOCKET_OPTIONS
 from fleetaudit.probe import protocol
-from fleetaudit.probe.request import PARTS, STEP_PARTS
+from fleetaudit.probe.request import ALL_PARTS
 from tests.support import probe_runs
 from tests.support.probe_runs import (
     DRAINED,
@@ -446,7 +446,7 @@ def test_on_python_2_passing_a_socket_is_not_run() -> None:
 
 def test_every_phrase_of_the_step_language_has_its_verb_and_every_option_its_number() -> None:
     program: dict[str, Any] = {"__name__": "fleetaudit-probe"}
-    exec(compile(protocol.probe_text((*PARTS, *STEP_PARTS)), "fleetaudit-probe", "exec"), program)
+    exec(compile(protocol.probe_text(ALL_PARTS), "fleetaudit-probe", "exec"), program)
     assert {str(phrase.call[1]) for phrase in phrases.PHRASES} == set(program["VERBS"])
     assert set(SOCKET_OPTIONS) == set(program["OPTIONS"])
 
@@ -465,7 +465,7 @@ def test_every_supported_python_compiles_the_text(version: str) -> None:
     code = "import sys; compile(sys.stdin.read(), 'fleetaudit-probe', 'exec')"
     subprocess.run(
         [probe_runs.interpreter(version), "-c", code],
-        input=protocol.probe_text((*PARTS, *STEP_PARTS)),
+        input=protocol.probe_text(ALL_PARTS),
         text=True,
         check=True,
     )

@@ -17,6 +17,7 @@ from fleetaudit import __version__
 from fleetaudit.errors import TransportError
 from fleetaudit.model import DECODE_ERRORS, Frozen, LongText, ShortText, by_name
 from fleetaudit.probe.protocol import probe_text
+from fleetaudit.probe.request import ALL_PARTS
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Limits, Output
 
@@ -107,7 +108,7 @@ class NotAReportError(Exception):
 
 def own_version() -> Version:
     """Returns which fleetaudit this process has."""
-    digest = hashlib.sha256(probe_text().encode()).hexdigest()[:16]
+    digest = hashlib.sha256(probe_text(ALL_PARTS).encode()).hexdigest()[:16]
     return Version(fleetaudit=__version__, program=digest)
 
 
